@@ -1,0 +1,41 @@
+/* The engine interface. Every function is required; an engine with nothing to do has an empty one. */
+#pragma once
+
+#include "core/vcpu.h"
+
+struct error;
+struct mem_view;
+struct ram_block;
+struct vm;
+
+struct accel {
+    const char *name;      /* "tcg", "kvm" */
+    size_t vcpu_headroom;  /* bytes the engine wants directly below vcpu->arch, 4 KiB multiple */
+    /* Can this host serve a guest of this architecture? NULL, or the reason why not. */
+    struct error *(*available)(const char *target_name);
+    /* `options` is the text behind the name in -accel NAME,key=value,...; may be NULL. */
+    struct error *(*vm_create)(struct vm *vm, const char *options);
+    void (*vm_destroy)(struct vm *vm);
+    struct error *(*vcpu_create)(struct vcpu *cpu); /* any thread, before its thread runs */
+    void (*vcpu_destroy)(struct vcpu *cpu);
+    enum vcpu_exit (*run)(struct vcpu *cpu); /* vCPU's thread: until somebody else must decide */
+    void (*kick)(struct vcpu *cpu);          /* any thread: make run() return soon */
+    void (*get_state)(struct vcpu *cpu);     /* engine -> arch; vCPU is stopped */
+    void (*set_state)(struct vcpu *cpu);     /* arch -> engine; vCPU is stopped */
+    /* The flat view was replaced. Returns when no vCPU uses the old one. */
+    void (*memory_changed)(struct vm *vm, const struct mem_view *now);
+    /* Guest RAM that holds translated code (PAGE_HAS_CODE) was written from outside the engine. */
+    void (*code_written)(struct vm *vm, struct ram_block *ram, uint64_t off, uint64_t n);
+    /* Somebody set PAGE_LOG_DIRTY on pages: writes must be seen from when this returns. */
+    void (*dirty_log_started)(struct vm *vm, struct ram_block *ram);
+    void (*print_help)(void (*print)(void *opaque, const char *line), void *opaque);
+    /* Lines for -stats: name, value. */
+    void (*stats)(struct vm *vm, void (*add)(void *opaque, const char *name, double value),
+                  void *opaque);
+};
+
+extern const struct accel tcg_accel;
+
+/* Every engine of this build, in order of preference (core knows only the list). */
+extern const struct accel *const accels[];
+extern const size_t n_accels;

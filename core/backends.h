@@ -1,0 +1,24 @@
+/* What the command line names and devices use by id: drives, network and character back ends. */
+#pragma once
+
+#include <stddef.h>
+
+struct blk;
+struct chardev;
+struct error;
+struct netdev;
+struct vm;
+
+/* Each id is used by at most one device: take marks it used (error if it is, or if it does not
+ * exist, with the nearest name). give_back undoes that. */
+struct error *backend_take_drive(struct vm *vm, const char *id, struct blk **out);
+struct error *backend_take_netdev(struct vm *vm, const char *id, struct netdev **out);
+struct error *backend_take_chardev(struct vm *vm, const char *id, struct chardev **out);
+void backend_give_back(struct vm *vm, void *backend);
+
+/* Register one under its id; the VM owns it and calls `free` at its end. Error: id in use. */
+enum backend_kind { BACKEND_DRIVE, BACKEND_NETDEV, BACKEND_CHARDEV, BACKEND_OBJECT, BACKEND_IOTHREAD };
+struct error *backend_add(struct vm *vm, enum backend_kind kind, const char *id, void *backend,
+                          void (*free)(void *backend));
+void *backend_find(struct vm *vm, enum backend_kind kind, const char *id);
+void backends_free(struct vm *vm);

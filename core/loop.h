@@ -1,0 +1,42 @@
+/* An event loop: epoll, an eventfd for work posted from other threads, a deadline. The VM has a
+ * main loop; each I/O thread has one of its own. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct loop;
+struct error;
+
+struct error *loop_new(struct loop **out);
+void loop_free(struct loop *loop);
+
+/* Watch fd for EPOLLIN/EPOLLOUT bits in `events`; the callback runs on the loop's thread with the
+ * bits that are ready. One watch per fd. Adding and changing is allowed from any thread. */
+typedef void loop_fd_fn(void *opaque, uint32_t ready);
+void loop_watch(struct loop *loop, int fd, uint32_t events, loop_fd_fn *fn, void *opaque);
+/* From the loop's thread: the callback does not run again. From another: it may run once more
+ * unless the caller waits with loop_sync. */
+void loop_unwatch(struct loop *loop, int fd);
+
+/* Run fn(opaque) on the loop's thread, soon. Any thread. */
+void loop_post(struct loop *loop, void (*fn)(void *opaque), void *opaque);
+/* Run fn(opaque) on the loop's thread and wait for it; at once if this is that thread. */
+void loop_call(struct loop *loop, void (*fn)(void *opaque), void *opaque);
+/* Everything posted before has run when this returns. */
+void loop_sync(struct loop *loop);
+
+/* Called before each wait; returns the nanoseconds to sleep at most (UINT64_MAX: for ever). Used by
+ * libraries with their own timers. Loop's thread only. */
+typedef uint64_t loop_prepare_fn(void *opaque);
+void loop_add_prepare(struct loop *loop, loop_prepare_fn *fn, void *opaque);
+void loop_remove_prepare(struct loop *loop, loop_prepare_fn *fn, void *opaque);
+
+/* Run until loop_quit. One round (tests): wait at most timeout_ms for something and handle it. */
+void loop_run(struct loop *loop);
+void loop_once(struct loop *loop, int timeout_ms);
+void loop_quit(struct loop *loop);
+
+/* A thread with a loop of its own ("iothread"). */
+struct error *loop_start_thread(struct loop *loop, const char *name);
+void loop_stop_thread(struct loop *loop);

@@ -1,0 +1,116 @@
+/* Guest physical memory. RAM is memfd-backed and surrounded by guard pages; the physical map is an
+ * immutable flat view, published atomically, read without locks and replaced whole.
+ *
+ * Devices reach guest memory only through mem_read, mem_write and mem_pin; all check bounds and mark
+ * pages dirty. Nobody keeps a host pointer across a return to the caller except under mem_pin. */
+#pragma once
+
+#include "core/util.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/uio.h>
+
+struct error;
+struct vm;
+struct device;
+struct mem_region;
+
+/* Why a page needs attention on a write: one byte of flags per 4 KiB page of a RAM block. */
+enum {
+    PAGE_HAS_CODE = 1 << 0,  /* the translator holds code from this page */
+    PAGE_LOG_DIRTY = 1 << 1, /* somebody wants to know the first write (then clears this bit) */
+};
+
+struct ram_block {
+    const char *name;
+    uint64_t size; /* multiple of the page size */
+    uint8_t *host; /* guard pages lie before and after */
+    int fd;        /* memfd */
+    bool rom;      /* the guest cannot write it; loaders can */
+    _Atomic uint8_t *page_flags;
+};
+
+/* What an MMIO region answers. Offsets are relative to the region, size is 1, 2, 4 or 8; accesses
+ * outside min..max size are split or refused by the dispatch (a read then gives 0, and the event is
+ * counted). Called with no lock held; the device takes its own. */
+struct mmio_ops {
+    uint64_t (*read)(void *opaque, uint64_t off, unsigned size);
+    void (*write)(void *opaque, uint64_t off, unsigned size, uint64_t value);
+    uint8_t min_size, max_size; /* sizes the callbacks take; 0 means 1 and 8 */
+};
+
+/* RAM of `size` bytes, zeroed and not populated. Error when the host has no memory for it. */
+struct error *mem_add_ram(struct vm *vm, const char *name, uint64_t size, bool rom,
+                          struct mem_region **out);
+struct mem_region *mem_add_mmio(struct vm *vm, const char *name, uint64_t size,
+                                const struct mmio_ops *ops, void *opaque);
+/* Freed when the VM is; a region that is mapped is unmapped first. */
+void mem_free_region(struct mem_region *r);
+struct ram_block *mem_region_ram(struct mem_region *r); /* NULL for MMIO */
+
+/* Put a region into the physical map (at most one place) or take it out. Where regions overlap, the
+ * higher priority wins, then the later mapping. Any thread but not from inside a device callback
+ * that holds a device lock; returns when every vCPU sees the new view. */
+void mem_map(struct mem_region *r, gpa at, int priority);
+void mem_unmap(struct mem_region *r);
+/* Switch a ROM-like region between reading as RAM and going to its MMIO callbacks (flash). `r` is a
+ * RAM region; while `ops` is not NULL all accesses go there. */
+void mem_set_mmio(struct mem_region *r, const struct mmio_ops *ops, void *opaque);
+
+/* One entry of the flat view. */
+struct mem_range {
+    gpa start;
+    uint64_t size;
+    uint64_t region_off; /* offset of start inside region */
+    struct mem_region *region;
+    struct ram_block *ram; /* NULL: MMIO, use mem_io_* */
+};
+
+/* An immutable view. mem_view_now() is valid until the calling thread's next quiescent point: for
+ * vCPU threads a return to the run loop, for loop threads the end of a callback. */
+struct mem_view {
+    size_t n;
+    struct mem_range ranges[]; /* sorted by start, disjoint */
+};
+const struct mem_view *mem_view_now(const struct vm *vm);
+const struct mem_range *mem_view_find(const struct mem_view *view, gpa at); /* NULL: nothing there */
+
+/* Copy between guest memory and a private buffer. False if any byte is outside RAM; then nothing
+ * was written (a read leaves buf unspecified). Any thread. MMIO is not reached. */
+bool mem_read(struct vm *vm, gpa at, void *buf, size_t n);
+bool mem_write(struct vm *vm, gpa at, const void *buf, size_t n);
+/* Loaders: as mem_write, and ROM too. */
+bool mem_load(struct vm *vm, gpa at, const void *buf, size_t n);
+
+/* Host memory behind guest RAM [at, at+n) for I/O without a copy: fills iov (at most *n_iov) and
+ * returns true, or false if it is not all RAM (writable RAM for write) or needs more pieces. Data
+ * may change under the caller at any time: never parse in place. After writing, mem_mark_written. */
+bool mem_pin(struct vm *vm, gpa at, uint64_t n, bool write, struct iovec *iov, unsigned *n_iov);
+/* Guest memory was changed other than by mem_write: dirty log and translated code. */
+void mem_mark_written(struct vm *vm, gpa at, uint64_t n);
+
+/* The dispatch for accesses by a vCPU that are not plain RAM: MMIO (the region's callbacks, size
+ * adaption, counting), writes to ROM (dropped, counted), and nothing at all. Returns false if nothing
+ * answers at this address: targets with bus errors raise one, others read 0. */
+bool mem_io_read(struct vm *vm, gpa at, unsigned size, uint64_t *value);
+bool mem_io_write(struct vm *vm, gpa at, unsigned size, uint64_t value);
+
+/* A doorbell: a 16- or 32-bit write to this address signals fd without leaving the engine. `value`
+ * is matched when match is true. Both engines implement it; mem_io_write does too. */
+struct error *mem_add_doorbell(struct mem_region *r, uint64_t off, unsigned size, bool match,
+                               uint64_t value, int fd);
+void mem_remove_doorbell(struct mem_region *r, uint64_t off, unsigned size, bool match,
+                         uint64_t value, int fd);
+
+/* Print the view, for -d mmu, `info mtree` and tests. */
+void mem_print(struct vm *vm, void (*print)(void *opaque, const char *line), void *opaque);
+
+/* Statistics of one MMIO region. */
+struct mem_counts {
+    _Atomic uint64_t reads, writes;
+};
+const struct mem_counts *mem_region_counts(const struct mem_region *r);
+const char *mem_region_name(const struct mem_region *r);
+/* Visit every region of the VM (for statistics). */
+void mem_each_region(struct vm *vm, void (*visit)(void *opaque, struct mem_region *r), void *opaque);

@@ -1,0 +1,100 @@
+/* The virtual machine: everything hangs from here; there are no globals. */
+#pragma once
+
+#include "core/log.h"
+#include "core/memory.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct accel;
+struct device;
+struct error;
+struct loop;
+struct target;
+struct vcpu;
+struct mem;
+struct timers;
+
+/* How a run ended: each has a name, an exit code and advice (docs/verdicts.md). */
+enum verdict {
+    VERDICT_NONE,
+    VERDICT_POWERED_OFF,     /* the guest switched the machine off: exit 0 */
+    VERDICT_GUEST_EXIT,      /* through a test device, with a code of its own */
+    VERDICT_RESET,           /* reset with -no-reboot: exit 0 */
+    VERDICT_QUIT,            /* the user: Ctrl-A x, quit: exit 0 */
+    VERDICT_SIGNAL,          /* SIGTERM, SIGINT, SIGHUP: 128 + signal */
+    VERDICT_ALL_HALTED,      /* every vCPU waits for an interrupt that cannot come */
+    VERDICT_RESET_LOOP,      /* the guest resets over and over without progress */
+    VERDICT_TRAP_LOOP,       /* a trap handler that faults on its own first instruction for ever */
+    VERDICT_NO_BOOTABLE,     /* nothing to boot */
+    VERDICT_ENGINE_FAILED,   /* the accelerator gave up */
+    N_VERDICTS
+};
+struct verdict_info {
+    const char *name, *what, *advice;
+    int exit_code; /* -1: carried along (guest exit, signal) */
+};
+extern const struct verdict_info verdict_infos[N_VERDICTS];
+
+enum run_state { RUN_PRELAUNCH, RUN_RUNNING, RUN_PAUSED, RUN_ENDED };
+
+struct vm {
+    char *name;
+    struct log log;
+    struct loop *loop;     /* the main loop */
+    struct timers *timers; /* core/clock.c */
+    struct mem *mem;       /* core/memory.c */
+
+    const struct target *target; /* guest CPU architecture */
+    const struct accel *accel;   /* engine in charge */
+    void *accel_data;            /* engine's per-VM state */
+    void *arch;                  /* target's per-VM state (CPU model, ...) or NULL */
+    void *machine;               /* board's state */
+
+    struct vcpu **vcpus;
+    unsigned n_vcpus;
+
+    struct device *devices; /* list, in order of creation */
+    void *backends;         /* core/backends.c: drives, netdevs, chardevs, objects by id */
+
+    /* Run control, under run_lock. */
+    pthread_mutex_t run_lock;
+    pthread_cond_t run_changed;
+    enum run_state state;
+    bool reset_wanted, no_reboot, no_shutdown;
+    enum verdict verdict;
+    int exit_code;
+    char verdict_detail[160];
+
+    /* Guest clock: now = host + offset while running, frozen_ns while not. */
+    _Atomic int64_t clock_offset_ns;
+    _Atomic uint64_t clock_frozen_ns;
+    _Atomic bool clock_running;
+
+    _Atomic uint64_t n_guest_errors;
+};
+
+struct error *vm_new(struct vm **out);
+/* Stops vCPUs and threads, frees devices in reverse order, memory, loop. */
+void vm_free(struct vm *vm);
+
+/* Start or continue, and stop: when vm_pause returns every vCPU stands at a safe point and the
+ * clock stands. Main loop's thread. */
+void vm_start(struct vm *vm);
+void vm_pause(struct vm *vm);
+
+/* Asked by devices, signals and users; any thread, device locks may be held. The main loop acts. */
+void vm_request_reset(struct vm *vm);
+/* The first request counts. `detail` may be NULL. */
+void vm_request_end(struct vm *vm, enum verdict verdict, int exit_code, const char *detail);
+
+/* Run the main loop until the run ends; returns the verdict's exit code. Prints nothing. */
+int vm_run(struct vm *vm);
+/* Reset all devices and vCPUs (main loop, vCPUs stopped). The board's reset hook reloads images. */
+void vm_reset(struct vm *vm);
+/* Called by vm_reset after the devices: the board's chance to load images and place vCPUs. */
+void vm_on_reset(struct vm *vm, void (*fn)(void *opaque), void *opaque);
+
+/* Send a message-signalled interrupt: a 32-bit write by a device. Any thread. */
+void vm_send_msi(struct vm *vm, gpa address, uint32_t data);

@@ -54,9 +54,11 @@ struct ram_block *mem_region_ram(struct mem_region *r); /* NULL for MMIO */
  * that holds a device lock; returns when every vCPU sees the new view. */
 void mem_map(struct mem_region *r, gpa at, int priority);
 void mem_unmap(struct mem_region *r);
-/* Switch a ROM-like region between reading as RAM and going to its MMIO callbacks (flash). `r` is a
- * RAM region; while `ops` is not NULL all accesses go there. */
-void mem_set_mmio(struct mem_region *r, const struct mmio_ops *ops, void *opaque);
+/* Give a RAM region made with rom=true an answer to accesses (flash, which takes commands): the
+ * guest's writes go to ops->write instead of being dropped; its reads come from the memory behind,
+ * or from ops->read too when `reads` is set (the view then shows no RAM there). ops NULL: a plain
+ * ROM again. Called as mem_map: never under a device lock. */
+void mem_set_mmio(struct mem_region *r, const struct mmio_ops *ops, void *opaque, bool reads);
 
 /* One entry of the flat view. */
 struct mem_range {

@@ -1,0 +1,218 @@
+/* The intermediate representation of one translation unit, and its builder.
+ *
+ * A unit is a list of blocks, a block a list of operations that ends in one IR_END operation. A value
+ * is the index of the operation that computed it, is assigned once, and lives inside its block; what
+ * survives a block is guest state in slots (which host back ends keep in host registers).
+ * Guest addresses in a unit are relative to the base of the guest page it starts in, so that one
+ * translation serves every virtual address that maps the page. docs/ir.md is made from tcg/ops.h.
+ *
+ * The builder folds constants, forwards slots and drops what is dead; targets simply say what an
+ * instruction computes. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct error;
+struct ir;
+
+typedef uint16_t ir_val;
+#define IR_NONE ((ir_val)0xffff)
+
+enum ir_type { IR_VOID, IR_I32, IR_I64, IR_F32, IR_F64, IR_V128, IR_V256 };
+
+enum ir_code {
+#define IR_OP(name, result, values, flags, meaning) IR_##name,
+#include "tcg/ops.h"
+#undef IR_OP
+    N_IR_OPS
+};
+
+/* Properties in ops.h. */
+enum {
+    IR_COMMUTES = 1 << 0,
+    IR_EFFECT = 1 << 1,    /* not dropped when its result is unused */
+    IR_MAY_FAULT = 1 << 2, /* may leave the unit with all slots as they are at this point */
+    IR_STATE = 1 << 3,
+    IR_FP = 1 << 4, /* reads the rounding mode, may set sticky flags */
+    IR_END = 1 << 5,
+};
+
+enum ir_result { IR_RES_none, IR_RES_same, IR_RES_i32, IR_RES_i64, IR_RES_f32, IR_RES_f64, IR_RES_int };
+
+struct ir_op_info {
+    const char *name, *meaning;
+    uint8_t result, n_values, flags;
+};
+extern const struct ir_op_info ir_op_infos[N_IR_OPS];
+
+enum ir_cc {
+    IR_EQ, IR_NE, IR_LT, IR_GE, IR_LE, IR_GT, IR_LTU, IR_GEU, IR_LEU, IR_GTU,
+    IR_FEQ, IR_FLT, IR_FLE,
+    N_IR_CC
+};
+
+/* Shape of a memory access. */
+enum {
+    IR_SIZE_MASK = 7, /* log2 of the bytes: 0..4 */
+    IR_8 = 0, IR_16 = 1, IR_32 = 2, IR_64 = 3, IR_128 = 4,
+    IR_SIGNED = 1 << 3,
+    IR_ALIGNED = 1 << 4, /* misaligned addresses fault */
+    IR_ACQUIRE = 1 << 5, /* ordered before later accesses */
+    IR_RELEASE = 1 << 6, /* ordered after earlier accesses */
+};
+enum ir_rmw { IR_RMW_SWAP, IR_RMW_ADD, IR_RMW_AND, IR_RMW_OR, IR_RMW_XOR, IR_RMW_MIN, IR_RMW_MAX,
+              IR_RMW_MINU, IR_RMW_MAXU, N_IR_RMW };
+enum { IR_FENCE_RR = 1, IR_FENCE_RW = 2, IR_FENCE_WR = 4, IR_FENCE_WW = 8 };
+enum { IR_FMA_NEG_PRODUCT = 1, IR_FMA_NEG_ADDEND = 2 };
+enum { IR_FTOI_UNSIGNED = 1, IR_FTOI_32 = 2, IR_FTOI_TRUNC = 4 /* else the guest's rounding mode */ };
+enum { IR_ITOF_UNSIGNED = 1, IR_ITOF_32 = 2 /* the operand is i32 */ };
+enum { IR_HINT_JUMP, IR_HINT_CALL, IR_HINT_RETURN };
+
+struct ir_op {
+    uint8_t code, type;
+    uint8_t cc;    /* enum ir_cc; setc, fcmp, branch */
+    uint8_t x;     /* mmu mode, rmw kind, fence set, fma/ftoi/itof flags, hint, number of call operands */
+    uint8_t shape; /* memory */
+    uint8_t uses;  /* filled by ir_finish: number of uses, saturating at 255 */
+    ir_val a, b, c, d; /* unused ones IR_NONE; load and store: d is the guard; jump, branch: c, d are
+                          block numbers of the targets, IR_NONE where the target is outside */
+    int32_t imm2;  /* guard: end; branch: address if not taken; jump with IR_HINT_CALL and jumpi with
+                      IR_HINT_CALL: return address */
+    int64_t imm;
+};
+
+/* One piece of guest state as the translator sees it. */
+struct ir_slot {
+    const char *name;   /* "x10", "f3" */
+    uint16_t offset;    /* from vcpu->arch */
+    uint8_t type;       /* I64 or F64 */
+    uint8_t heat;       /* the hottest slots live in host registers; 0: never */
+};
+
+/* A C function that generated code calls. Arguments and result are uint64_t.
+ * IR_CALL_PURE: fn(a, b, c, d): the result depends on the operands alone.
+ * Otherwise fn(arch, a, b, c, d), arch being vcpu->arch. */
+enum {
+    IR_CALL_PURE = 1 << 0,
+    IR_CALL_READS = 1 << 1,  /* reads slots */
+    IR_CALL_WRITES = 1 << 2, /* writes slots */
+    IR_CALL_RAISES = 1 << 3, /* may raise a guest exception or leave the unit (tcg_raise...) */
+    IR_CALL_FP = 1 << 4,     /* uses the FPU: gets host default modes, does not disturb the guest's */
+};
+struct ir_helper {
+    const char *name;
+    void (*fn)(void);
+    uint8_t n_args; /* besides arch */
+    bool has_result;
+    uint8_t flags;
+};
+
+struct ir_block {
+    uint16_t first, n;   /* operations */
+    int32_t off;         /* guest address of its first instruction */
+    uint16_t n_insns;    /* guest instructions that start in it */
+    bool guest;          /* starts at a guest instruction (else made by ir_new_block) */
+    bool loops;          /* target of a backward edge inside the unit */
+    bool after_call;     /* starts behind a call: returns may land here */
+};
+
+/* Marks where a guest instruction starts: operations from `op` on belong to it. */
+struct ir_insn {
+    uint16_t op, block;
+    int32_t off;
+    uint8_t len;
+};
+
+enum { IR_MAX_OPS = 4096, IR_MAX_BLOCKS = 256, IR_MAX_INSNS = 512 };
+
+struct ir {
+    const struct ir_slot *slots;
+    uint16_t n_slots;
+    uint16_t n_ops, n_blocks, n_insns;
+    struct ir_op ops[IR_MAX_OPS];
+    struct ir_block blocks[IR_MAX_BLOCKS];
+    struct ir_insn insns[IR_MAX_INSNS];
+
+    /* Builder state. */
+    uint16_t block;           /* current */
+    bool ended;               /* current block has its end */
+    bool overflow;            /* ran out of room: the unit must be made shorter */
+    ir_val slot_value[128];   /* value a slot is known to hold in this block, or IR_NONE */
+    ir_val const_value[64];   /* small cache of constants of this block */
+};
+
+/* ---- building (targets) ---------------------------------------------------------------------- */
+void ir_start(struct ir *ir, const struct ir_slot *slots, uint16_t n_slots);
+/* A new block at guest address off; becomes current. If the current block has no end it falls
+ * through by a jump. */
+void ir_begin_block(struct ir *ir, int32_t off);
+/* A block in the middle of an instruction; made current by ir_enter. Values do not cross: what is
+ * needed later goes through a slot. */
+uint16_t ir_new_block(struct ir *ir);
+void ir_enter(struct ir *ir, uint16_t block);
+void ir_branch_block(struct ir *ir, enum ir_cc cc, ir_val a, ir_val b, uint16_t if_so, uint16_t if_not);
+void ir_jump_block(struct ir *ir, uint16_t to);
+/* Called by the translation driver at each guest instruction. */
+void ir_begin_insn(struct ir *ir, int32_t off, uint8_t len);
+
+ir_val ir_const(struct ir *ir, enum ir_type type, int64_t v);
+static inline ir_val ir_i64(struct ir *ir, int64_t v)
+{
+    return ir_const(ir, IR_I64, v);
+}
+ir_val ir_get(struct ir *ir, unsigned slot);
+void ir_set(struct ir *ir, unsigned slot, ir_val v);
+ir_val ir_pc(struct ir *ir, int32_t off);
+
+/* Operations by code; the type is that of a. Folded and simplified where possible. */
+ir_val ir_1(struct ir *ir, enum ir_code code, ir_val a);
+ir_val ir_2(struct ir *ir, enum ir_code code, ir_val a, ir_val b);
+/* As ir_2 with a constant of a's type. */
+ir_val ir_2i(struct ir *ir, enum ir_code code, ir_val a, int64_t b);
+ir_val ir_setc(struct ir *ir, enum ir_cc cc, ir_val a, ir_val b);
+ir_val ir_select(struct ir *ir, ir_val cond, ir_val if_so, ir_val if_not);
+
+/* `type` is what a load gives: I32, I64, F32 or F64. mode: 0 is the current data mode. */
+ir_val ir_load(struct ir *ir, enum ir_type type, ir_val base, int64_t off, unsigned shape, unsigned mode);
+void ir_store(struct ir *ir, ir_val base, int64_t off, ir_val v, unsigned shape, unsigned mode);
+ir_val ir_rmw(struct ir *ir, enum ir_rmw kind, ir_val base, ir_val v, unsigned shape, unsigned mode);
+ir_val ir_cas(struct ir *ir, ir_val base, ir_val expected, ir_val desired, unsigned shape, unsigned mode);
+void ir_fence(struct ir *ir, unsigned set);
+
+ir_val ir_fma(struct ir *ir, ir_val a, ir_val b, ir_val c, unsigned flags);
+ir_val ir_fcmp(struct ir *ir, enum ir_cc cc, ir_val a, ir_val b);
+ir_val ir_ftoi(struct ir *ir, ir_val a, unsigned flags);
+ir_val ir_itof(struct ir *ir, enum ir_type type, ir_val a, unsigned flags);
+/* fbits, bitsf, fwiden, fnarrow, fbox, funbox, fneg, fabs, fsqrt, sext32, zext32, trunc: ir_1. For
+ * bitsf the float's width is that of the integer operand. */
+
+/* Up to four operands, unused ones IR_NONE. */
+ir_val ir_call(struct ir *ir, const struct ir_helper *h, ir_val a, ir_val b, ir_val c, ir_val d);
+
+/* Ends. Addresses are relative to the unit's page. */
+void ir_jump(struct ir *ir, int32_t to);
+void ir_jump_call(struct ir *ir, int32_t to, int32_t return_to);
+void ir_branch(struct ir *ir, enum ir_cc cc, ir_val a, ir_val b, int32_t taken, int32_t next);
+void ir_jump_indirect(struct ir *ir, ir_val to, unsigned hint, int32_t return_to);
+void ir_leave(struct ir *ir, int32_t to);
+
+enum ir_type ir_type_of(const struct ir *ir, ir_val v);
+bool ir_is_const(const struct ir *ir, ir_val v, int64_t *value);
+
+/* ---- passes ---------------------------------------------------------------------------------- */
+/* Resolve jumps inside the unit, drop dead operations and dead sets, count uses. */
+void ir_finish(struct ir *ir);
+/* Find accesses on one base that can share a TLB check and insert guards. */
+void ir_group_accesses(struct ir *ir);
+
+/* ---- text (tcg/ir_text.c) -------------------------------------------------------------------- */
+/* One line per operation. */
+void ir_print(const struct ir *ir, void (*print)(void *opaque, const char *line), void *opaque);
+/* The reverse. Helpers are found by name in `helpers`. */
+struct error *ir_parse(struct ir *ir, const char *text, const struct ir_slot *slots, uint16_t n_slots,
+                       const struct ir_helper *const *helpers, size_t n_helpers);
+/* NULL, or what rule of the IR is broken: operand counts and types, values inside their block,
+ * definitions before uses, one end per block, slots and blocks that exist. */
+struct error *ir_verify(const struct ir *ir);

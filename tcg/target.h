@@ -1,0 +1,125 @@
+/* What the translator asks of a guest CPU, and what a guest CPU's code may ask of the translator. */
+#pragma once
+
+#include "core/vcpu.h"
+#include "tcg/ir.h"
+
+#include <stdnoreturn.h>
+
+enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_EXEC };
+
+/* One instruction as found by scan. */
+enum insn_kind {
+    INSN_PLAIN,   /* goes on with the next */
+    INSN_BRANCH,  /* to `target` or the next */
+    INSN_JUMP,    /* to `target` */
+    INSN_CALL,    /* to `target`, expected to come back behind it */
+    INSN_CALL_INDIRECT, /* expected to come back behind it */
+    INSN_END,     /* indirect jump, trap, system: nothing known follows */
+};
+struct insn_scan {
+    uint8_t len;     /* bytes; 0: more bytes are needed than were given */
+    uint8_t kind;
+    int32_t target;  /* BRANCH, JUMP, CALL: relative to the unit's page */
+    uint64_t cookie[2]; /* handed to translate */
+};
+
+/* Translation of one unit. */
+struct tr {
+    struct ir *ir;
+    struct vcpu *cpu;
+    uint32_t flags;       /* the state word that selected this translation */
+    int32_t off, next;    /* this instruction and the one behind it, relative to the unit's page */
+    uint8_t len;
+    uint32_t note;        /* the target's own; 0 at the start of each block (forget what was learnt) */
+};
+
+/* Result of an address translation. */
+struct tlb_fill {
+    uint64_t gpa;         /* of the byte asked for */
+    uint64_t page_size;   /* 1: only this access, do not remember; else power of two >= 4096 */
+    bool r, w, x;         /* what this mapping allows now (w only if dirty bookkeeping is done) */
+    bool user;            /* see tcg_drop_user_pages */
+    bool global;
+    int fault;            /* when translation failed: the target's own number for raise_memory */
+};
+
+struct tcg_target {
+    const struct target *target;
+    const struct ir_slot *slots;
+    uint16_t n_slots;
+    const struct ir_helper *const *helpers; /* for the IR parser and -d op */
+    size_t n_helpers;
+    uint16_t pc_offset;    /* of the uint64_t program counter in arch */
+    uint16_t flags_offset; /* of the uint32_t state word in arch: kept ready by the target, see
+                              tcg_context_changed */
+    unsigned max_insn_len, insn_align;
+    bool canonical_nan;    /* floating point results that are NaN are the canonical one */
+
+    /* Length and control flow of the instruction at `bytes`. n bytes are there. */
+    void (*scan)(struct vcpu *cpu, uint32_t flags, const uint8_t *bytes, size_t n, int32_t off,
+                 struct insn_scan *out);
+    /* Build its IR. Every instruction that can end a unit must (INSN_BRANCH...: with the matching
+     * ir_branch...). A plain instruction may end it too (ir_leave, ir_jump to t->next). Illegal
+     * instructions raise by a call with IR_CALL_RAISES. */
+    void (*translate)(struct tr *t, const struct insn_scan *insn);
+    void (*begin_unit)(struct tr *t);
+
+    /* Translate a guest virtual address. Returns true and fills *out, or false with out->fault, which
+     * raise_memory then gets. No side effect but accessed/dirty bits. `mode` is the memory
+     * operation's mmu mode (fetches: 0). */
+    bool (*translate_address)(struct vcpu *cpu, uint64_t va, enum access access, unsigned mode,
+                              struct tlb_fill *out);
+    /* Set up the trap for a failed access; arch pc is the faulting instruction's and becomes the trap
+     * vector. `fault` is meant for MEM_FAULT_TRANSLATION only. */
+    void (*raise_memory)(struct vcpu *cpu, uint64_t va, enum access access, int kind, int fault);
+    /* Numbers naming the address space and rights of fetches (-1) and of data accesses (mode), any
+     * 64-bit value: equal keys must translate equally until a flush. */
+    uint64_t (*context_key)(struct vcpu *cpu, int mode);
+    unsigned n_modes;
+    /* An interrupt is to be taken: set up its trap and return true. vCPU's thread, state in arch. */
+    bool (*take_interrupt)(struct vcpu *cpu);
+    /* Floating point: rounding mode of the guest as SF_RNE.. (softfloat.h). */
+    uint8_t (*rounding)(struct vcpu *cpu);
+};
+
+enum { MEM_FAULT_TRANSLATION, MEM_FAULT_NO_MEMORY, MEM_FAULT_MISALIGNED };
+
+/* ---- services for the target's helpers; all on the vCPU's own thread ---------------------------- */
+/* The guest address of the instruction whose IR_CALL_RAISES helper is running. */
+uint64_t tcg_insn_pc(struct vcpu *cpu);
+/* Leave the helper and the unit for the run loop; arch holds everything, pc included (the caller set
+ * it: to the trap vector, or tcg_insn_pc to execute the instruction again, or behind it). */
+noreturn void tcg_leave(struct vcpu *cpu);
+/* As tcg_leave, and halt until has_work. */
+noreturn void tcg_halt(struct vcpu *cpu);
+/* Privilege, address space, rights or the state word may have changed: recompute context_key. Cheap
+ * when nothing changed. Must be followed by leaving the unit (ir_leave or tcg_leave) if fetches or
+ * the state word changed; data modes may change without. */
+void tcg_context_changed(struct vcpu *cpu);
+/* Forget translations of addresses: all; one page in every address space; all of the contexts with
+ * (key & mask) == value; one page in those contexts. */
+void tcg_flush_all(struct vcpu *cpu);
+void tcg_flush_page(struct vcpu *cpu, uint64_t va);
+void tcg_flush_contexts(struct vcpu *cpu, uint64_t mask, uint64_t value);
+/* Forget the current mode-0 context's entries that were filled with `user` set. */
+void tcg_drop_user_pages(struct vcpu *cpu);
+/* Guest instruction memory is to be seen as it is now (fence.i): what is stale is gone already by
+ * write tracking; this drops the return predictions. */
+void tcg_sync_code(struct vcpu *cpu);
+/* Sticky floating-point flags (SF_INVALID...) raised in generated code so far; and set them. The
+ * rounding mode changed. */
+uint8_t tcg_fp_flags(struct vcpu *cpu);
+void tcg_fp_set_flags(struct vcpu *cpu, uint8_t flags);
+void tcg_rounding_changed(struct vcpu *cpu);
+/* Guest memory access by virtual address with the effects of a load or store of the guest: may
+ * raise (then does not return). size 1, 2, 4, 8. */
+uint64_t tcg_load(struct vcpu *cpu, uint64_t va, unsigned size, unsigned mode);
+void tcg_store(struct vcpu *cpu, uint64_t va, unsigned size, uint64_t v, unsigned mode);
+/* Instructions executed by this vCPU so far. Exact while the state word's counting bit is set in the
+ * translation (tcg_count_instructions was called), an estimate from time before. */
+uint64_t tcg_instructions(struct vcpu *cpu);
+void tcg_count_instructions(struct vcpu *cpu);
+
+extern const struct tcg_target *const tcg_targets[];
+extern const size_t n_tcg_targets;

@@ -72,6 +72,7 @@ struct mem_range {
 /* An immutable view. mem_view_now() is valid until the calling thread's next quiescent point: for
  * vCPU threads a return to the run loop, for loop threads the end of a callback. */
 struct mem_view {
+    uint64_t generation; /* of the VM's views: starts at 1, one more for each */
     size_t n;
     struct mem_range ranges[]; /* sorted by start, disjoint */
 };

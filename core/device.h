@@ -38,7 +38,7 @@ enum prop_kind {
     PROP_DRIVE,  /* -drive/-blockdev id -> struct blk * */
     PROP_NETDEV, /* -netdev id -> struct netdev * */
     PROP_CHARDEV, /* -chardev id -> struct chardev * */
-    PROP_OBJECT, /* -object id -> struct object * */
+    PROP_OBJECT, /* -object id -> struct object * (core/object.h) */
 };
 struct prop {
     const char *name;

@@ -50,7 +50,7 @@ struct error *options_parse(const struct option_table *table, int argc, char **a
             return error_new("option '%s' is not supported: %s", typed, o->help);
         if (o->arg && i + 1 == argc)
             return error_new("option '%s' needs an argument: %s", typed, o->arg);
-        err = error_in(o->handle(opaque, o->arg ? argv[++i] : NULL), "-%s", o->name);
+        err = error_in(o->handle(opaque, o, o->arg ? argv[++i] : NULL), "-%s", o->name);
     }
     return err;
 }

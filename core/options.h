@@ -14,7 +14,9 @@ struct option {
     const char *name; /* without the dash; NULL: a heading, its text in `help` */
     const char *arg;  /* what the argument looks like; NULL: takes none */
     const char *help; /* one line */
-    struct error *(*handle)(void *opaque, const char *arg); /* NULL: not supported, help says why */
+    /* NULL: not supported, help says why. `o` is this line, for handlers that serve several. */
+    struct error *(*handle)(void *opaque, const struct option *o, const char *arg);
+    size_t offset; /* of the member of *opaque that a common handler sets */
 };
 struct option_table {
     const struct option *at;
@@ -22,7 +24,7 @@ struct option_table {
 };
 
 /* Handle argv[1..argc): "-opt arg" and "--opt arg" by the table, everything else by `positional`.
- * The first error ends it: an unknown option names the nearest one. */
+ * The first error ends it; an unknown option's names the nearest one. */
 struct error *options_parse(const struct option_table *table, int argc, char **argv,
                             struct error *(*positional)(void *opaque, const char *arg),
                             void *opaque);

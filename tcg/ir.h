@@ -62,6 +62,11 @@ enum {
     IR_ACQUIRE = 1 << 5, /* ordered before later accesses */
     IR_RELEASE = 1 << 6, /* ordered after earlier accesses */
 };
+/* A leader's check covers [a + imm + IR_SPAN_LO, a + imm + IR_SPAN_HI); IR_SPAN_WRITES in x. */
+#define IR_SPAN(lo, hi)  ((int32_t)((uint32_t)(uint16_t)(int16_t)(lo) << 16 | (uint16_t)(int16_t)(hi)))
+#define IR_SPAN_LO(span) ((int16_t)((uint32_t)(span) >> 16))
+#define IR_SPAN_HI(span) ((int16_t)(span))
+enum { IR_MODE_MASK = 0x0f, IR_SPAN_WRITES = 0x80 };
 enum ir_rmw { IR_RMW_SWAP, IR_RMW_ADD, IR_RMW_AND, IR_RMW_OR, IR_RMW_XOR, IR_RMW_MIN, IR_RMW_MAX,
               IR_RMW_MINU, IR_RMW_MAXU, N_IR_RMW };
 enum { IR_FENCE_RR = 1, IR_FENCE_RW = 2, IR_FENCE_WR = 4, IR_FENCE_WW = 8 };
@@ -76,10 +81,10 @@ struct ir_op {
     uint8_t x;     /* mmu mode, rmw kind, fence set, fma/ftoi/itof flags, hint, number of call operands */
     uint8_t shape; /* memory */
     uint8_t uses;  /* filled by ir_finish: number of uses, saturating at 255 */
-    ir_val a, b, c, d; /* unused ones IR_NONE; load and store: d is the guard; jump, branch: c, d are
-                          block numbers of the targets, IR_NONE where the target is outside */
-    int32_t imm2;  /* guard: end; branch: address if not taken; jump with IR_HINT_CALL and jumpi with
-                      IR_HINT_CALL: return address */
+    ir_val a, b, c, d; /* unused ones IR_NONE; load and store: d is the leader (itself if it leads);
+                          jump, branch: c, d are block numbers of the targets, IR_NONE if outside */
+    int32_t imm2;  /* branch: address if not taken; jump with IR_HINT_CALL and jumpi with
+                      IR_HINT_CALL: return address; leader: IR_SPAN of all its accesses */
     int64_t imm;
 };
 
@@ -204,7 +209,7 @@ bool ir_is_const(const struct ir *ir, ir_val v, int64_t *value);
 /* ---- passes ---------------------------------------------------------------------------------- */
 /* Resolve jumps inside the unit, drop dead operations and dead sets, count uses. */
 void ir_finish(struct ir *ir);
-/* Find accesses on one base that can share a TLB check and insert guards. */
+/* Find accesses on one base, near each other, that can share the TLB check of the first. */
 void ir_group_accesses(struct ir *ir);
 
 /* ---- text (tcg/ir_text.c) -------------------------------------------------------------------- */

@@ -46,10 +46,10 @@ IR_OP( zext32,    i64,   1, 0,                "i32 a, zero-extended; the op's ty
 IR_OP( trunc,     i32,   1, 0,                "low half of i64 a; the op's type is i64" )
 IR_OP( setc,      i64,   2, 0,                "1 if `a cc b` holds, else 0" )
 IR_OP( select,    same,  3, 0,                "b if i64 a is not 0, else c" )
-/* guest memory: address a + imm, shape, mmu mode x; little-endian; a guard may be given (see guard) */
+/* guest memory: address a + imm, shape, mmu mode x; little-endian. An access that shares the TLB check
+ * of an earlier one (its leader) names it in d; what is computed is the same */
 IR_OP( load,      same,  1, IR_MAY_FAULT,     "guest memory; the shape's sign and width extend to the type" )
 IR_OP( store,     none,  2, IR_MAY_FAULT | IR_EFFECT, "guest memory becomes the low bytes of b" )
-IR_OP( guard,     i64,   1, 0,                "one TLB check for accesses on base a from imm up to imm2; x: 1 if any writes. The result's only use is as the guard of loads and stores" )
 IR_OP( rmw,       same,  2, IR_MAY_FAULT | IR_EFFECT, "atomically: old = memory at a; memory = old (kind x) b; gives old, extended by shape. Sequentially consistent" )
 IR_OP( cas,       same,  3, IR_MAY_FAULT | IR_EFFECT, "atomically: old = memory at a; if old == b (at the access's width) memory = c; gives old, extended by shape" )
 IR_OP( fence,     none,  0, IR_EFFECT,        "orders memory: x is a set of IR_FENCE_*" )

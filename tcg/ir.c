@@ -1,0 +1,506 @@
+/* The IR builder: folds and forwards while the target describes an instruction. */
+#include "tcg/ir.h"
+
+#include "core/util.h"
+#include "tcg/ir_eval.h"
+
+#include <assert.h>
+
+const struct ir_op_info ir_op_infos[N_IR_OPS] = {
+#define IR_OP(name_, result_, values_, flags_, meaning_)                                           \
+    [IR_##name_] = { .name = #name_, .meaning = (meaning_), .result = IR_RES_##result_,            \
+                     .n_values = (values_), .flags = (flags_) },
+#include "tcg/ops.h"
+#undef IR_OP
+};
+
+void ir_start(struct ir *ir, const struct ir_slot *slots, uint16_t n_slots)
+{
+    assert(n_slots <= ARRAY_LEN(ir->slot_value));
+    ir->slots = slots;
+    ir->n_slots = n_slots;
+    ir->n_ops = ir->n_blocks = ir->n_insns = 0;
+    ir->block = 0;
+    ir->ended = true;
+    ir->overflow = false;
+}
+
+/* Nothing is known at the start of a block. */
+static void forget_values(struct ir *ir)
+{
+    memset(ir->slot_value, 0xff, ir->n_slots * sizeof(ir->slot_value[0]));
+    memset(ir->const_value, 0xff, sizeof(ir->const_value));
+}
+
+static struct ir_op *emit(struct ir *ir, enum ir_code code, enum ir_type type)
+{
+    if (ir->n_ops == IR_MAX_OPS) {
+        ir->overflow = true;
+        ir->n_ops--; /* keep building into the last place; the unit is thrown away */
+    }
+    struct ir_op *op = &ir->ops[ir->n_ops++];
+    *op = (struct ir_op){ .code = code, .type = type, .a = IR_NONE, .b = IR_NONE, .c = IR_NONE,
+                          .d = IR_NONE };
+    return op;
+}
+
+static ir_val value_of(const struct ir *ir, const struct ir_op *op)
+{
+    return (ir_val)(op - ir->ops);
+}
+
+static void end_block(struct ir *ir)
+{
+    ir->blocks[ir->block].n = ir->n_ops - ir->blocks[ir->block].first;
+    ir->ended = true;
+}
+
+uint16_t ir_new_block(struct ir *ir)
+{
+    if (ir->n_blocks == IR_MAX_BLOCKS) {
+        ir->overflow = true;
+        ir->n_blocks--;
+    }
+    ir->blocks[ir->n_blocks] = (struct ir_block){ 0 };
+    return ir->n_blocks++;
+}
+
+void ir_enter(struct ir *ir, uint16_t block)
+{
+    if (!ir->ended)
+        ir_jump_block(ir, block);
+    struct ir_block *b = &ir->blocks[block];
+    b->first = ir->n_ops;
+    if (!b->guest && ir->n_insns)
+        b->off = ir->insns[ir->n_insns - 1].off;
+    ir->block = block;
+    ir->ended = false;
+    forget_values(ir);
+}
+
+void ir_begin_block(struct ir *ir, int32_t off)
+{
+    if (!ir->ended)
+        ir_jump(ir, off);
+    uint16_t block = ir_new_block(ir);
+    ir->blocks[block].off = off;
+    ir->blocks[block].guest = true;
+    ir_enter(ir, block);
+}
+
+void ir_begin_insn(struct ir *ir, int32_t off, uint8_t len)
+{
+    if (ir->n_insns == IR_MAX_INSNS) {
+        ir->overflow = true;
+        ir->n_insns--;
+    }
+    ir->insns[ir->n_insns++] =
+        (struct ir_insn){ .op = ir->n_ops, .block = ir->block, .off = off, .len = len };
+    ir->blocks[ir->block].n_insns++;
+}
+
+/* ---- leaves ------------------------------------------------------------------------------------ */
+
+enum ir_type ir_type_of(const struct ir *ir, ir_val v)
+{
+    const struct ir_op *op = &ir->ops[v];
+    switch (ir_op_infos[op->code].result) {
+    case IR_RES_i32: return IR_I32;
+    case IR_RES_i64: return IR_I64;
+    case IR_RES_f32: return IR_F32;
+    case IR_RES_f64: return IR_F64;
+    case IR_RES_int:
+        if (op->code == IR_ftoi)
+            return op->x & IR_FTOI_32 ? IR_I32 : IR_I64;
+        return op->type == IR_F32 ? IR_I32 : IR_I64;
+    case IR_RES_none: return IR_VOID;
+    default: return op->type;
+    }
+}
+
+bool ir_is_const(const struct ir *ir, ir_val v, int64_t *value)
+{
+    const struct ir_op *op = &ir->ops[v];
+    if (op->code != IR_const)
+        return false;
+    *value = op->imm;
+    return true;
+}
+
+ir_val ir_const(struct ir *ir, enum ir_type type, int64_t v)
+{
+    if (type == IR_I32)
+        v = (int32_t)v;
+    unsigned h = ((uint64_t)v * 0x9e3779b97f4a7c15u >> 58 ^ type) % ARRAY_LEN(ir->const_value);
+    ir_val known = ir->const_value[h];
+    if (known != IR_NONE && ir->ops[known].imm == v && ir->ops[known].type == type)
+        return known;
+    struct ir_op *op = emit(ir, IR_const, type);
+    op->imm = v;
+    return ir->const_value[h] = value_of(ir, op);
+}
+
+ir_val ir_get(struct ir *ir, unsigned slot)
+{
+    if (ir->slot_value[slot] != IR_NONE)
+        return ir->slot_value[slot];
+    struct ir_op *op = emit(ir, IR_get, ir->slots[slot].type);
+    op->imm = slot;
+    return ir->slot_value[slot] = value_of(ir, op);
+}
+
+void ir_set(struct ir *ir, unsigned slot, ir_val v)
+{
+    if (ir->slot_value[slot] == v)
+        return;
+    assert(ir_type_of(ir, v) == ir->slots[slot].type);
+    struct ir_op *op = emit(ir, IR_set, ir->slots[slot].type);
+    op->imm = slot;
+    op->a = v;
+    ir->slot_value[slot] = v;
+}
+
+ir_val ir_pc(struct ir *ir, int32_t off)
+{
+    struct ir_op *op = emit(ir, IR_pc, IR_I64);
+    op->imm = off;
+    return value_of(ir, op);
+}
+
+/* ---- arithmetic --------------------------------------------------------------------------------- */
+
+/* Is v known to equal the sign (zero) extension of its low 32 bits? */
+static bool extends32(const struct ir *ir, ir_val v, bool sign)
+{
+    const struct ir_op *op = &ir->ops[v];
+    unsigned size = op->shape & IR_SIZE_MASK;
+    switch (op->code) {
+    case IR_const: return op->imm == (sign ? (int64_t)(int32_t)op->imm : (int64_t)(uint32_t)op->imm);
+    case IR_setc: case IR_fcmp: return true;
+    case IR_zext8: case IR_zext16: return op->type == IR_I64;
+    case IR_sext8: case IR_sext16: return sign && op->type == IR_I64;
+    case IR_sext32: return sign;
+    case IR_zext32: return !sign;
+    case IR_load:
+        if (op->type != IR_I64 || size > IR_32)
+            return false;
+        if (op->shape & IR_SIGNED)
+            return sign;
+        return size < IR_32 || !sign;
+    default: return false;
+    }
+}
+
+ir_val ir_1(struct ir *ir, enum ir_code code, ir_val a)
+{
+    const struct ir_op *in = &ir->ops[a];
+    enum ir_type type = ir_type_of(ir, a);
+    if (code == IR_bitsf)
+        type = type == IR_I32 ? IR_F32 : IR_F64;
+    if (in->code == IR_const && ir_evaluates(code)) {
+        uint64_t v = ir_eval(code, type, (uint64_t)in->imm, 0);
+        return ir_const(ir, code == IR_trunc ? IR_I32
+                            : code == IR_sext32 || code == IR_zext32 ? IR_I64 : type, (int64_t)v);
+    }
+    if (code == IR_trunc && (in->code == IR_sext32 || in->code == IR_zext32))
+        return in->a;
+    if ((code == IR_sext32 || code == IR_zext32) && in->code == IR_trunc &&
+        extends32(ir, in->a, code == IR_sext32))
+        return in->a;
+    if ((code == IR_fbits && in->code == IR_bitsf) || (code == IR_bitsf && in->code == IR_fbits))
+        return in->a;
+    if (code == IR_funbox && in->code == IR_fbox)
+        return in->a;
+    struct ir_op *op = emit(ir, code, type);
+    op->a = a;
+    return value_of(ir, op);
+}
+
+/* x op c that needs no operation: gives x, or IR_NONE. */
+static bool is_identity(enum ir_code code, enum ir_type type, int64_t c)
+{
+    int64_t width_mask = type == IR_I32 ? 31 : 63;
+    switch (code) {
+    case IR_add: case IR_sub: case IR_or: case IR_xor: case IR_andn: return c == 0;
+    case IR_shl: case IR_shr: case IR_sar: case IR_rol: case IR_ror: return (c & width_mask) == 0;
+    case IR_and: return c == -1;
+    case IR_mul: case IR_divu: case IR_divs: return c == 1;
+    default: return false;
+    }
+}
+
+ir_val ir_2(struct ir *ir, enum ir_code code, ir_val a, ir_val b)
+{
+    enum ir_type type = ir_type_of(ir, a);
+    int64_t ca, cb;
+    if (ir_op_infos[code].flags & IR_COMMUTES && ir->ops[a].code == IR_const) {
+        ir_val t = a;
+        a = b;
+        b = t;
+    }
+    if (ir_is_const(ir, b, &cb) && ir_evaluates(code)) {
+        if (ir_is_const(ir, a, &ca))
+            return ir_const(ir, type, (int64_t)ir_eval(code, type, (uint64_t)ca, (uint64_t)cb));
+        if (is_identity(code, type, cb))
+            return a;
+        if ((code == IR_and || code == IR_mul) && cb == 0)
+            return b;
+        if (code == IR_sub) {
+            code = IR_add;
+            cb = (int64_t)-(uint64_t)cb;
+            b = ir_const(ir, type, cb);
+        }
+        const struct ir_op *in = &ir->ops[a];
+        int64_t inner;
+        if (code == IR_add && in->code == IR_pc) {
+            int64_t off = in->imm + cb;
+            if (off == (int32_t)off)
+                return ir_pc(ir, (int32_t)off);
+        }
+        if (code == IR_add && in->code == IR_add && ir_is_const(ir, in->b, &inner))
+            return ir_2(ir, IR_add, in->a, ir_const(ir, type, (int64_t)((uint64_t)inner + (uint64_t)cb)));
+    }
+    if (a == b && (code == IR_sub || code == IR_xor || code == IR_andn))
+        return ir_const(ir, type, 0);
+    if (a == b && (code == IR_and || code == IR_or))
+        return a;
+    struct ir_op *op = emit(ir, code, type);
+    op->a = a;
+    op->b = b;
+    return value_of(ir, op);
+}
+
+ir_val ir_2i(struct ir *ir, enum ir_code code, ir_val a, int64_t b)
+{
+    return ir_2(ir, code, a, ir_const(ir, ir_type_of(ir, a), b));
+}
+
+/* cc with its operands exchanged. */
+static enum ir_cc swapped(enum ir_cc cc)
+{
+    static const uint8_t to[] = { [IR_EQ] = IR_EQ,   [IR_NE] = IR_NE,   [IR_LT] = IR_GT,
+                                  [IR_GE] = IR_LE,   [IR_LE] = IR_GE,   [IR_GT] = IR_LT,
+                                  [IR_LTU] = IR_GTU, [IR_GEU] = IR_LEU, [IR_LEU] = IR_GEU,
+                                  [IR_GTU] = IR_LTU };
+    return to[cc];
+}
+
+ir_val ir_setc(struct ir *ir, enum ir_cc cc, ir_val a, ir_val b)
+{
+    enum ir_type type = ir_type_of(ir, a);
+    int64_t ca, cb;
+    bool const_a = ir_is_const(ir, a, &ca), const_b = ir_is_const(ir, b, &cb);
+    if (const_a && const_b)
+        return ir_i64(ir, ir_eval_cc(cc, type, (uint64_t)ca, (uint64_t)cb));
+    if (const_a) {
+        ir_val t = a;
+        a = b;
+        b = t;
+        cc = swapped(cc);
+    }
+    struct ir_op *op = emit(ir, IR_setc, type);
+    op->cc = cc;
+    op->a = a;
+    op->b = b;
+    return value_of(ir, op);
+}
+
+ir_val ir_select(struct ir *ir, ir_val cond, ir_val if_so, ir_val if_not)
+{
+    int64_t c;
+    if (ir_is_const(ir, cond, &c))
+        return c ? if_so : if_not;
+    if (if_so == if_not)
+        return if_so;
+    struct ir_op *op = emit(ir, IR_select, ir_type_of(ir, if_so));
+    op->a = cond;
+    op->b = if_so;
+    op->c = if_not;
+    return value_of(ir, op);
+}
+
+/* ---- memory -------------------------------------------------------------------------------------- */
+
+/* Move a constant part of the address into the offset, so that near accesses show one base. */
+static void split_address(struct ir *ir, ir_val *base, int64_t *off)
+{
+    const struct ir_op *op = &ir->ops[*base];
+    int64_t c;
+    if (op->code == IR_add && ir_is_const(ir, op->b, &c) && *off + c == (int32_t)(*off + c)) {
+        *base = op->a;
+        *off += c;
+    }
+}
+
+ir_val ir_load(struct ir *ir, enum ir_type type, ir_val base, int64_t off, unsigned shape, unsigned mode)
+{
+    split_address(ir, &base, &off);
+    struct ir_op *op = emit(ir, IR_load, type);
+    op->a = base;
+    op->imm = off;
+    op->shape = shape;
+    op->x = mode;
+    return value_of(ir, op);
+}
+
+void ir_store(struct ir *ir, ir_val base, int64_t off, ir_val v, unsigned shape, unsigned mode)
+{
+    split_address(ir, &base, &off);
+    struct ir_op *op = emit(ir, IR_store, ir_type_of(ir, v));
+    op->a = base;
+    op->b = v;
+    op->imm = off;
+    op->shape = shape;
+    op->x = mode;
+}
+
+ir_val ir_rmw(struct ir *ir, enum ir_rmw kind, ir_val base, ir_val v, unsigned shape, unsigned mode)
+{
+    struct ir_op *op = emit(ir, IR_rmw, ir_type_of(ir, v));
+    op->a = base;
+    op->b = v;
+    op->cc = kind;
+    op->shape = shape;
+    op->x = mode;
+    return value_of(ir, op);
+}
+
+ir_val ir_cas(struct ir *ir, ir_val base, ir_val expected, ir_val desired, unsigned shape, unsigned mode)
+{
+    struct ir_op *op = emit(ir, IR_cas, ir_type_of(ir, desired));
+    op->a = base;
+    op->b = expected;
+    op->c = desired;
+    op->shape = shape;
+    op->x = mode;
+    return value_of(ir, op);
+}
+
+void ir_fence(struct ir *ir, unsigned set)
+{
+    emit(ir, IR_fence, IR_VOID)->x = set;
+}
+
+/* ---- floating point ------------------------------------------------------------------------------- */
+
+ir_val ir_fma(struct ir *ir, ir_val a, ir_val b, ir_val c, unsigned flags)
+{
+    struct ir_op *op = emit(ir, IR_fma, ir_type_of(ir, a));
+    op->a = a;
+    op->b = b;
+    op->c = c;
+    op->x = flags;
+    return value_of(ir, op);
+}
+
+ir_val ir_fcmp(struct ir *ir, enum ir_cc cc, ir_val a, ir_val b)
+{
+    struct ir_op *op = emit(ir, IR_fcmp, ir_type_of(ir, a));
+    op->cc = cc;
+    op->a = a;
+    op->b = b;
+    return value_of(ir, op);
+}
+
+ir_val ir_ftoi(struct ir *ir, ir_val a, unsigned flags)
+{
+    struct ir_op *op = emit(ir, IR_ftoi, ir_type_of(ir, a));
+    op->a = a;
+    op->x = flags;
+    return value_of(ir, op);
+}
+
+ir_val ir_itof(struct ir *ir, enum ir_type type, ir_val a, unsigned flags)
+{
+    struct ir_op *op = emit(ir, IR_itof, type);
+    op->a = a;
+    op->x = flags;
+    return value_of(ir, op);
+}
+
+/* ---- calls and ends -------------------------------------------------------------------------------- */
+
+ir_val ir_call(struct ir *ir, const struct ir_helper *h, ir_val a, ir_val b, ir_val c, ir_val d)
+{
+    struct ir_op *op = emit(ir, IR_call, IR_I64);
+    op->imm = (intptr_t)h;
+    op->x = h->n_args;
+    op->a = a;
+    op->b = b;
+    op->c = c;
+    op->d = d;
+    if (h->flags & IR_CALL_WRITES)
+        memset(ir->slot_value, 0xff, ir->n_slots * sizeof(ir->slot_value[0]));
+    return value_of(ir, op);
+}
+
+void ir_jump_block(struct ir *ir, uint16_t to)
+{
+    emit(ir, IR_jump, IR_VOID)->c = to;
+    end_block(ir);
+}
+
+void ir_branch_block(struct ir *ir, enum ir_cc cc, ir_val a, ir_val b, uint16_t if_so, uint16_t if_not)
+{
+    struct ir_op *op = emit(ir, IR_branch, ir_type_of(ir, a));
+    op->cc = cc;
+    op->a = a;
+    op->b = b;
+    op->c = if_so;
+    op->d = if_not;
+    end_block(ir);
+}
+
+void ir_jump(struct ir *ir, int32_t to)
+{
+    emit(ir, IR_jump, IR_VOID)->imm = to;
+    end_block(ir);
+}
+
+void ir_jump_call(struct ir *ir, int32_t to, int32_t return_to)
+{
+    struct ir_op *op = emit(ir, IR_jump, IR_VOID);
+    op->imm = to;
+    op->imm2 = return_to;
+    op->x = IR_HINT_CALL;
+    end_block(ir);
+}
+
+void ir_branch(struct ir *ir, enum ir_cc cc, ir_val a, ir_val b, int32_t taken, int32_t next)
+{
+    enum ir_type type = ir_type_of(ir, a);
+    int64_t ca, cb;
+    bool const_a = ir_is_const(ir, a, &ca), const_b = ir_is_const(ir, b, &cb);
+    if (const_a && const_b) {
+        ir_jump(ir, ir_eval_cc(cc, type, (uint64_t)ca, (uint64_t)cb) ? taken : next);
+        return;
+    }
+    if (const_a) {
+        ir_val t = a;
+        a = b;
+        b = t;
+        cc = swapped(cc);
+    }
+    struct ir_op *op = emit(ir, IR_branch, type);
+    op->cc = cc;
+    op->a = a;
+    op->b = b;
+    op->imm = taken;
+    op->imm2 = next;
+    end_block(ir);
+}
+
+void ir_jump_indirect(struct ir *ir, ir_val to, unsigned hint, int32_t return_to)
+{
+    struct ir_op *op = emit(ir, IR_jumpi, IR_VOID);
+    op->a = to;
+    op->x = hint;
+    op->imm2 = return_to;
+    end_block(ir);
+}
+
+void ir_leave(struct ir *ir, int32_t to)
+{
+    emit(ir, IR_leave, IR_VOID)->imm = to;
+    end_block(ir);
+}

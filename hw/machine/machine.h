@@ -14,9 +14,9 @@ enum { MACHINE_MAX_SERIAL = 4, MACHINE_MAX_PFLASH = 2 };
 /* What the command line says about the machine as a whole. Pointers may be NULL, numbers 0: the
  * board's default. Read during machine_create only, copies are made of what is kept. */
 struct machine_options {
-    const char *machine; /* as typed behind -M: "virt,aclint=on"; the name may be left out */
-    const char *arch;    /* guest architecture, "riscv64"; picks the default board */
-    const char *cpu;     /* as typed behind -cpu */
+    const char *machine;       /* as typed behind -M: "virt,aclint=on"; the name may be left out */
+    const char *arch;          /* guest architecture, "riscv64"; picks the default board */
+    const char *cpu;           /* as typed behind -cpu */
     const char *accel_options; /* as typed behind the name in -accel */
     const char *kernel, *initrd, *append, *dtb, *bios; /* bios: FILE, "none" or "default" */
     uint64_t ram_size;                                 /* bytes */
@@ -60,8 +60,7 @@ extern const struct machine_class *const machine_classes[];
 extern const size_t n_machine_classes;
 
 /* The board a user asked for; errors name the nearest. `machine` is as typed, options are skipped. */
-struct error *machine_find(const char *machine, const char *arch,
-                           const struct machine_class **out);
+struct error *machine_find(const char *machine, const char *arch, const struct machine_class **out);
 /* -M help and -M NAME,help. */
 void machine_help(const char *arch, void (*print)(void *opaque, const char *line), void *opaque);
 void machine_option_help(const struct machine_class *cls,

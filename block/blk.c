@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -159,11 +160,15 @@ static void *worker(void *opaque)
 /* Lock held. False if there is not a single worker. */
 static bool add_worker(struct blk *b)
 {
+    sigset_t all, before;
     pthread_attr_t attr;
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, WORKER_STACK);
+    sigfillset(&all); /* signals are for other threads */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     if (b->n_workers < MAX_WORKERS && !pthread_create(&b->workers[b->n_workers], &attr, worker, b))
         b->n_workers++;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
     return b->n_workers;
 }

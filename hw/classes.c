@@ -4,6 +4,7 @@
 /* A board's own devices. */
 extern const struct device_class plic_class, aclint_swi_class, aclint_mtimer_class;
 extern const struct device_class goldfish_rtc_class, sifive_test_class, ns16550_class;
+extern const struct device_class fw_cfg_class, cfi_flash_class;
 
 const struct device_class *const device_classes[] = {
     &plic_class,         &aclint_swi_class,  &aclint_mtimer_class,

@@ -115,7 +115,7 @@ struct mtimer {
     uint32_t n_harts;
     struct mem_region *mmio;
 
-    uint64_t ahead; /* mtime - guest clock, in ticks, modulo 2^64 */
+    _Atomic uint64_t ahead; /* mtime - guest clock, in ticks, modulo 2^64 */
     uint64_t mtimecmp[MAX_HARTS];
 
     struct irq out[MAX_HARTS];
@@ -123,8 +123,8 @@ struct mtimer {
         struct mtimer *m;
         struct timer *timer; /* runs exactly while mtimecmp lies ahead */
     } harts[MAX_HARTS];
-    void (*on_change)(void *opaque, uint64_t ahead);
-    void *on_change_opaque;
+    void (*on_jump)(void *opaque);
+    void *on_jump_opaque;
 };
 
 static uint64_t mtimer_now(const struct mtimer *m)
@@ -154,8 +154,8 @@ static void mtimer_fired(void *opaque)
 
 static void mtimer_update_all(struct mtimer *m)
 {
-    if (m->on_change)
-        m->on_change(m->on_change_opaque, m->ahead);
+    if (m->on_jump)
+        m->on_jump(m->on_jump_opaque);
     for (unsigned h = 0; h < m->n_harts; h++)
         mtimer_update(m, h);
 }
@@ -207,12 +207,16 @@ struct irq *aclint_mtimer_output(struct device *dev, unsigned hart)
     return &m->out[hart];
 }
 
-void aclint_mtimer_on_change(struct device *dev, void (*fn)(void *opaque, uint64_t ahead),
-                             void *opaque)
+uint64_t aclint_mtime(const struct device *dev)
+{
+    return mtimer_now((const struct mtimer *)dev);
+}
+
+void aclint_mtimer_on_jump(struct device *dev, void (*fn)(void *opaque), void *opaque)
 {
     struct mtimer *m = (struct mtimer *)dev;
-    m->on_change = fn;
-    m->on_change_opaque = opaque;
+    m->on_jump = fn;
+    m->on_jump_opaque = opaque;
 }
 
 static struct error *mtimer_realize(struct device *dev)

@@ -18,7 +18,8 @@ enum {
 struct irq *aclint_swi_output(struct device *swi, unsigned hart);
 /* Hart n's MTIP. */
 struct irq *aclint_mtimer_output(struct device *mtimer, unsigned hart);
-/* `fn` is told, under the timer's lock, by how many ticks mtime is ahead of the guest clock, each
- * time that changes (a write to mtime, a reset, a load). It must not call back. */
-void aclint_mtimer_on_change(struct device *mtimer, void (*fn)(void *opaque, uint64_t ahead_ticks),
-                             void *opaque);
+/* mtime now. Any thread; takes no lock. */
+uint64_t aclint_mtime(const struct device *mtimer);
+/* `fn` is told that mtime jumped (a write to it, a reset, a load). It may ask aclint_mtime and nothing
+ * else of the timer. */
+void aclint_mtimer_on_jump(struct device *mtimer, void (*fn)(void *opaque), void *opaque);

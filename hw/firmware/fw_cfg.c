@@ -1,0 +1,272 @@
+/* Firmware configuration over MMIO, with the DMA interface. Facts: QEMU's docs/specs/fw_cfg, whose
+ * headings the comments name. */
+#include "hw/firmware/fw_cfg.h"
+
+#include "core/error.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+enum {
+    N_FILES = 64,
+    N_ITEMS = FW_CFG_FILE_FIRST + N_FILES,
+    NAME_SIZE = 56,
+    DIR_ENTRY = 8 + NAME_SIZE, /* "File Directory": size, key, reserved, name; big-endian */
+    CHUNK = 4096,
+};
+
+enum { DATA_AT = 0, SELECTOR_AT = 8, DMA_AT = 16 }; /* "Register Locations" */
+
+enum { /* "DMA interface": bits of the control word */
+       DMA_ERROR = 1 << 0,
+       DMA_READ = 1 << 1,
+       DMA_SKIP = 1 << 2,
+       DMA_SELECT = 1 << 3,
+       DMA_WRITE = 1 << 4,
+};
+
+struct item {
+    uint8_t *data;
+    uint32_t n;
+};
+
+struct fw_cfg {
+    struct device dev;
+    uint64_t addr;
+    struct mem_region *mmio;
+
+    uint16_t key;      /* selected item, which may not exist */
+    uint32_t offset;   /* next byte of it */
+    uint32_t dma_high; /* upper half of the address of a DMA request */
+
+    struct item items[N_ITEMS]; /* fixed by the board before the guest starts */
+    uint32_t n_files;
+};
+
+static const struct item *selected(const struct fw_cfg *f)
+{
+    static const struct item none;
+    return f->key < N_ITEMS ? &f->items[f->key] : &none;
+}
+
+static void fw_cfg_select(struct fw_cfg *f, uint16_t key)
+{
+    f->key = key;
+    f->offset = 0;
+}
+
+/* Up to n bytes of the selected item into buf, zeros beyond its end; the position moves on. */
+static void fw_cfg_take(struct fw_cfg *f, uint8_t *buf, size_t n)
+{
+    const struct item *item = selected(f);
+    size_t have = MIN(n, item->n - f->offset);
+    if (have)
+        memcpy(buf, item->data + f->offset, have);
+    memset(buf + have, 0, n - have);
+    f->offset += (uint32_t)have;
+}
+
+/* ---- DMA -------------------------------------------------------------------------------------- */
+static bool dma_read(struct fw_cfg *f, gpa to, uint32_t n)
+{
+    uint8_t chunk[CHUNK];
+    while (n) {
+        uint32_t now = MIN(n, CHUNK);
+        fw_cfg_take(f, chunk, now);
+        if (!mem_write(f->dev.vm, to, chunk, now))
+            return device_broken(&f->dev, "DMA read to %#" PRIx64 " is outside memory", to);
+        to += now;
+        n -= now;
+    }
+    return true;
+}
+
+/* One request: control, length, address, all big-endian; the outcome goes into control. */
+static void fw_cfg_dma(struct fw_cfg *f, gpa at)
+{
+    uint8_t request[16], outcome[4];
+    if (!mem_read(f->dev.vm, at, request, sizeof(request))) {
+        device_broken(&f->dev, "DMA request at %#" PRIx64 " is outside memory", at);
+        return;
+    }
+    uint32_t control = (uint32_t)load_be(request, 4);
+    uint32_t length = (uint32_t)load_be(request + 4, 4);
+    gpa address = load_be(request + 8, 8);
+    bool good = true;
+
+    if (control & DMA_SELECT)
+        fw_cfg_select(f, control >> 16);
+    if (control & DMA_READ)
+        good = dma_read(f, address, length);
+    else if (control & DMA_WRITE)
+        good = device_broken(&f->dev, "item %#x is read-only", f->key);
+    else if (control & DMA_SKIP)
+        f->offset += MIN(length, selected(f)->n - f->offset);
+    store_be(outcome, 4, good ? 0 : DMA_ERROR);
+    mem_write(f->dev.vm, at, outcome, sizeof(outcome));
+}
+
+/* ---- registers: the guest sees big-endian ones, a little-endian access arrives swapped -------- */
+static uint64_t fw_cfg_read(void *opaque, uint64_t off, unsigned size)
+{
+    struct fw_cfg *f = opaque;
+    static const uint8_t dma_signature[8] = "QEMU CFG";
+    uint8_t buf[8] = { 0 };
+    device_lock(&f->dev);
+    if (off < SELECTOR_AT)
+        fw_cfg_take(f, buf, size); /* string-preserving, from any offset */
+    else if (off >= DMA_AT && off + size <= FW_CFG_SIZE)
+        memcpy(buf, dma_signature + (off - DMA_AT), size);
+    device_unlock(&f->dev);
+    return load_le(buf, size);
+}
+
+static void fw_cfg_write(void *opaque, uint64_t off, unsigned size, uint64_t value)
+{
+    struct fw_cfg *f = opaque;
+    uint8_t buf[8];
+    store_le(buf, size, value);
+    value = load_be(buf, size);
+
+    device_lock(&f->dev);
+    if (off == SELECTOR_AT && size == 2) {
+        fw_cfg_select(f, (uint16_t)value);
+    } else if (off == DMA_AT && size == 8) {
+        fw_cfg_dma(f, value);
+    } else if (off == DMA_AT && size == 4) {
+        f->dma_high = (uint32_t)value;
+    } else if (off == DMA_AT + 4 && size == 4) {
+        fw_cfg_dma(f, (gpa)f->dma_high << 32 | value);
+        f->dma_high = 0;
+    }
+    device_unlock(&f->dev);
+}
+
+static const struct mmio_ops fw_cfg_ops = { fw_cfg_read, fw_cfg_write, 1, 8 };
+
+/* ---- the board's side ------------------------------------------------------------------------- */
+void fw_cfg_add(struct device *dev, uint16_t key, const void *data, uint32_t n)
+{
+    struct fw_cfg *f = (struct fw_cfg *)dev;
+    assert(key < N_ITEMS);
+    device_lock(dev);
+    free(f->items[key].data);
+    f->items[key].data = xmalloc(MAX(n, 1));
+    f->items[key].n = n;
+    if (n)
+        memcpy(f->items[key].data, data, n);
+    device_unlock(dev);
+}
+
+static void add_number(struct device *dev, uint16_t key, unsigned size, uint64_t value)
+{
+    uint8_t buf[8];
+    store_le(buf, size, value);
+    fw_cfg_add(dev, key, buf, size);
+}
+
+void fw_cfg_add_u16(struct device *dev, uint16_t key, uint16_t value)
+{
+    add_number(dev, key, 2, value);
+}
+
+void fw_cfg_add_u32(struct device *dev, uint16_t key, uint32_t value)
+{
+    add_number(dev, key, 4, value);
+}
+
+void fw_cfg_add_u64(struct device *dev, uint16_t key, uint64_t value)
+{
+    add_number(dev, key, 8, value);
+}
+
+static const char *file_name(const struct fw_cfg *f, uint32_t i)
+{
+    return (const char *)f->items[FW_CFG_FILE_DIR].data + 4 + i * DIR_ENTRY + 8;
+}
+
+struct error *fw_cfg_add_file(struct device *dev, const char *name, const void *data, uint32_t n)
+{
+    struct fw_cfg *f = (struct fw_cfg *)dev;
+    uint8_t dir[4 + N_FILES * DIR_ENTRY] = { 0 };
+    const struct item *old = &f->items[FW_CFG_FILE_DIR];
+
+    if (strlen(name) >= NAME_SIZE)
+        return error_new("fw_cfg file '%s': a name has at most %d characters", name, NAME_SIZE - 1);
+    if (f->n_files == N_FILES)
+        return error_new("fw_cfg file '%s': there are %d files already", name, N_FILES);
+    for (uint32_t i = 0; i < f->n_files; i++)
+        if (strcmp(file_name(f, i), name) == 0)
+            return error_new("fw_cfg file '%s' exists already", name);
+
+    memcpy(dir, old->data, old->n);
+    uint16_t key = FW_CFG_FILE_FIRST + f->n_files;
+    uint8_t *entry = dir + 4 + f->n_files * DIR_ENTRY;
+    store_be(entry, 4, n);
+    store_be(entry + 4, 2, key);
+    memcpy(entry + 8, name, strlen(name));
+    f->n_files++;
+    store_be(dir, 4, f->n_files);
+    fw_cfg_add(dev, FW_CFG_FILE_DIR, dir, 4 + f->n_files * DIR_ENTRY);
+    fw_cfg_add(dev, key, data, n);
+    return NULL;
+}
+
+static struct error *fw_cfg_realize(struct device *dev)
+{
+    struct fw_cfg *f = (struct fw_cfg *)dev;
+    fw_cfg_add(dev, FW_CFG_SIGNATURE, "QEMU", 4);
+    fw_cfg_add_u32(dev, FW_CFG_ID, 3); /* "Revision / feature bitmap": registers and DMA */
+    fw_cfg_add_u32(dev, FW_CFG_FILE_DIR, 0);
+    f->mmio = mem_add_mmio(dev->vm, dev->cls->name, FW_CFG_SIZE, &fw_cfg_ops, f);
+    mem_map(f->mmio, f->addr, 0);
+    return NULL;
+}
+
+static void fw_cfg_unrealize(struct device *dev)
+{
+    struct fw_cfg *f = (struct fw_cfg *)dev;
+    mem_free_region(f->mmio);
+    for (unsigned i = 0; i < N_ITEMS; i++)
+        free(f->items[i].data);
+}
+
+static void fw_cfg_reset(struct device *dev)
+{
+    struct fw_cfg *f = (struct fw_cfg *)dev;
+    fw_cfg_select(f, FW_CFG_SIGNATURE);
+    f->dma_high = 0;
+}
+
+static struct error *fw_cfg_loaded(struct device *dev)
+{
+    struct fw_cfg *f = (struct fw_cfg *)dev;
+    if (f->offset > selected(f)->n)
+        return error_new("fw-cfg-mmio: position %u is beyond item %#x", f->offset, f->key);
+    return NULL;
+}
+
+static const struct prop fw_cfg_props[] = {
+    PROP(struct fw_cfg, addr, "addr", PROP_UINT, .help = "guest physical address"),
+};
+
+static const struct field fw_cfg_state[] = {
+    FIELD(struct fw_cfg, key),
+    FIELD(struct fw_cfg, offset),
+    FIELD(struct fw_cfg, dma_high),
+};
+
+const struct device_class fw_cfg_class = {
+    .name = "fw-cfg-mmio",
+    .desc = "firmware configuration",
+    .bus = "system",
+    .version = 1,
+    .size = sizeof(struct fw_cfg),
+    .props = TABLE(fw_cfg_props),
+    .state = TABLE(fw_cfg_state),
+    .realize = fw_cfg_realize,
+    .unrealize = fw_cfg_unrealize,
+    .reset = fw_cfg_reset,
+    .loaded = fw_cfg_loaded,
+};

@@ -1,0 +1,33 @@
+/* The firmware configuration device: numbered and named blobs that firmware and kernels read. Class
+ * "fw-cfg-mmio". Layout as in QEMU's docs/specs/fw_cfg; blobs are read-only to the guest. */
+#pragma once
+
+#include "core/device.h"
+
+enum { FW_CFG_SIZE = 0x18 };
+
+enum {
+    FW_CFG_SIGNATURE = 0x00,
+    FW_CFG_ID = 0x01,
+    FW_CFG_UUID = 0x02,
+    FW_CFG_RAM_SIZE = 0x03,
+    FW_CFG_NB_CPUS = 0x05,
+    FW_CFG_KERNEL_SIZE = 0x08,
+    FW_CFG_INITRD_SIZE = 0x0b,
+    FW_CFG_MAX_CPUS = 0x0f,
+    FW_CFG_KERNEL_DATA = 0x11,
+    FW_CFG_INITRD_DATA = 0x12,
+    FW_CFG_CMDLINE_SIZE = 0x14,
+    FW_CFG_CMDLINE_DATA = 0x15,
+    FW_CFG_FILE_DIR = 0x19,
+    FW_CFG_FILE_FIRST = 0x20,
+};
+
+/* Give the guest a blob under a key, or replace it; `data` is copied. Before vm_start. */
+void fw_cfg_add(struct device *fw, uint16_t key, const void *data, uint32_t n);
+void fw_cfg_add_u16(struct device *fw, uint16_t key, uint16_t value);
+void fw_cfg_add_u32(struct device *fw, uint16_t key, uint32_t value);
+void fw_cfg_add_u64(struct device *fw, uint16_t key, uint64_t value);
+/* A blob with a name of at most 55 characters in the directory, "etc/…" or "opt/…". Error: the name
+ * is too long or taken, or the directory is full. */
+struct error *fw_cfg_add_file(struct device *fw, const char *name, const void *data, uint32_t n);

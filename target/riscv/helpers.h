@@ -73,4 +73,37 @@ RV_HELPER(fp_from_int, uint64_t, (RV_CPU, uint64_t how, uint64_t a, uint64_t kin
 /* From format `from` to the one in `how`. */
 RV_HELPER(fp_convert, uint64_t, (RV_CPU, uint64_t how, uint64_t a, uint64_t from), 3, 0)
 
+/* crypto.c: results of single instructions, from rs1, rs2 and the immediate in that order. 32-bit
+ * results are sign-extended. rnum is 0..10 (more is a reserved encoding), bs is 0..3. */
+#define RV_UNARY(name)  RV_HELPER(name, uint64_t, (uint64_t a), 1, IR_CALL_PURE)
+#define RV_BINARY(name) RV_HELPER(name, uint64_t, (uint64_t a, uint64_t b), 2, IR_CALL_PURE)
+RV_UNARY(orc_b)
+RV_UNARY(brev8)
+RV_BINARY(clmul)
+RV_BINARY(clmulh)
+RV_BINARY(clmulr)
+RV_BINARY(xperm4)
+RV_BINARY(xperm8)
+RV_BINARY(aes64es)
+RV_BINARY(aes64esm)
+RV_BINARY(aes64ds)
+RV_BINARY(aes64dsm)
+RV_BINARY(aes64ks2)
+RV_UNARY(aes64im)
+RV_HELPER(aes64ks1i, uint64_t, (uint64_t a, uint64_t rnum), 2, IR_CALL_PURE)
+RV_UNARY(sha256sig0)
+RV_UNARY(sha256sig1)
+RV_UNARY(sha256sum0)
+RV_UNARY(sha256sum1)
+RV_UNARY(sha512sig0)
+RV_UNARY(sha512sig1)
+RV_UNARY(sha512sum0)
+RV_UNARY(sha512sum1)
+RV_UNARY(sm3p0)
+RV_UNARY(sm3p1)
+RV_HELPER(sm4ed, uint64_t, (uint64_t a, uint64_t b, uint64_t bs), 3, IR_CALL_PURE)
+RV_HELPER(sm4ks, uint64_t, (uint64_t a, uint64_t b, uint64_t bs), 3, IR_CALL_PURE)
+#undef RV_UNARY
+#undef RV_BINARY
+
 #undef RV_CPU

@@ -8,11 +8,15 @@
 #include <stdlib.h>
 
 /* ---- the option table ----------------------------------------------------------------------- */
+/* `name` may go on with "=..." for an option that takes its argument that way. */
 static const struct option *option_find(const struct option_table *table, const char *name)
 {
-    for (size_t i = 0; i < table->n; i++)
-        if (table->at[i].name && !strcmp(table->at[i].name, name))
-            return &table->at[i];
+    size_t n = strcspn(name, "=");
+    for (size_t i = 0; i < table->n; i++) {
+        const struct option *o = &table->at[i];
+        if (o->name && !strncmp(o->name, name, n) && !o->name[n] && (!name[n] || o->joined))
+            return o;
+    }
     return NULL;
 }
 
@@ -48,9 +52,12 @@ struct error *options_parse(const struct option_table *table, int argc, char **a
             return option_unknown(table, typed, name);
         if (!o->handle)
             return error_new("option '%s' is not supported: %s", typed, o->help);
-        if (o->arg && i + 1 == argc)
+        bool takes_next = o->arg && !o->joined;
+        if (takes_next && i + 1 == argc)
             return error_new("option '%s' needs an argument: %s", typed, o->arg);
-        err = error_in(o->handle(opaque, o, o->arg ? argv[++i] : NULL), "-%s", o->name);
+        const char *equals = o->joined ? strchr(name, '=') : NULL;
+        const char *arg = takes_next ? argv[++i] : equals ? equals + 1 : NULL;
+        err = error_in(o->handle(opaque, o, arg), "-%s", o->name);
     }
     return err;
 }
@@ -90,12 +97,13 @@ void options_help(const struct option_table *table, bool markdown,
         escape_bars(arg, sizeof(arg), o->arg ? o->arg : "");
         escape_bars(help, sizeof(help), o->help);
         if (markdown) {
-            snprintf(line, sizeof(line), "| `-%s%s%s` | %s%s |", o->name, *arg ? " " : "", arg, no,
-                     help);
+            snprintf(line, sizeof(line), "| `-%s%s%s` | %s%s |", o->name,
+                     *arg && !o->joined ? " " : "", arg, no, help);
             print(opaque, line);
             continue;
         }
-        snprintf(usage, sizeof(usage), "-%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+        snprintf(usage, sizeof(usage), "-%s%s%s", o->name, o->arg && !o->joined ? " " : "",
+                 o->arg ? o->arg : "");
         if (strlen(usage) > 27) {
             snprintf(line, sizeof(line), "  %s", usage);
             print(opaque, line);

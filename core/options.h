@@ -17,6 +17,7 @@ struct option {
     /* NULL: not supported, help says why. `o` is this line, for handlers that serve several. */
     struct error *(*handle)(void *opaque, const struct option *o, const char *arg);
     size_t offset; /* of the member of *opaque that a common handler sets */
+    bool joined;   /* the argument may be left out, and is joined by '=': "-stats=json" */
 };
 struct option_table {
     const struct option *at;

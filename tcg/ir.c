@@ -7,9 +7,12 @@
 #include <assert.h>
 
 const struct ir_op_info ir_op_infos[N_IR_OPS] = {
-#define IR_OP(name_, result_, values_, flags_, meaning_)                                           \
-    [IR_##name_] = { .name = #name_, .meaning = (meaning_), .result = IR_RES_##result_,            \
-                     .n_values = (values_), .flags = (flags_) },
+#define IR_OP(name_, result_, values_, flags_, meaning_) \
+    [IR_##name_] = { .name = #name_,                     \
+                     .meaning = (meaning_),              \
+                     .result = IR_RES_##result_,         \
+                     .n_values = (values_),              \
+                     .flags = (flags_) },
 #include "tcg/ops.h"
 #undef IR_OP
 };
@@ -39,8 +42,9 @@ static struct ir_op *emit(struct ir *ir, enum ir_code code, enum ir_type type)
         ir->n_ops--; /* keep building into the last place; the unit is thrown away */
     }
     struct ir_op *op = &ir->ops[ir->n_ops++];
-    *op = (struct ir_op){ .code = code, .type = type, .a = IR_NONE, .b = IR_NONE, .c = IR_NONE,
-                          .d = IR_NONE };
+    *op = (struct ir_op){
+        .code = code, .type = type, .a = IR_NONE, .b = IR_NONE, .c = IR_NONE, .d = IR_NONE
+    };
     return op;
 }
 
@@ -175,10 +179,14 @@ static bool extends32(const struct ir *ir, ir_val v, bool sign)
     const struct ir_op *op = &ir->ops[v];
     unsigned size = op->shape & IR_SIZE_MASK;
     switch (op->code) {
-    case IR_const: return op->imm == (sign ? (int64_t)(int32_t)op->imm : (int64_t)(uint32_t)op->imm);
-    case IR_setc: case IR_fcmp: return true;
-    case IR_zext8: case IR_zext16: return op->type == IR_I64;
-    case IR_sext8: case IR_sext16: return sign && op->type == IR_I64;
+    case IR_const:
+        return op->imm == (sign ? (int64_t)(int32_t)op->imm : (int64_t)(uint32_t)op->imm);
+    case IR_setc:
+    case IR_fcmp: return true;
+    case IR_zext8:
+    case IR_zext16: return op->type == IR_I64;
+    case IR_sext8:
+    case IR_sext16: return sign && op->type == IR_I64;
     case IR_sext32: return sign;
     case IR_zext32: return !sign;
     case IR_load:
@@ -199,8 +207,11 @@ ir_val ir_1(struct ir *ir, enum ir_code code, ir_val a)
         type = type == IR_I32 ? IR_F32 : IR_F64;
     if (in->code == IR_const && ir_evaluates(code)) {
         uint64_t v = ir_eval(code, type, (uint64_t)in->imm, 0);
-        return ir_const(ir, code == IR_trunc ? IR_I32
-                            : code == IR_sext32 || code == IR_zext32 ? IR_I64 : type, (int64_t)v);
+        return ir_const(ir,
+                        code == IR_trunc                         ? IR_I32
+                        : code == IR_sext32 || code == IR_zext32 ? IR_I64
+                                                                 : type,
+                        (int64_t)v);
     }
     if (code == IR_trunc && (in->code == IR_sext32 || in->code == IR_zext32))
         return in->a;
@@ -221,10 +232,20 @@ static bool is_identity(enum ir_code code, enum ir_type type, int64_t c)
 {
     int64_t width_mask = type == IR_I32 ? 31 : 63;
     switch (code) {
-    case IR_add: case IR_sub: case IR_or: case IR_xor: case IR_andn: return c == 0;
-    case IR_shl: case IR_shr: case IR_sar: case IR_rol: case IR_ror: return (c & width_mask) == 0;
+    case IR_add:
+    case IR_sub:
+    case IR_or:
+    case IR_xor:
+    case IR_andn: return c == 0;
+    case IR_shl:
+    case IR_shr:
+    case IR_sar:
+    case IR_rol:
+    case IR_ror: return (c & width_mask) == 0;
     case IR_and: return c == -1;
-    case IR_mul: case IR_divu: case IR_divs: return c == 1;
+    case IR_mul:
+    case IR_divu:
+    case IR_divs: return c == 1;
     default: return false;
     }
 }
@@ -247,7 +268,7 @@ ir_val ir_2(struct ir *ir, enum ir_code code, ir_val a, ir_val b)
             return b;
         if (code == IR_sub) {
             code = IR_add;
-            cb = (int64_t)-(uint64_t)cb;
+            cb = (int64_t)(0 - (uint64_t)cb);
             b = ir_const(ir, type, cb);
         }
         const struct ir_op *in = &ir->ops[a];
@@ -258,7 +279,8 @@ ir_val ir_2(struct ir *ir, enum ir_code code, ir_val a, ir_val b)
                 return ir_pc(ir, (int32_t)off);
         }
         if (code == IR_add && in->code == IR_add && ir_is_const(ir, in->b, &inner))
-            return ir_2(ir, IR_add, in->a, ir_const(ir, type, (int64_t)((uint64_t)inner + (uint64_t)cb)));
+            return ir_2(ir, IR_add, in->a,
+                        ir_const(ir, type, (int64_t)((uint64_t)inner + (uint64_t)cb)));
     }
     if (a == b && (code == IR_sub || code == IR_xor || code == IR_andn))
         return ir_const(ir, type, 0);
@@ -278,10 +300,10 @@ ir_val ir_2i(struct ir *ir, enum ir_code code, ir_val a, int64_t b)
 /* cc with its operands exchanged. */
 static enum ir_cc swapped(enum ir_cc cc)
 {
-    static const uint8_t to[] = { [IR_EQ] = IR_EQ,   [IR_NE] = IR_NE,   [IR_LT] = IR_GT,
-                                  [IR_GE] = IR_LE,   [IR_LE] = IR_GE,   [IR_GT] = IR_LT,
-                                  [IR_LTU] = IR_GTU, [IR_GEU] = IR_LEU, [IR_LEU] = IR_GEU,
-                                  [IR_GTU] = IR_LTU };
+    static const uint8_t to[] = {
+        [IR_EQ] = IR_EQ, [IR_NE] = IR_NE,   [IR_LT] = IR_GT,   [IR_GE] = IR_LE,   [IR_LE] = IR_GE,
+        [IR_GT] = IR_LT, [IR_LTU] = IR_GTU, [IR_GEU] = IR_LEU, [IR_LEU] = IR_GEU, [IR_GTU] = IR_LTU
+    };
     return to[cc];
 }
 
@@ -332,7 +354,8 @@ static void split_address(struct ir *ir, ir_val *base, int64_t *off)
     }
 }
 
-ir_val ir_load(struct ir *ir, enum ir_type type, ir_val base, int64_t off, unsigned shape, unsigned mode)
+ir_val ir_load(struct ir *ir, enum ir_type type, ir_val base, int64_t off, unsigned shape,
+               unsigned mode)
 {
     split_address(ir, &base, &off);
     struct ir_op *op = emit(ir, IR_load, type);
@@ -365,7 +388,8 @@ ir_val ir_rmw(struct ir *ir, enum ir_rmw kind, ir_val base, ir_val v, unsigned s
     return value_of(ir, op);
 }
 
-ir_val ir_cas(struct ir *ir, ir_val base, ir_val expected, ir_val desired, unsigned shape, unsigned mode)
+ir_val ir_cas(struct ir *ir, ir_val base, ir_val expected, ir_val desired, unsigned shape,
+              unsigned mode)
 {
     struct ir_op *op = emit(ir, IR_cas, ir_type_of(ir, desired));
     op->a = base;
@@ -440,7 +464,8 @@ void ir_jump_block(struct ir *ir, uint16_t to)
     end_block(ir);
 }
 
-void ir_branch_block(struct ir *ir, enum ir_cc cc, ir_val a, ir_val b, uint16_t if_so, uint16_t if_not)
+void ir_branch_block(struct ir *ir, enum ir_cc cc, ir_val a, ir_val b, uint16_t if_so,
+                     uint16_t if_not)
 {
     struct ir_op *op = emit(ir, IR_branch, ir_type_of(ir, a));
     op->cc = cc;

@@ -70,8 +70,12 @@ static void drop_dead(struct ir *ir, const struct ir_block *b)
             overwritten[op->imm >> 6] &= ~((uint64_t)1 << (op->imm & 63));
         }
         if (dead) {
-            *op = (struct ir_op){ .code = IR_const, .type = IR_I64, .a = IR_NONE, .b = IR_NONE,
-                                  .c = IR_NONE, .d = IR_NONE };
+            *op = (struct ir_op){ .code = IR_const,
+                                  .type = IR_I64,
+                                  .a = IR_NONE,
+                                  .b = IR_NONE,
+                                  .c = IR_NONE,
+                                  .d = IR_NONE };
             continue;
         }
         if (info->n_values > 0 || op->code == IR_call)
@@ -142,8 +146,13 @@ static void join_or_open(struct ir *ir, struct group groups[GROUPS], uint16_t i)
         oldest = g;
     }
     close_group(ir, oldest);
-    *oldest = (struct group){ .base = op->a, .leader = i, .lo = lo, .hi = hi, .members = { i },
-                              .n = 1, .writes = op->code == IR_store };
+    *oldest = (struct group){ .base = op->a,
+                              .leader = i,
+                              .lo = lo,
+                              .hi = hi,
+                              .members = { i },
+                              .n = 1,
+                              .writes = op->code == IR_store };
 }
 
 /* May the TLB or the memory map change while this operation runs? */

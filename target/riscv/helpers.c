@@ -1,13 +1,13 @@
 /* The helpers of translated code as objects for the IR builder, and their list for the IR parser. */
 #include "target/riscv/riscv.h"
 
-#define RV_HELPER(name_, result, parameters, n, flags_)                                            \
-    const struct ir_helper rv_helper_##name_ = {                                                   \
-        .name = #name_,                                                                            \
-        .fn = (void (*)(void))rvh_##name_,                                                         \
-        .n_args = (n),                                                                             \
-        .has_result = __builtin_types_compatible_p(result, uint64_t),                              \
-        .flags = (flags_),                                                                         \
+#define RV_HELPER(name_, result, parameters, n, flags_)               \
+    const struct ir_helper rv_helper_##name_ = {                      \
+        .name = #name_,                                               \
+        .fn = (void (*)(void))rvh_##name_,                            \
+        .n_args = (n),                                                \
+        .has_result = __builtin_types_compatible_p(result, uint64_t), \
+        .flags = (flags_),                                            \
     };
 #include "target/riscv/helpers.h"
 #undef RV_HELPER

@@ -3,7 +3,6 @@
 #include "core/backends.h"
 #include "core/error.h"
 #include "core/loop.h"
-#include "core/memory.h"
 #include "core/options.h"
 #include "core/util.h"
 
@@ -29,7 +28,15 @@ static void object_free(void *opaque)
 
 static struct error *make_iothread(struct object *o, struct options *args)
 {
-    return loop_new(&o->loop); /* its thread starts when all is well, see object_make */
+    struct error *err = loop_new(&o->loop);
+    if (err)
+        return err;
+    err = loop_start_thread(o->loop, o->id);
+    if (err) {
+        loop_free(o->loop);
+        o->loop = NULL;
+    }
+    return err;
 }
 
 static struct error *make_rng_builtin(struct object *o, struct options *args)
@@ -150,10 +157,6 @@ static struct error *object_make(struct vm *vm, const struct object_type *type,
     struct error *err = type->make(o, args);
     if (!err)
         err = options_refuse_rest(args, type->known, n_known);
-    if (!err && o->loop) {
-        mem_use_loop(vm, o->loop);
-        err = loop_start_thread(o->loop, o->id);
-    }
     if (!err)
         err = backend_add(vm, BACKEND_OBJECT, o->id, o, object_free);
     if (err) {

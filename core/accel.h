@@ -22,7 +22,9 @@ struct accel {
     void (*kick)(struct vcpu *cpu);          /* any thread: make run() return soon */
     void (*get_state)(struct vcpu *cpu);     /* engine -> arch; vCPU is stopped */
     void (*set_state)(struct vcpu *cpu);     /* arch -> engine; vCPU is stopped */
-    /* The flat view was replaced. Returns when no vCPU uses the old one. */
+    /* The flat view or a doorbell was changed, on any thread, a vCPU's own included: forget what was
+     * cached of the old view before a vCPU goes on (at the latest when run() is entered again). Need
+     * not wait: core kicks the vCPUs and waits until each has returned from run() or sleeps. */
     void (*memory_changed)(struct vm *vm, const struct mem_view *now);
     /* Guest RAM that holds translated code (PAGE_HAS_CODE) was written from outside the engine. */
     void (*code_written)(struct vm *vm, struct ram_block *ram, uint64_t off, uint64_t n);

@@ -1,6 +1,7 @@
 /* What the command line names and devices use by id: drives, network and character back ends. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct blk;
@@ -22,3 +23,9 @@ struct error *backend_add(struct vm *vm, enum backend_kind kind, const char *id,
                           void (*free)(void *backend));
 void *backend_find(struct vm *vm, enum backend_kind kind, const char *id);
 void backends_free(struct vm *vm);
+/* Are there any? Any thread. */
+bool backends_any(const struct vm *vm);
+/* Visit all, in order of creation. */
+void backends_each(struct vm *vm,
+                   void (*visit)(void *opaque, enum backend_kind kind, const char *id, void *backend),
+                   void *opaque);

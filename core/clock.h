@@ -22,3 +22,14 @@ void timer_set(struct timer *t, uint64_t deadline_ns);
 void timer_cancel(struct timer *t);
 /* After this the callback does not run any more (not from inside a callback). NULL is allowed. */
 void timer_free(struct timer *t);
+
+/* For core/vm.c, snapshots and tests: let the guest clock run, freeze it, set it. Setting a frozen
+ * clock fires what became due in the main loop's next round. Main loop's thread. */
+void clock_start(struct vm *vm);
+void clock_stop(struct vm *vm);
+void clock_set(struct vm *vm, uint64_t now_ns);
+
+struct timers *timers_new(struct vm *vm);
+void timers_free(struct timers *ts);
+/* How many timers are set. Any thread. */
+unsigned timers_pending(const struct vm *vm);

@@ -110,7 +110,7 @@ struct device {
     void *bus;            /* the bus object, as its kind defines it */
     pthread_mutex_t lock; /* recursive: no. Guards the state below the class's struct */
     bool realized, broken;
-    struct device *next; /* vm->devices */
+    struct device *next; /* vm->devices, oldest first */
 };
 
 /* A name=value list as typed: "drive=d0,bus=pci.0,addr=3". */
@@ -130,9 +130,14 @@ struct error *device_set(struct device *dev, const char *name, const char *value
 struct error *device_realize(struct device *dev, struct device *parent, void *bus);
 struct error *device_create(struct vm *vm, const char *class_name, const struct prop_value *props,
                             size_t n, struct device **out);
-/* Before realize failed or after unrealize: frees everything. */
+/* Unrealizes if that is due, frees everything and takes it out of vm->devices. */
 void device_free(struct device *dev);
+struct device *device_find(struct vm *vm, const char *id); /* by -device id=; NULL if there is none */
 void device_reset(struct device *dev);
+/* The stream of one device: its class's version, then the fields. Loading is reset, fields, .loaded;
+ * after an error the device is reset. Main loop's thread, VM stopped. */
+void device_save(struct device *dev, struct bytes *out);
+struct error *device_load(struct device *dev, const uint8_t *in, size_t n, size_t *pos);
 /* A property's value as the user would type it, into buf. False if there is no such property. */
 bool device_get(struct device *dev, const char *name, char *buf, size_t n);
 

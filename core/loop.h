@@ -21,7 +21,8 @@ void loop_unwatch(struct loop *loop, int fd);
 
 /* Run fn(opaque) on the loop's thread, soon. Any thread. */
 void loop_post(struct loop *loop, void (*fn)(void *opaque), void *opaque);
-/* Run fn(opaque) on the loop's thread and wait for it; at once if this is that thread. */
+/* Run fn(opaque) on the loop's thread and wait for it; at once if this is that thread. A vCPU's
+ * thread never calls the main loop like this: the main loop waits for vCPUs. */
 void loop_call(struct loop *loop, void (*fn)(void *opaque), void *opaque);
 /* Everything posted before has run when this returns. */
 void loop_sync(struct loop *loop);
@@ -31,6 +32,15 @@ void loop_sync(struct loop *loop);
 typedef uint64_t loop_prepare_fn(void *opaque);
 void loop_add_prepare(struct loop *loop, loop_prepare_fn *fn, void *opaque);
 void loop_remove_prepare(struct loop *loop, loop_prepare_fn *fn, void *opaque);
+
+/* Called on the loop's thread before it goes to wait (true) and when it comes back (false). One per
+ * loop; core/memory.c uses it to know when no callback looks at guest memory. */
+typedef void loop_idle_fn(void *opaque, bool idle);
+void loop_set_idle(struct loop *loop, loop_idle_fn *fn, void *opaque);
+/* Is the caller the thread that runs this loop? Before any ran it: the one that made it. */
+bool loop_is_mine(const struct loop *loop);
+/* Number of descriptors being watched. */
+unsigned loop_n_watches(const struct loop *loop);
 
 /* Run until loop_quit. One round (tests): wait at most timeout_ms for something and handle it. */
 void loop_run(struct loop *loop);

@@ -14,7 +14,10 @@
 struct error;
 struct vm;
 struct device;
+struct loop;
+struct mem;
 struct mem_region;
+struct vcpu;
 
 /* Why a page needs attention on a write: one byte of flags per 4 KiB page of a RAM block. */
 enum {
@@ -31,9 +34,10 @@ struct ram_block {
     _Atomic uint8_t *page_flags;
 };
 
-/* What an MMIO region answers. Offsets are relative to the region, size is 1, 2, 4 or 8; accesses
- * outside min..max size are split or refused by the dispatch (a read then gives 0, and the event is
- * counted). Called with no lock held; the device takes its own. */
+/* What an MMIO region answers. Offsets are relative to the region and multiples of size, which is 1,
+ * 2, 4 or 8. The dispatch splits what is larger than max_size or misaligned, low address first, and
+ * refuses what is smaller than min_size (a read then gives 0, and the event is counted). Called with
+ * no lock held; the device takes its own. */
 struct mmio_ops {
     uint64_t (*read)(void *opaque, uint64_t off, unsigned size);
     void (*write)(void *opaque, uint64_t off, unsigned size, uint64_t value);
@@ -49,9 +53,10 @@ struct mem_region *mem_add_mmio(struct vm *vm, const char *name, uint64_t size,
 void mem_free_region(struct mem_region *r);
 struct ram_block *mem_region_ram(struct mem_region *r); /* NULL for MMIO */
 
-/* Put a region into the physical map (at most one place) or take it out. Where regions overlap, the
- * higher priority wins, then the later mapping. Any thread but not from inside a device callback
- * that holds a device lock; returns when every vCPU sees the new view. */
+/* Put a region into the physical map (at most one place: mapping again moves it) or take it out. Where
+ * regions overlap, the higher priority wins, then the later mapping; what would lie beyond the last
+ * address is cut off. Any thread, but without a device lock held: it returns when every other vCPU
+ * has left the old view, so that nobody is still inside an unmapped region's callbacks. */
 void mem_map(struct mem_region *r, gpa at, int priority);
 void mem_unmap(struct mem_region *r);
 /* Give a RAM region made with rom=true an answer to accesses (flash, which takes commands): the
@@ -105,6 +110,32 @@ struct error *mem_add_doorbell(struct mem_region *r, uint64_t off, unsigned size
                                uint64_t value, int fd);
 void mem_remove_doorbell(struct mem_region *r, uint64_t off, unsigned size, bool match,
                          uint64_t value, int fd);
+
+/* The doorbells of a region, for engines that place them elsewhere (ioeventfd); memory_changed is
+ * called after each change. Valid as long as a view. */
+struct doorbell {
+    uint64_t off, value;
+    unsigned size;
+    bool match;
+    int fd;
+};
+const struct doorbell *mem_region_doorbells(const struct mem_region *r, size_t *n);
+
+/* Who reads views: one per vCPU thread and event loop, made by core. Quiesce: the caller holds no
+ * view now. A reader that is idle (before the first quiesce, and after mem_reader_idle) holds none. */
+struct mem_reader;
+struct mem_reader *mem_reader_new(struct vm *vm, struct vcpu *cpu);
+void mem_reader_free(struct mem_reader *reader);
+void mem_reader_quiesce(struct mem_reader *reader);
+void mem_reader_idle(struct mem_reader *reader);
+/* Callbacks of this loop will touch this VM's memory (an I/O thread's): before its thread starts. */
+void mem_use_loop(struct vm *vm, struct loop *loop);
+/* Wait until every vCPU but the caller's own has passed a quiescent point since the call: what was
+ * published or set before is seen by all. Not under a lock that a vCPU may want. */
+void mem_sync(struct vm *vm);
+
+struct mem *mem_new(struct vm *vm);
+void mem_free(struct mem *mem);
 
 /* Print the view, for -d mmu, `info mtree` and tests. */
 void mem_print(struct vm *vm, void (*print)(void *opaque, const char *line), void *opaque);

@@ -3,6 +3,7 @@
 #include "core/backends.h"
 #include "core/error.h"
 #include "core/loop.h"
+#include "core/memory.h"
 #include "core/options.h"
 #include "core/util.h"
 
@@ -28,15 +29,7 @@ static void object_free(void *opaque)
 
 static struct error *make_iothread(struct object *o, struct options *args)
 {
-    struct error *err = loop_new(&o->loop);
-    if (err)
-        return err;
-    err = loop_start_thread(o->loop, o->id);
-    if (err) {
-        loop_free(o->loop);
-        o->loop = NULL;
-    }
-    return err;
+    return loop_new(&o->loop); /* its thread starts when all is well, see object_make */
 }
 
 static struct error *make_rng_builtin(struct object *o, struct options *args)
@@ -157,6 +150,10 @@ static struct error *object_make(struct vm *vm, const struct object_type *type,
     struct error *err = type->make(o, args);
     if (!err)
         err = options_refuse_rest(args, type->known, n_known);
+    if (!err && o->loop) {
+        mem_use_loop(vm, o->loop);
+        err = loop_start_thread(o->loop, o->id);
+    }
     if (!err)
         err = backend_add(vm, BACKEND_OBJECT, o->id, o, object_free);
     if (err) {

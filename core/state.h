@@ -27,18 +27,22 @@ struct field {
 };
 
 #define FIELD_OF(type, member) (((type *)0)->member)
+/* A bool holds 0 or 1, whatever a stream says. */
+#define FIELD_BOUND(expr) _Generic((expr), bool: 1, default: 0)
 /* A scalar member of an unsigned or enum type, or bool. */
 #define FIELD(type, member, ...)                                                                   \
     {                                                                                              \
         .name = #member, .kind = FIELD_UINT, .offset = offsetof(type, member),                     \
-        .size = sizeof(FIELD_OF(type, member)), .count = 1, __VA_ARGS__                            \
+        .size = sizeof(FIELD_OF(type, member)), .count = 1,                                        \
+        .max = FIELD_BOUND(FIELD_OF(type, member)), __VA_ARGS__                                    \
     }
 /* An array of scalars. */
 #define FIELD_ARRAY(type, member, ...)                                                             \
     {                                                                                              \
         .name = #member, .kind = FIELD_UINT, .offset = offsetof(type, member),                     \
         .size = sizeof(FIELD_OF(type, member)[0]),                                                 \
-        .count = sizeof(FIELD_OF(type, member)) / sizeof(FIELD_OF(type, member)[0]), __VA_ARGS__   \
+        .count = sizeof(FIELD_OF(type, member)) / sizeof(FIELD_OF(type, member)[0]),               \
+        .max = FIELD_BOUND(FIELD_OF(type, member)[0]), __VA_ARGS__                                 \
     }
 /* Raw bytes. */
 #define FIELD_RAW(type, member, ...)                                                               \
@@ -69,11 +73,12 @@ void bytes_free(struct bytes *b);
 
 /* Append all fields of obj that class version `version` has. */
 void state_save(struct bytes *out, const struct field_list *list, uint16_t version, const void *obj);
-/* Fill obj from in[*pos..n); checks every bound. obj is unspecified after an error. */
+/* Fill obj from in[*pos..n); checks every bound. A FIELD_BUFFER is allocated anew (malloc) with
+ * exactly the bytes loaded, NULL for none. obj is unspecified after an error but may be freed. */
 struct error *state_load(const uint8_t *in, size_t n, size_t *pos, const struct field_list *list,
                          uint16_t version, void *obj);
 /* Print "name = value" lines; used by `info` and lock-step. */
 void state_print(const struct field_list *list, const void *obj,
                  void (*print)(void *opaque, const char *line), void *opaque);
-/* The name of the first field in which a and b differ, or NULL. */
+/* The name of the first field of the list in which a and b differ, or NULL. */
 const char *state_differ(const struct field_list *list, const void *a, const void *b);

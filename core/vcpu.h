@@ -9,6 +9,8 @@
 #include <stdint.h>
 
 struct error;
+struct mem_reader;
+struct vcpu_work;
 struct vm;
 
 /* Why an engine's run() returned. */
@@ -33,16 +35,27 @@ struct vcpu {
     /* Not zero: leave generated code or the guest soon. In generated code's reach. */
     _Atomic uint32_t *exit_flag;
 
-    pthread_mutex_t lock; /* guards halted and the wait */
-    pthread_cond_t wake;
-    bool halted, stopped, powered_off; /* powered_off: waits for a start (SBI HSM, PSCI) */
+    pthread_mutex_t lock; /* guards the wait, stopped and the posted work; a leaf */
+    pthread_cond_t wake, parked;
+    _Atomic bool halted;      /* waits for an interrupt; written by the vCPU's thread or while stopped */
+    _Atomic bool sleeping;    /* inside the wait: wants a signal */
+    _Atomic bool powered_off; /* waits for a start (SBI HSM, PSCI), whatever is pending */
+    bool never_wakes;         /* as of the last halt: no interrupt is enabled that could wake it */
+    bool stopped;             /* parked: arch is the truth */
+    struct vcpu_work *work, **work_end;
+    struct mem_reader *reader;
 
     struct vcpu_counts {
         uint64_t runs, halts, halted_ns;
     } counts;
 };
 
-enum { VCPU_REQ_STOP = 1 << 0, VCPU_REQ_WORK = 1 << 1, VCPU_REQ_INTERRUPT = 1 << 2 };
+enum {
+    VCPU_REQ_STOP = 1 << 0,      /* park until it is cleared */
+    VCPU_REQ_WORK = 1 << 1,      /* vcpu_post */
+    VCPU_REQ_INTERRUPT = 1 << 2, /* look at the lines; an engine may clear it before it looks */
+    VCPU_REQ_QUIT = 1 << 3,      /* end the thread */
+};
 
 /* What core and boards ask of a guest CPU architecture (target/<isa>/). Engines know more: the
  * translator has struct tcg_target beside this one. */
@@ -57,14 +70,18 @@ struct target {
     void (*vcpu_init)(struct vcpu *cpu);  /* once */
     void (*vcpu_free)(struct vcpu *cpu);
     void (*vcpu_reset)(struct vcpu *cpu); /* to power-on; vCPU stopped */
-    /* Is an interrupt pending that would wake (WFI) or be taken? Any thread. */
+    /* Is an interrupt pending that would wake (WFI) or be taken? Any thread; takes no lock. */
     bool (*has_work)(struct vcpu *cpu);
+    /* The vCPU halted: could any interrupt wake it, or are all disabled at their source? vCPU's
+     * thread. NULL: one always could. */
+    bool (*can_wake)(struct vcpu *cpu);
     void (*print)(struct vcpu *cpu, void (*print)(void *opaque, const char *line), void *opaque);
     uint64_t (*pc)(struct vcpu *cpu);
     void (*vm_free)(struct vm *vm); /* frees vm->arch */
 };
 
-/* Make vCPU `index` with the VM's target and engine. Its thread starts with vm_start. */
+/* Make vCPU `index` with the VM's target and engine and put it into vm->vcpus; indices are used in
+ * order from 0. Its thread starts with vm_start. */
 struct error *vcpu_new(struct vm *vm, unsigned index, struct vcpu **out);
 void vcpu_free(struct vcpu *cpu);
 
@@ -74,5 +91,16 @@ void vcpu_interrupt(struct vcpu *cpu);
 void vcpu_post(struct vcpu *cpu, void (*fn)(struct vcpu *cpu, void *opaque), void *opaque);
 /* Leave the engine soon; requests stay as they are. Any thread. */
 void vcpu_kick(struct vcpu *cpu);
-/* Wait until has_work, a request, or stop. The vCPU's own thread. */
+/* Wait until has_work (then it is no longer halted) or a request. The vCPU's own thread. */
 void vcpu_wait(struct vcpu *cpu);
+/* Power on a vCPU that is powered off, or the reverse, which takes effect when it next leaves the
+ * engine. Any thread. */
+void vcpu_set_powered(struct vcpu *cpu, bool on);
+
+/* For core/vm.c. Main loop's thread: start the thread; let it run; ask it to park; wait until it has;
+ * end the thread. */
+struct error *vcpu_start_thread(struct vcpu *cpu);
+void vcpu_resume(struct vcpu *cpu);
+void vcpu_ask_stop(struct vcpu *cpu);
+void vcpu_wait_stopped(struct vcpu *cpu);
+void vcpu_end_thread(struct vcpu *cpu);

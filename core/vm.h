@@ -15,6 +15,7 @@ struct target;
 struct vcpu;
 struct mem;
 struct timers;
+struct vm_hook;
 
 /* How a run ended: each has a name, an exit code and advice (docs/verdicts.md). */
 enum verdict {
@@ -66,6 +67,13 @@ struct vm {
     enum verdict verdict;
     int exit_code;
     char verdict_detail[160];
+    bool start_paused;           /* -S: vm_run does not start it */
+    bool was_reset;              /* power-on reset is done */
+    unsigned n_early_resets;     /* in a row, each soon after the one before */
+    uint64_t started_at_ns;      /* host clock */
+    struct vm_hook *reset_hooks, *run_hooks;
+    int signal_fd; /* -1: signals are not ours */
+    _Atomic unsigned n_asleep;   /* vCPUs that wait for an interrupt */
 
     /* Guest clock: now = host + offset while running, frozen_ns while not. */
     _Atomic int64_t clock_offset_ns;
@@ -95,6 +103,19 @@ int vm_run(struct vm *vm);
 void vm_reset(struct vm *vm);
 /* Called by vm_reset after the devices: the board's chance to load images and place vCPUs. */
 void vm_on_reset(struct vm *vm, void (*fn)(void *opaque), void *opaque);
+
+/* Told when the VM starts (true) and when it was stopped (false: vCPUs stand; finish what is under way
+ * and touch guest memory no more). Main loop's thread. */
+void vm_on_run(struct vm *vm, void (*fn)(void *opaque, bool running), void *opaque);
+/* Forget the reset and run hooks with this opaque. */
+void vm_forget(struct vm *vm, void *opaque);
+/* SIGTERM, SIGINT and SIGHUP end this VM's run with a verdict from now on. Before other threads are
+ * made: they inherit the mask. */
+struct error *vm_catch_signals(struct vm *vm);
+/* A vCPU fell asleep and nothing is seen that could wake it: have the main loop look. Any thread. */
+void vm_check_all_halted(struct vm *vm);
+/* Could something other than a vCPU still raise an interrupt? Any thread, conservative. */
+bool vm_has_wake_source(const struct vm *vm);
 
 /* Send a message-signalled interrupt: a 32-bit write by a device. Any thread. */
 void vm_send_msi(struct vm *vm, gpa address, uint32_t data);

@@ -1,0 +1,976 @@
+/* Guest physical memory: RAM blocks, the flat view, accessors, the MMIO dispatch, doorbells.
+ *
+ * A view is built whole under mem->lock, published by one atomic store and never changed. Readers
+ * take no lock. An old view is freed when every reader has announced, after it was replaced, that it
+ * holds none: vCPUs do so between two runs of the engine, loops before they wait. */
+#include "core/memory.h"
+
+#include "core/accel.h"
+#include "core/error.h"
+#include "core/loop.h"
+#include "core/vcpu.h"
+#include "core/vm.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#define PAGE      ((uint64_t)4096)
+#define GUARD     (64 * KIB)
+#define RAM_ALIGN (2 * MIB) /* so that huge pages of the host fit */
+#define MANY_OLD  64        /* old views kept before vCPUs are hurried to let go of them */
+
+/* Doorbells of one region, replaced whole like a view. */
+struct doorbells {
+    size_t n;
+    struct doorbell at[];
+};
+
+struct mem_region {
+    struct mem *mem;
+    char *name;
+    uint64_t size;
+    struct ram_block *ram; /* NULL for MMIO */
+    const struct mmio_ops *_Atomic ops;
+    void *_Atomic opaque;
+    _Atomic bool takes_writes; /* a ROM whose writes go to ops */
+    bool hides_ram;            /* a ROM whose reads go to ops too; under mem->lock */
+    struct doorbells *_Atomic doorbells;
+    struct mem_counts counts;
+
+    /* Place in the map, under mem->lock. */
+    bool mapped;
+    gpa at;
+    int priority;
+    uint64_t order; /* of mapping: later wins */
+    struct mem_region *next;
+};
+
+/* Something that readers may still look at. */
+struct retired {
+    void *what;
+    uint64_t epoch; /* freed when every reader is idle or has seen this epoch */
+    struct retired *next;
+};
+
+struct mem_reader {
+    struct mem *mem;
+    struct vcpu *cpu;      /* NULL for a loop */
+    _Atomic uint64_t seen; /* epoch of the last quiescent point; 0 while idle */
+    pthread_t thread;      /* of a vCPU, since its first quiescent point; under mem->lock */
+    bool has_thread;
+    struct mem_reader *next;
+};
+
+struct mem {
+    struct vm *vm;
+    struct mem_view *_Atomic view;
+    _Atomic size_t hint; /* index of the RAM range that was used last */
+    _Atomic uint64_t epoch;
+    _Atomic unsigned n_syncing;
+
+    pthread_mutex_t lock; /* guards all below and building views; only loop locks are inside it */
+    pthread_cond_t seen_changed;
+    struct mem_region *regions;
+    uint64_t order, generation;
+    struct retired *old;
+    unsigned n_old;
+    struct mem_reader *readers;
+};
+
+/* ---- readers -------------------------------------------------------------------------------- */
+
+struct mem_reader *mem_reader_new(struct vm *vm, struct vcpu *cpu)
+{
+    struct mem_reader *r = xcalloc(1, sizeof(*r));
+    r->mem = vm->mem;
+    r->cpu = cpu;
+    pthread_mutex_lock(&r->mem->lock);
+    r->next = r->mem->readers;
+    r->mem->readers = r;
+    pthread_mutex_unlock(&r->mem->lock);
+    return r;
+}
+
+void mem_reader_free(struct mem_reader *reader)
+{
+    if (!reader)
+        return;
+    struct mem *mem = reader->mem;
+    pthread_mutex_lock(&mem->lock);
+    struct mem_reader **at = &mem->readers;
+    while (*at != reader)
+        at = &(*at)->next;
+    *at = reader->next;
+    pthread_cond_broadcast(&mem->seen_changed);
+    pthread_mutex_unlock(&mem->lock);
+    free(reader);
+}
+
+static void reader_set(struct mem_reader *reader, uint64_t seen)
+{
+    struct mem *mem = reader->mem;
+    atomic_store(&reader->seen, seen);
+    if (atomic_load(&mem->n_syncing)) {
+        pthread_mutex_lock(&mem->lock);
+        pthread_cond_broadcast(&mem->seen_changed);
+        pthread_mutex_unlock(&mem->lock);
+    }
+}
+
+void mem_reader_quiesce(struct mem_reader *reader)
+{
+    if (!reader->has_thread) {
+        pthread_mutex_lock(&reader->mem->lock);
+        reader->thread = pthread_self();
+        reader->has_thread = true;
+        pthread_mutex_unlock(&reader->mem->lock);
+    }
+    reader_set(reader, atomic_load(&reader->mem->epoch));
+}
+
+void mem_reader_idle(struct mem_reader *reader)
+{
+    reader_set(reader, 0);
+}
+
+static void loop_idle(void *opaque, bool idle)
+{
+    if (idle)
+        mem_reader_idle(opaque);
+    else
+        mem_reader_quiesce(opaque);
+}
+
+void mem_use_loop(struct vm *vm, struct loop *loop)
+{
+    struct mem_reader *r = mem_reader_new(vm, NULL);
+    loop_set_idle(loop, loop_idle, r);
+}
+
+static bool reader_passed(const struct mem_reader *r, uint64_t epoch)
+{
+    uint64_t seen = atomic_load(&r->seen);
+    return seen == 0 || seen >= epoch;
+}
+
+static bool reader_is_me(const struct mem_reader *r)
+{
+    return r->has_thread && pthread_equal(r->thread, pthread_self());
+}
+
+/* Give `what` to free() once nobody can look at it. mem->lock is held. */
+static void retire(struct mem *mem, void *what)
+{
+    struct retired *old = xmalloc(sizeof(*old));
+    *old = (struct retired){ what, atomic_fetch_add(&mem->epoch, 1) + 1, mem->old };
+    mem->old = old;
+    mem->n_old++;
+}
+
+static void free_old(struct mem *mem)
+{
+    for (struct retired **at = &mem->old; *at;) {
+        struct retired *old = *at;
+        bool passed = true;
+        for (struct mem_reader *r = mem->readers; r && passed; r = r->next)
+            passed = reader_passed(r, old->epoch);
+        if (!passed) {
+            at = &old->next;
+            continue;
+        }
+        *at = old->next;
+        free(old->what);
+        free(old);
+        mem->n_old--;
+    }
+}
+
+static bool vcpus_passed(const struct mem *mem, uint64_t epoch)
+{
+    for (struct mem_reader *r = mem->readers; r; r = r->next)
+        if (r->cpu && !reader_is_me(r) && !reader_passed(r, epoch))
+            return false;
+    return true;
+}
+
+/* The caller's own reader counts as idle while it waits: two vCPUs that change the map at the same
+ * time would otherwise wait for each other. Whoever changes the map holds no view. */
+void mem_sync(struct vm *vm)
+{
+    struct mem *mem = vm->mem;
+    struct mem_reader *own = NULL;
+    uint64_t epoch = atomic_fetch_add(&mem->epoch, 1) + 1;
+    pthread_mutex_lock(&mem->lock);
+    if (!vcpus_passed(mem, epoch)) {
+        atomic_fetch_add(&mem->n_syncing, 1);
+        for (struct mem_reader *r = mem->readers; r; r = r->next) {
+            if (reader_is_me(r) && r->cpu)
+                own = r;
+            else if (r->cpu)
+                vcpu_kick(r->cpu);
+        }
+        uint64_t own_seen = 0;
+        if (own) {
+            own_seen = atomic_exchange(&own->seen, 0);
+            pthread_cond_broadcast(&mem->seen_changed);
+        }
+        while (!vcpus_passed(mem, epoch))
+            pthread_cond_wait(&mem->seen_changed, &mem->lock);
+        if (own && own_seen)
+            atomic_store(&own->seen, atomic_load(&mem->epoch));
+        atomic_fetch_sub(&mem->n_syncing, 1);
+    }
+    free_old(mem);
+    pthread_mutex_unlock(&mem->lock);
+}
+
+/* ---- RAM and regions ------------------------------------------------------------------------ */
+
+static struct mem_region *region_new(struct vm *vm, const char *name, uint64_t size)
+{
+    struct mem_region *r = xcalloc(1, sizeof(*r));
+    r->mem = vm->mem;
+    r->name = xstrdup(name);
+    r->size = size;
+    pthread_mutex_lock(&r->mem->lock);
+    r->next = r->mem->regions;
+    r->mem->regions = r;
+    pthread_mutex_unlock(&r->mem->lock);
+    return r;
+}
+
+/* Address space for size bytes with a guard on each side, aligned for huge pages. */
+static uint8_t *reserve(uint64_t size, int fd)
+{
+    uint64_t align = size >= RAM_ALIGN ? RAM_ALIGN : PAGE, all = size + 2 * GUARD + align;
+    uint8_t *area = mmap(NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (area == MAP_FAILED)
+        return NULL;
+    uint8_t *host = (uint8_t *)align_up((uintptr_t)area + GUARD, align);
+    if (mmap(host, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0) ==
+        MAP_FAILED) {
+        munmap(area, all);
+        return NULL;
+    }
+    uint8_t *first = host - GUARD, *end = host + size + GUARD;
+    if (first > area)
+        munmap(area, (size_t)(first - area));
+    if (end < area + all)
+        munmap(end, (size_t)(area + all - end));
+    return host;
+}
+
+static void ram_free(struct ram_block *ram)
+{
+    if (!ram)
+        return;
+    if (ram->host)
+        munmap(ram->host - GUARD, ram->size + 2 * GUARD);
+    if (ram->page_flags)
+        munmap((void *)ram->page_flags, ram->size / PAGE);
+    if (ram->fd >= 0)
+        close(ram->fd);
+    free((char *)ram->name);
+    free(ram);
+}
+
+static struct error *ram_new(const char *name, uint64_t size, bool rom, struct ram_block **out)
+{
+    struct sysinfo host;
+    if (sysinfo(&host) == 0) {
+        uint64_t most = ((uint64_t)host.totalram + host.totalswap) * host.mem_unit;
+        if (size > most)
+            return error_new("cannot give the guest %" PRIu64
+                             " MiB for '%s': this host has %" PRIu64 " MiB of memory and swap",
+                             size / MIB, name, most / MIB);
+    }
+    struct ram_block *ram = xcalloc(1, sizeof(*ram));
+    *ram = (struct ram_block){ .name = xstrdup(name), .size = size, .fd = -1, .rom = rom };
+    ram->fd = memfd_create(name, MFD_CLOEXEC);
+    if (ram->fd >= 0 && ftruncate(ram->fd, (off_t)size) == 0)
+        ram->host = reserve(size, ram->fd);
+    if (ram->host) {
+        void *flags = mmap(NULL, size / PAGE, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        ram->page_flags = flags == MAP_FAILED ? NULL : flags;
+    }
+    if (!ram->page_flags) {
+        struct error *err =
+            error_errno("cannot give the guest %" PRIu64 " KiB for '%s'", size / KIB, name);
+        ram_free(ram);
+        return err;
+    }
+    *out = ram;
+    return NULL;
+}
+
+struct error *mem_add_ram(struct vm *vm, const char *name, uint64_t size, bool rom,
+                          struct mem_region **out)
+{
+    struct ram_block *ram = NULL;
+    if (size == 0 || size > (uint64_t)1 << 46)
+        return error_new("'%s' cannot have %" PRIu64 " bytes: 4 KiB to 64 TiB are possible", name,
+                         size);
+    size = align_up(size, PAGE);
+    struct error *err = ram_new(name, size, rom, &ram);
+    if (err)
+        return err;
+    *out = region_new(vm, name, size);
+    (*out)->ram = ram;
+    return NULL;
+}
+
+struct mem_region *mem_add_mmio(struct vm *vm, const char *name, uint64_t size,
+                                const struct mmio_ops *ops, void *opaque)
+{
+    assert(size && ops);
+    struct mem_region *r = region_new(vm, name, size);
+    r->ops = ops;
+    r->opaque = opaque;
+    return r;
+}
+
+static void region_free(struct mem_region *r)
+{
+    ram_free(r->ram);
+    free(r->doorbells);
+    free(r->name);
+    free(r);
+}
+
+void mem_free_region(struct mem_region *r)
+{
+    if (!r)
+        return;
+    mem_unmap(r);
+    struct mem *mem = r->mem;
+    pthread_mutex_lock(&mem->lock);
+    struct mem_region **at = &mem->regions;
+    while (*at != r)
+        at = &(*at)->next;
+    *at = r->next;
+    pthread_mutex_unlock(&mem->lock);
+    region_free(r);
+}
+
+struct ram_block *mem_region_ram(struct mem_region *r)
+{
+    return r->ram;
+}
+
+const struct mem_counts *mem_region_counts(const struct mem_region *r)
+{
+    return &r->counts;
+}
+
+const char *mem_region_name(const struct mem_region *r)
+{
+    return r->name;
+}
+
+void mem_each_region(struct vm *vm, void (*visit)(void *opaque, struct mem_region *r), void *opaque)
+{
+    pthread_mutex_lock(&vm->mem->lock);
+    for (struct mem_region *r = vm->mem->regions; r; r = r->next)
+        visit(opaque, r);
+    pthread_mutex_unlock(&vm->mem->lock);
+}
+
+/* ---- the flat view -------------------------------------------------------------------------- */
+
+static gpa region_last(const struct mem_region *r)
+{
+    return r->size - 1 > UINT64_MAX - r->at ? UINT64_MAX : r->at + (r->size - 1);
+}
+
+static bool covers(const struct mem_region *r, gpa at)
+{
+    return r->mapped && at >= r->at && at <= region_last(r);
+}
+
+static struct mem_region *winner_at(const struct mem *mem, gpa at)
+{
+    struct mem_region *best = NULL;
+    for (struct mem_region *r = mem->regions; r; r = r->next)
+        if (covers(r, at) && (!best || r->priority > best->priority ||
+                              (r->priority == best->priority && r->order > best->order)))
+            best = r;
+    return best;
+}
+
+static int compare_gpa(const void *a, const void *b)
+{
+    gpa x = *(const gpa *)a, y = *(const gpa *)b;
+    return x < y ? -1 : x > y;
+}
+
+static struct mem_view *view_build(const struct mem *mem)
+{
+    size_t n_mapped = 0, n_edges = 0;
+    for (struct mem_region *r = mem->regions; r; r = r->next)
+        n_mapped += r->mapped;
+    gpa *edges = xmalloc((2 * n_mapped + 1) * sizeof(*edges));
+    for (struct mem_region *r = mem->regions; r; r = r->next) {
+        if (!r->mapped)
+            continue;
+        edges[n_edges++] = r->at;
+        if (region_last(r) != UINT64_MAX)
+            edges[n_edges++] = region_last(r) + 1;
+    }
+    qsort(edges, n_edges, sizeof(*edges), compare_gpa);
+    struct mem_view *view = xcalloc(1, sizeof(*view) + n_edges * sizeof(view->ranges[0]));
+    for (size_t i = 0; i < n_edges; i++) {
+        if (i && edges[i] == edges[i - 1])
+            continue;
+        struct mem_region *r = winner_at(mem, edges[i]);
+        if (!r)
+            continue;
+        size_t next = i + 1;
+        while (next < n_edges && edges[next] == edges[i])
+            next++;
+        uint64_t size = (next < n_edges ? edges[next] - 1 : region_last(r)) - edges[i] + 1;
+        struct mem_range *last = view->n ? &view->ranges[view->n - 1] : NULL;
+        if (last && last->region == r && last->start + last->size == edges[i])
+            last->size += size;
+        else
+            view->ranges[view->n++] = (struct mem_range){ edges[i], size, edges[i] - r->at, r,
+                                                          r->hides_ram ? NULL : r->ram };
+    }
+    free(edges);
+    return view;
+}
+
+/* Replace the view and let go of the lock. */
+static void publish_and_unlock(struct mem *mem)
+{
+    struct mem_view *now = view_build(mem);
+    now->generation = ++mem->generation;
+    struct mem_view *before = atomic_exchange(&mem->view, now);
+    retire(mem, before);
+    free_old(mem);
+    struct vm *vm = mem->vm;
+    pthread_mutex_unlock(&mem->lock);
+    if (vm->accel)
+        vm->accel->memory_changed(vm, now);
+    mem_sync(vm);
+}
+
+void mem_map(struct mem_region *r, gpa at, int priority)
+{
+    pthread_mutex_lock(&r->mem->lock);
+    r->mapped = true;
+    r->at = at;
+    r->priority = priority;
+    r->order = ++r->mem->order;
+    publish_and_unlock(r->mem);
+}
+
+void mem_unmap(struct mem_region *r)
+{
+    pthread_mutex_lock(&r->mem->lock);
+    if (!r->mapped) {
+        pthread_mutex_unlock(&r->mem->lock);
+        return;
+    }
+    r->mapped = false;
+    publish_and_unlock(r->mem);
+}
+
+/* The ops stay when they are taken away: an access may still be on its way to them. */
+void mem_set_mmio(struct mem_region *r, const struct mmio_ops *ops, void *opaque, bool reads)
+{
+    assert(r->ram && r->ram->rom);
+    pthread_mutex_lock(&r->mem->lock);
+    bool hide = ops && reads, changes = r->mapped && hide != r->hides_ram;
+    if (ops) {
+        r->opaque = opaque;
+        r->ops = ops;
+    }
+    r->takes_writes = ops != NULL;
+    r->hides_ram = hide;
+    if (changes)
+        publish_and_unlock(r->mem);
+    else
+        pthread_mutex_unlock(&r->mem->lock);
+}
+
+const struct mem_view *mem_view_now(const struct vm *vm)
+{
+    return atomic_load_explicit(&vm->mem->view, memory_order_acquire);
+}
+
+const struct mem_range *mem_view_find(const struct mem_view *view, gpa at)
+{
+    size_t low = 0, high = view->n;
+    while (low < high) {
+        size_t mid = (low + high) / 2;
+        if (view->ranges[mid].start <= at)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    if (!low || at - view->ranges[low - 1].start >= view->ranges[low - 1].size)
+        return NULL;
+    return &view->ranges[low - 1];
+}
+
+void mem_print(struct vm *vm, void (*print)(void *opaque, const char *line), void *opaque)
+{
+    const struct mem_view *view = mem_view_now(vm);
+    char line[192];
+    for (size_t i = 0; i < view->n; i++) {
+        const struct mem_range *r = &view->ranges[i];
+        const char *kind = !r->ram ? "mmio" : r->ram->rom ? "rom" : "ram";
+        snprintf(line, sizeof(line), "%016" PRIx64 "-%016" PRIx64 " %-4s %.64s @%#" PRIx64,
+                 r->start, r->start + r->size - 1, kind, r->region->name, r->region_off);
+        print(opaque, line);
+    }
+}
+
+/* ---- accessors ------------------------------------------------------------------------------ */
+
+/* The range that holds `at`, trying the one used last first. */
+static inline const struct mem_range *ram_find(struct mem *mem, const struct mem_view *view, gpa at)
+{
+    size_t hint = atomic_load_explicit(&mem->hint, memory_order_relaxed);
+    if (__builtin_expect(hint < view->n, 1)) {
+        const struct mem_range *r = &view->ranges[hint];
+        if (__builtin_expect(at - r->start < r->size, 1))
+            return r;
+    }
+    const struct mem_range *r = mem_view_find(view, at);
+    if (r && r->ram)
+        atomic_store_explicit(&mem->hint, (size_t)(r - view->ranges), memory_order_relaxed);
+    return r;
+}
+
+/* Aligned words are copied whole: ring indices are written by others meanwhile. */
+static inline void copy(void *to, const void *from, const void *guest, size_t n)
+{
+    if (((uintptr_t)guest & (n - 1)) == 0) {
+        switch (n) {
+        case 2: {
+            uint16_t v = *(const volatile uint16_t *)from;
+            *(volatile uint16_t *)to = v;
+            return;
+        }
+        case 4: {
+            uint32_t v = *(const volatile uint32_t *)from;
+            *(volatile uint32_t *)to = v;
+            return;
+        }
+        case 8: {
+            uint64_t v = *(const volatile uint64_t *)from;
+            *(volatile uint64_t *)to = v;
+            return;
+        }
+        }
+    }
+    memcpy(to, from, n);
+}
+
+/* Bytes from `at` to the end of its range, at most n. */
+static inline uint64_t left_in(const struct mem_range *r, gpa at, uint64_t n)
+{
+    uint64_t left = r->size - (at - r->start);
+    return MIN(left, n);
+}
+
+static inline uint8_t *host_at(const struct mem_range *r, gpa at)
+{
+    return r->ram->host + r->region_off + (at - r->start);
+}
+
+static bool read_pieces(struct mem *mem, const struct mem_view *view, gpa at, uint8_t *buf,
+                        size_t n)
+{
+    while (n) {
+        const struct mem_range *r = ram_find(mem, view, at);
+        if (!r || !r->ram)
+            return false;
+        size_t piece = left_in(r, at, n);
+        memcpy(buf, host_at(r, at), piece);
+        buf += piece;
+        at += piece;
+        n -= piece;
+    }
+    return true;
+}
+
+bool mem_read(struct vm *vm, gpa at, void *buf, size_t n)
+{
+    const struct mem_view *view = mem_view_now(vm);
+    const struct mem_range *r = ram_find(vm->mem, view, at);
+    if (__builtin_expect(!r || !r->ram || left_in(r, at, n) < n, 0))
+        return n == 0 || (at + (n - 1) >= at && read_pieces(vm->mem, view, at, buf, n));
+    const uint8_t *host = host_at(r, at);
+    copy(buf, host, host, n);
+    return true;
+}
+
+/* Tell those who wait for writes to these bytes of a block. */
+static void __attribute__((noinline))
+flags_hit(struct vm *vm, struct ram_block *ram, uint64_t off, uint64_t n)
+{
+    for (uint64_t page = off / PAGE; page <= (off + n - 1) / PAGE; page++) {
+        uint8_t flags = atomic_load_explicit(&ram->page_flags[page], memory_order_relaxed);
+        if (flags & PAGE_LOG_DIRTY)
+            atomic_fetch_and(&ram->page_flags[page], (uint8_t)~PAGE_LOG_DIRTY);
+        if (flags & PAGE_HAS_CODE && vm->accel) {
+            uint64_t from = MAX(off, page * PAGE), to = MIN(off + n, (page + 1) * PAGE);
+            vm->accel->code_written(vm, ram, from, to - from);
+        }
+    }
+}
+
+/* After the bytes are there: a log that is read between the two would otherwise miss them. Whoever
+ * sets a flag calls mem_sync before it trusts the page's contents. */
+static inline void range_written(struct vm *vm, const struct mem_range *r, gpa at, uint64_t n)
+{
+    uint64_t off = r->region_off + (at - r->start), last = (off + n - 1) / PAGE;
+    uint8_t any = 0;
+    for (uint64_t page = off / PAGE; page <= last; page++)
+        any |= atomic_load_explicit(&r->ram->page_flags[page], memory_order_relaxed);
+    if (__builtin_expect(any, 0))
+        flags_hit(vm, r->ram, off, n);
+}
+
+static bool is_writable(const struct mem_range *r, bool rom_too)
+{
+    return r && (rom_too ? r->region->ram != NULL : r->ram && !r->ram->rom);
+}
+
+static bool all_writable(struct mem *mem, const struct mem_view *view, gpa at, uint64_t n,
+                         bool rom_too)
+{
+    if (n && at + (n - 1) < at)
+        return false;
+    while (n) {
+        const struct mem_range *r = ram_find(mem, view, at);
+        if (!is_writable(r, rom_too))
+            return false;
+        uint64_t piece = left_in(r, at, n);
+        at += piece;
+        n -= piece;
+    }
+    return true;
+}
+
+static bool write_pieces(struct vm *vm, const struct mem_view *view, gpa at, const uint8_t *buf,
+                         size_t n, bool rom_too)
+{
+    if (!all_writable(vm->mem, view, at, n, rom_too))
+        return false;
+    while (n) {
+        struct mem_range r = *ram_find(vm->mem, view, at);
+        r.ram = r.region->ram; /* flash that answers commands now is still loaded */
+        size_t piece = left_in(&r, at, n);
+        memcpy(host_at(&r, at), buf, piece);
+        range_written(vm, &r, at, piece);
+        buf += piece;
+        at += piece;
+        n -= piece;
+    }
+    return true;
+}
+
+bool mem_write(struct vm *vm, gpa at, const void *buf, size_t n)
+{
+    const struct mem_view *view = mem_view_now(vm);
+    const struct mem_range *r = ram_find(vm->mem, view, at);
+    if (__builtin_expect(!r || !r->ram || r->ram->rom || left_in(r, at, n) < n || !n, 0))
+        return write_pieces(vm, view, at, buf, n, false);
+    uint8_t *host = host_at(r, at);
+    copy(host, buf, host, n);
+    range_written(vm, r, at, n);
+    return true;
+}
+
+bool mem_load(struct vm *vm, gpa at, const void *buf, size_t n)
+{
+    return write_pieces(vm, mem_view_now(vm), at, buf, n, true);
+}
+
+bool mem_pin(struct vm *vm, gpa at, uint64_t n, bool write, struct iovec *iov, unsigned *n_iov)
+{
+    const struct mem_view *view = mem_view_now(vm);
+    unsigned room = *n_iov, used = 0;
+    if (n && at + (n - 1) < at)
+        return false;
+    while (n) {
+        const struct mem_range *r = ram_find(vm->mem, view, at);
+        if (!r || !r->ram || (write && r->ram->rom) || used == room)
+            return false;
+        uint64_t piece = left_in(r, at, n);
+        iov[used++] = (struct iovec){ host_at(r, at), piece };
+        at += piece;
+        n -= piece;
+    }
+    *n_iov = used;
+    return true;
+}
+
+void mem_mark_written(struct vm *vm, gpa at, uint64_t n)
+{
+    const struct mem_view *view = mem_view_now(vm);
+    while (n) {
+        const struct mem_range *r = ram_find(vm->mem, view, at);
+        if (!r)
+            return;
+        uint64_t piece = left_in(r, at, n);
+        if (r->ram)
+            range_written(vm, r, at, piece);
+        at += piece;
+        n -= piece;
+    }
+}
+
+/* ---- the dispatch --------------------------------------------------------------------------- */
+
+static void count(_Atomic uint64_t *counter)
+{
+    atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+static void refused(struct vm *vm, const struct mem_region *r, const char *what, gpa at,
+                    unsigned size)
+{
+    count(&vm->n_guest_errors);
+    if (log_on(&vm->log, LOG_GUEST_ERRORS))
+        log_print(&vm->log, "%s: %u-byte %s at %#" PRIx64 " is refused\n", r->name, size, what, at);
+}
+
+static unsigned most(const struct mmio_ops *ops)
+{
+    return ops->max_size ? ops->max_size : 8;
+}
+
+static uint64_t ops_read(struct vm *vm, struct mem_region *r, const struct mmio_ops *ops,
+                         void *opaque, uint64_t off, unsigned size)
+{
+    if (__builtin_expect(size > most(ops) || off & (size - 1), 0) && size > 1) {
+        unsigned half = size / 2;
+        uint64_t low = ops_read(vm, r, ops, opaque, off, half);
+        return low | ops_read(vm, r, ops, opaque, off + half, half) << (8 * half);
+    }
+    if (size < ops->min_size) {
+        refused(vm, r, "read", off, size);
+        return 0;
+    }
+    uint64_t v = ops->read(opaque, off, size);
+    return size == 8 ? v : v & (((uint64_t)1 << (8 * size)) - 1);
+}
+
+static void ops_write(struct vm *vm, struct mem_region *r, const struct mmio_ops *ops, void *opaque,
+                      uint64_t off, unsigned size, uint64_t value)
+{
+    if (__builtin_expect(size > most(ops) || off & (size - 1), 0) && size > 1) {
+        unsigned half = size / 2;
+        ops_write(vm, r, ops, opaque, off, half, value & (((uint64_t)1 << (8 * half)) - 1));
+        ops_write(vm, r, ops, opaque, off + half, half, value >> (8 * half));
+        return;
+    }
+    if (size < ops->min_size)
+        refused(vm, r, "write", off, size);
+    else
+        ops->write(opaque, off, size, value);
+}
+
+/* An access that leaves its range is done in halves; a byte never does. */
+static bool is_cut(const struct mem_range *r, gpa at, unsigned size)
+{
+    return left_in(r, at, size) < size;
+}
+
+bool mem_io_read(struct vm *vm, gpa at, unsigned size, uint64_t *value)
+{
+    const struct mem_range *r = mem_view_find(mem_view_now(vm), at);
+    *value = 0;
+    if (!r)
+        return false;
+    if (is_cut(r, at, size)) {
+        uint64_t low, high;
+        bool ok = mem_io_read(vm, at, size / 2, &low);
+        ok &= mem_io_read(vm, at + size / 2, size / 2, &high);
+        *value = low | high << (4 * size);
+        return ok;
+    }
+    if (r->ram) {
+        *value = load_le(host_at(r, at), size);
+        return true;
+    }
+    struct mem_region *region = r->region;
+    uint64_t off = r->region_off + (at - r->start);
+    count(&region->counts.reads);
+    *value = ops_read(vm, region, region->ops, region->opaque, off, size);
+    return true;
+}
+
+static bool ring_doorbell(struct mem_region *r, uint64_t off, unsigned size, uint64_t value)
+{
+    const struct doorbells *bells = atomic_load_explicit(&r->doorbells, memory_order_acquire);
+    if (__builtin_expect(!bells, 1))
+        return false;
+    size_t low = 0, high = bells->n;
+    while (low < high) {
+        size_t mid = (low + high) / 2;
+        if (bells->at[mid].off < off)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    for (; low < bells->n && bells->at[low].off == off; low++) {
+        const struct doorbell *bell = &bells->at[low];
+        uint64_t one = 1;
+        if (bell->size == size && (!bell->match || bell->value == value))
+            return write(bell->fd, &one, sizeof(one)) >= 0 || errno == EAGAIN;
+    }
+    return false;
+}
+
+static void rom_write(struct vm *vm, const struct mem_range *r, gpa at, unsigned size,
+                      uint64_t value)
+{
+    struct mem_region *region = r->region;
+    uint64_t off = r->region_off + (at - r->start);
+    count(&region->counts.writes);
+    if (region->takes_writes)
+        ops_write(vm, region, region->ops, region->opaque, off, size, value);
+    else
+        refused(vm, region, "write", off, size);
+}
+
+bool mem_io_write(struct vm *vm, gpa at, unsigned size, uint64_t value)
+{
+    const struct mem_range *r = mem_view_find(mem_view_now(vm), at);
+    if (!r)
+        return false;
+    if (is_cut(r, at, size)) {
+        bool ok = mem_io_write(vm, at, size / 2, value & (((uint64_t)1 << (4 * size)) - 1));
+        return mem_io_write(vm, at + size / 2, size / 2, value >> (4 * size)) && ok;
+    }
+    if (r->ram && r->ram->rom) {
+        rom_write(vm, r, at, size, value);
+        return true;
+    }
+    if (r->ram) {
+        uint8_t le[8];
+        store_le(le, size, value);
+        return mem_write(vm, at, le, size);
+    }
+    struct mem_region *region = r->region;
+    uint64_t off = r->region_off + (at - r->start);
+    count(&region->counts.writes);
+    if (!ring_doorbell(region, off, size, value))
+        ops_write(vm, region, region->ops, region->opaque, off, size, value);
+    return true;
+}
+
+/* ---- doorbells ------------------------------------------------------------------------------ */
+
+static void doorbells_replace(struct mem_region *r, struct doorbells *now)
+{
+    struct mem *mem = r->mem;
+    struct doorbells *before = atomic_exchange(&r->doorbells, now);
+    if (before)
+        retire(mem, before);
+    const struct mem_view *view = mem->view;
+    struct vm *vm = mem->vm;
+    pthread_mutex_unlock(&mem->lock);
+    if (vm->accel)
+        vm->accel->memory_changed(vm, view);
+    mem_sync(vm);
+}
+
+static bool same_bell(const struct doorbell *a, const struct doorbell *b)
+{
+    return a->off == b->off && a->size == b->size && a->match == b->match &&
+           (!a->match || a->value == b->value);
+}
+
+struct error *mem_add_doorbell(struct mem_region *r, uint64_t off, unsigned size, bool match,
+                               uint64_t value, int fd)
+{
+    assert(!r->ram && off < r->size && size <= r->size - off);
+    struct doorbell bell = { .off = off, .value = value, .size = size, .match = match, .fd = fd };
+    pthread_mutex_lock(&r->mem->lock);
+    const struct doorbells *before = r->doorbells;
+    size_t n = before ? before->n : 0, at = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (same_bell(&before->at[i], &bell)) {
+            pthread_mutex_unlock(&r->mem->lock);
+            return error_new("'%s' has a doorbell at %#" PRIx64 " already", r->name, off);
+        }
+        at += before->at[i].off <= off;
+    }
+    struct doorbells *now = xmalloc(sizeof(*now) + (n + 1) * sizeof(now->at[0]));
+    now->n = n + 1;
+    for (size_t i = 0; i <= n; i++)
+        now->at[i] = i == at ? bell : before->at[i - (i > at)];
+    doorbells_replace(r, now);
+    return NULL;
+}
+
+void mem_remove_doorbell(struct mem_region *r, uint64_t off, unsigned size, bool match,
+                         uint64_t value, int fd)
+{
+    struct doorbell bell = { .off = off, .value = value, .size = size, .match = match, .fd = fd };
+    pthread_mutex_lock(&r->mem->lock);
+    const struct doorbells *before = r->doorbells;
+    size_t n = before ? before->n : 0, kept = 0;
+    struct doorbells *now = xmalloc(sizeof(*now) + n * sizeof(now->at[0]));
+    for (size_t i = 0; i < n; i++)
+        if (!same_bell(&before->at[i], &bell))
+            now->at[kept++] = before->at[i];
+    now->n = kept;
+    if (!kept) {
+        free(now);
+        now = NULL;
+    }
+    doorbells_replace(r, now);
+}
+
+const struct doorbell *mem_region_doorbells(const struct mem_region *r, size_t *n)
+{
+    const struct doorbells *bells = atomic_load_explicit(&r->doorbells, memory_order_acquire);
+    *n = bells ? bells->n : 0;
+    return bells ? bells->at : NULL;
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+struct mem *mem_new(struct vm *vm)
+{
+    struct mem *mem = xcalloc(1, sizeof(*mem));
+    mem->vm = vm;
+    mem->epoch = 1;
+    mem->view = view_build(mem);
+    mem->view->generation = mem->generation = 1;
+    pthread_mutex_init(&mem->lock, NULL);
+    pthread_cond_init(&mem->seen_changed, NULL);
+    return mem;
+}
+
+void mem_free(struct mem *mem)
+{
+    if (!mem)
+        return;
+    while (mem->regions) {
+        struct mem_region *r = mem->regions;
+        mem->regions = r->next;
+        region_free(r);
+    }
+    while (mem->readers)
+        mem_reader_free(mem->readers);
+    free_old(mem);
+    free(mem->view);
+    pthread_mutex_destroy(&mem->lock);
+    pthread_cond_destroy(&mem->seen_changed);
+    free(mem);
+}

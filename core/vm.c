@@ -1,0 +1,417 @@
+/* The virtual machine: its life, running and stopping, resets, verdicts. */
+#include "core/vm.h"
+
+#include "core/accel.h"
+#include "core/backends.h"
+#include "core/clock.h"
+#include "core/device.h"
+#include "core/error.h"
+#include "core/loop.h"
+#include "core/vcpu.h"
+
+#include <assert.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+/* A guest that resets this many times in a row, each within this time of its start, makes no
+ * progress: firmware needs longer to get anywhere. */
+enum { EARLY_RESETS = 64 };
+#define EARLY_NS (NS_PER_S / 4)
+
+const struct verdict_info verdict_infos[N_VERDICTS] = {
+    [VERDICT_NONE] = { "none", "the run has not ended", "", 0 },
+    [VERDICT_POWERED_OFF] = { "powered off", "the guest switched the machine off", "", 0 },
+    [VERDICT_GUEST_EXIT] = { "guest exit", "the guest ended the run with a code of its own", "",
+                             -1 },
+    [VERDICT_RESET] = { "reset", "the guest asked for a reset, and -no-reboot is given",
+                        "leave out -no-reboot to let it start again", 0 },
+    [VERDICT_QUIT] = { "quit", "the user ended the run", "", 0 },
+    [VERDICT_SIGNAL] = { "signal", "a signal ended the run", "", -1 },
+    [VERDICT_ALL_HALTED] = { "all halted",
+                             "every vCPU waits for an interrupt, and none can come any more",
+                             "-d int shows the last exceptions; the guest's console may say more",
+                             30 },
+    [VERDICT_RESET_LOOP] = { "reset loop", "the guest resets over and over and gets nowhere",
+                             "-no-reboot ends at the first reset, -d int,exec shows what led to it",
+                             31 },
+    [VERDICT_TRAP_LOOP] = { "trap loop",
+                            "a trap handler faults on its own first instruction for ever",
+                            "-d int shows the first trap; is the image loaded where it was linked?",
+                            32 },
+    [VERDICT_NO_BOOTABLE] = { "no bootable disk", "nothing was found to boot",
+                              "give a bootable image, or -kernel FILE", 33 },
+    [VERDICT_ENGINE_FAILED] = { "engine failed", "the accelerator could not go on",
+                                "try the other one with -accel, and please report it", 34 },
+};
+
+/* Something to call at a reset (reset set) or when the VM starts and stops (run set). */
+struct vm_hook {
+    void (*reset)(void *opaque);
+    void (*run)(void *opaque, bool running);
+    void *opaque;
+    struct vm_hook *next;
+};
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+struct error *vm_new(struct vm **out)
+{
+    struct vm *vm = xcalloc(1, sizeof(*vm));
+    vm->log.fd = 2;
+    vm->signal_fd = -1;
+    struct error *err = loop_new(&vm->loop);
+    if (err) {
+        free(vm);
+        return err;
+    }
+    pthread_mutex_init(&vm->run_lock, NULL);
+    pthread_cond_init(&vm->run_changed, NULL);
+    vm->mem = mem_new(vm);
+    vm->timers = timers_new(vm);
+    mem_use_loop(vm, vm->loop);
+    *out = vm;
+    return NULL;
+}
+
+static void free_hooks(struct vm_hook *h)
+{
+    while (h) {
+        struct vm_hook *next = h->next;
+        free(h);
+        h = next;
+    }
+}
+
+/* Youngest first: a device may hang from an older one. */
+static void free_devices(struct vm *vm)
+{
+    while (vm->devices) {
+        struct device *last = vm->devices;
+        while (last->next)
+            last = last->next;
+        device_free(last);
+    }
+}
+
+static void free_vcpus(struct vm *vm)
+{
+    while (vm->n_vcpus)
+        vcpu_free(vm->vcpus[--vm->n_vcpus]);
+    free(vm->vcpus);
+    vm->vcpus = NULL;
+}
+
+void vm_free(struct vm *vm)
+{
+    if (!vm)
+        return;
+    vm_pause(vm);
+    for (unsigned i = 0; i < vm->n_vcpus; i++)
+        vcpu_end_thread(vm->vcpus[i]);
+    free_devices(vm);
+    free_vcpus(vm);
+    if (vm->accel)
+        vm->accel->vm_destroy(vm);
+    if (vm->target)
+        vm->target->vm_free(vm);
+    backends_free(vm);
+    if (vm->signal_fd >= 0)
+        close(vm->signal_fd);
+    loop_sync(vm->loop); /* what was posted may still look at the VM */
+    timers_free(vm->timers);
+    mem_free(vm->mem);
+    loop_free(vm->loop);
+    free_hooks(vm->reset_hooks);
+    free_hooks(vm->run_hooks);
+    pthread_mutex_destroy(&vm->run_lock);
+    pthread_cond_destroy(&vm->run_changed);
+    if (vm->log.fd > 2)
+        close(vm->log.fd);
+    free(vm->log.filter);
+    free(vm->name);
+    free(vm);
+}
+
+/* ---- hooks ---------------------------------------------------------------------------------- */
+
+static void hook_add(struct vm_hook **list, struct vm_hook hook)
+{
+    struct vm_hook *h = xmalloc(sizeof(*h));
+    *h = hook;
+    while (*list)
+        list = &(*list)->next;
+    *list = h;
+}
+
+void vm_on_reset(struct vm *vm, void (*fn)(void *opaque), void *opaque)
+{
+    hook_add(&vm->reset_hooks, (struct vm_hook){ .reset = fn, .opaque = opaque });
+}
+
+void vm_on_run(struct vm *vm, void (*fn)(void *opaque, bool running), void *opaque)
+{
+    hook_add(&vm->run_hooks, (struct vm_hook){ .run = fn, .opaque = opaque });
+}
+
+static void hooks_forget(struct vm_hook **list, void *opaque)
+{
+    while (*list) {
+        struct vm_hook *h = *list;
+        if (h->opaque == opaque) {
+            *list = h->next;
+            free(h);
+        } else {
+            list = &h->next;
+        }
+    }
+}
+
+void vm_forget(struct vm *vm, void *opaque)
+{
+    hooks_forget(&vm->reset_hooks, opaque);
+    hooks_forget(&vm->run_hooks, opaque);
+}
+
+static void tell_run(struct vm *vm, bool running)
+{
+    for (struct vm_hook *h = vm->run_hooks, *next; h; h = next) {
+        next = h->next;
+        h->run(h->opaque, running);
+    }
+}
+
+/* ---- running and stopping ------------------------------------------------------------------- */
+
+static void set_state(struct vm *vm, enum run_state state)
+{
+    pthread_mutex_lock(&vm->run_lock);
+    vm->state = state;
+    pthread_cond_broadcast(&vm->run_changed);
+    pthread_mutex_unlock(&vm->run_lock);
+}
+
+static struct error *start_threads(struct vm *vm)
+{
+    struct error *err = NULL;
+    for (unsigned i = 0; i < vm->n_vcpus && !err; i++)
+        if (!vm->vcpus[i]->thread_started)
+            err = vcpu_start_thread(vm->vcpus[i]);
+    return err;
+}
+
+void vm_start(struct vm *vm)
+{
+    assert(loop_is_mine(vm->loop));
+    if (vm->state == RUN_RUNNING || vm->state == RUN_ENDED)
+        return;
+    if (!vm->was_reset)
+        vm_reset(vm);
+    struct error *err = start_threads(vm);
+    if (err) {
+        vm_request_end(vm, VERDICT_ENGINE_FAILED, 0, error_text(err));
+        error_free(err);
+        return;
+    }
+    set_state(vm, RUN_RUNNING);
+    vm->started_at_ns = host_now_ns();
+    clock_start(vm);
+    tell_run(vm, true);
+    for (unsigned i = 0; i < vm->n_vcpus; i++)
+        vcpu_resume(vm->vcpus[i]);
+}
+
+void vm_pause(struct vm *vm)
+{
+    assert(loop_is_mine(vm->loop));
+    if (vm->state != RUN_RUNNING)
+        return;
+    for (unsigned i = 0; i < vm->n_vcpus; i++)
+        vcpu_ask_stop(vm->vcpus[i]);
+    for (unsigned i = 0; i < vm->n_vcpus; i++)
+        vcpu_wait_stopped(vm->vcpus[i]);
+    clock_stop(vm);
+    set_state(vm, RUN_PAUSED);
+    tell_run(vm, false);
+}
+
+void vm_reset(struct vm *vm)
+{
+    assert(loop_is_mine(vm->loop) && vm->state != RUN_RUNNING);
+    for (struct device *d = vm->devices; d; d = d->next)
+        if (d->realized)
+            device_reset(d);
+    for (unsigned i = 0; i < vm->n_vcpus; i++) {
+        struct vcpu *cpu = vm->vcpus[i];
+        cpu->halted = false;
+        cpu->powered_off = false;
+        vm->target->vcpu_reset(cpu);
+    }
+    vm->was_reset = true;
+    for (struct vm_hook *h = vm->reset_hooks, *next; h; h = next) {
+        next = h->next;
+        h->reset(h->opaque);
+    }
+}
+
+/* ---- what others ask for -------------------------------------------------------------------- */
+
+static bool loops_in_resets(struct vm *vm)
+{
+    bool early = host_now_ns() - vm->started_at_ns < EARLY_NS;
+    vm->n_early_resets = early ? vm->n_early_resets + 1 : 0;
+    return vm->n_early_resets >= EARLY_RESETS;
+}
+
+static void do_reset(struct vm *vm)
+{
+    bool was_running = vm->state == RUN_RUNNING;
+    if (vm->no_reboot) {
+        vm_request_end(vm, VERDICT_RESET, 0, NULL);
+        return;
+    }
+    if (was_running && loops_in_resets(vm)) {
+        vm_request_end(vm, VERDICT_RESET_LOOP, 0, NULL);
+        return;
+    }
+    vm_pause(vm);
+    vm_reset(vm);
+    if (was_running)
+        vm_start(vm);
+}
+
+/* -no-shutdown keeps a VM whose guest ended the run, but not one that its user wants gone. */
+static void do_end(struct vm *vm, enum verdict verdict)
+{
+    vm_pause(vm);
+    if (vm->no_shutdown && verdict != VERDICT_QUIT && verdict != VERDICT_SIGNAL) {
+        pthread_mutex_lock(&vm->run_lock);
+        vm->verdict = VERDICT_NONE;
+        pthread_mutex_unlock(&vm->run_lock);
+        return;
+    }
+    set_state(vm, RUN_ENDED);
+    loop_quit(vm->loop);
+}
+
+static void act(void *opaque)
+{
+    struct vm *vm = opaque;
+    pthread_mutex_lock(&vm->run_lock);
+    enum verdict verdict = vm->verdict;
+    bool reset = vm->reset_wanted;
+    vm->reset_wanted = false;
+    pthread_mutex_unlock(&vm->run_lock);
+    if (vm->state == RUN_ENDED)
+        return;
+    if (verdict != VERDICT_NONE)
+        do_end(vm, verdict);
+    else if (reset)
+        do_reset(vm);
+}
+
+void vm_request_reset(struct vm *vm)
+{
+    pthread_mutex_lock(&vm->run_lock);
+    bool first = !vm->reset_wanted;
+    vm->reset_wanted = true;
+    pthread_mutex_unlock(&vm->run_lock);
+    if (first)
+        loop_post(vm->loop, act, vm);
+}
+
+void vm_request_end(struct vm *vm, enum verdict verdict, int exit_code, const char *detail)
+{
+    int fixed = verdict_infos[verdict].exit_code;
+    pthread_mutex_lock(&vm->run_lock);
+    bool first = vm->verdict == VERDICT_NONE;
+    if (first) {
+        vm->verdict = verdict;
+        vm->exit_code = fixed >= 0 ? fixed : exit_code;
+        snprintf(vm->verdict_detail, sizeof(vm->verdict_detail), "%s", detail ? detail : "");
+    }
+    pthread_mutex_unlock(&vm->run_lock);
+    if (first)
+        loop_post(vm->loop, act, vm);
+}
+
+int vm_run(struct vm *vm)
+{
+    if (vm->state == RUN_PRELAUNCH && !vm->start_paused)
+        vm_start(vm);
+    loop_run(vm->loop);
+    return vm->exit_code;
+}
+
+void vm_send_msi(struct vm *vm, gpa address, uint32_t data)
+{
+    mem_io_write(vm, address, 4, data);
+}
+
+/* ---- signals -------------------------------------------------------------------------------- */
+
+static void on_signal(void *opaque, uint32_t ready)
+{
+    struct vm *vm = opaque;
+    struct signalfd_siginfo info;
+    if (read(vm->signal_fd, &info, sizeof(info)) != sizeof(info))
+        return;
+    char detail[64];
+    snprintf(detail, sizeof(detail), "SIG%s", sigabbrev_np((int)info.ssi_signo));
+    vm_request_end(vm, VERDICT_SIGNAL, 128 + (int)info.ssi_signo, detail);
+}
+
+struct error *vm_catch_signals(struct vm *vm)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    vm->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (vm->signal_fd < 0)
+        return error_errno("cannot receive signals");
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN); /* a back end's reader that went away is an error of write() */
+    loop_watch(vm->loop, vm->signal_fd, EPOLLIN, on_signal, vm);
+    return NULL;
+}
+
+/* ---- halted for ever ------------------------------------------------------------------------ */
+
+bool vm_has_wake_source(const struct vm *vm)
+{
+    return timers_pending(vm) || backends_any(vm) ||
+           loop_n_watches(vm->loop) > (unsigned)(vm->signal_fd >= 0);
+}
+
+static bool sleeps(struct vcpu *cpu, bool *never_wakes)
+{
+    pthread_mutex_lock(&cpu->lock);
+    bool asleep = cpu->sleeping && !cpu->stopped && !atomic_load(&cpu->requests) &&
+                  (cpu->powered_off || (cpu->halted && !cpu->vm->target->has_work(cpu)));
+    *never_wakes &= cpu->never_wakes || cpu->powered_off;
+    pthread_mutex_unlock(&cpu->lock);
+    return asleep;
+}
+
+static void check_all_halted(void *opaque)
+{
+    struct vm *vm = opaque;
+    bool never_wakes = true;
+    if (vm->state != RUN_RUNNING)
+        return;
+    for (unsigned i = 0; i < vm->n_vcpus; i++)
+        if (!sleeps(vm->vcpus[i], &never_wakes))
+            return;
+    if (never_wakes || !vm_has_wake_source(vm))
+        vm_request_end(vm, VERDICT_ALL_HALTED, 0, NULL);
+}
+
+void vm_check_all_halted(struct vm *vm)
+{
+    loop_post(vm->loop, check_all_halted, vm);
+}

@@ -18,6 +18,8 @@ RV_HELPER(csr_clear, uint64_t, (RV_CPU, uint64_t csr, uint64_t v), 2, IR_CALL_RA
 
 /* Traps and returns: all leave. raise_illegal takes the instruction's bits (16 or 32). */
 RV_HELPER(raise_illegal, void, (RV_CPU, uint64_t opcode), 1, IR_CALL_RAISES)
+/* Any trap of this instruction: leaves. */
+RV_HELPER(raise, void, (RV_CPU, uint64_t cause, uint64_t tval), 2, IR_CALL_RAISES)
 RV_HELPER(ecall, void, (RV_CPU), 0, IR_CALL_RAISES)
 RV_HELPER(ebreak, void, (RV_CPU), 0, IR_CALL_RAISES)
 RV_HELPER(mret, void, (RV_CPU), 0, IR_CALL_RAISES | IR_CALL_WRITES)

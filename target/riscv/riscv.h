@@ -185,6 +185,7 @@ struct riscv_vm {
     struct riscv_model model;
     uint64_t (*read_time)(void *opaque); /* mtime, RV_TIMEBASE_HZ; any thread */
     void *time_opaque;
+    struct decoder *decode16, *decode32; /* of the model's instructions; riscv_init_decoders */
 };
 static inline bool rv_model_has(const struct riscv_model *m, enum rv_ext e)
 {
@@ -242,6 +243,10 @@ extern const size_t n_riscv_helpers;
 enum { RV_FP_NEG_PRODUCT = 1 << 16, RV_FP_NEG_ADDEND = 1 << 17 };
 
 /* ---- the translator's half (decode and translate) ----------------------------------------------- */
+/* Make the VM's decoders if there are none yet: once its extensions are settled, before a vCPU runs.
+ * And free them. */
+void riscv_init_decoders(struct riscv_vm *rv);
+void riscv_free_decoders(struct riscv_vm *rv);
 void riscv_scan(struct vcpu *cpu, uint32_t flags, const uint8_t *bytes, size_t n, int32_t off,
                 struct insn_scan *out);
 void riscv_translate(struct tr *t, const struct insn_scan *insn);

@@ -1,0 +1,128 @@
+/* CSRs and the privileged instructions: Zicsr (unprivileged ISA 6), privileged architecture 3.3, 10.1,
+ * 12 (Svinval); Zicbom and Zicboz (unprivileged ISA 19), Zawrs (14). */
+#include "target/riscv/insns.h"
+
+enum { CSR_WRITE = 1, CSR_SET = 2, CSR_CLEAR = 3, CSR_IMMEDIATE = 4 };
+enum { CSR_FFLAGS = 1, CSR_FCSR = 3, CSR_SSTATUS = 0x100, CSR_MSTATUS = 0x300 };
+
+/* A set or clear of status bits that concern data accesses or what interrupts do later: nothing that
+ * the rest of the unit depends on, and no interrupt becomes deliverable. */
+static bool is_harmless_status(unsigned csr, unsigned op, int64_t mask)
+{
+    const int64_t data = RV_MSTATUS_SUM | RV_MSTATUS_MXR;
+    const int64_t enables = RV_MSTATUS_SIE | RV_MSTATUS_MIE | RV_MSTATUS_SPIE | RV_MSTATUS_MPIE;
+    if (csr != CSR_SSTATUS && csr != CSR_MSTATUS)
+        return false;
+    return (op == CSR_SET && !(mask & ~data)) || (op == CSR_CLEAR && !(mask & ~(data | enables)));
+}
+
+static void tr_csr(struct tr *t, const struct operands *o)
+{
+    static const struct ir_helper *const helpers[] = { [CSR_WRITE] = &rv_helper_csr_swap,
+                                                       [CSR_SET] = &rv_helper_csr_set,
+                                                       [CSR_CLEAR] = &rv_helper_csr_clear };
+    struct ir *ir = t->ir;
+    unsigned csr = o->imm, op = o->extra & 3;
+    ir_val number = ir_i64(ir, csr);
+    if (op != CSR_WRITE && !o->a) {
+        set_gpr(t, o->d, ir_call(ir, &rv_helper_csr_read, number, IR_NONE, IR_NONE, IR_NONE));
+        return;
+    }
+    if (csr >= CSR_FFLAGS && csr <= CSR_FCSR && (t->flags & RV_FLAG_FS_ON) &&
+        !(t->flags & RV_FLAG_FS_DIRTY)) {
+        ir_call(ir, &rv_helper_fs_dirty, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
+        ir_leave(ir, t->off);
+        return;
+    }
+    ir_val v = o->extra & CSR_IMMEDIATE ? ir_i64(ir, o->a) : gpr(t, o->a);
+    int64_t mask;
+    bool goes_on =
+        riscv_csr_is_plain(csr) || (ir_is_const(ir, v, &mask) && is_harmless_status(csr, op, mask));
+    if (op == CSR_WRITE && !o->d)
+        ir_call(ir, &rv_helper_csr_write, number, v, IR_NONE, IR_NONE);
+    else
+        set_gpr(t, o->d, ir_call(ir, helpers[op], number, v, IR_NONE, IR_NONE));
+    if (!goes_on)
+        ir_leave(ir, t->next);
+}
+
+/* Call helper `data`, which has no operands, and end the unit. */
+static void tr_leave_by(struct tr *t, const struct operands *o)
+{
+    ir_call(t->ir, o->insn->data, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
+    ir_leave(t->ir, t->next);
+}
+
+void tr_ebreak(struct tr *t, const struct operands *o)
+{
+    ir_call(t->ir, &rv_helper_ebreak, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
+    ir_leave(t->ir, t->next);
+}
+
+static void tr_sfence_vma(struct tr *t, const struct operands *o)
+{
+    ir_call(t->ir, &rv_helper_sfence_vma, gpr(t, o->a), gpr(t, o->b),
+            ir_i64(t->ir, (o->a ? 1 : 0) | (o->b ? 2 : 0)), IR_NONE);
+    ir_leave(t->ir, t->next);
+}
+
+static void tr_wrs(struct tr *t, const struct operands *o)
+{
+    ir_call(t->ir, &rv_helper_wrs, ir_i64(t->ir, o->extra), IR_NONE, IR_NONE, IR_NONE);
+}
+
+static void tr_cbo(struct tr *t, const struct operands *o)
+{
+    ir_call(t->ir, &rv_helper_cbo, gpr(t, o->a), ir_i64(t->ir, o->extra), IR_NONE, IR_NONE);
+}
+
+/* clang-format off */
+
+static const struct insn insns_zicsr[] = {
+    /* name          bits 31..0                              imm      translate      extra */
+    { "csrrw",      "iiiiiiiiiiii   aaaaa 001 ddddd 1110011", IMM_CSR, tr_csr,        CSR_WRITE },
+    { "csrrs",      "iiiiiiiiiiii   aaaaa 010 ddddd 1110011", IMM_CSR, tr_csr,        CSR_SET },
+    { "csrrc",      "iiiiiiiiiiii   aaaaa 011 ddddd 1110011", IMM_CSR, tr_csr,        CSR_CLEAR },
+    { "csrrwi",     "iiiiiiiiiiii   aaaaa 101 ddddd 1110011", IMM_CSR, tr_csr,        CSR_WRITE | CSR_IMMEDIATE },
+    { "csrrsi",     "iiiiiiiiiiii   aaaaa 110 ddddd 1110011", IMM_CSR, tr_csr,        CSR_SET | CSR_IMMEDIATE },
+    { "csrrci",     "iiiiiiiiiiii   aaaaa 111 ddddd 1110011", IMM_CSR, tr_csr,        CSR_CLEAR | CSR_IMMEDIATE },
+};
+
+static const struct insn insns_priv[] = {
+    { "ecall",      "000000000000   00000 000 00000 1110011", NULL,    tr_leave_by,   0, INSN_END, .data = &rv_helper_ecall },
+    { "ebreak",     "000000000001   00000 000 00000 1110011", NULL,    tr_ebreak,     0, INSN_END },
+    { "sret",       "0001000  00010 00000 000 00000 1110011", NULL,    tr_leave_by,   0, INSN_END, .data = &rv_helper_sret },
+    { "mret",       "0011000  00010 00000 000 00000 1110011", NULL,    tr_leave_by,   0, INSN_END, .data = &rv_helper_mret },
+    { "wfi",        "0001000  00101 00000 000 00000 1110011", NULL,    tr_leave_by,   0, INSN_END, .data = &rv_helper_wfi },
+    { "sfence.vma", "0001001  bbbbb aaaaa 000 00000 1110011", NULL,    tr_sfence_vma },
+};
+
+static const struct insn insns_svinval[] = {
+    { "sinval.vma",      "0001011  bbbbb aaaaa 000 00000 1110011", NULL, tr_sfence_vma },
+    { "sfence.w.inval",  "0001100  00000 00000 000 00000 1110011", NULL, tr_leave_by, .data = &rv_helper_sfence_inval },
+    { "sfence.inval.ir", "0001100  00001 00000 000 00000 1110011", NULL, tr_leave_by, .data = &rv_helper_sfence_inval },
+};
+
+static const struct insn insns_zawrs[] = {
+    { "wrs.nto",    "000000001101   00000 000 00000 1110011", NULL,    tr_wrs,        1 },
+    { "wrs.sto",    "000000011101   00000 000 00000 1110011", NULL,    tr_wrs,        0 },
+};
+
+static const struct insn insns_zicbom[] = {
+    { "cbo.inval",  "000000000000   aaaaa 010 00000 0001111", NULL,    tr_cbo,        RV_CBO_INVAL },
+    { "cbo.clean",  "000000000001   aaaaa 010 00000 0001111", NULL,    tr_cbo,        RV_CBO_CLEAN },
+    { "cbo.flush",  "000000000010   aaaaa 010 00000 0001111", NULL,    tr_cbo,        RV_CBO_FLUSH },
+};
+static const struct insn insns_zicboz[] = {
+    { "cbo.zero",   "000000000100   aaaaa 010 00000 0001111", NULL,    tr_cbo,        RV_CBO_ZERO },
+};
+
+const struct insn_table riscv_system_tables[] = {
+    INSNS(insns_zicsr, EXT(ZICSR), 0),
+    INSNS(insns_priv, 0, 0),
+    INSNS(insns_svinval, EXT(SVINVAL), 0),
+    INSNS(insns_zawrs, EXT(ZAWRS), 0),
+    INSNS(insns_zicbom, EXT(ZICBOM), 0),
+    INSNS(insns_zicboz, EXT(ZICBOZ), 0),
+};
+const size_t riscv_n_system_tables = ARRAY_LEN(riscv_system_tables);

@@ -42,6 +42,9 @@ struct mmio_ops {
     uint64_t (*read)(void *opaque, uint64_t off, unsigned size);
     void (*write)(void *opaque, uint64_t off, unsigned size, uint64_t value);
     uint8_t min_size, max_size; /* sizes the callbacks take; 0 means 1 and 8 */
+    /* A target of message-signalled interrupts. Only such regions are reached by mem_send_msi; the
+     * write callback is then called under the sender's lock and must keep to the rules of struct irq. */
+    bool takes_msi;
 };
 
 /* RAM of `size` bytes, zeroed and not populated. Error when the host has no memory for it. */
@@ -103,6 +106,10 @@ void mem_mark_written(struct vm *vm, gpa at, uint64_t n);
  * answers at this address: targets with bus errors raise one, others read 0. */
 bool mem_io_read(struct vm *vm, gpa at, unsigned size, uint64_t *value);
 bool mem_io_write(struct vm *vm, gpa at, unsigned size, uint64_t value);
+
+/* A message-signalled interrupt: a 32-bit write by a device, to where a guest said. False, and counted,
+ * if that is no target of such. */
+bool mem_send_msi(struct vm *vm, gpa at, uint32_t data);
 
 /* A doorbell: a 16- or 32-bit write to this address signals fd without leaving the engine. `value`
  * is matched when match is true. Both engines implement it; mem_io_write does too. */

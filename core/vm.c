@@ -113,7 +113,6 @@ void vm_free(struct vm *vm)
     for (unsigned i = 0; i < vm->n_vcpus; i++)
         vcpu_end_thread(vm->vcpus[i]);
     free_devices(vm);
-    device_free_globals(vm);
     free_vcpus(vm);
     if (vm->accel)
         vm->accel->vm_destroy(vm);
@@ -349,7 +348,7 @@ int vm_run(struct vm *vm)
 
 void vm_send_msi(struct vm *vm, gpa address, uint32_t data)
 {
-    mem_io_write(vm, address, 4, data);
+    mem_send_msi(vm, address, data);
 }
 
 /* ---- signals -------------------------------------------------------------------------------- */

@@ -181,7 +181,7 @@ static void msi_write(void *opaque, uint64_t off, unsigned size, uint64_t value)
     b->n_msis++;
 }
 
-static const struct mmio_ops msi_ops = { .read = msi_read, .write = msi_write };
+static const struct mmio_ops msi_ops = { .read = msi_read, .write = msi_write, .takes_msi = true };
 
 struct board *board_new(void)
 {

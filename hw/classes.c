@@ -5,9 +5,12 @@
 extern const struct device_class plic_class, aclint_swi_class, aclint_mtimer_class;
 extern const struct device_class goldfish_rtc_class, sifive_test_class, ns16550_class;
 extern const struct device_class fw_cfg_class, cfi_flash_class;
+/* What a user can plug in. */
+extern const struct device_class root_port_class;
 
 const struct device_class *const device_classes[] = {
     &plic_class,         &aclint_swi_class,  &aclint_mtimer_class,
     &goldfish_rtc_class, &sifive_test_class, &ns16550_class,
+    &root_port_class,
 };
 const size_t n_device_classes = ARRAY_LEN(device_classes);

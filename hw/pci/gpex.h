@@ -11,5 +11,5 @@ struct error *gpex_create(struct vm *vm, gpa ecam, uint64_t ecam_size,
                           const struct pci_windows *windows, const struct irq *intx,
                           struct pci_host **out);
 
-extern const struct device_class gpex_class;      /* "gpex-pcihost", not for users */
-extern const struct device_class root_port_class; /* "pcie-root-port" */
+extern const struct device_class gpex_class; /* "gpex-pcihost", not for users */
+struct pci_bus *gpex_bus(struct device *dev);

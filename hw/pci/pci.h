@@ -96,20 +96,17 @@ struct pci_function {
     bool express;
     bool intx_sent; /* what the host bridge was told */
     uint8_t *writable, *w1c; /* of PCI_CONFIG_SIZE bytes each: which bits a guest can change */
-    uint8_t *power_on;       /* config after a reset */
+    uint8_t *power_on;       /* config after a reset: the read-only bits that a stream cannot change */
     struct pci_bar bars[PCI_N_BARS];
     uint16_t next_cap; /* first free byte for a capability */
     uint16_t last_cap; /* link to patch */
     uint16_t msi_cap, msix_cap, express_cap; /* 0: has none */
     uint16_t n_vectors; /* of MSI-X */
-    struct mem_region *msix_region;
     struct pci_bus *secondary; /* a bridge's other side */
-    /* The guest read or wrote [off, off+n) of config: before a read, after a write; device lock held.
+    /* The guest reads or wrote [off, off+n) of config: before a read, after a write; device lock held.
      * May be NULL. */
     void (*config_reading)(struct pci_function *f, unsigned off, unsigned n);
     void (*config_written)(struct pci_function *f, unsigned off, unsigned n);
-    /* A vector became deliverable again or the way MSI-X is used changed; lock held. May be NULL. */
-    void (*msix_changed)(struct pci_function *f);
 };
 
 #define PCI_PROPS(type, member)                                                                    \
@@ -139,7 +136,7 @@ struct error *pci_realize(struct pci_function *f, struct device *dev, struct pci
 void pci_unrealize(struct pci_function *f);
 /* To power-on state; lock held. BARs vanish at the next pci_remap. */
 void pci_reset(struct pci_function *f);
-/* After config was loaded; lock held: derive interrupt lines. BARs follow by pci_remap. */
+/* After config was loaded, vCPUs stopped, lock held: interrupt lines and BARs follow. */
 void pci_loaded(struct pci_function *f);
 
 /* The region belongs to the function from now on. `size` is a power of two, at least 16 (I/O: 4). */
@@ -210,14 +207,7 @@ void pci_host_free(struct pci_host *h);
 /* Make the physical map follow all BARs. No locks held. A caller that finds another one at it leaves
  * the work to that one. */
 void pci_remap(struct pci_host *h);
-/* The bus of that name ("pcie.0" or a root port's id), or NULL. */
+/* The bus of that name ("pcie.0" or a root port's id), or NULL; a NULL name is the first host's. */
 struct pci_bus *pci_bus_find(struct vm *vm, const char *name);
 /* Names of all buses, for messages: "pcie.0, rp1". Caller frees. */
 char *pci_bus_names(struct vm *vm);
-
-/* Devices whose class has a bus behind it set `bus_class` to one of these. */
-struct pci_bus_owner {
-    const char *magic; /* pci_bus_owner_magic */
-    struct pci_bus *(*bus)(struct device *dev);
-};
-extern const char pci_bus_owner_magic[];

@@ -87,12 +87,13 @@ struct virtq_chain {
     uint16_t id, n_descs;
     uint32_t generation, written;
     uint64_t touched; /* writable bytes that chain_write reached */
-    bool avail_wrap, done;
+    bool done; /* IN_ORDER: pushed, waits for older ones */
     struct virtq_chain *next;
 };
 
 /* The next chain, or NULL: the queue is empty (then the driver was told to ring when it adds one), not
- * running, or broken. The chain is the caller's until push, unpop or drop. */
+ * running, or broken. The chain is the caller's until push, unpop or drop. Who stops popping before
+ * NULL goes on by itself later: the driver may not ring again. */
 struct virtq_chain *virtq_pop(struct virtq *q);
 /* The request is done; `written` bytes at the start of `writable` hold data. The guest sees it after
  * virtq_notify, which covers all pushes before it. */
@@ -129,18 +130,23 @@ struct virtq {
     bool avail_wrap, used_wrap, signalled_valid;
 
     /* Derived. */
-    struct virtq_map {
-        uint8_t *desc, *driver, *device;
-        _Atomic uint8_t *device_flags, *desc_flags; /* page flags, for dirty tracking */
-        uint64_t device_page0, desc_page0;
-        uint64_t view; /* generation of the memory view that this was made from; 0: none */
-    } map;
+    struct virtq_area {
+        uint8_t *host;
+        gpa at;
+        _Atomic uint8_t *page_flags; /* of the RAM block, and where in it the area starts */
+        uint64_t ram_off;
+    } desc_map, driver_map, device_map;
+    uint64_t view;       /* generation of the memory view that the maps were made from; 0: none */
     uint32_t generation; /* chains of an older one are stale */
-    uint16_t in_flight, n_pushed;
-    uint32_t descs_in_flight;
-    bool kicks_wanted, doorbells;
-    int kick_fd;
-    struct virtq_chain *oldest, *newest, *spare; /* in flight in order; for reuse */
+    uint32_t stale;      /* such chains that did not come back yet */
+    uint32_t in_flight, descs_in_flight;
+    uint32_t n_pushed, descs_pushed; /* since the last virtq_notify */
+    uint16_t first_pushed, first_flags; /* packed: what makes all of them visible */
+    bool kicks_wanted;
+    int kick_fd; /* -1 unless a loop serves the queue */
+    struct virtq_chain *oldest, *newest; /* IN_ORDER: all in flight */
+    struct virtq_chain *spare;           /* for reuse */
+    struct virtq_desc *table;            /* private copy of an indirect table */
     struct virtq_counts {
         uint64_t kicks, chains, interrupts, interrupts_saved;
     } counts;
@@ -154,13 +160,12 @@ struct virtio_pci {
 
     /* state */
     struct pci_function fn;
-    bool legacy_used;
     uint32_t feature_select, driver_feature_select;
     uint16_t queue_select, config_vector;
 
     /* derived */
-    bool legacy, modern;
-    uint16_t cfg_cap;
+    bool has_legacy, has_modern;
+    uint16_t cfg_cap; /* VIRTIO_PCI_CAP_PCI_CFG */
     struct mem_region *io, *mem;
 };
 
@@ -190,10 +195,10 @@ struct virtio_device {
 
     unsigned n_queues;
     struct virtq queues[VIRTIO_MAX_QUEUES];
-    uint32_t stale; /* chains from before a reset that did not come back yet */
-    bool resetting, dma_off;
-    uint8_t config_seen[VIRTIO_MAX_CONFIG]; /* for legacy drivers' byte-wise reads */
-    pthread_cond_t drained;
+    bool legacy;    /* the driver uses the transport's legacy interface */
+    bool resetting; /* waits for stale chains */
+    bool dma_off;   /* the bus does not let the device reach memory */
+    pthread_cond_t reset_done;
 
     struct virtio_pci pci;
     struct virtio_mmio mmio;
@@ -296,9 +301,9 @@ bool virtio_broken(struct virtio_device *v, const char *fmt, ...)
     };
 
 extern const char *const virtio_off_on_auto[];
-extern const struct field virtio_fields[7];
+extern const struct field virtio_fields[6];
 extern const struct field virtq_fields[12];
-extern const struct field virtio_pci_fields[5];
+extern const struct field virtio_pci_fields[4];
 extern const struct field virtio_mmio_fields[5];
 struct error *virtio_pci_realize(struct device *dev);
 void virtio_pci_unrealize(struct device *dev);

@@ -7,10 +7,41 @@ extern const struct device_class goldfish_rtc_class, sifive_test_class, ns16550_
 extern const struct device_class fw_cfg_class, cfi_flash_class;
 /* What a user can plug in. */
 extern const struct device_class root_port_class;
+extern const struct device_class virtio_blk_pci_class, virtio_blk_device_class;
+extern const struct device_class virtio_net_pci_class, virtio_net_device_class;
+extern const struct device_class virtio_serial_pci_class, virtio_serial_device_class;
+extern const struct device_class virtconsole_class, virtserialport_class;
+extern const struct device_class virtio_rng_pci_class, virtio_rng_device_class;
+extern const struct device_class virtio_balloon_pci_class, virtio_balloon_device_class;
+extern const struct device_class virtio_keyboard_pci_class, virtio_keyboard_device_class;
+extern const struct device_class virtio_mouse_pci_class, virtio_mouse_device_class;
+extern const struct device_class virtio_tablet_pci_class, virtio_tablet_device_class;
 
 const struct device_class *const device_classes[] = {
-    &plic_class,         &aclint_swi_class,  &aclint_mtimer_class,
-    &goldfish_rtc_class, &sifive_test_class, &ns16550_class,
+    &plic_class,
+    &aclint_swi_class,
+    &aclint_mtimer_class,
+    &goldfish_rtc_class,
+    &sifive_test_class,
+    &ns16550_class,
     &root_port_class,
+    &virtio_blk_pci_class,
+    &virtio_blk_device_class,
+    &virtio_net_pci_class,
+    &virtio_net_device_class,
+    &virtio_serial_pci_class,
+    &virtio_serial_device_class,
+    &virtconsole_class,
+    &virtserialport_class,
+    &virtio_rng_pci_class,
+    &virtio_rng_device_class,
+    &virtio_balloon_pci_class,
+    &virtio_balloon_device_class,
+    &virtio_keyboard_pci_class,
+    &virtio_keyboard_device_class,
+    &virtio_mouse_pci_class,
+    &virtio_mouse_device_class,
+    &virtio_tablet_pci_class,
+    &virtio_tablet_device_class,
 };
 const size_t n_device_classes = ARRAY_LEN(device_classes);

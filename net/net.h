@@ -28,12 +28,14 @@ struct nic_info {
 };
 struct error *nic_add(struct vm *vm, const char *spec, struct nic_info *out);
 
-/* The device's side; both run on the main loop's thread without locks held and need not be there
+/* The device's side; all run on the main loop's thread without locks held and need not be there
  * any more after netdev_detach. */
 struct netdev_peer {
     /* A frame for the guest. False: no room; the back end keeps a bounded queue and tries again
      * after netdev_ready. */
     bool (*receive)(void *opaque, const uint8_t *frame, size_t n);
+    /* No more frames for now: the time to interrupt the driver. */
+    void (*received)(void *opaque);
     /* netdev_send refused a frame and would now take it. */
     void (*writable)(void *opaque);
     void *opaque;

@@ -150,6 +150,7 @@ static bool offer(struct netdev *n, const uint8_t *frame, size_t size)
 {
     if (!n->peer.receive(n->peer.opaque, frame, size))
         return false;
+    n->offered = true;
     count(&n->counts.received, 1);
     count(&n->counts.received_bytes, size);
     return true;
@@ -190,6 +191,13 @@ void netdev_deliver(struct netdev *n, const uint8_t *frame, size_t size)
         flush_to_guest(n);
 }
 
+void netdev_delivered(struct netdev *n)
+{
+    if (n->offered && n->attached)
+        n->peer.received(n->peer.opaque);
+    n->offered = false;
+}
+
 void netdev_ready(struct netdev *n)
 {
     if (atomic_exchange(&n->waiting, false))
@@ -203,6 +211,7 @@ static void wake(void *opaque, uint32_t ready)
     eventfd_read(n->wake_fd, &ignored);
     flush_to_guest(n);
     input_all(n);
+    netdev_delivered(n);
 }
 
 void netdev_attach(struct netdev *n, const struct netdev_peer *peer)

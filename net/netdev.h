@@ -40,6 +40,7 @@ struct netdev {
     uint8_t *spare; /* buffer that changes places with from_guest.at */
 
     struct frame_queue to_guest; /* main loop's thread only */
+    bool offered;                /* since the peer was last told that there is no more for now */
     _Atomic bool waiting;        /* to_guest holds something the device had no room for */
 
     struct {
@@ -49,5 +50,7 @@ struct netdev {
 
 /* A frame for the guest, from the back end. Main loop's thread. */
 void netdev_deliver(struct netdev *n, const uint8_t *frame, size_t size);
+/* After one or more of them. */
+void netdev_delivered(struct netdev *n);
 
 extern const struct netdev_type null_netdev_type, user_netdev_type;

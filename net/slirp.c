@@ -188,6 +188,7 @@ static uint64_t before_wait(void *opaque)
         u->dirty = false;
         slirp_pollfds_poll(u->slirp, 0, get_ready, u);
         fire_timers(u, now);
+        netdev_delivered(&u->n);
         u->deadline_ns = fill(u, now);
     }
     if (u->dirty)

@@ -800,6 +800,15 @@ static void classes_are_told_apart(void **unused)
     assert_int_equal(sf_classify(SF_F32, 0x80800000), SF_NEG_NORMAL);
 }
 
+static void flushed_inputs_compare_as_zeros(void **unused)
+{
+    struct sf_ctx ctx = { .flush_inputs = true };
+    assert_int_equal(sf_compare(&ctx, SF_F32, 0x007fffff, 0x80000001, true), SF_EQUAL);
+    assert_int_equal(sf_compare(&ctx, SF_F32, 0x00800000, 0x00000001, true), SF_GREATER);
+    assert_int_equal(sf_min(&ctx, SF_F32, 0x00000001, 0x80000001), 0x80000000);
+    assert_int_equal(ctx.flags, 0);
+}
+
 static void bits_above_the_format_are_ignored(void **unused)
 {
     struct sf_ctx ctx = { 0 };
@@ -833,6 +842,7 @@ int main(void)
         cmocka_unit_test(arm_rule_prefers_signalling_nans_and_the_addend),
         cmocka_unit_test(canonical_rule_forgets_payloads),
         cmocka_unit_test(classes_are_told_apart),
+        cmocka_unit_test(flushed_inputs_compare_as_zeros),
         cmocka_unit_test(bits_above_the_format_are_ignored),
     };
     return cmocka_run_group_tests(facts, NULL, NULL);

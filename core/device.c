@@ -259,6 +259,62 @@ static void check_class(const struct device_class *cls)
         assert(cls->regs.at[i - 1].at + cls->regs.at[i - 1].size <= cls->regs.at[i].at);
 }
 
+/* ---- -global -------------------------------------------------------------------------------- */
+
+struct device_global {
+    const struct device_class *cls;
+    char *prop, *value;
+    struct device_global *next;
+};
+
+static struct error *no_such_class(const char *name)
+{
+    const char **names = xcalloc(n_device_classes, sizeof(*names));
+    for (size_t i = 0; i < n_device_classes; i++)
+        names[i] = device_classes[i]->name;
+    const char *near = nearest_name(name, names, n_device_classes);
+    struct error *err = near ? error_new("there is no device '%s'; did you mean '%s'?", name, near)
+                             : error_new("there is no device '%s'; -device help lists them", name);
+    free(names);
+    return err;
+}
+
+struct error *device_add_global(struct vm *vm, const char *class_name, const char *prop,
+                                const char *value)
+{
+    const struct device_class *cls = device_class_find(class_name);
+    if (!cls)
+        return no_such_class(class_name);
+    if (!prop_find(cls, prop))
+        return no_such_prop(cls, prop);
+    struct device_global *g = xcalloc(1, sizeof(*g)), **end = &vm->globals;
+    *g = (struct device_global){ cls, xstrdup(prop), xstrdup(value), NULL };
+    while (*end)
+        end = &(*end)->next;
+    *end = g;
+    return NULL;
+}
+
+void device_free_globals(struct vm *vm)
+{
+    while (vm->globals) {
+        struct device_global *g = vm->globals;
+        vm->globals = g->next;
+        free(g->prop);
+        free(g->value);
+        free(g);
+    }
+}
+
+static void apply_globals(struct device *dev)
+{
+    for (struct device_global *g = dev->vm->globals; g && !dev->bad_global; g = g->next)
+        if (g->cls == dev->cls)
+            dev->bad_global = error_in(device_set(dev, g->prop, g->value), "-global");
+}
+
+/* ---- making and freeing --------------------------------------------------------------------- */
+
 struct device *device_new(struct vm *vm, const struct device_class *cls)
 {
     check_class(cls);
@@ -274,6 +330,7 @@ struct device *device_new(struct vm *vm, const struct device_class *cls)
         struct error *err = p->def ? prop_set(dev, p, p->def) : NULL;
         assert(!err && "a default is a valid value");
     }
+    apply_globals(dev);
     return dev;
 }
 
@@ -299,28 +356,20 @@ static void choose_path(struct device *dev)
 struct error *device_realize(struct device *dev, struct device *parent, void *bus)
 {
     assert(!dev->realized);
+    struct error *err = dev->bad_global;
+    dev->bad_global = NULL;
+    if (err)
+        return err;
     dev->parent = parent;
     dev->bus = bus;
     if (!dev->path[0])
         choose_path(dev);
-    struct error *err = dev->cls->realize ? dev->cls->realize(dev) : NULL;
+    err = dev->cls->realize ? dev->cls->realize(dev) : NULL;
     if (err)
         return error_in(err, "device '%s'", dev->cls->name);
     dev->realized = true;
     device_reset(dev);
     return NULL;
-}
-
-static struct error *no_such_class(const char *name)
-{
-    const char **names = xcalloc(n_device_classes, sizeof(*names));
-    for (size_t i = 0; i < n_device_classes; i++)
-        names[i] = device_classes[i]->name;
-    const char *near = nearest_name(name, names, n_device_classes);
-    struct error *err = near ? error_new("there is no device '%s'; did you mean '%s'?", name, near)
-                             : error_new("there is no device '%s'; -device help lists them", name);
-    free(names);
-    return err;
 }
 
 struct error *device_create(struct vm *vm, const char *class_name, const struct prop_value *props,
@@ -372,6 +421,7 @@ void device_free(struct device *dev)
     for (size_t i = 0; i < dev->cls->props.n; i++)
         prop_drop(dev, &dev->cls->props.at[i]);
     pthread_mutex_destroy(&dev->lock);
+    error_free(dev->bad_global);
     free(dev->id);
     free(dev);
 }

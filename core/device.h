@@ -111,6 +111,7 @@ struct device {
     pthread_mutex_t lock; /* recursive: no. Guards the state below the class's struct */
     bool realized, broken;
     struct device *next; /* vm->devices, oldest first */
+    struct error *bad_global; /* a -global that did not fit: device_realize says so */
 };
 
 /* A name=value list as typed: "drive=d0,bus=pci.0,addr=3". */
@@ -130,6 +131,11 @@ struct error *device_set(struct device *dev, const char *name, const char *value
 struct error *device_realize(struct device *dev, struct device *parent, void *bus);
 struct error *device_create(struct vm *vm, const char *class_name, const struct prop_value *props,
                             size_t n, struct device **out);
+/* -global: devices of this class made from now on start with this value; an explicit one wins. The
+ * value is checked when the first such device is realized, the names here. */
+struct error *device_add_global(struct vm *vm, const char *class_name, const char *prop,
+                                const char *value);
+void device_free_globals(struct vm *vm);
 /* Unrealizes if that is due, frees everything and takes it out of vm->devices. */
 void device_free(struct device *dev);
 struct device *device_find(struct vm *vm, const char *id); /* by -device id=; NULL if there is none */

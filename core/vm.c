@@ -113,6 +113,7 @@ void vm_free(struct vm *vm)
     for (unsigned i = 0; i < vm->n_vcpus; i++)
         vcpu_end_thread(vm->vcpus[i]);
     free_devices(vm);
+    device_free_globals(vm);
     free_vcpus(vm);
     if (vm->accel)
         vm->accel->vm_destroy(vm);

@@ -9,6 +9,7 @@
 
 struct accel;
 struct device;
+struct device_global;
 struct error;
 struct loop;
 struct target;
@@ -57,6 +58,7 @@ struct vm {
     unsigned n_vcpus;
 
     struct device *devices; /* list, in order of creation */
+    struct device_global *globals; /* core/device.c: -global, in order */
     void *backends;         /* core/backends.c: drives, netdevs, chardevs, objects by id */
 
     /* Run control, under run_lock. */

@@ -1,0 +1,603 @@
+/* From the options to a machine: back ends first, then the board, then the user's devices. */
+#include "cli/cli.h"
+#include "cli/stats.h"
+
+#include "block/block.h"
+#include "core/accel.h"
+#include "core/backends.h"
+#include "core/chardev.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "core/object.h"
+#include "core/vm.h"
+#include "hw/machine/machine.h"
+#include "net/net.h"
+#include "ui/monitor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+/* What goes from one step to the next. */
+struct build {
+    struct cli *cli;
+    struct built *out;
+    struct vm *vm;
+    struct machine_options machine;
+    unsigned n_pflash;
+    struct text_list disks; /* ids of drives that wait for a virtio-blk */
+    struct nic_info *nics;
+    size_t n_nics;
+};
+
+/* A value for a key=value list: commas doubled. */
+static const char *quoted(struct cli *cli, const char *value)
+{
+    char *text = xmalloc(2 * strlen(value) + 1), *to = text;
+    for (; *value; value++) {
+        if (*value == ',')
+            *to++ = ',';
+        *to++ = *value;
+    }
+    *to = 0;
+    const char *kept = cli_text(cli, "%s", text);
+    free(text);
+    return kept;
+}
+
+/* ---- log, memory, engine --------------------------------------------------------------------- */
+/* "FROM..TO", "FROM+SIZE", "END-SIZE", each number decimal or hex. */
+static bool parse_range(char *text, uint64_t *from, uint64_t *to)
+{
+    char *second = strpbrk(text, ".+-");
+    char kind = second ? *second : 0;
+    uint64_t a, b;
+    if (!second || (kind == '.' && second[1] != '.'))
+        return false;
+    *second = 0;
+    second += kind == '.' ? 2 : 1;
+    if (!parse_uint(text, UINT64_MAX, &a) || !parse_uint(second, UINT64_MAX, &b))
+        return false;
+    if (kind != '.' && !b)
+        return false;
+    *from = kind == '-' ? a - b + 1 : a;
+    *to = kind == '.' ? b : kind == '+' ? a + b - 1 : a;
+    return *from <= *to;
+}
+
+static struct error *set_filter(struct log *log, const char *text)
+{
+    struct error *err = NULL;
+    char *copy = xstrdup(text), *rest = copy, *item;
+    while ((item = strsep(&rest, ",")) && !err) {
+        log->filter = xrealloc(log->filter, (log->n_filter + 1) * sizeof(*log->filter));
+        char *word = xstrdup(item);
+        if (parse_range(item, &log->filter[log->n_filter].from, &log->filter[log->n_filter].to))
+            log->n_filter++;
+        else
+            err = error_new("-dfilter: '%s' is not a range; write FROM..TO or FROM+SIZE", word);
+        free(word);
+    }
+    free(copy);
+    return err;
+}
+
+static struct error *open_log(struct build *b)
+{
+    struct cli *cli = b->cli;
+    struct log *log = &b->vm->log;
+    struct error *err = NULL;
+    if (cli->log_items)
+        err = error_in(log_parse(cli->log_items, &log->kinds), "-d");
+    if (!err && cli->log_filter)
+        err = set_filter(log, cli->log_filter);
+    if (err || !cli->log_file)
+        return err;
+    int fd = open(cli->log_file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_APPEND, 0644);
+    if (fd < 0)
+        return error_errno("-D: cannot write '%s'", cli->log_file);
+    log->fd = fd;
+    return NULL;
+}
+
+static struct error *open_stats(struct build *b)
+{
+    b->out->stats_fd = 2;
+    if (!b->cli->stats_file)
+        return NULL;
+    int fd = open(b->cli->stats_file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return error_errno("-stats: cannot write '%s'", b->cli->stats_file);
+    b->out->stats_fd = fd;
+    return NULL;
+}
+
+/* Guest memory takes host memory only as it is touched, so what the host can never give is an
+ * error, and what it cannot give now is worth a word. */
+static struct error *check_memory(struct build *b)
+{
+    struct sysinfo host;
+    uint64_t size = b->cli->ram_size;
+    if (!size || sysinfo(&host))
+        return NULL;
+    uint64_t most = ((uint64_t)host.totalram + host.totalswap) * host.mem_unit;
+    if (size > most)
+        return error_new("-m: %llu MiB of guest memory do not fit into this host's %llu MiB of "
+                         "memory and swap",
+                         (unsigned long long)(size / MIB), (unsigned long long)(most / MIB));
+    return NULL;
+}
+
+static const struct accel *accel_named(const char *text)
+{
+    size_t n = strcspn(text, ",");
+    for (size_t i = 0; i < n_accels; i++)
+        if (!strncmp(accels[i]->name, text, n) && !accels[i]->name[n])
+            return accels[i];
+    return NULL;
+}
+
+static struct error *unknown_accel(const char *text)
+{
+    const char *names[8];
+    char name[64];
+    size_t n = 0;
+    snprintf(name, sizeof(name), "%.*s", (int)strcspn(text, ","), text);
+    if (!strcmp(name, "kvm"))
+        return error_new("-accel: the KVM engine is not part of this version; use -accel tcg");
+    for (; n < n_accels && n < ARRAY_LEN(names); n++)
+        names[n] = accels[n]->name;
+    char *hint = nearest_hint(name, names, n);
+    struct error *err =
+        error_new("-accel: unknown engine '%s'%s; -accel help lists them", name, hint);
+    free(hint);
+    return err;
+}
+
+/* The first engine of the user's list that can serve; the last one's reason if none can. */
+static struct error *choose_accel(struct build *b)
+{
+    struct cli *cli = b->cli;
+    struct error *err = NULL;
+    if (!cli->accels.n)
+        text_add(&cli->accels, "tcg");
+    for (size_t i = 0; i < cli->accels.n; i++) {
+        const char *text = cli->accels.at[i], *options = strchr(text, ',');
+        const struct accel *accel = accel_named(text);
+        error_free(err);
+        err = accel ? error_in(accel->available(cli->arch), "-accel %s", accel->name)
+                    : unknown_accel(text);
+        if (err)
+            continue;
+        b->vm->accel = accel;
+        b->machine.accel_options = options ? options + 1 : NULL;
+        return NULL;
+    }
+    return err;
+}
+
+/* ---- -machine: what is not the board's own ---------------------------------------------------- */
+static struct error *use_memory_backend(struct build *b, const char *id)
+{
+    const struct object *o = backend_find(b->vm, BACKEND_OBJECT, id);
+    if (!o || o->kind != OBJECT_MEMORY)
+        return error_new("-M memory-backend=%s: there is no memory of this name; "
+                         "-object memory-backend-ram,id=%s,size=SIZE makes one",
+                         id, id);
+    if (b->cli->ram_size && b->cli->ram_size != o->size)
+        return error_new("-M memory-backend=%s: its size (%llu MiB) is not that of -m", id,
+                         (unsigned long long)(o->size / MIB));
+    b->cli->ram_size = o->size;
+    return NULL;
+}
+
+/* Engines of -M accel=A:B go behind those of -accel. */
+static void add_accel_list(struct cli *cli, const char *list)
+{
+    char *copy = xstrdup(list), *rest = copy, *name;
+    while ((name = strsep(&rest, ":")))
+        text_add(&cli->accels, cli_text(cli, "%s", name));
+    free(copy);
+}
+
+/* Options of QEMU's that hold for every board and here can only be off. */
+static const char *const off_options[] = { "usb", "graphics", "mem-merge", "vmport" };
+
+static struct error *split_machine(struct build *b)
+{
+    struct cli *cli = b->cli;
+    struct options list;
+    bool dump_core = true;
+    if (!cli->machine)
+        return NULL;
+    struct error *err = error_in(options_split(cli->machine, "type", &list), "-M");
+    if (err)
+        return err;
+    const char *name = options_get(&list, "type"), *accel = options_get(&list, "accel");
+    const char *memory = options_get(&list, "memory-backend");
+    if (accel)
+        add_accel_list(cli, accel);
+    if (memory)
+        err = use_memory_backend(b, memory);
+    if (!err)
+        err = options_get_bool(&list, "dump-guest-core", &dump_core);
+    for (size_t i = 0; i < ARRAY_LEN(off_options) && !err; i++) {
+        bool on = false;
+        err = options_get_bool(&list, off_options[i], &on);
+        if (!err && on)
+            err = error_new("-M %s=on is not supported", off_options[i]);
+    }
+    const char *text = name ? name : "";
+    for (size_t i = 0; i < list.n; i++)
+        if (!list.used[i])
+            text = cli_text(cli, "%s%s%s=%s", text, *text ? "," : "", list.at[i].name,
+                            quoted(cli, list.at[i].value));
+    b->machine.machine = cli_text(cli, "%s", text);
+    options_free(&list);
+    return err;
+}
+
+/* ---- back ends -------------------------------------------------------------------------------- */
+static struct error *make_objects(struct build *b)
+{
+    struct error *err = NULL;
+    for (size_t i = 0; i < b->cli->objects.n && !err; i++)
+        err = error_in(object_create(b->vm, b->cli->objects.at[i]), "-object");
+    return err;
+}
+
+static struct error *take_pflash(struct build *b, const struct drive_info *info)
+{
+    unsigned unit = info->unit == ~0u ? b->n_pflash : info->unit;
+    if (unit >= MACHINE_MAX_PFLASH)
+        return error_new("there are flash chips 0 to %d, not %u", MACHINE_MAX_PFLASH - 1, unit);
+    if (b->machine.pflash[unit])
+        return error_new("two drives for flash chip %u", unit);
+    b->machine.pflash[unit] = cli_text(b->cli, "%s", info->id);
+    b->n_pflash = unit + 1;
+    return NULL;
+}
+
+static struct error *make_drive(struct build *b, const struct cli_drive *d)
+{
+    static const char *const options[] = { "-drive", "-blockdev", "-hda", "-pflash" };
+    struct cli *cli = b->cli;
+    struct drive_info info;
+    const char *text = d->text;
+    if (d->kind == DRIVE_BLOCKDEV)
+        return error_in(blk_add_blockdev(b->vm, text), "-blockdev");
+    if (d->kind == DRIVE_HDA)
+        text = cli_text(cli, "if=virtio,format=raw,file=%s", quoted(cli, text));
+    if (d->kind == DRIVE_PFLASH)
+        text = cli_text(cli, "if=pflash,format=raw,file=%s", quoted(cli, text));
+    if (cli->snapshot)
+        text = cli_text(cli, "%s,snapshot=on", text);
+    struct error *err = blk_add_drive(b->vm, text, &info);
+    if (!err && info.iface == DRIVE_IF_PFLASH)
+        err = take_pflash(b, &info);
+    if (!err && info.iface == DRIVE_IF_VIRTIO)
+        text_add(&b->disks, cli_text(cli, "%s", info.id));
+    return error_in(err, "%s", options[d->kind]);
+}
+
+static struct error *make_drives(struct build *b)
+{
+    struct error *err = NULL;
+    for (size_t i = 0; i < b->cli->n_drives && !err; i++)
+        err = make_drive(b, &b->cli->drives[i]);
+    return err;
+}
+
+static struct error *add_nic(struct build *b, const char *spec, const char *option)
+{
+    struct nic_info info;
+    struct error *err = nic_add(b->vm, spec, &info);
+    if (err || info.none)
+        return error_in(err, "%s", option);
+    b->nics = xrealloc(b->nics, (b->n_nics + 1) * sizeof(*b->nics));
+    b->nics[b->n_nics++] = info;
+    b->out->uses_network = true;
+    return NULL;
+}
+
+/* -net nic,... and -net user,... are two halves of one -nic. */
+static struct error *make_nets(struct build *b)
+{
+    struct cli *cli = b->cli;
+    const char *nic = NULL, *user = NULL;
+    for (size_t i = 0; i < cli->nets.n; i++) {
+        const char *text = cli->nets.at[i], **half;
+        size_t n = strcspn(text, ",");
+        half = !strncmp(text, "nic", n) && n == 3 ? &nic : &user;
+        if (!strcmp(text, "none"))
+            continue;
+        if (*half)
+            return error_new("-net: '%s' comes twice; use -nic for several networks", text);
+        *half = text;
+    }
+    if (!nic != !user)
+        return error_new("-net %s alone connects nothing; use -nic user", nic ? nic : user);
+    if (!nic)
+        return NULL;
+    const char *more = strchr(nic, ',');
+    return add_nic(b, cli_text(cli, "%s%s", user, more ? more : ""), "-net");
+}
+
+static struct error *make_networks(struct build *b)
+{
+    struct cli *cli = b->cli;
+    struct error *err = NULL;
+    for (size_t i = 0; i < cli->netdevs.n && !err; i++) {
+        err = error_in(netdev_add(b->vm, cli->netdevs.at[i]), "-netdev");
+        b->out->uses_network = true;
+    }
+    for (size_t i = 0; i < cli->nics.n && !err; i++)
+        err = add_nic(b, cli->nics.at[i], "-nic");
+    return err ? err : make_nets(b);
+}
+
+/* ---- terminals -------------------------------------------------------------------------------- */
+static void print_stats(void *opaque, void (*print)(void *opaque, const char *line), void *to)
+{
+    stats_print(opaque, print, to);
+}
+
+static struct error *add_monitor(struct build *b, struct chardev *c)
+{
+    struct built *out = b->out;
+    if (out->n_monitors == ARRAY_LEN(out->monitors))
+        return error_new("there can be %zu monitors", ARRAY_LEN(out->monitors));
+    struct monitor_hooks hooks = { print_stats, b->vm };
+    out->monitors[out->n_monitors++] = monitor_new(b->vm, c, &hooks);
+    return NULL;
+}
+
+/* One of -serial and -monitor: an own back end called `id`, or one named by chardev:ID. *id_out
+ * stays NULL for "none". A mux has the monitor as its second front end. */
+static struct error *open_terminal(struct build *b, const char *id, const char *spec,
+                                   const char **id_out, struct chardev **out)
+{
+    *id_out = NULL;
+    *out = NULL;
+    if (!strcmp(spec, "none"))
+        return NULL;
+    if (!strncmp(spec, "chardev:", 8)) {
+        *id_out = cli_text(b->cli, "%s", spec + 8);
+        *out = backend_find(b->vm, BACKEND_CHARDEV, *id_out);
+        return *out ? NULL : error_new("there is no character back end '%s'", *id_out);
+    }
+    *id_out = cli_text(b->cli, "%s", id);
+    return chardev_add(b->vm, id, spec, out);
+}
+
+static struct error *add_serial(struct build *b, unsigned index, const char *spec)
+{
+    struct chardev *c;
+    char id[16];
+    if (index >= MACHINE_MAX_SERIAL)
+        return error_new("there are at most %d serial ports", MACHINE_MAX_SERIAL);
+    snprintf(id, sizeof(id), "serial%u", index);
+    struct error *err = open_terminal(b, id, spec, &b->machine.serial[index], &c);
+    if (!err && !strncmp(spec, "mon:", 4))
+        err = add_monitor(b, c);
+    return err;
+}
+
+static struct error *add_monitor_option(struct build *b, unsigned index, const char *spec)
+{
+    struct chardev *c, *taken;
+    char name[32];
+    const char *id;
+    snprintf(name, sizeof(name), "monitor%u", index);
+    struct error *err = open_terminal(b, name, spec, &id, &c);
+    if (err || !id)
+        return err;
+    err = backend_take_chardev(b->vm, id, &taken);
+    return err ? err : add_monitor(b, c);
+}
+
+static struct error *add_mon(struct build *b, const char *text)
+{
+    static const char *const known[] = { "chardev", "mode", "pretty", "id" };
+    struct options list;
+    struct chardev *c;
+    struct error *err = options_split(text, "chardev", &list);
+    if (err)
+        return err;
+    const char *id = options_get(&list, "chardev"), *mode = options_get(&list, "mode");
+    options_get(&list, "id");
+    if (mode && strcmp(mode, "readline"))
+        err = error_new("mode='%s' is not supported; accepted: readline", mode);
+    else if (!id)
+        err = error_new("chardev= is missing");
+    else
+        err = options_refuse_rest(&list, known, ARRAY_LEN(known));
+    if (!err)
+        err = backend_take_chardev(b->vm, id, &c);
+    if (!err)
+        err = add_monitor(b, c);
+    options_free(&list);
+    return err;
+}
+
+/* What -serial and -monitor are when nothing is said. There is no window, so the terminal is where
+ * the guest is seen, unless -display none, a daemon or -nodefaults say otherwise. */
+static void default_terminals(struct cli *cli)
+{
+    bool hidden = cli->nodefaults || cli->daemonize || (cli->display && !cli->nographic);
+    bool no_serial = !cli->serials.n, no_monitor = !cli->monitors.n && !cli->mons.n;
+    for (size_t i = 0; i < cli->serials.n; i++)
+        no_monitor &= strncmp(cli->serials.at[i], "mon:", 4) != 0;
+    if (hidden)
+        return;
+    if (no_serial && no_monitor) {
+        text_add(&cli->serials, "mon:stdio");
+    } else if (no_serial) {
+        bool taken = false;
+        for (size_t i = 0; i < cli->monitors.n; i++)
+            taken |= !strcmp(cli->monitors.at[i], "stdio");
+        text_add(&cli->serials, taken ? "null" : "stdio");
+    }
+}
+
+static struct error *make_terminals(struct build *b)
+{
+    struct cli *cli = b->cli;
+    struct error *err = NULL;
+    for (size_t i = 0; i < cli->chardevs.n && !err; i++)
+        err = error_in(chardev_add_option(b->vm, cli->chardevs.at[i]), "-chardev");
+    default_terminals(cli);
+    for (size_t i = 0; i < cli->serials.n && !err; i++)
+        err = error_in(add_serial(b, (unsigned)i, cli->serials.at[i]), "-serial");
+    for (size_t i = 0; i < cli->monitors.n && !err; i++)
+        err = error_in(add_monitor_option(b, (unsigned)i, cli->monitors.at[i]), "-monitor");
+    for (size_t i = 0; i < cli->mons.n && !err; i++)
+        err = error_in(add_mon(b, cli->mons.at[i]), "-mon");
+    return err;
+}
+
+/* ---- the board and the devices ---------------------------------------------------------------- */
+static struct error *add_globals(struct build *b)
+{
+    for (size_t i = 0; i < b->cli->globals.n; i++) {
+        const char *text = b->cli->globals.at[i];
+        const char *equals = strchr(text, '='), *dot = strchr(text, '.');
+        if (!equals || !dot || dot > equals || dot == text)
+            return error_new("-global: '%s' is not DRIVER.PROPERTY=VALUE", text);
+        const char *driver = cli_text(b->cli, "%.*s", (int)(dot - text), text);
+        const char *prop = cli_text(b->cli, "%.*s", (int)(equals - dot - 1), dot + 1);
+        struct error *err = device_add_global(b->vm, driver, prop, equals + 1);
+        if (err)
+            return error_in(err, "-global");
+    }
+    return NULL;
+}
+
+static struct error *make_machine(struct build *b)
+{
+    struct cli *cli = b->cli;
+    struct machine_options *m = &b->machine;
+    m->arch = cli->arch;
+    m->cpu = cli->cpu;
+    m->kernel = cli->kernel;
+    m->initrd = cli->initrd;
+    m->append = cli->append;
+    m->dtb = cli->dtb;
+    m->bios = cli->bios;
+    m->ram_size = cli->ram_size;
+    m->smp = cli->smp_cpus;
+    if (cli->append && !cli->kernel)
+        return error_new("-append is for a kernel; give one with -kernel");
+    if (cli->initrd && !cli->kernel)
+        return error_new("-initrd is for a kernel; give one with -kernel");
+    return machine_create(b->vm, m);
+}
+
+static struct error *make_device(struct build *b, const char *text)
+{
+    struct options list;
+    struct device *dev;
+    struct error *err = options_split(text, "driver", &list);
+    if (err)
+        return error_in(err, "-device");
+    const char *driver = options_get(&list, "driver");
+    const struct device_class *cls = driver ? device_class_find(driver) : NULL;
+    struct prop_value *props = xcalloc(list.n, sizeof(*props));
+    size_t n = 0;
+    for (size_t i = 0; i < list.n; i++)
+        if (strcmp(list.at[i].name, "driver"))
+            props[n++] = list.at[i];
+    if (!driver)
+        err = error_new("the device's name is missing; -device help lists all");
+    else if (cls && !cls->user_creatable)
+        err = error_new("'%s' is part of a board and cannot be added", driver);
+    else
+        err = device_create(b->vm, driver, props, n, &dev);
+    free(props);
+    options_free(&list);
+    return error_in(err, "-device");
+}
+
+static struct error *make_default_devices(struct build *b)
+{
+    struct error *err = NULL;
+    for (size_t i = 0; i < b->disks.n && !err; i++) {
+        struct prop_value props[] = { { "drive", b->disks.at[i] } };
+        struct device *dev;
+        err = device_create(b->vm, "virtio-blk-pci", props, 1, &dev);
+    }
+    for (size_t i = 0; i < b->n_nics && !err; i++) {
+        const struct nic_info *nic = &b->nics[i];
+        bool alias = !*nic->model || !strcmp(nic->model, "virtio");
+        struct prop_value props[] = { { "netdev", nic->id }, { "mac", nic->mac } };
+        struct device *dev;
+        err = device_create(b->vm, alias ? "virtio-net-pci" : nic->model, props, *nic->mac ? 2 : 1,
+                            &dev);
+        err = error_in(err, "-nic");
+    }
+    return err;
+}
+
+static struct error *make_devices(struct build *b)
+{
+    struct error *err = make_default_devices(b);
+    for (size_t i = 0; i < b->cli->devices.n && !err; i++)
+        err = make_device(b, b->cli->devices.at[i]);
+    return err;
+}
+
+static struct error *make_ready(struct build *b)
+{
+    struct error *err = machine_ready(b->vm);
+    b->out->only_dumps = !err && machine_only_dumps(b->vm);
+    if (!err && b->cli->mem_lock && mlockall(MCL_CURRENT | MCL_FUTURE))
+        err = error_errno("-overcommit mem-lock=on: cannot lock memory");
+    return err;
+}
+
+static struct error *set_up(struct build *b)
+{
+    struct vm *vm = b->vm;
+    struct cli *cli = b->cli;
+    vm->name = xstrdup(cli->name ? cli->name : "tandem");
+    vm->no_reboot = cli->no_reboot;
+    vm->no_shutdown = cli->no_shutdown;
+    vm->start_paused = cli->start_stopped;
+    return vm_catch_signals(vm);
+}
+
+/* Each step relies on those before it; the first error ends it. */
+static struct error *(*const steps[])(struct build *b) = {
+    set_up,       open_log,     open_stats,   make_objects,  split_machine,
+    choose_accel, check_memory, make_drives,  make_networks, make_terminals,
+    add_globals,  make_machine, make_devices, make_ready,
+};
+
+struct error *cli_build(struct cli *cli, struct built *out)
+{
+    struct build b = { .cli = cli, .out = out };
+    *out = (struct built){ .stats_fd = -1 };
+    struct error *err = vm_new(&out->vm);
+    b.vm = out->vm;
+    for (size_t i = 0; i < ARRAY_LEN(steps) && !err; i++)
+        err = steps[i](&b);
+    free(b.disks.at);
+    free(b.nics);
+    return err;
+}
+
+void cli_unbuild(struct built *b)
+{
+    if (!b->vm)
+        return;
+    for (size_t i = 0; i < b->n_monitors; i++)
+        monitor_free(b->monitors[i]);
+    machine_free(b->vm);
+    vm_free(b->vm);
+    if (b->stats_fd > 2)
+        close(b->stats_fd);
+}

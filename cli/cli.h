@@ -1,0 +1,78 @@
+/* What the user asked for, in the form of the command line, and the steps from there to the end of
+ * the run. */
+#pragma once
+
+#include "core/options.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct device;
+struct error;
+struct monitor;
+struct vm;
+
+struct text_list {
+    const char **at;
+    size_t n;
+};
+void text_add(struct text_list *list, const char *text);
+
+/* A drive as typed, by which option. */
+struct cli_drive {
+    enum { DRIVE_DRIVE, DRIVE_BLOCKDEV, DRIVE_HDA, DRIVE_PFLASH } kind;
+    const char *text;
+};
+
+struct cli {
+    /* As typed; strings are argv's or owned by `owned`. */
+    const char *machine, *cpu, *kernel, *initrd, *append, *dtb, *bios, *name, *uuid;
+    const char *log_items, *log_file, *log_filter, *pidfile, *stats_file, *image;
+    const char *memory, *smp, *parallel, *vga, *display;
+    struct text_list accels, devices, objects, netdevs, nics, nets, chardevs, serials, monitors,
+        mons, globals;
+    struct cli_drive *drives;
+    size_t n_drives;
+    bool nographic, nodefaults, no_reboot, no_shutdown, start_stopped, daemonize, sandbox, verdict;
+    bool snapshot, debug_threads, mem_lock, stats, stats_json, timestamps;
+    enum { PRINT_NOTHING, PRINT_HELP, PRINT_OPTIONS_PAGE, PRINT_VERSION } print;
+
+    /* Derived. */
+    const char *arch;   /* of the guest; NULL: not told */
+    const char *chosen; /* what default boot chose and why; NULL: the user said everything */
+    uint64_t ram_size, memory_backend;
+    unsigned smp_cpus;
+    struct text_list owned;
+};
+
+/* Text that lives as long as cli. */
+const char *cli_text(struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* cli_parse: argv into the struct, values checked that can be without a machine. */
+void cli_init(struct cli *cli);
+struct error *cli_parse(struct cli *cli, int argc, char **argv);
+void cli_free(struct cli *cli);
+/* -help, -version, -M help, ...: print what was asked for; *printed says whether there was any. */
+struct error *cli_print_help(struct cli *cli, bool *printed);
+extern const struct option_table cli_options;
+
+/* default.c: what the files given alone tell about architecture and boot. */
+struct error *cli_choose(struct cli *cli);
+
+/* build.c: the machine with all its parts, ready to start. On error *out may be set and is to be
+ * freed all the same. */
+struct built {
+    struct vm *vm;
+    struct monitor *monitors[8];
+    size_t n_monitors;
+    bool uses_network, only_dumps;
+    int stats_fd;
+};
+struct error *cli_build(struct cli *cli, struct built *out);
+void cli_unbuild(struct built *b);
+
+/* run.c. Go to the background (-daemonize): before cli_build; the parent waits for cli_run. */
+struct error *cli_detach(int *ready_fd);
+/* Pid file, sandbox, run, verdict; *status is the process's. ready_fd: of cli_detach, or -1. */
+struct error *cli_run(struct cli *cli, struct built *b, int ready_fd, int *status);

@@ -1,0 +1,113 @@
+/* From a machine that is ready to the process's exit status. */
+#include "cli/cli.h"
+#include "cli/stats.h"
+
+#include "core/chardev.h"
+#include "core/error.h"
+#include "core/sandbox.h"
+#include "core/vm.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- the background ------------------------------------------------------------------------------- */
+/* The parent waits until the child says that all is set up, so that errors reach the terminal and
+ * the status is right. Before threads are made. Returns in the child. */
+struct error *cli_detach(int *ready_fd)
+{
+    int ends[2];
+    char status = 1;
+    if (pipe2(ends, O_CLOEXEC))
+        return error_errno("-daemonize: cannot make a pipe");
+    fflush(NULL);
+    pid_t child = fork();
+    if (child < 0)
+        return error_errno("-daemonize: cannot start a process");
+    if (child) {
+        close(ends[1]);
+        _exit(read(ends[0], &status, 1) == 1 ? status : 1);
+    }
+    close(ends[0]);
+    setsid();
+    *ready_fd = ends[1];
+    return NULL;
+}
+
+static void finish_detach(int ready_fd)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int fd = 0; fd < 3; fd++)
+        dup2(null, fd);
+    close(null);
+    if (write(ready_fd, "", 1) == 1)
+        close(ready_fd);
+}
+
+/* ---- the pid file --------------------------------------------------------------------------------- */
+static struct error *write_pidfile(const char *path)
+{
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    char text[32];
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return error_errno("-pidfile: cannot write '%s'", path);
+    if (fcntl(fd, F_SETLK, &lock)) {
+        close(fd);
+        return error_new("-pidfile: '%s' is in use by another process", path);
+    }
+    int n = snprintf(text, sizeof(text), "%d\n", getpid());
+    if (ftruncate(fd, 0) || write(fd, text, (size_t)n) != n) {
+        close(fd);
+        return error_errno("-pidfile: cannot write '%s'", path);
+    }
+    return NULL; /* stays open, and so locked, until the end */
+}
+
+/* ---- the end -------------------------------------------------------------------------------------- */
+static void print_verdict(const struct cli *cli, const struct vm *vm)
+{
+    const struct verdict_info *info = &verdict_infos[vm->verdict];
+    const char *detail = vm->verdict_detail;
+    char when[40] = "";
+    time_t now = time(NULL);
+    if (!cli->verdict || vm->verdict == VERDICT_NONE)
+        return;
+    if (cli->timestamps)
+        strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ ", gmtime(&now));
+    fprintf(stderr, "%standem: %s", when, info->name);
+    if (*detail)
+        fprintf(stderr, " (%s)", detail);
+    if (vm->exit_code != 0)
+        fprintf(stderr, ": %s%s%s", info->what, *info->advice ? "; " : "", info->advice);
+    fputc('\n', stderr);
+}
+
+struct error *cli_run(struct cli *cli, struct built *b, int ready_fd, int *status)
+{
+    struct error *err = NULL;
+    *status = 0;
+    if (b->only_dumps)
+        return NULL;
+    if (cli->pidfile)
+        err = write_pidfile(cli->pidfile);
+    if (err)
+        return err;
+    if (ready_fd >= 0)
+        finish_detach(ready_fd);
+    struct sandbox_needs needs = { .network = b->uses_network, .unlink = true };
+    if (cli->sandbox)
+        err = sandbox_enter(&needs);
+    if (!err)
+        *status = vm_run(b->vm);
+    if (!err && cli->stats)
+        stats_write(b->vm, b->stats_fd, cli->stats_json);
+    chardev_restore_terminals();
+    if (!err)
+        print_verdict(cli, b->vm);
+    if (cli->pidfile)
+        unlink(cli->pidfile);
+    return err;
+}

@@ -1,0 +1,568 @@
+/* The options, one line each. Help, docs/options.md and errors come from here. */
+#include "cli/cli.h"
+
+#include "tandem-config.h"
+
+#include "core/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+void text_add(struct text_list *list, const char *text)
+{
+    list->at = xrealloc(list->at, (list->n + 1) * sizeof(*list->at));
+    list->at[list->n++] = text;
+}
+
+const char *cli_text(struct cli *cli, const char *fmt, ...)
+{
+    va_list args;
+    char *text;
+    va_start(args, fmt);
+    int n = vasprintf(&text, fmt, args);
+    va_end(args);
+    if (n < 0)
+        abort();
+    text_add(&cli->owned, text);
+    return text;
+}
+
+static void *member(void *opaque, const struct option *o)
+{
+    return (char *)opaque + o->offset;
+}
+
+/* ---- handlers that serve several options ---------------------------------------------------- */
+static struct error *set_text(void *opaque, const struct option *o, const char *arg)
+{
+    *(const char **)member(opaque, o) = arg;
+    return NULL;
+}
+
+static struct error *set_flag(void *opaque, const struct option *o, const char *arg)
+{
+    *(bool *)member(opaque, o) = true;
+    return NULL;
+}
+
+static struct error *add_text(void *opaque, const struct option *o, const char *arg)
+{
+    text_add(member(opaque, o), arg);
+    return NULL;
+}
+
+static struct error *accept(void *opaque, const struct option *o, const char *arg)
+{
+    return NULL;
+}
+
+/* ---- handlers of one option ----------------------------------------------------------------- */
+static struct error *print_help(void *opaque, const struct option *o, const char *arg)
+{
+    struct cli *cli = opaque;
+    cli->print = PRINT_HELP;
+    return NULL;
+}
+
+static struct error *print_options_page(void *opaque, const struct option *o, const char *arg)
+{
+    struct cli *cli = opaque;
+    cli->print = PRINT_OPTIONS_PAGE;
+    return NULL;
+}
+
+static struct error *print_version(void *opaque, const struct option *o, const char *arg)
+{
+    struct cli *cli = opaque;
+    cli->print = PRINT_VERSION;
+    return NULL;
+}
+
+/* Several -machine add up: the later ones' options override. */
+static struct error *add_machine(void *opaque, const struct option *o, const char *arg)
+{
+    struct cli *cli = opaque;
+    cli->machine = cli->machine ? cli_text(cli, "%s,%s", cli->machine, arg) : arg;
+    return NULL;
+}
+
+static struct error *refuse_kvm(void *opaque, const struct option *o, const char *arg)
+{
+    return error_new("the KVM engine is not part of this version; use -accel tcg");
+}
+
+static struct error *add_drive(void *opaque, const struct option *o, const char *arg)
+{
+    struct cli *cli = opaque;
+    cli->drives = xrealloc(cli->drives, (cli->n_drives + 1) * sizeof(*cli->drives));
+    cli->drives[cli->n_drives++] = (struct cli_drive){ (int)o->offset, arg };
+    return NULL;
+}
+
+static struct error *set_name(void *opaque, const struct option *o, const char *arg)
+{
+    static const char *const known[] = { "guest", "process", "debug-threads" };
+    struct cli *cli = opaque;
+    struct options list;
+    struct error *err = options_split(arg, "guest", &list);
+    if (err)
+        return err;
+    const char *guest = options_get(&list, "guest");
+    if (guest)
+        cli->name = cli_text(cli, "%s", guest);
+    if (options_get(&list, "process"))
+        err = error_new("process= is not supported; accepted: guest=, debug-threads=");
+    if (!err)
+        err = options_get_bool(&list, "debug-threads", &cli->debug_threads);
+    if (!err)
+        err = options_refuse_rest(&list, known, ARRAY_LEN(known));
+    options_free(&list);
+    return err;
+}
+
+static struct error *set_uuid(void *opaque, const struct option *o, const char *arg)
+{
+    struct cli *cli = opaque;
+    size_t n = strspn(arg, "0123456789abcdefABCDEF-");
+    bool dashes = n == 36 && arg[8] == '-' && arg[13] == '-' && arg[18] == '-' && arg[23] == '-';
+    size_t digits = 0;
+    for (size_t i = 0; i < n; i++)
+        digits += arg[i] != '-';
+    if (arg[n] || !dashes || digits != 32)
+        return error_new("'%s' is not a UUID (xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx)", arg);
+    cli->uuid = arg;
+    return NULL;
+}
+
+static struct error *set_memory(void *opaque, const struct option *o, const char *arg)
+{
+    static const char *const known[] = { "size", "slots", "maxmem" };
+    struct cli *cli = opaque;
+    struct options list;
+    struct error *err = options_split(arg, "size", &list);
+    if (err)
+        return err;
+    const char *size = options_get(&list, "size"), *max = options_get(&list, "maxmem");
+    const char *slots = options_get(&list, "slots");
+    uint64_t max_size, n_slots;
+    if (size && (!parse_size(size, MIB, &cli->ram_size) || !cli->ram_size))
+        err = error_new("'%s' is not a memory size such as 512M or 4G", size);
+    else if (slots && !parse_uint(slots, 256, &n_slots))
+        err = error_new("slots='%s' is not a number up to 256", slots);
+    else if (max && (!parse_size(max, MIB, &max_size) || max_size < cli->ram_size))
+        err = error_new("maxmem='%s' is not a size of at least that of -m", max);
+    else if ((max && max_size > cli->ram_size) || (slots && n_slots && !max))
+        err = error_new("memory cannot be plugged into a running machine; leave out slots= and "
+                        "maxmem=");
+    else
+        err = options_refuse_rest(&list, known, ARRAY_LEN(known));
+    options_free(&list);
+    return err;
+}
+
+/* A topology has to multiply out; what is not given is 1, except that sockets (or, when those are
+ * given, cores) take what is left. */
+static struct error *check_topology(struct cli *cli, uint64_t cpus, uint64_t max, uint64_t rest,
+                                    uint64_t sockets, uint64_t cores)
+{
+    uint64_t given = rest * (sockets ? sockets : 1) * (cores ? cores : 1);
+    if (!cpus && !max)
+        cpus = max = given;
+    cpus = cpus ? cpus : max;
+    max = max ? max : cpus;
+    if (!sockets || !cores)
+        given *= max % given ? 1 : max / given;
+    if (given != max)
+        return error_new("sockets x cores x threads gives %llu, not %llu",
+                         (unsigned long long)given, (unsigned long long)max);
+    if (max != cpus)
+        return error_new("maxcpus=%llu: CPUs cannot be plugged into a running machine; accepted: "
+                         "maxcpus=%llu",
+                         (unsigned long long)max, (unsigned long long)cpus);
+    cli->smp_cpus = (unsigned)cpus;
+    return NULL;
+}
+
+static struct error *set_smp(void *opaque, const struct option *o, const char *arg)
+{
+    static const char *const names[] = { "cpus", "maxcpus",  "sockets", "cores", "threads",
+                                         "dies", "clusters", "modules", "books", "drawers" };
+    struct cli *cli = opaque;
+    struct options list;
+    uint64_t v[ARRAY_LEN(names)] = { 0 }, rest = 1;
+    struct error *err = options_split(arg, "cpus", &list);
+    for (size_t i = 0; i < ARRAY_LEN(names) && !err; i++) {
+        const char *text = options_get(&list, names[i]);
+        if (text && (!parse_uint(text, 4096, &v[i]) || !v[i]))
+            err = error_new("%s='%s' is not a number from 1 to 4096", names[i], text);
+        if (i >= 4 && v[i])
+            rest *= v[i];
+    }
+    if (!err)
+        err = options_refuse_rest(&list, names, ARRAY_LEN(names));
+    if (!err)
+        err = check_topology(cli, v[0], v[1], rest, v[2], v[3]);
+    options_free(&list);
+    return err;
+}
+
+static struct error *set_nographic(void *opaque, const struct option *o, const char *arg)
+{
+    struct cli *cli = opaque;
+    cli->nographic = true;
+    return NULL;
+}
+
+/* Options of which one or a few values are a matter of course and all others not supported. */
+static struct error *expect(const char *arg, const char *const *words, const char *why)
+{
+    char list[200] = "";
+    for (; *words; words++) {
+        if (!strcmp(arg, *words))
+            return NULL;
+        strcat(list, *list ? ", " : "");
+        strcat(list, *words);
+    }
+    return error_new("'%s' is not supported: %s; accepted: %s", arg, why, list);
+}
+
+static struct error *set_parallel(void *opaque, const struct option *o, const char *arg)
+{
+    return expect(arg, (const char *const[]){ "none", "null", NULL }, "no board has such a port");
+}
+
+static struct error *set_vga(void *opaque, const struct option *o, const char *arg)
+{
+    return expect(arg, (const char *const[]){ "none", NULL }, "there is no display yet");
+}
+
+static struct error *set_display(void *opaque, const struct option *o, const char *arg)
+{
+    struct cli *cli = opaque;
+    cli->display = arg;
+    return expect(arg, (const char *const[]){ "none", NULL }, "there is no display yet");
+}
+
+static struct error *set_rtc(void *opaque, const struct option *o, const char *arg)
+{
+    static const char *const known[] = { "base", "clock", "driftfix" };
+    struct options list;
+    struct error *err = options_split(arg, "base", &list);
+    if (err)
+        return err;
+    const char *base = options_get(&list, "base"), *clock = options_get(&list, "clock");
+    const char *drift = options_get(&list, "driftfix");
+    if (base && strcmp(base, "utc"))
+        err = error_new("base='%s' is not supported; the board's clock gives the host's time, "
+                        "base=utc",
+                        base);
+    else if (clock && strcmp(clock, "host"))
+        err = error_new("clock='%s' is not supported; accepted: host", clock);
+    else if (drift && strcmp(drift, "none"))
+        err = error_new("driftfix='%s' is not supported; accepted: none", drift);
+    else
+        err = options_refuse_rest(&list, known, ARRAY_LEN(known));
+    options_free(&list);
+    return err;
+}
+
+static struct error *set_boot(void *opaque, const struct option *o, const char *arg)
+{
+    static const char *const known[] = { "strict", "menu" };
+    struct options list;
+    bool strict = false, menu = false;
+    struct error *err = options_split(arg, "order", &list);
+    if (err)
+        return err;
+    if (options_get(&list, "order") || options_get(&list, "once"))
+        err = error_new("the boards' firmware chooses by itself; use -kernel, or give only the "
+                        "disk to boot");
+    if (!err)
+        err = options_get_bool(&list, "strict", &strict);
+    if (!err)
+        err = options_get_bool(&list, "menu", &menu);
+    if (!err && menu)
+        err = error_new("menu=on is not supported: the boards' firmware has no menu");
+    if (!err)
+        err = options_refuse_rest(&list, known, ARRAY_LEN(known));
+    options_free(&list);
+    return err;
+}
+
+static struct error *set_stats(void *opaque, const struct option *o, const char *arg)
+{
+    static const char *const known[] = { "format", "file" };
+    struct cli *cli = opaque;
+    struct options list;
+    struct error *err = options_split(arg ? arg : "", "format", &list);
+    if (err)
+        return err;
+    const char *format = options_get(&list, "format"), *file = options_get(&list, "file");
+    cli->stats = true;
+    if (file)
+        cli->stats_file = cli_text(cli, "%s", file);
+    if (format && strcmp(format, "json") && strcmp(format, "text"))
+        err = error_new("'%s' is not a format; accepted: text, json", format);
+    else
+        err = options_refuse_rest(&list, known, ARRAY_LEN(known));
+    cli->stats_json = format && !strcmp(format, "json");
+    options_free(&list);
+    return err;
+}
+
+static struct error *set_sandbox(void *opaque, const struct option *o, const char *arg)
+{
+    /* QEMU's finer switches: what they would deny is always denied. */
+    static const char *const known[] = { "enable", "obsolete", "elevateprivileges", "spawn",
+                                         "resourcecontrol" };
+    struct cli *cli = opaque;
+    struct options list;
+    struct error *err = options_split(arg, "enable", &list);
+    if (err)
+        return err;
+    err = options_get_bool(&list, "enable", &cli->sandbox);
+    for (size_t i = 1; i < ARRAY_LEN(known) && !err; i++) {
+        const char *value = options_get(&list, known[i]);
+        if (value && strcmp(value, "deny"))
+            err = error_new("%s=%s is not supported; accepted: deny", known[i], value);
+    }
+    if (!err)
+        err = options_refuse_rest(&list, known, ARRAY_LEN(known));
+    options_free(&list);
+    return err;
+}
+
+static struct error *set_msg(void *opaque, const struct option *o, const char *arg)
+{
+    static const char *const known[] = { "timestamp", "guest-name", "verdict" };
+    struct cli *cli = opaque;
+    struct options list;
+    bool guest_name = false;
+    struct error *err = options_split(arg, NULL, &list);
+    if (err)
+        return err;
+    err = options_get_bool(&list, "timestamp", &cli->timestamps);
+    if (!err)
+        err = options_get_bool(&list, "guest-name", &guest_name);
+    if (!err)
+        err = options_get_bool(&list, "verdict", &cli->verdict);
+    if (!err)
+        err = options_refuse_rest(&list, known, ARRAY_LEN(known));
+    options_free(&list);
+    return err;
+}
+
+static struct error *set_overcommit(void *opaque, const struct option *o, const char *arg)
+{
+    static const char *const known[] = { "mem-lock", "cpu-pm" };
+    struct cli *cli = opaque;
+    struct options list;
+    bool cpu_pm = false; /* guests always idle on the host's CPU */
+    struct error *err = options_split(arg, NULL, &list);
+    if (err)
+        return err;
+    err = options_get_bool(&list, "mem-lock", &cli->mem_lock);
+    if (!err)
+        err = options_get_bool(&list, "cpu-pm", &cpu_pm);
+    if (!err)
+        err = options_refuse_rest(&list, known, ARRAY_LEN(known));
+    options_free(&list);
+    return err;
+}
+
+static struct error *set_image(void *opaque, const char *arg)
+{
+    struct cli *cli = opaque;
+    if (cli->image)
+        return error_new("both '%s' and '%s' are given as the file to boot; use -drive for more "
+                         "disks",
+                         cli->image, arg);
+    cli->image = arg;
+    return NULL;
+}
+
+#define AT(m) .offset = offsetof(struct cli, m)
+static const struct option table[] = {
+    { .help = "Machine" },
+    { "machine", "NAME[,OPTION=VALUE...]", "the board; -M help lists them", add_machine },
+    { "M", "NAME[,OPTION=VALUE...]", "the same", add_machine },
+    { "cpu", "MODEL[,EXTENSION=on|off...]", "the CPU; -cpu help lists models and extensions",
+      set_text, AT(cpu) },
+    { "smp", "N[,cores=,threads=,sockets=,maxcpus=]", "number of CPUs", set_smp },
+    { "m", "SIZE", "memory, in MiB unless it ends in K, M, G", set_memory },
+    { "accel", "tcg[,tb-size=MiB,backend=jit|interp]",
+      "the engine; several are tried in order; -accel help, -accel tcg,help", add_text,
+      AT(accels) },
+    { "enable-kvm", NULL, "the KVM engine (refused: not in this version)", refuse_kvm },
+    { "name", "NAME[,debug-threads=on|off]", "name of the virtual machine", set_name },
+    { "uuid", "UUID", "identifier of the virtual machine", set_uuid },
+    { "global", "DRIVER.PROPERTY=VALUE", "default of a property for all devices of a class",
+      add_text, AT(globals) },
+    { "rtc", "base=utc[,clock=host]", "real-time clock", set_rtc },
+    { "boot", "[strict=on|off][,menu=off]", "order of boot devices (left to the firmware)",
+      set_boot },
+    { "overcommit", "[mem-lock=on|off][,cpu-pm=on|off]", "lock guest memory into the host's",
+      set_overcommit },
+
+    { .help = "What to boot" },
+    { "kernel", "FILE", "kernel: ELF or Image", set_text, AT(kernel) },
+    { "initrd", "FILE", "initial RAM disk", set_text, AT(initrd) },
+    { "append", "TEXT", "the kernel's command line", set_text, AT(append) },
+    { "dtb", "FILE", "device tree, instead of the board's own", set_text, AT(dtb) },
+    { "bios", "FILE|none|default", "firmware", set_text, AT(bios) },
+
+    { .help = "Devices" },
+    { "device", "NAME[,PROPERTY=VALUE...]",
+      "add a device; also as JSON; -device help, -device NAME,help", add_text, AT(devices) },
+    { "object", "TYPE,id=ID[,PROPERTY=VALUE...]",
+      "thread, random source or memory for others to use; -object help", add_text, AT(objects) },
+    { "nodefaults", NULL, "only the devices asked for", set_flag, AT(nodefaults) },
+    { "no-user-config", NULL, "accepted; there are no configuration files", accept },
+
+    { .help = "Disks" },
+    { "drive", "file=FILE[,if=none|virtio|pflash][,id=ID][,format=raw][,readonly=on]...",
+      "a disk image; if=none leaves the device to -device", add_drive, DRIVE_DRIVE },
+    { "blockdev", "driver=raw,node-name=ID,file.filename=FILE...", "a disk image by nodes or JSON",
+      add_drive, DRIVE_BLOCKDEV },
+    { "hda", "FILE", "first disk", add_drive, DRIVE_HDA },
+    { "pflash", "FILE", "contents of the next flash chip", add_drive, DRIVE_PFLASH },
+    { "snapshot", NULL, "writes to all disks are forgotten at the end", set_flag, AT(snapshot) },
+
+    { .help = "Network" },
+    { "netdev", "user,id=ID[,hostfwd=tcp::PORT-:PORT]...", "a network; -netdev help", add_text,
+      AT(netdevs) },
+    { "nic", "user[,model=NAME][,mac=MAC]...|none", "a network and its device in one", add_text,
+      AT(nics) },
+    { "net", "none|nic[,model=NAME]|user[,...]", "the same in the old way", add_text, AT(nets) },
+
+    { .help = "Terminal" },
+    { "nographic", NULL, "serial port and monitor on this terminal (Ctrl-A h for help)",
+      set_nographic },
+    { "chardev", "BACKEND,id=ID[,...]", "a character back end; -chardev help", add_text,
+      AT(chardevs) },
+    { "serial", "stdio|mon:stdio|null|pty|file:PATH|unix:PATH|tcp:HOST:PORT|chardev:ID|none",
+      "what the next serial port is connected to", add_text, AT(serials) },
+    { "monitor", "stdio|none|...", "what the monitor is connected to", add_text, AT(monitors) },
+    { "mon", "[chardev=]ID[,mode=readline]", "a monitor on a character back end", add_text,
+      AT(mons) },
+    { "display", "none", "no window", set_display },
+    { "vga", "none", "no graphics card", set_vga },
+    { "parallel", "none", "no parallel port", set_parallel },
+    { "k", "LAYOUT", "accepted; keyboard layout of a display", accept },
+
+    { .help = "Running" },
+    { "S", NULL, "do not start the CPUs (monitor: cont)", set_flag, AT(start_stopped) },
+    { "no-reboot", NULL, "end when the guest resets", set_flag, AT(no_reboot) },
+    { "no-shutdown", NULL, "stop, but do not end, when the guest powers off", set_flag,
+      AT(no_shutdown) },
+    { "daemonize", NULL, "go to the background once everything is set up", set_flag,
+      AT(daemonize) },
+    { "pidfile", "FILE", "write the process id there", set_text, AT(pidfile) },
+    { "sandbox", "on|off", "give up all system calls a running machine does not need (default: on)",
+      set_sandbox },
+    { "msg", "[timestamp=on|off][,verdict=on|off]", "form of messages; verdict=off: no last line",
+      set_msg },
+
+    { .help = "Looking inside" },
+    { "d", "ITEM[,...]", "log; -d help lists items", set_text, AT(log_items) },
+    { "D", "FILE", "log into this file", set_text, AT(log_file) },
+    { "dfilter", "FROM..TO|FROM+SIZE[,...]", "log only code at these guest addresses", set_text,
+      AT(log_filter) },
+    { "stats", "[=text|json[,file=FILE]]", "statistics at the end", set_stats, .joined = true },
+    { "version", NULL, "version", print_version },
+    { "help", NULL, "this list", print_help },
+    { "h", NULL, "the same", print_help },
+    { "help-page", NULL, "this list as docs/options.md", print_options_page },
+
+    { .help = "Known from QEMU, not supported" },
+    { "cdrom", "FILE", "there is no CD drive yet; use -drive media=disk" },
+    { "hdb", "FILE", "use -drive" },
+    { "hdc", "FILE", "use -drive" },
+    { "hdd", "FILE", "use -drive" },
+    { "fda", "FILE", "there is no floppy drive" },
+    { "fdb", "FILE", "there is no floppy drive" },
+    { "sd", "FILE", "no board has an SD slot" },
+    { "mtdblock", "FILE", "use -pflash" },
+    { "L", "DIR", "give firmware by -bios FILE" },
+    { "gdb", "DEV", "there is no debugger stub yet" },
+    { "s", NULL, "there is no debugger stub yet" },
+    { "qmp", "DEV", "there is no QMP yet; use -monitor" },
+    { "qmp-pretty", "DEV", "there is no QMP yet; use -monitor" },
+    { "incoming", "URI", "there is no migration yet" },
+    { "loadvm", "NAME", "there are no snapshots yet" },
+    { "only-migratable", NULL, "there is no migration yet" },
+    { "vnc", "DISPLAY", "there is no display yet" },
+    { "spice", "...", "there is no display yet" },
+    { "full-screen", NULL, "there is no display yet" },
+    { "usb", NULL, "there is no USB yet" },
+    { "usbdevice", "NAME", "there is no USB yet" },
+    { "audio", "...", "there is no sound yet" },
+    { "audiodev", "...", "there is no sound yet" },
+    { "smbios", "...", "the boards have no SMBIOS tables" },
+    { "acpitable", "...", "the boards have no ACPI tables" },
+    { "fw_cfg", "...", "no files can be added yet" },
+    { "numa", "...", "memory is one node" },
+    { "mem-path", "PATH", "memory is always a memfd" },
+    { "mem-prealloc", NULL, "use -object memory-backend-ram,prealloc=on and -M memory-backend=ID" },
+    { "fsdev", "...", "there is no shared folder yet" },
+    { "virtfs", "...", "there is no shared folder yet" },
+    { "icount", "...", "guest time is the host's" },
+    { "semihosting", NULL, "semihosting would give the guest the host's files" },
+    { "semihosting-config", "...", "semihosting would give the guest the host's files" },
+    { "singlestep", NULL, "use -accel tcg,max-insns=1" },
+    { "plugin", "FILE", "there are no plug-ins" },
+    { "trace", "...", "use -d" },
+    { "tpmdev", "...", "there is no TPM" },
+    { "watchdog-action", "ACTION", "there is no watchdog" },
+    { "action", "...", "use -no-reboot and -no-shutdown" },
+    { "add-fd", "...", "pass files by name" },
+    { "runas", "USER", "start it as that user" },
+    { "run-with", "...", "start it that way" },
+    { "chroot", "DIR", "start it there" },
+    { "readconfig", "FILE", "there are no configuration files" },
+    { "set", "...", "give the property with its device" },
+    { "seed", "N", "random numbers come from the host" },
+    { "echr", "N", "the escape character is Ctrl-A" },
+    { "preconfig", NULL, "there is no QMP yet" },
+    { "dump-vmstate", "FILE", "there are no snapshots yet" },
+    { "option-rom", "FILE", "the boards load none" },
+    { "debugcon", "DEV", "the boards have no such port" },
+    { "iscsi", "...", "only files and block devices are supported" },
+    { "compat", "...", "there is no QMP yet" },
+    { "perfmap", NULL, "use -d out_asm" },
+    { "jitdump", NULL, "use -d out_asm" },
+};
+const struct option_table cli_options = TABLE(table);
+
+void cli_init(struct cli *cli)
+{
+    *cli = (struct cli){ .sandbox = SANDBOX_BY_DEFAULT, .verdict = true };
+}
+
+/* "qemu-system-ARCH", with or without a folder. */
+static const char *arch_of_program(const char *argv0)
+{
+    const char *slash = strrchr(argv0, '/'), *name = slash ? slash + 1 : argv0;
+    const char *prefix = "qemu-system-";
+    return strncmp(name, prefix, strlen(prefix)) ? NULL : name + strlen(prefix);
+}
+
+struct error *cli_parse(struct cli *cli, int argc, char **argv)
+{
+    cli->arch = arch_of_program(argc ? argv[0] : "");
+    return options_parse(&cli_options, argc, argv, set_image, cli);
+}
+
+void cli_free(struct cli *cli)
+{
+    struct text_list *lists[] = { &cli->accels,   &cli->devices, &cli->objects,  &cli->netdevs,
+                                  &cli->nics,     &cli->nets,    &cli->chardevs, &cli->serials,
+                                  &cli->monitors, &cli->mons,    &cli->globals };
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+        free(lists[i]->at);
+    for (size_t i = 0; i < cli->owned.n; i++)
+        free((char *)cli->owned.at[i]);
+    free(cli->owned.at);
+    free(cli->drives);
+}

@@ -1,6 +1,7 @@
 /* Back ends by id. */
 #include "core/backends.h"
 
+#include "core/chardev.h"
 #include "core/error.h"
 #include "core/util.h"
 #include "core/vm.h"
@@ -75,8 +76,14 @@ struct error *backend_take_netdev(struct vm *vm, const char *id, struct netdev *
     return take(vm, BACKEND_NETDEV, id, (void **)out);
 }
 
+/* A mux takes any number of front ends, each at a port of its own. */
 struct error *backend_take_chardev(struct vm *vm, const char *id, struct chardev **out)
 {
+    struct backend *b = find(vm, BACKEND_CHARDEV, id);
+    if (b && b->used && chardev_is_mux(b->at)) {
+        *out = chardev_share(b->at);
+        return NULL;
+    }
     return take(vm, BACKEND_CHARDEV, id, (void **)out);
 }
 

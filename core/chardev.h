@@ -19,28 +19,47 @@ struct chardev_front {
     void (*event)(void *opaque, int event); /* CHARDEV_* below */
     void *opaque;
 };
-enum { CHARDEV_OPENED, CHARDEV_CLOSED, CHARDEV_BREAK };
+enum {
+    CHARDEV_OPENED,   /* somebody listens; also told on attaching to an open back end */
+    CHARDEV_CLOSED,   /* the other side went away */
+    CHARDEV_BREAK,    /* Ctrl-A b */
+    CHARDEV_WRITABLE, /* after chardev_space was 0: there is space again */
+    CHARDEV_FOCUS,    /* Ctrl-A c: what is typed comes here now */
+};
 
-/* "stdio", "mon:stdio", "null", "file:PATH", "pty", "unix:PATH,server=on,wait=off",
- * "tcp:HOST:PORT,server=on,wait=off", "chardev:ID" */
+/* What -serial and -chardev take, id=... aside:
+ *   null | pty | ringbuf[,size=64K] | stdio[,signal=on|off] | mon:stdio | file:PATH[,append=on] |
+ *   unix:PATH[,server=on,wait=off] | tcp:HOST:PORT[,server=on,wait=off,nodelay=on] | chardev:ID |
+ *   file,path=PATH | socket,path=PATH | socket,host=HOST,port=PORT | socket,fd=N
+ * mux=on (or "mon:" in front) lets several front ends share it, with Ctrl-A keys. Opened and
+ * registered under id: the VM owns it and closes it. Main loop's thread, before it runs. */
 struct error *chardev_open(struct vm *vm, const char *id, const char *spec, struct chardev **out);
+/* Sends what a reader takes within a moment, then frees. The VM calls it for those it owns. */
 void chardev_close(struct chardev *c);
-/* As chardev_open, and registered as BACKEND_CHARDEV under id. The VM owns it. */
-struct error *chardev_add(struct vm *vm, const char *id, const char *spec, struct chardev **out);
-/* -chardev BACKEND,id=ID,name=value,... ("socket,id=c0,path=/tmp/s,server=on,wait=off"). */
-struct error *chardev_add_option(struct vm *vm, const char *text);
-/* One line a back end, for -chardev help. */
-void chardev_help(void (*print)(void *opaque, const char *line), void *opaque);
-/* Flush what can be flushed and restore terminals; also called on the way out of any exit. */
+/* Give terminals back to the user as they were. Also done at exit and by fatal signals. */
 void chardev_restore_terminals(void);
 
+/* Main loop's thread, or while it does not run. */
 void chardev_attach(struct chardev *c, const struct chardev_front *front);
 void chardev_detach(struct chardev *c);
-/* As chardev_attach, for a monitor: on a mux it is the front end that Ctrl-A c switches to and from,
- * and not the one that is shown first. */
-void chardev_attach_monitor(struct chardev *c, const struct chardev_front *front);
-/* Any thread. Never blocks: bytes beyond the back end's buffer are dropped and counted for streams
- * nobody reads, held up to 64 KiB otherwise. */
+/* Any thread. Never blocks: bytes beyond 64 KiB that nobody takes are dropped and counted. A front
+ * end that can wait asks for the space first. Output leaves within a millisecond. */
 void chardev_write(struct chardev *c, const uint8_t *data, size_t n);
-/* The front end has room again. Any thread. */
+size_t chardev_space(struct chardev *c);
+/* The front end has room again. Any thread; cheap when nothing waits. */
 void chardev_accept(struct chardev *c);
+
+/* A mux: another port for another front end. Freed with the mux. */
+bool chardev_is_mux(const struct chardev *c);
+struct chardev *chardev_share(struct chardev *c);
+/* What a user connects to ("/dev/pts/3"), or "". */
+const char *chardev_where(const struct chardev *c);
+/* As if the other side had sent this. Main loop's thread. */
+void chardev_feed(struct chardev *c, const uint8_t *data, size_t n);
+/* Take up to n of the newest bytes that a ringbuf keeps, oldest first; how many. Any thread. */
+size_t chardev_ringbuf_read(struct chardev *c, uint8_t *buf, size_t n);
+
+struct chardev_counts {
+    uint64_t in, out, dropped; /* bytes */
+};
+void chardev_counts(struct chardev *c, struct chardev_counts *out);

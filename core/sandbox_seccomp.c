@@ -223,6 +223,7 @@ static const struct conditional allowed_if[] = {
     { "ioctl", { { 1, LOW32, TCSETS } } },
     { "ioctl", { { 1, LOW32, TCSETSW } } },
     { "ioctl", { { 1, LOW32, TCSETSF } } },
+    { "ioctl", { { 1, LOW32, TIOCGPGRP } } },
     { "ioctl", { { 1, LOW32, TIOCGWINSZ } } },
     { "ioctl", { { 1, LOW32, FIONREAD } } },
     { "ioctl", { { 1, LOW32, FIONBIO } } },

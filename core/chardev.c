@@ -1,0 +1,490 @@
+/* Character back ends: what all kinds share. Ports, output, input, the mux and its escape keys. */
+#include "core/chardev_host.h"
+
+#include "core/clock.h"
+#include "core/loop.h"
+#include "core/util.h"
+#include "core/vm.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#define FLUSH_DELAY_NS (NS_PER_S / 1000)
+#define FLUSH_AT       2048 /* bytes that are sent at once */
+#define LAST_FLUSH_MS  300  /* patience with a reader when the back end is closed */
+#define CTRL_A         0x01
+
+static void on_ready(void *opaque, uint32_t ready);
+
+/* ---- output --------------------------------------------------------------------------------- */
+
+static void watch(struct chardev_host *h)
+{
+    struct loop *loop = h->vm->loop;
+    uint32_t in = h->in_fd >= 0 && !h->in_ended && (h->mux || !h->n_held) ? EPOLLIN : 0;
+    uint32_t out = h->out_fd >= 0 && h->out_blocked ? EPOLLOUT : 0;
+    if (h->in_fd >= 0 && h->in_fd == h->out_fd) {
+        loop_watch(loop, h->in_fd, in | out, on_ready, h);
+        return;
+    }
+    if (h->in_fd >= 0)
+        loop_watch(loop, h->in_fd, in, on_ready, h);
+    if (h->out_fd >= 0)
+        loop_watch(loop, h->out_fd, out, on_ready, h);
+}
+
+/* Send what is there until the descriptor blocks. False: the other side is gone. Lock held. */
+static bool send_some(struct chardev_host *h)
+{
+    while (h->n_out && h->out_fd >= 0) {
+        size_t n = MIN(h->n_out, CHARDEV_BUFFER - h->out_at);
+        ssize_t did = write(h->out_fd, h->out + h->out_at, n);
+        if (did < 0 && errno == EINTR)
+            continue;
+        if (did < 0)
+            return errno == EAGAIN;
+        h->out_at = (h->out_at + (size_t)did) % CHARDEV_BUFFER;
+        h->n_out -= (size_t)did;
+        h->n_sent += (uint64_t)did;
+    }
+    return true;
+}
+
+static void tell(struct chardev_host *h, int event)
+{
+    for (struct chardev *c = h->ports, *next; c; c = next) {
+        next = c->next;
+        if (c->attached)
+            c->front.event(c->front.opaque, event);
+    }
+}
+
+/* Main loop's thread. */
+static void flush(struct chardev_host *h)
+{
+    pthread_mutex_lock(&h->lock);
+    bool alive = send_some(h);
+    if (!alive || h->out_fd < 0) {
+        h->n_dropped += h->n_out;
+        h->n_out = 0;
+    }
+    bool blocked = h->n_out > 0, changed = blocked != h->out_blocked;
+    bool writable = h->was_full && h->n_out <= CHARDEV_BUFFER / 2;
+    h->out_blocked = blocked;
+    h->was_full &= !writable;
+    h->flush_at_ns = 0;
+    pthread_mutex_unlock(&h->lock);
+    if (!alive)
+        h->hung_up(h);
+    else if (changed)
+        watch(h);
+    if (writable)
+        tell(h, CHARDEV_WRITABLE);
+}
+
+static uint64_t prepare(void *opaque)
+{
+    struct chardev_host *h = opaque;
+    pthread_mutex_lock(&h->lock);
+    uint64_t at = h->flush_at_ns;
+    pthread_mutex_unlock(&h->lock);
+    if (!at)
+        return UINT64_MAX;
+    uint64_t now = host_now_ns();
+    if (now < at)
+        return at - now;
+    flush(h);
+    return UINT64_MAX;
+}
+
+static void nothing(void *unused)
+{
+}
+
+void chardev_write(struct chardev *c, const uint8_t *data, size_t n)
+{
+    struct chardev_host *h = c->host;
+    pthread_mutex_lock(&h->lock);
+    if (h->sink) {
+        h->sink(h, data, n);
+        h->n_sent += n;
+        pthread_mutex_unlock(&h->lock);
+        return;
+    }
+    size_t take = h->out_fd < 0 ? 0 : MIN(n, CHARDEV_BUFFER - h->n_out);
+    if (take && !h->out)
+        h->out = xmalloc(CHARDEV_BUFFER);
+    for (size_t done = 0; done < take;) {
+        size_t to = (h->out_at + h->n_out) % CHARDEV_BUFFER;
+        size_t piece = MIN(take - done, CHARDEV_BUFFER - to);
+        memcpy(h->out + to, data + done, piece);
+        h->n_out += piece;
+        done += piece;
+    }
+    h->n_dropped += n - take;
+    h->was_full |= h->n_out == CHARDEV_BUFFER;
+    bool wake = false;
+    if (take && !h->out_blocked) {
+        bool now = h->n_out >= FLUSH_AT;
+        wake = !h->flush_at_ns || (now && h->n_out - take < FLUSH_AT);
+        if (now)
+            h->flush_at_ns = 1;
+        else if (!h->flush_at_ns)
+            h->flush_at_ns = host_now_ns() + FLUSH_DELAY_NS;
+    }
+    pthread_mutex_unlock(&h->lock);
+    if (wake && !loop_is_mine(h->vm->loop))
+        loop_post(h->vm->loop, nothing, NULL);
+}
+
+size_t chardev_space(struct chardev *c)
+{
+    struct chardev_host *h = c->host;
+    pthread_mutex_lock(&h->lock);
+    size_t space = h->sink || h->out_fd < 0 ? CHARDEV_BUFFER : CHARDEV_BUFFER - h->n_out;
+    h->was_full |= space == 0;
+    pthread_mutex_unlock(&h->lock);
+    return space;
+}
+
+/* ---- input ---------------------------------------------------------------------------------- */
+
+static size_t room_of(struct chardev *c)
+{
+    return c && c->attached ? c->front.room(c->front.opaque) : 0;
+}
+
+/* Give held bytes to the front end with the focus, as much as it takes. */
+static void deliver(struct chardev_host *h)
+{
+    while (h->n_held) {
+        struct chardev *c = h->focus;
+        if (c && !c->attached && !h->mux)
+            break;
+        /* Ask again after announcing that we wait: room may have come in between. */
+        size_t room = room_of(c);
+        if (!room) {
+            h->wants_room = true;
+            room = room_of(c);
+        }
+        if (!room)
+            break;
+        h->wants_room = false;
+        size_t n = MIN(room, h->n_held);
+        h->n_held -= n;
+        h->held_at += n;
+        c->front.receive(c->front.opaque, h->held + h->held_at - n, n);
+    }
+    if (!h->n_held)
+        h->held_at = 0;
+}
+
+static void hold(struct chardev_host *h, const uint8_t *data, size_t n)
+{
+    if (!h->held)
+        h->held = xmalloc(CHARDEV_BUFFER);
+    if (h->held_at) {
+        memmove(h->held, h->held + h->held_at, h->n_held);
+        h->held_at = 0;
+    }
+    size_t take = MIN(n, CHARDEV_BUFFER - h->n_held);
+    memcpy(h->held + h->n_held, data, take);
+    h->n_held += take;
+    h->n_dropped += n - take;
+}
+
+static void say(struct chardev_host *h, const char *text)
+{
+    chardev_write(h->ports, (const uint8_t *)text, strlen(text));
+}
+
+static void focus_next(struct chardev_host *h)
+{
+    struct chardev *c = h->focus;
+    do
+        c = c && c->next ? c->next : h->ports;
+    while (c != h->focus && !c->attached);
+    if (c == h->focus)
+        return;
+    h->focus = c;
+    h->n_held = h->held_at = 0; /* typed for the other one */
+    if (c->attached)
+        c->front.event(c->front.opaque, CHARDEV_FOCUS);
+}
+
+static void escape_key(struct chardev_host *h, uint8_t key)
+{
+    const uint8_t ctrl_a = CTRL_A;
+    switch (key) {
+    case CTRL_A: hold(h, &ctrl_a, 1); break;
+    case 'x':
+    case 'X': vm_request_end(h->vm, VERDICT_QUIT, 0, "Ctrl-A x"); break;
+    case 'c':
+    case 'C': focus_next(h); break;
+    case 'b':
+    case 'B':
+        if (h->focus && h->focus->attached)
+            h->focus->front.event(h->focus->front.opaque, CHARDEV_BREAK);
+        break;
+    case 'h':
+    case 'H':
+    case '?':
+        say(h, "\r\nCtrl-A h       this help\r\n"
+               "Ctrl-A x       end the emulator\r\n"
+               "Ctrl-A c       switch between console and monitor\r\n"
+               "Ctrl-A b       send a break\r\n"
+               "Ctrl-A Ctrl-A  send a Ctrl-A\r\n");
+        break;
+    }
+}
+
+static void filter(struct chardev_host *h, const uint8_t *data, size_t n)
+{
+    size_t plain = 0; /* data[plain..i) goes to the front end */
+    for (size_t i = 0; i < n; i++) {
+        if (h->escape) {
+            h->escape = false;
+            escape_key(h, data[i]);
+            plain = i + 1;
+        } else if (data[i] == CTRL_A) {
+            hold(h, data + plain, i - plain);
+            deliver(h);
+            h->escape = true;
+            plain = i + 1;
+        }
+    }
+    hold(h, data + plain, n - plain);
+}
+
+static void take_input(struct chardev_host *h, const uint8_t *data, size_t n)
+{
+    h->n_in += n;
+    if (h->mux)
+        filter(h, data, n);
+    else
+        hold(h, data, n);
+    deliver(h);
+}
+
+static void end_of_input(struct chardev_host *h)
+{
+    h->in_ended = true;
+    if (h->in_fd == h->out_fd)
+        h->hung_up(h);
+    else
+        watch(h);
+}
+
+static void read_some(struct chardev_host *h)
+{
+    uint8_t data[CHARDEV_CHUNK];
+    ssize_t n = read(h->in_fd, data, sizeof(data));
+    if (n > 0) {
+        take_input(h, data, (size_t)n);
+        if (h->in_fd >= 0)
+            watch(h);
+    } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+        end_of_input(h);
+    }
+}
+
+static void on_ready(void *opaque, uint32_t ready)
+{
+    struct chardev_host *h = opaque;
+    if (ready & EPOLLOUT && h->out_fd >= 0)
+        flush(h);
+    if (ready & (EPOLLIN | EPOLLHUP | EPOLLERR) && h->in_fd >= 0 && !h->in_ended &&
+        (h->mux || !h->n_held))
+        read_some(h);
+    else if (ready & (EPOLLHUP | EPOLLERR) && h->out_fd >= 0)
+        h->hung_up(h);
+}
+
+void chardev_feed(struct chardev *c, const uint8_t *data, size_t n)
+{
+    take_input(c->host, data, n);
+}
+
+static void accept_now(void *opaque)
+{
+    struct chardev_host *h = opaque;
+    pthread_mutex_lock(&h->lock);
+    h->accept_posted = false;
+    pthread_mutex_unlock(&h->lock);
+    deliver(h);
+    watch(h);
+}
+
+void chardev_accept(struct chardev *c)
+{
+    struct chardev_host *h = c->host;
+    if (!atomic_load(&h->wants_room))
+        return;
+    pthread_mutex_lock(&h->lock);
+    bool first = !h->accept_posted;
+    h->accept_posted = true;
+    pthread_mutex_unlock(&h->lock);
+    if (first)
+        loop_post(h->vm->loop, accept_now, h);
+}
+
+/* ---- ports ---------------------------------------------------------------------------------- */
+
+static bool is_open(const struct chardev_host *h)
+{
+    return h->sink || h->in_fd >= 0 || h->out_fd >= 0;
+}
+
+void chardev_attach(struct chardev *c, const struct chardev_front *front)
+{
+    struct chardev_host *h = c->host;
+    c->front = *front;
+    c->attached = true;
+    if (!h->focus || !h->focus->attached)
+        h->focus = c;
+    if (is_open(h))
+        front->event(front->opaque, CHARDEV_OPENED);
+    deliver(h);
+    watch(h);
+}
+
+void chardev_detach(struct chardev *c)
+{
+    struct chardev_host *h = c->host;
+    c->attached = false;
+    if (h->focus == c && h->mux)
+        focus_next(h);
+}
+
+bool chardev_is_mux(const struct chardev *c)
+{
+    return c->host->mux;
+}
+
+struct chardev *chardev_share(struct chardev *c)
+{
+    struct chardev **end = &c->host->ports;
+    for (; *end; end = &(*end)->next)
+        if (!(*end)->attached && *end != c)
+            return *end;
+    struct chardev *port = xcalloc(1, sizeof(*port));
+    port->host = c->host;
+    *end = port;
+    return port;
+}
+
+const char *chardev_where(const struct chardev *c)
+{
+    return c->host->where ? c->host->where : "";
+}
+
+void chardev_counts(struct chardev *c, struct chardev_counts *out)
+{
+    struct chardev_host *h = c->host;
+    pthread_mutex_lock(&h->lock);
+    *out = (struct chardev_counts){ h->n_in, h->n_sent, h->n_dropped };
+    pthread_mutex_unlock(&h->lock);
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+static void stay(struct chardev_host *h)
+{
+    chardev_host_disconnect(h);
+}
+
+static void no_kind(struct chardev_host *h)
+{
+}
+
+struct chardev_host *chardev_host_new(struct vm *vm, const char *label)
+{
+    struct chardev_host *h = xcalloc(1, sizeof(*h));
+    h->vm = vm;
+    h->label = xstrdup(label ? label : "");
+    h->in_fd = h->out_fd = -1;
+    h->hung_up = stay;
+    h->close = no_kind;
+    pthread_mutex_init(&h->lock, NULL);
+    h->ports = h->focus = xcalloc(1, sizeof(*h->ports));
+    h->ports->host = h;
+    loop_add_prepare(vm->loop, prepare, h);
+    return h;
+}
+
+void chardev_host_connect(struct chardev_host *h, int in_fd, int out_fd)
+{
+    pthread_mutex_lock(&h->lock);
+    h->in_fd = in_fd;
+    h->out_fd = out_fd;
+    h->in_ended = false;
+    h->out_blocked = false;
+    pthread_mutex_unlock(&h->lock);
+    watch(h);
+    tell(h, CHARDEV_OPENED);
+}
+
+void chardev_host_disconnect(struct chardev_host *h)
+{
+    int in = h->in_fd, out = h->out_fd;
+    if (in < 0 && out < 0)
+        return;
+    if (in >= 0)
+        loop_unwatch(h->vm->loop, in);
+    if (out >= 0)
+        loop_unwatch(h->vm->loop, out);
+    pthread_mutex_lock(&h->lock);
+    h->in_fd = h->out_fd = -1;
+    h->n_dropped += h->n_out;
+    h->n_out = 0;
+    h->out_blocked = false;
+    pthread_mutex_unlock(&h->lock);
+    if (in >= 0)
+        close(in);
+    if (out >= 0 && out != in)
+        close(out);
+    tell(h, CHARDEV_CLOSED);
+}
+
+/* A reader that has stopped reading does not keep us. */
+static void flush_last(struct chardev_host *h)
+{
+    uint64_t end = host_now_ns() + LAST_FLUSH_MS * (NS_PER_S / 1000);
+    pthread_mutex_lock(&h->lock);
+    while (h->n_out && h->out_fd >= 0 && send_some(h) && h->n_out) {
+        uint64_t now = host_now_ns();
+        struct pollfd p = { .fd = h->out_fd, .events = POLLOUT };
+        if (now >= end || poll(&p, 1, (int)((end - now) / 1000000) + 1) <= 0)
+            break;
+    }
+    pthread_mutex_unlock(&h->lock);
+}
+
+void chardev_close(struct chardev *c)
+{
+    if (!c)
+        return;
+    struct chardev_host *h = c->host;
+    flush_last(h);
+    for (struct chardev *p = h->ports; p; p = p->next)
+        p->attached = false;
+    chardev_host_disconnect(h);
+    h->close(h);
+    loop_remove_prepare(h->vm->loop, prepare, h);
+    if (h->accept_posted)
+        loop_sync(h->vm->loop);
+    while (h->ports) {
+        struct chardev *p = h->ports;
+        h->ports = p->next;
+        free(p);
+    }
+    pthread_mutex_destroy(&h->lock);
+    free(h->out);
+    free(h->held);
+    free(h->label);
+    free(h->where);
+    free(h);
+}

@@ -1,0 +1,69 @@
+/* Inside character back ends: the host side that core/chardev.c drives and the kinds make.
+ *
+ * A host has two descriptors (or one twice) and a bounded output buffer. Writers on any thread only
+ * append to the buffer; the main loop sends it, at most FLUSH_DELAY later, so that a guest that prints
+ * byte by byte costs a few system calls per millisecond. A struct chardev is a port: what one front
+ * end holds. Only a mux has more than one. */
+#pragma once
+
+#include "core/chardev.h"
+
+#include <pthread.h>
+
+struct options;
+
+enum {
+    CHARDEV_BUFFER = 64 * 1024,
+    CHARDEV_CHUNK = 4096, /* read at a time */
+};
+
+struct chardev {
+    struct chardev_host *host;
+    struct chardev_front front; /* valid while attached; main loop's thread */
+    bool attached, open;        /* open: CHARDEV_OPENED was the last event told */
+    struct chardev *next;       /* port of the same mux */
+};
+
+struct chardev_host {
+    struct vm *vm;
+    char *label; /* id, for messages */
+    char *where; /* what a user connects to: "/dev/pts/3", "unix:/tmp/x" */
+    struct chardev *ports, *focus;
+    bool mux, escape; /* escape: the last byte was Ctrl-A */
+
+    int in_fd, out_fd; /* -1: none now */
+    bool in_ended;     /* end of file: nothing more comes */
+    /* The other side went away (error or end of file); main loop's thread. */
+    void (*hung_up)(struct chardev_host *h);
+    void (*close)(struct chardev_host *h); /* frees `kind`, not the descriptors */
+    /* Takes bytes instead of out_fd; any thread, lock held. */
+    void (*sink)(struct chardev_host *h, const uint8_t *data, size_t n);
+    void *kind;
+
+    pthread_mutex_t lock; /* guards the output below; a leaf but for loop locks */
+    uint8_t *out;         /* a ring of CHARDEV_BUFFER bytes */
+    size_t out_at, n_out;
+    uint64_t flush_at_ns; /* host clock; 0: nothing is to be sent */
+    bool was_full, out_blocked;
+    uint64_t n_dropped, n_in, n_sent;
+
+    /* Main loop's thread: input that the focused front end had no room for. */
+    uint8_t *held;
+    size_t held_at, n_held;
+    _Atomic bool wants_room; /* chardev_accept has something to do */
+    bool accept_posted;      /* under lock */
+};
+
+/* A host with one port, nothing connected. */
+struct chardev_host *chardev_host_new(struct vm *vm, const char *label);
+/* Descriptors came or changed: nonblocking ones, owned by the host from now on. Main loop's thread. */
+void chardev_host_connect(struct chardev_host *h, int in_fd, int out_fd);
+/* Close the descriptors and tell the front ends. Main loop's thread. */
+void chardev_host_disconnect(struct chardev_host *h);
+
+/* Kinds: fill in a new host from the text behind "kind:" or path= and the other options. */
+struct error *chardev_open_stdio(struct chardev_host *h, const char *path, struct options *o);
+struct error *chardev_open_pty(struct chardev_host *h, const char *path, struct options *o);
+struct error *chardev_open_unix(struct chardev_host *h, const char *path, struct options *o);
+struct error *chardev_open_tcp(struct chardev_host *h, const char *path, struct options *o);
+struct error *chardev_open_socket(struct chardev_host *h, const char *path, struct options *o);

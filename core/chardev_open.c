@@ -1,0 +1,275 @@
+/* Character back ends by their text; the kinds that need little: null, file, ringbuf, pty. */
+#include "core/backends.h"
+#include "core/chardev_host.h"
+#include "core/error.h"
+#include "core/options.h"
+#include "core/util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+/* ---- null, file ----------------------------------------------------------------------------- */
+
+static void discard(struct chardev_host *h, const uint8_t *data, size_t n)
+{
+}
+
+static struct error *open_null(struct chardev_host *h, const char *path, struct options *o)
+{
+    h->sink = discard;
+    return NULL;
+}
+
+static struct error *open_file(struct chardev_host *h, const char *path, struct options *o)
+{
+    bool append = false;
+    struct error *err = options_get_bool(o, "append", &append);
+    if (err)
+        return err;
+    if (!path || !*path)
+        return error_new("a file needs a path: file:PATH");
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | (append ? O_APPEND : O_TRUNC),
+                  0644);
+    if (fd < 0)
+        return error_errno("cannot write to '%s'", path);
+    chardev_host_connect(h, -1, fd);
+    return NULL;
+}
+
+/* ---- ringbuf -------------------------------------------------------------------------------- */
+
+struct ringbuf {
+    uint64_t size, end; /* bytes written so far; the newest `size` of them are kept */
+    uint64_t taken;     /* bytes that were read or lost */
+    uint8_t *at;
+};
+
+static void ringbuf_take(struct chardev_host *h, const uint8_t *data, size_t n)
+{
+    struct ringbuf *r = h->kind;
+    for (size_t i = 0; i < n; i++)
+        r->at[r->end++ % r->size] = data[i];
+    if (r->end - r->taken > r->size)
+        r->taken = r->end - r->size;
+}
+
+static void ringbuf_close(struct chardev_host *h)
+{
+    struct ringbuf *r = h->kind;
+    free(r->at);
+    free(r);
+}
+
+static struct error *open_ringbuf(struct chardev_host *h, const char *path, struct options *o)
+{
+    uint64_t size = 64 * KIB;
+    const char *text = options_get(o, "size");
+    if (text && (!parse_size(text, 1, &size) || !size || size > 64 * MIB))
+        return error_new("size='%s' is not a size between 1 byte and 64M", text);
+    struct ringbuf *r = xcalloc(1, sizeof(*r));
+    *r = (struct ringbuf){ .size = size, .at = xcalloc(1, size) };
+    h->kind = r;
+    h->sink = ringbuf_take;
+    h->close = ringbuf_close;
+    return NULL;
+}
+
+size_t chardev_ringbuf_read(struct chardev *c, uint8_t *buf, size_t n)
+{
+    struct chardev_host *h = c->host;
+    size_t got = 0;
+    pthread_mutex_lock(&h->lock);
+    if (h->sink == ringbuf_take) {
+        struct ringbuf *r = h->kind;
+        while (got < n && r->taken < r->end)
+            buf[got++] = r->at[r->taken++ % r->size];
+    }
+    pthread_mutex_unlock(&h->lock);
+    return got;
+}
+
+/* ---- pty ------------------------------------------------------------------------------------ */
+
+struct pty {
+    int slave; /* held open, so that the master never sees a hang-up while nobody is there */
+};
+
+static void pty_close(struct chardev_host *h)
+{
+    struct pty *p = h->kind;
+    close(p->slave);
+    free(p);
+}
+
+struct error *chardev_open_pty(struct chardev_host *h, const char *path, struct options *o)
+{
+    char name[64];
+    struct termios raw;
+    int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK), slave = -1;
+    if (master >= 0 && !grantpt(master) && !unlockpt(master) &&
+        !ptsname_r(master, name, sizeof(name)))
+        slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (slave < 0) {
+        struct error *err = error_errno("cannot make a pseudo terminal");
+        if (master >= 0)
+            close(master);
+        return err;
+    }
+    if (tcgetattr(slave, &raw) == 0) {
+        cfmakeraw(&raw);
+        tcsetattr(slave, TCSANOW, &raw);
+    }
+    struct pty *p = xcalloc(1, sizeof(*p));
+    p->slave = slave;
+    h->kind = p;
+    h->close = pty_close;
+    h->where = xstrdup(name);
+    chardev_host_connect(h, master, master);
+    return NULL;
+}
+
+/* ---- by text -------------------------------------------------------------------------------- */
+
+static const struct kind {
+    const char *name;
+    struct error *(*open)(struct chardev_host *h, const char *path, struct options *o);
+    const char *known[8]; /* options it takes */
+} kinds[] = {
+    { "null", open_null, { 0 } },
+    { "stdio", chardev_open_stdio, { "signal" } },
+    { "file", open_file, { "path", "append" } },
+    { "pty", chardev_open_pty, { 0 } },
+    { "unix", chardev_open_unix, { "path", "server", "wait", "fd" } },
+    { "tcp", chardev_open_tcp, { "host", "port", "server", "wait", "nodelay", "fd" } },
+    { "socket",
+      chardev_open_socket,
+      { "path", "host", "port", "server", "wait", "nodelay", "fd" } },
+    { "ringbuf", open_ringbuf, { "size" } },
+};
+
+static const struct kind *kind_find(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        if (!strcmp(kinds[i].name, name) && kinds[i].open)
+            return &kinds[i];
+    return NULL;
+}
+
+static struct error *no_such_kind(const char *name)
+{
+    const char *names[ARRAY_LEN(kinds)];
+    size_t n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        if (kinds[i].open)
+            names[n++] = kinds[i].name;
+    char *hint = nearest_hint(name, names, n);
+    struct error *err = error_new("there is no character back end '%s'%s (null, stdio, file, pty, "
+                                  "unix, tcp, socket, ringbuf and chardev:ID exist)",
+                                  name, hint);
+    free(hint);
+    return err;
+}
+
+/* Cut "kind:path" off the front of text; the options behind it stay. "kind,..." has no path. */
+static void split_head(char *text, const char **kind, const char **path, const char **rest)
+{
+    char *colon = strchr(text, ':'), *comma = strchr(text, ',');
+    *kind = text;
+    *path = NULL;
+    *rest = "";
+    if (colon && (!comma || colon < comma)) {
+        *colon = 0;
+        *path = colon + 1;
+        char *to = colon + 1;
+        for (char *from = colon + 1;; from++) {
+            if (*from == ',' && from[1] == ',')
+                from++;
+            else if (*from == ',' || !*from) {
+                if (*from)
+                    *rest = from + 1;
+                break;
+            }
+            *to++ = *from;
+        }
+        *to = 0;
+    } else if (comma) {
+        *comma = 0;
+        *rest = comma + 1;
+    }
+}
+
+static struct error *open_kind(struct chardev_host *h, const struct kind *kind, const char *path,
+                               struct options *o)
+{
+    static const char *const shared[] = { "mux" };
+    const char *known[ARRAY_LEN(kind->known) + 1];
+    size_t n = 0;
+    for (; kind->known[n]; n++)
+        known[n] = kind->known[n];
+    known[n] = shared[0];
+    options_get(o, "id");
+    struct error *err = options_get_bool(o, "mux", &h->mux);
+    for (size_t i = 0; i < o->n && !err; i++) {
+        bool fits = o->used[i];
+        for (size_t k = 0; k <= n && !fits; k++)
+            fits = !strcmp(o->at[i].name, known[k]) ||
+                   (!strncmp(o->at[i].name, "no", 2) && !strcmp(o->at[i].name + 2, known[k]));
+        if (!fits)
+            err = options_refuse_rest(&(struct options){ &o->at[i], &o->used[i], 1, NULL }, known,
+                                      n + 1);
+    }
+    return err ? err : kind->open(h, path, o);
+}
+
+static void close_owned(void *chardev)
+{
+    chardev_close(chardev);
+}
+
+static struct error *open_parts(struct vm *vm, const char *id, bool mux, const char *kind_name,
+                                const char *path, const char *rest, struct chardev **out)
+{
+    const struct kind *kind = kind_find(kind_name);
+    if (!kind)
+        return no_such_kind(kind_name);
+    struct options o;
+    struct error *err = options_split(rest, NULL, &o);
+    if (err)
+        return err;
+    struct chardev_host *h = chardev_host_new(vm, id);
+    h->mux = mux;
+    err = open_kind(h, kind, path ? path : options_get(&o, "path"), &o);
+    options_free(&o);
+    if (!err && id)
+        err = backend_add(vm, BACKEND_CHARDEV, id, h->ports, close_owned);
+    if (err) {
+        chardev_close(h->ports);
+        return err;
+    }
+    *out = h->ports;
+    return NULL;
+}
+
+struct error *chardev_open(struct vm *vm, const char *id, const char *spec, struct chardev **out)
+{
+    char *text = xstrdup(spec);
+    const char *kind, *path, *rest;
+    bool mux = !strncmp(text, "mon:", 4);
+    split_head(text + (mux ? 4 : 0), &kind, &path, &rest);
+    struct error *err = NULL;
+    if (!strcmp(kind, "chardev") && path) {
+        *out = backend_find(vm, BACKEND_CHARDEV, path);
+        if (!*out)
+            err = error_new("there is no character back end '%s'; -chardev TYPE,id=%s makes one",
+                            path, path);
+    } else {
+        err = open_parts(vm, id, mux, kind, path, rest, out);
+    }
+    free(text);
+    return error_in(err, "'%s'", spec);
+}

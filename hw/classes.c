@@ -4,7 +4,7 @@
 /* A board's own devices. */
 extern const struct device_class plic_class, aclint_swi_class, aclint_mtimer_class;
 extern const struct device_class goldfish_rtc_class, sifive_test_class, ns16550_class;
-extern const struct device_class fw_cfg_class, cfi_flash_class;
+extern const struct device_class fw_cfg_class, cfi_flash_class, aplic_class, imsic_class;
 /* What a user can plug in. */
 extern const struct device_class root_port_class;
 extern const struct device_class virtio_blk_pci_class, virtio_blk_device_class;
@@ -24,6 +24,10 @@ const struct device_class *const device_classes[] = {
     &goldfish_rtc_class,
     &sifive_test_class,
     &ns16550_class,
+    &fw_cfg_class,
+    &cfi_flash_class,
+    &aplic_class,
+    &imsic_class,
     &root_port_class,
     &virtio_blk_pci_class,
     &virtio_blk_device_class,

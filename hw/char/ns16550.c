@@ -5,6 +5,7 @@
 #include "core/chardev.h"
 #include "core/clock.h"
 #include "core/error.h"
+#include "hw/place.h"
 
 enum { FIFO_SIZE = 16 };
 
@@ -356,7 +357,7 @@ static struct error *uart_realize(struct device *dev)
     struct uart *u = (struct uart *)dev;
     u->timeout = timer_new(dev->vm, uart_timed_out, u);
     u->mmio = mem_add_mmio(dev->vm, dev->cls->name, NS16550_SIZE, &uart_ops, u);
-    mem_map(u->mmio, u->addr, 0);
+    place_region(u->mmio, u->addr);
     if (u->chardev)
         chardev_attach(u->chardev,
                        &(struct chardev_front){ uart_room, uart_receive, uart_event, u });
@@ -397,7 +398,7 @@ static struct error *uart_loaded(struct device *dev)
 }
 
 static const struct prop uart_props[] = {
-    PROP(struct uart, addr, "addr", PROP_UINT, .help = "guest physical address"),
+    ADDR_PROP(struct uart),
     PROP(struct uart, chardev, "chardev", PROP_CHARDEV, .help = "the line's other end"),
 };
 

@@ -3,6 +3,7 @@
 #include "hw/firmware/fw_cfg.h"
 
 #include "core/error.h"
+#include "hw/place.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -220,7 +221,7 @@ static struct error *fw_cfg_realize(struct device *dev)
     fw_cfg_add_u32(dev, FW_CFG_ID, 3); /* "Revision / feature bitmap": registers and DMA */
     fw_cfg_add_u32(dev, FW_CFG_FILE_DIR, 0);
     f->mmio = mem_add_mmio(dev->vm, dev->cls->name, FW_CFG_SIZE, &fw_cfg_ops, f);
-    mem_map(f->mmio, f->addr, 0);
+    place_region(f->mmio, f->addr);
     return NULL;
 }
 
@@ -248,7 +249,7 @@ static struct error *fw_cfg_loaded(struct device *dev)
 }
 
 static const struct prop fw_cfg_props[] = {
-    PROP(struct fw_cfg, addr, "addr", PROP_UINT, .help = "guest physical address"),
+    ADDR_PROP(struct fw_cfg),
 };
 
 static const struct field fw_cfg_state[] = {

@@ -3,6 +3,7 @@
 
 #include "core/clock.h"
 #include "core/error.h"
+#include "hw/place.h"
 
 #include <assert.h>
 
@@ -57,7 +58,7 @@ static struct error *swi_realize(struct device *dev)
     struct swi *s = (struct swi *)dev;
     s->mmio = mem_add_mmio(dev->vm, s->supervisor ? "riscv-aclint-sswi" : "riscv-aclint-mswi",
                            ACLINT_SWI_SIZE, &swi_ops, s);
-    mem_map(s->mmio, s->addr, 0);
+    place_region(s->mmio, s->addr);
     return NULL;
 }
 
@@ -81,7 +82,7 @@ static void swi_reset(struct device *dev)
 }
 
 static const struct prop swi_props[] = {
-    PROP(struct swi, addr, "addr", PROP_UINT, .help = "guest physical address"),
+    ADDR_PROP(struct swi),
     PROP(struct swi, n_harts, "num-harts", PROP_UINT, .def = "1", .min = 1, .max = MAX_HARTS),
     PROP(struct swi, supervisor, "sswi", PROP_BOOL, .def = "off",
          .help = "supervisor instead of machine software interrupts"),
@@ -228,7 +229,7 @@ static struct error *mtimer_realize(struct device *dev)
         m->mtimecmp[h] = UINT64_MAX;
     }
     m->mmio = mem_add_mmio(dev->vm, dev->cls->name, ACLINT_MTIMER_SIZE, &mtimer_ops, m);
-    mem_map(m->mmio, m->addr, 0);
+    place_region(m->mmio, m->addr);
     return NULL;
 }
 
@@ -257,7 +258,7 @@ static struct error *mtimer_loaded(struct device *dev)
 }
 
 static const struct prop mtimer_props[] = {
-    PROP(struct mtimer, addr, "addr", PROP_UINT, .help = "guest physical address"),
+    ADDR_PROP(struct mtimer),
     PROP(struct mtimer, n_harts, "num-harts", PROP_UINT, .def = "1", .min = 1, .max = MAX_HARTS),
 };
 

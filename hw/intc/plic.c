@@ -3,6 +3,7 @@
 #include "hw/intc/plic.h"
 
 #include "core/error.h"
+#include "hw/place.h"
 
 #include <assert.h>
 
@@ -225,7 +226,7 @@ static struct error *plic_realize(struct device *dev)
 {
     struct plic *p = (struct plic *)dev;
     p->mmio = mem_add_mmio(dev->vm, dev->cls->name, PLIC_SIZE, &plic_ops, p);
-    mem_map(p->mmio, p->addr, 0);
+    place_region(p->mmio, p->addr);
     return NULL;
 }
 
@@ -262,7 +263,7 @@ static struct error *plic_loaded(struct device *dev)
 }
 
 static const struct prop plic_props[] = {
-    PROP(struct plic, addr, "addr", PROP_UINT, .help = "guest physical address"),
+    ADDR_PROP(struct plic),
     PROP(struct plic, n_contexts, "num-contexts", PROP_UINT, .def = "2", .min = 1,
          .max = PLIC_MAX_CONTEXTS, .help = "two per hart: machine, supervisor"),
     PROP(struct plic, n_sources, "num-sources", PROP_UINT, .def = "95", .min = 1,

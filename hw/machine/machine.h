@@ -47,7 +47,7 @@ struct machine_class {
         size_t n;
     } options;
     size_t size; /* of the board's struct, whose first member is struct machine */
-    /* One option of the list above, checked against its `values` if those are an enumeration. */
+    /* One option of the list above; `value` is one of its `values` if those are an enumeration. */
     struct error *(*set_option)(struct machine *m, const char *name, const char *value);
     /* vm->target, memory, vCPUs and the board's own devices. o has every number filled in. */
     struct error *(*init)(struct machine *m, const struct machine_options *o);

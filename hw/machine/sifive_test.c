@@ -3,6 +3,7 @@
 #include "core/device.h"
 #include "core/error.h"
 #include "core/vm.h"
+#include "hw/place.h"
 
 enum { TEST_SIZE = 0x1000, TEST_FAIL = 0x3333, TEST_PASS = 0x5555, TEST_RESET = 0x7777 };
 
@@ -37,7 +38,7 @@ static struct error *finisher_realize(struct device *dev)
 {
     struct finisher *f = (struct finisher *)dev;
     f->mmio = mem_add_mmio(dev->vm, dev->cls->name, TEST_SIZE, &finisher_ops, f);
-    mem_map(f->mmio, f->addr, 0);
+    place_region(f->mmio, f->addr);
     return NULL;
 }
 
@@ -47,7 +48,7 @@ static void finisher_unrealize(struct device *dev)
 }
 
 static const struct prop finisher_props[] = {
-    PROP(struct finisher, addr, "addr", PROP_UINT, .help = "guest physical address"),
+    ADDR_PROP(struct finisher),
 };
 
 const struct device_class sifive_test_class = {

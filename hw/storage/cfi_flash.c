@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/loop.h"
 #include "core/vm.h"
+#include "hw/place.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -59,6 +60,7 @@ struct flash {
     struct device dev;
     uint64_t addr, size;
     struct blk *drive;
+    char *name;
     struct mem_region *mem;
     uint8_t *bytes; /* behind `mem` */
 
@@ -376,7 +378,7 @@ static struct error *flash_realize(struct device *dev)
     if (f->drive && blk_size(f->drive) > f->size)
         return error_new("the image has %" PRIu64 " bytes, the flash only %" PRIu64,
                          blk_size(f->drive), f->size);
-    struct error *err = mem_add_ram(dev->vm, dev->id ? dev->id : "flash", f->size, true, &f->mem);
+    struct error *err = mem_add_ram(dev->vm, f->name, f->size, true, &f->mem);
     if (err)
         return err;
     f->bytes = mem_region_ram(f->mem)->host;
@@ -392,7 +394,7 @@ static struct error *flash_realize(struct device *dev)
     }
     f->mapped_as_array = true;
     mem_set_mmio(f->mem, &flash_ops, f, false);
-    mem_map(f->mem, f->addr, 0);
+    place_region(f->mem, f->addr);
     return NULL;
 }
 
@@ -429,9 +431,10 @@ static struct error *flash_loaded(struct device *dev)
 }
 
 static const struct prop flash_props[] = {
-    PROP(struct flash, addr, "addr", PROP_UINT, .help = "guest physical address"),
+    ADDR_PROP(struct flash),
     PROP(struct flash, size, "size", PROP_SIZE, .def = "32M", .min = CFI_FLASH_BLOCK,
          .max = (uint64_t)MAX_BLOCKS * CFI_FLASH_BLOCK),
+    PROP(struct flash, name, "name", PROP_STRING, .def = "flash", .help = "of the memory block"),
     PROP(struct flash, drive, "drive", PROP_DRIVE, .help = "image that keeps the contents"),
 };
 

@@ -4,6 +4,7 @@
 
 #include "core/clock.h"
 #include "core/error.h"
+#include "hw/place.h"
 
 #include <time.h>
 
@@ -166,7 +167,7 @@ static struct error *rtc_realize(struct device *dev)
     struct rtc *r = (struct rtc *)dev;
     r->alarm = timer_new(dev->vm, rtc_alarm_fired, r);
     r->mmio = mem_add_mmio(dev->vm, dev->cls->name, GOLDFISH_RTC_SIZE, &regs_mmio_ops, dev);
-    mem_map(r->mmio, r->addr, 0);
+    place_region(r->mmio, r->addr);
     return NULL;
 }
 
@@ -200,7 +201,7 @@ static struct error *rtc_loaded(struct device *dev)
 }
 
 static const struct prop rtc_props[] = {
-    PROP(struct rtc, addr, "addr", PROP_UINT, .help = "guest physical address"),
+    ADDR_PROP(struct rtc),
 };
 
 static const struct field rtc_state[] = {

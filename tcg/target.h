@@ -53,6 +53,8 @@ struct tcg_target {
     uint16_t pc_offset;    /* of the uint64_t program counter in arch */
     uint16_t flags_offset; /* of the uint32_t state word in arch: kept ready by the target, see
                               tcg_context_changed */
+    uint16_t fp_flags_offset; /* of the uint8_t sticky floating-point flags (SF_*) in arch: the truth
+                                 while stopped, loaded and stored by set_state and get_state */
     unsigned max_insn_len, insn_align;
     bool canonical_nan;    /* floating point results that are NaN are the canonical one */
 

@@ -70,6 +70,8 @@ struct target {
     void (*vcpu_init)(struct vcpu *cpu);  /* once */
     void (*vcpu_free)(struct vcpu *cpu);
     void (*vcpu_reset)(struct vcpu *cpu); /* to power-on; vCPU stopped */
+    /* Its state list was loaded: recompute what follows from it. vCPU stopped. */
+    void (*vcpu_loaded)(struct vcpu *cpu);
     /* Is an interrupt pending that would wake (WFI) or be taken? Any thread; takes no lock. */
     bool (*has_work)(struct vcpu *cpu);
     /* The vCPU halted: could any interrupt wake it, or are all disabled at their source? vCPU's

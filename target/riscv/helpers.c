@@ -12,9 +12,8 @@
 #include "target/riscv/helpers.h"
 #undef RV_HELPER
 
-const struct ir_helper *const riscv_helpers[] = {
+const struct ir_helper *const riscv_helpers[N_RISCV_HELPERS] = {
 #define RV_HELPER(name, result, parameters, n, flags) &rv_helper_##name,
 #include "target/riscv/helpers.h"
 #undef RV_HELPER
 };
-const size_t n_riscv_helpers = ARRAY_LEN(riscv_helpers);

@@ -13,7 +13,7 @@ struct timer;
 struct riscv_imsic_ops;
 
 /* ---- extensions ------------------------------------------------------------------------------ */
-enum { RV_IN_BASE = 1, RV_IN_RVA22 = 2, RV_IN_RV64 = 4 };
+enum { RV_IN_BASE = 1, RV_IN_RVA22 = 2, RV_IN_RV64 = 4, RV_IN_MAX = 8 };
 
 enum rv_ext {
 #define RV_EXT(id, name, sets) RV_EXT_##id,
@@ -135,7 +135,7 @@ struct riscv_cpu {
     uint8_t fflags; /* while running the translator holds them: tcg_fp_flags */
 
     uint64_t mstatus; /* SD kept ready */
-    uint64_t mtvec, mscratch, mepc, mcause, mtval, mtinst, mtval2;
+    uint64_t mtvec, mscratch, mepc, mcause, mtval;
     uint64_t stvec, sscratch, sepc, scause, stval;
     uint64_t medeleg, mideleg, mie;
     _Atomic uint64_t mip;       /* bits that software sets */
@@ -150,19 +150,20 @@ struct riscv_cpu {
     struct riscv_trigger triggers[RV_N_TRIGGERS];
     uint64_t miselect, siselect; /* AIA */
     bool counting;               /* software looks at instret: count exactly */
+    bool user_filled; /* the data context may hold entries that SUM allowed */
 
     /* ---- derived, or not the CPU's state ---- */
     struct vcpu *cpu;
     const struct riscv_model *model;
     uint64_t ext[(N_RV_EXTS + 63) / 64]; /* as model's: one load for rv_has */
-    uint8_t n_pmp_used;                  /* entries above are all off */
+    uint64_t data_key, fetch_key;        /* what the translator was told last */
+    uint8_t n_pmp_used;                  /* entries from here on are all off */
     bool pmu_filters; /* a running counter counts in some modes only: look at changes of mode */
     struct timer *stimecmp_timer, *pmu_timer;
     pthread_mutex_t timer_lock; /* stimecmp against its timer */
     const struct riscv_imsic_ops *imsic;
     void *imsic_opaque;
-    uint64_t trap_pc, trap_count; /* see riscv_trap: loops of faulting handlers */
-    uint64_t trap_instructions;
+    _Atomic uint32_t n_futile_traps; /* see riscv_trap: handlers that fault on their first instruction */
 };
 
 static inline struct riscv_cpu *riscv_of(struct vcpu *cpu)
@@ -236,7 +237,12 @@ void riscv_set_imsic(struct vcpu *cpu, const struct riscv_imsic_ops *ops, void *
 #include "target/riscv/helpers.h"
 #undef RV_HELPER
 extern const struct ir_helper *const riscv_helpers[];
-extern const size_t n_riscv_helpers;
+enum {
+#define RV_HELPER(name, result, parameters, n, flags) RV_HELPER_##name,
+#include "target/riscv/helpers.h"
+#undef RV_HELPER
+    N_RISCV_HELPERS
+};
 
 /* Formats are numbered as enum sf_format, rounding modes as frm. */
 #define RV_FP(format, rounding) ((format) | (rounding) << 8)

@@ -1,0 +1,313 @@
+/* The translator's own structures. Nobody outside tcg/ includes this.
+ *
+ * Per vCPU, struct tcg_cpu lies directly below the target's arch struct, so that generated code
+ * reaches both by small displacements from one register. */
+#pragma once
+
+#include "core/accel.h"
+#include "core/vm.h"
+#include "tcg/ir.h"
+#include "tcg/target.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdatomic.h>
+
+struct tcg;
+struct unit;
+
+/* ---- translation cache ------------------------------------------------------------------------ */
+
+/* A way out of a unit to a known guest address. While it is not linked the host jump goes to a stub
+ * that leaves generated code and hands this struct to the run loop. */
+struct link {
+    struct unit *from, *to;  /* to: NULL while not linked */
+    struct link *next;       /* in to->incoming */
+    uint32_t jump_at;        /* cache offset of the 32-bit displacement to patch; 0: never linked */
+    uint32_t stub_at;        /* where it points while not linked */
+    int32_t off;             /* guest address relative to the unit's page */
+};
+
+/* One translation. Immutable once published, but for links and `dead`. */
+struct unit {
+    const uint8_t *page;     /* host address of the guest page it starts in: with off and flags the key */
+    const uint8_t *page2;    /* page its last instruction reaches into, or NULL */
+    int32_t off, end;        /* first guest byte and the one behind the last, relative to the page */
+    uint32_t flags;
+    uint16_t n_insns, n_links;
+    _Atomic bool dead;
+    uint32_t generation;     /* of the cache part its code lies in */
+    uint32_t code_at, code_size; /* cache offset and size of everything */
+    const void *entry;       /* for entries with the guest pc in hand; also in jump caches */
+    uint32_t chain_at;       /* cache offset of the entry for linked jumps */
+    uint32_t kill_at;        /* where that entry is redirected to when the unit dies */
+    void *ir;                /* the interpreter's copy */
+    struct unit *hash_next;  /* lock-free for readers */
+    struct unit *page_next[2]; /* in code_page lists */
+    struct unit *generation_next;
+    struct link *incoming;
+    struct link links[];
+};
+
+/* A guest page that holds translated code. */
+struct code_page {
+    const uint8_t *page;
+    struct code_page *next;  /* hash chain */
+    struct unit *units;
+    uint64_t chunks;         /* 64-byte pieces that units cover */
+    uint32_t quiet_writes;   /* writes since a unit of this page last died */
+};
+
+/* ---- per-vCPU memory and jump caches ------------------------------------------------------------ */
+
+enum {
+    TLB_BITS_MIN = 8,
+    TLB_BITS_MAX = 14,
+    TLB_ENTRY_BITS = 5,
+    TLB_NO_MATCH = -1,
+    CTX_NONE = 0xfff,        /* no access has this context */
+    CTX_LAST = 0xffe,
+    L2_SETS = 512,
+    L2_WAYS = 4,
+    ITLB_SIZE = 256,
+    CONTEXTS = 64,           /* data address spaces remembered by number */
+    JUMP_CACHE_BITS = 11,
+    FETCH_CONTEXTS = 16,
+    N_MODES = 4,
+    HOST_REGS = 32,
+    SPILLS = 32,
+};
+
+/* First level, looked up by generated code. A tag is page address | context number; an access
+ * matches if the page of its last byte with the current context equals the tag of the slot chosen by
+ * its first byte: so misses include accesses that cross a page. */
+struct tlb_entry {
+    _Atomic uint64_t read, write;
+    uint64_t addend; /* host address - guest virtual address */
+    uint64_t user;   /* filled from a `user` page: see tcg_drop_user_pages */
+};
+
+struct l2_entry {
+    uint64_t tag;    /* page | context; TLB_NO_MATCH if unused */
+    uint64_t gpa;    /* of the page */
+    uint8_t *host;   /* NULL: not RAM */
+    struct ram_block *ram;
+    bool r, w, user;
+};
+
+struct itlb_entry {
+    uint64_t tag;    /* page | fetch context index */
+    const uint8_t *page;
+    struct ram_block *ram;
+};
+
+struct jump_entry {
+    uint64_t pc;
+    const void *code;
+};
+
+/* What an address space and state word have in common for fetches: the jump cache. */
+struct fetch_context {
+    uint64_t key;
+    uint32_t flags;
+    uint32_t used;           /* for replacement */
+    bool valid;
+    uint64_t pages[64];      /* filter over pages that have entries: 4096 bits */
+    struct jump_entry jumps[1 << JUMP_CACHE_BITS];
+};
+
+struct tcg_counts {
+    uint64_t tlb_misses, tlb_walks, tlb_flushes, context_switches;
+    uint64_t unit_entries, links, indirect_misses, slow_calls, mmio, traps, code_writes;
+};
+
+struct tcg_cpu {
+    struct tlb_entry tlb[1 << TLB_BITS_MAX]; /* the first (tlb_mask >> 5) + 1 are in use */
+    struct l2_entry l2[L2_SETS][L2_WAYS];
+    struct itlb_entry itlb[ITLB_SIZE];
+    struct fetch_context *fetch; /* FETCH_CONTEXTS of them */
+    struct fetch_context *fetch_now;
+    struct { uint64_t key; uint32_t ctx, used; } contexts[CONTEXTS];
+    uint32_t next_ctx, clock;
+    uint32_t conflicts;          /* first-level entries of the current context pushed out */
+    struct { uint64_t lo, hi; } large[2]; /* addresses mapped by large pages, per half; lo > hi: none */
+    uint64_t user_pages[16];     /* filled with `user` in mode 0; more: flush */
+    unsigned n_user_pages;
+
+    sigjmp_buf leave;
+    struct vcpu *cpu;
+    struct tcg *tcg;
+    const struct tcg_target *target;
+    struct ir *ir;               /* scratch for translation */
+    bool halt, fp_live, in_code, counting;
+    int64_t undo;                /* instructions of the running block not executed, if leaving now */
+    uint64_t n_insns_base_ns;
+    struct tcg_counts counts;
+
+    /* ---- used by generated code; close to arch ---- */
+    uint64_t regs[HOST_REGS];    /* host registers during a slow call: 0-15 integer, 16-31 float */
+    uint64_t spills[SPILLS];
+    uint64_t canonical_nan[2];   /* f64, f32 */
+    uint64_t sign_mask[2], abs_mask[2]; /* f64, f32 */
+    const void *resume;
+    const void *site;            /* of the slow call under way */
+    uint64_t host_sp, stack_limit;
+    uint32_t fp_mode, fp_host_mode; /* host control word for guest code, for C */
+    uint8_t fp_flags, fp_rounding;  /* SF_*: sticky flags collected; guest's mode */
+    uint8_t pad_[6];
+    uint64_t n_insns;            /* counted while `counting` */
+    struct jump_entry *jumps;    /* fetch_now->jumps */
+    uint64_t ctx[N_MODES];       /* data contexts by mode */
+    uint64_t tlb_mask;           /* (entries - 1) << TLB_ENTRY_BITS */
+    uint64_t pc_page;            /* guest virtual address of the running unit's page */
+    _Atomic uint32_t exit_flag;
+    uint32_t pad2_;
+    uint64_t pad3_[6];
+};
+
+enum { TCG_HEADROOM = (sizeof(struct tcg_cpu) + 4095) / 4096 * 4096 };
+static inline struct tcg_cpu *tcg_of(void *arch)
+{
+    return (struct tcg_cpu *)((char *)arch - sizeof(struct tcg_cpu));
+}
+static inline struct tcg_cpu *tcg_cpu_of(struct vcpu *cpu)
+{
+    return tcg_of(cpu->arch);
+}
+/* Displacement of a field from arch, as generated code sees it. */
+#define TCG_DISP(field) ((int32_t)(offsetof(struct tcg_cpu, field) - sizeof(struct tcg_cpu)))
+
+static inline uint64_t *tcg_pc(struct tcg_cpu *t)
+{
+    return (uint64_t *)((char *)t->cpu->arch + t->target->pc_offset);
+}
+static inline uint32_t tcg_flags(const struct tcg_cpu *t)
+{
+    return *(const uint32_t *)((const char *)t->cpu->arch + t->target->flags_offset);
+}
+static inline unsigned jump_index(uint64_t pc)
+{
+    return (pc >> 1) & ((1u << JUMP_CACHE_BITS) - 1);
+}
+
+/* ---- back ends ------------------------------------------------------------------------------------ */
+
+struct backend {
+    const char *name;
+    /* Emit what all units share at the start of the cache. */
+    struct error *(*init)(struct tcg *tcg);
+    void (*fini)(struct tcg *tcg);
+    /* Turn u->..., built from ir, into something enter can run: fills entry, chain_at, kill_at, the
+     * links. Gives the bytes used of [tcg->next, tcg->part_end), or 0 when they do not suffice. */
+    bool (*compile)(struct tcg *tcg, struct unit *u, const struct ir *ir);
+    void (*drop)(struct tcg *tcg, struct unit *u); /* the unit is about to be freed */
+    /* Run from u (pc_page is set) until generated code is left. Gives the link taken, or NULL when
+     * arch pc says where to go on. */
+    struct link *(*enter)(struct tcg_cpu *t, struct unit *u);
+    void (*set_link)(struct tcg *tcg, struct link *l, struct unit *to); /* to NULL: back to the stub */
+    void (*kill)(struct tcg *tcg, struct unit *u); /* later entries leave at once */
+    /* Put the guest's floating-point control in force, and take it out of force collecting sticky
+     * flags into fp_flags. */
+    void (*fp_resume)(struct tcg_cpu *t);
+    void (*fp_suspend)(struct tcg_cpu *t);
+    /* Guest address of the instruction of the slow call under way, relative to the page. */
+    int32_t (*site_off)(struct tcg_cpu *t);
+};
+extern const struct backend backend_host, backend_interp;
+/* The back end for this host's ISA or NULL (chosen by meson). */
+extern const struct backend *const backend_native;
+
+enum { HASH_BITS = 15, PAGE_HASH_BITS = 12, PARTS = 8 };
+
+/* Per VM. */
+struct tcg {
+    struct vm *vm;
+    const struct tcg_target *target;
+    const struct backend *backend;
+    void *backend_data;
+
+    /* Guards everything below that is not atomic, and code generation. */
+    pthread_mutex_t lock;
+    _Atomic(struct unit *) hash[1 << HASH_BITS];
+    struct code_page *pages[1 << PAGE_HASH_BITS];
+
+    /* The code cache: one memfd mapped twice. */
+    uint8_t *rw, *rx;
+    size_t size, part_size;
+    uint32_t next, part_end;   /* allocation point and end of the current part */
+    uint32_t common_end;       /* behind what all units share */
+    unsigned part;
+    struct unit *by_part[PARTS];
+    uint32_t generation;
+
+    /* Stopping every vCPU outside generated code (eviction). */
+    pthread_mutex_t run_lock;
+    pthread_cond_t run_changed;
+    unsigned n_running;
+    _Atomic bool exclusive;
+
+    unsigned max_insns;        /* per unit */
+    bool group_accesses, single_insn;
+    struct {
+        uint64_t units, guest_bytes, guest_insns, host_bytes, evictions, dead, translate_ns;
+    } counts;
+};
+
+static inline struct tcg *tcg_of_vm(struct vm *vm)
+{
+    return vm->accel_data;
+}
+
+/* ---- tlb.c ----------------------------------------------------------------------------------------- */
+void tlb_init(struct tcg_cpu *t);
+void tlb_free(struct tcg_cpu *t);
+/* Host page and RAM block behind a virtual address for fetching; false: an exception was raised (arch
+ * pc is the handler's). */
+bool tlb_fetch_page(struct tcg_cpu *t, uint64_t va, const uint8_t **page, struct ram_block **ram);
+void tlb_jump_insert(struct tcg_cpu *t, uint64_t pc, const struct unit *u);
+/* Drop all remembered jumps, e.g. because units went away. */
+void tlb_forget_jumps(struct tcg_cpu *t);
+/* Some thread put code into this page: writes through remembered translations must be seen. */
+void tlb_protect_page(struct tcg *tcg, const uint8_t *page);
+/* Forget every translation of addresses (the memory map changed). */
+void tlb_flush_everything(struct tcg_cpu *t);
+
+/* ---- softmmu.c: guest memory accesses that generated code does not do inline ----------------------- */
+struct access_info {
+    uint64_t va;
+    uint8_t shape, mode;
+};
+/* All may raise: then they do not return. */
+uint64_t softmmu_load(struct tcg_cpu *t, uint64_t va, unsigned shape, unsigned mode);
+void softmmu_store(struct tcg_cpu *t, uint64_t va, uint64_t v, unsigned shape, unsigned mode);
+uint64_t softmmu_rmw(struct tcg_cpu *t, enum ir_rmw kind, uint64_t va, uint64_t v, unsigned shape,
+                     unsigned mode);
+uint64_t softmmu_cas(struct tcg_cpu *t, uint64_t va, uint64_t expected, uint64_t desired,
+                     unsigned shape, unsigned mode);
+/* An operation with IR_FP on bit patterns, by softfloat; flags go to fp_flags. */
+uint64_t softfp_op(struct tcg_cpu *t, const struct ir_op *op, enum ir_type from, uint64_t a,
+                   uint64_t b, uint64_t c);
+
+/* ---- cache.c ------------------------------------------------------------------------------------------ */
+struct error *cache_init(struct tcg *tcg, size_t size);
+void cache_free(struct tcg *tcg);
+struct unit *cache_find(struct tcg *tcg, const uint8_t *page, int32_t off, uint32_t flags);
+/* With tcg->lock held. */
+void cache_publish(struct tcg *tcg, struct unit *u, struct ram_block *ram);
+/* Make room for at least `bytes` of code: may evict the oldest part. Without the lock; the calling
+ * vCPU must not be in generated code. */
+void cache_make_room(struct tcg_cpu *t, size_t bytes);
+/* [off, off + n) of a RAM block was or will be written: kill the units that cover it. */
+void cache_code_written(struct tcg *tcg, struct ram_block *ram, uint64_t off, uint64_t n);
+void cache_link(struct tcg *tcg, struct link *l, struct unit *to);
+
+/* ---- translate.c --------------------------------------------------------------------------------------- */
+/* The unit for guest pc; translated if need be. NULL: an exception was raised instead. */
+struct unit *translate_find(struct tcg_cpu *t, uint64_t pc);
+
+/* ---- run.c ---------------------------------------------------------------------------------------------- */
+void run_enter_exclusive(struct tcg_cpu *t);
+void run_leave_exclusive(struct tcg_cpu *t);
+/* Where to go on from an indirect jump to pc without leaving generated code: a code address, or NULL
+ * (arch pc was set) when the run loop must decide. */
+const void *run_lookup(void *arch, uint64_t pc);

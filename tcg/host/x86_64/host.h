@@ -1,0 +1,42 @@
+/* x86-64 back end: what its files share.
+ *
+ * Register convention, in force at every unit and block boundary: rbp is vcpu->arch; the hottest
+ * guest slots live in PINNED registers, for the whole life of the VM, so that going from unit to unit
+ * moves nothing; all other slots are in memory, written through. The rest are scratch inside a block.
+ *
+ * The host stack holds predicted returns: a guest call pushes the guest return address and does a
+ * host call; a guest return compares and does a host return. Leaving generated code drops them all. */
+#pragma once
+
+#include "tcg/host/x86_64/asm.h"
+#include "tcg/tcg.h"
+
+enum { XMM0 = 16 }; /* register numbers 16..31 are vector registers */
+
+struct host {
+    bool avx, bmi1, bmi2, lzcnt, popcnt, fma;
+    int8_t slot_reg[128];    /* register pinned to a slot, or -1 */
+    int16_t reg_slot[32];    /* and back, or -1 */
+    struct gen *gen;         /* scratch of the code generator */
+    uint32_t enter, leave, slow, indirect, return_miss; /* cache offsets of the shared pieces */
+};
+
+/* Follows the `call` to the slow thunk: what is to be done in C, and where to go on. */
+enum slow_kind { SLOW_LOAD, SLOW_STORE, SLOW_RMW, SLOW_CAS, SLOW_CALL, SLOW_FP };
+enum { ARG_SPILL = 32, ARG_CONST = 64, ARG_NONE = 255 }; /* below 32: register */
+struct slow_site {
+    uint8_t kind, code, type, cc;
+    uint8_t x, shape, dst, group; /* group: register that becomes 0, or ARG_NONE */
+    uint8_t arg[4];
+    int16_t off;                  /* guest instruction, relative to the page */
+    uint16_t undo;                /* instructions of the block behind it */
+    int32_t imm, resume;          /* resume: relative to the site */
+    uint8_t from_type, pad_[3];
+    uint64_t helper;
+    int64_t consts[4];
+};
+
+bool gen_unit(struct tcg *tcg, struct unit *u, const struct ir *ir);
+struct gen *gen_new(void);
+/* C side of a slow call; returns the code address to go on at. */
+const void *host_slow_call(void *arch, const struct slow_site *site);

@@ -49,6 +49,9 @@ struct unit {
     struct link links[];
 };
 
+/* The most links a unit of n blocks can have. */
+#define UNIT_LINKS(n_blocks) (1 + 3 * (size_t)(n_blocks))
+
 /* A guest page that holds translated code. */
 struct code_page {
     const uint8_t *page;
@@ -192,14 +195,16 @@ static inline unsigned jump_index(uint64_t pc)
 
 /* ---- back ends ------------------------------------------------------------------------------------ */
 
+enum compiled { COMPILE_OK, COMPILE_NO_ROOM, COMPILE_TOO_COMPLEX /* the unit must be shorter */ };
+
 struct backend {
     const char *name;
     /* Emit what all units share at the start of the cache. */
     struct error *(*init)(struct tcg *tcg);
     void (*fini)(struct tcg *tcg);
-    /* Turn u->..., built from ir, into something enter can run: fills entry, chain_at, kill_at, the
-     * links. Gives the bytes used of [tcg->next, tcg->part_end), or 0 when they do not suffice. */
-    bool (*compile)(struct tcg *tcg, struct unit *u, const struct ir *ir);
+    /* Turn ir into something enter can run, in the cache at [tcg->next, tcg->part_end): fills u's
+     * code_at, code_size, entry, chain_at, kill_at and links (room for UNIT_LINKS of them). */
+    enum compiled (*compile)(struct tcg *tcg, struct unit *u, const struct ir *ir);
     void (*drop)(struct tcg *tcg, struct unit *u); /* the unit is about to be freed */
     /* Run from u (pc_page is set) until generated code is left. Gives the link taken, or NULL when
      * arch pc says where to go on. */

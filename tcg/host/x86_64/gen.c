@@ -6,7 +6,6 @@
 
 #include "core/util.h"
 
-#include <assert.h>
 #include <stdlib.h>
 
 enum loc_kind { LOC_NONE, LOC_CONST, LOC_REG, LOC_SLOT, LOC_SPILL };
@@ -166,24 +165,22 @@ static unsigned take(struct gen *g, bool fp)
     return best;
 }
 
-/* Exactly this register, emptied and locked. */
+/* Exactly this register, emptied and locked. What it held moves to another. */
 static void take_exact(struct gen *g, unsigned r)
 {
-    if (g->held[r] != IR_NONE) {
-        ir_val v = g->held[r];
-        if (v < GROUP_VALUE && g->last_use[v] >= g->i && g->ir->ops[v].code != IR_const) {
-            uint32_t locked = g->locked;
-            g->locked |= 1u << r;
-            unsigned to = take(g, false);
-            g->locked = locked | (g->locked & (1u << to) & 0);
-            g->held[r] = IR_NONE;
-            mov_rr(&g->b, true, to, r);
-            put_value(g, v, to);
-        } else {
-            evict(g, r);
-        }
-    }
+    ir_val v = g->held[r];
     g->locked |= 1u << r;
+    if (v == IR_NONE)
+        return;
+    if (v >= GROUP_VALUE || g->ir->ops[v].code == IR_const) {
+        evict(g, r);
+        return;
+    }
+    unsigned to = take(g, false);
+    g->locked &= ~(1u << to);
+    g->held[r] = IR_NONE;
+    mov_rr(&g->b, true, to, r);
+    put_value(g, v, to);
 }
 
 static void load_into(struct gen *g, ir_val v, unsigned r)
@@ -364,7 +361,10 @@ static uint8_t arg_code(struct gen *g, struct cold *c, unsigned k, ir_val v)
     v = resolve(g->ir, v);
     switch (g->loc[v].kind) {
     case LOC_CONST:
-        c->site.consts[k] = g->ir->ops[v].imm;
+        if (c->site.kind == SLOW_CALL)
+            c->site.consts[k] = g->ir->ops[v].imm;
+        else
+            c->site.helper = (uint64_t)g->ir->ops[v].imm; /* the value of a store */
         return ARG_CONST + k;
     case LOC_SPILL: return ARG_SPILL + g->loc[v].n;
     case LOC_REG: return g->loc[v].reg;
@@ -428,16 +428,6 @@ static void alu_value(struct gen *g, bool w, enum alu alu, unsigned dst, ir_val 
         alu_rm(&g->b, w, alu, dst, m);
     else
         alu_rr(&g->b, w, alu, dst, use(g, v));
-}
-
-/* dst = v, dst being a register of this operation. */
-static void move_to(struct gen *g, bool w, unsigned dst, ir_val v)
-{
-    v = resolve(g->ir, v);
-    if (g->loc[v].kind == LOC_REG && w == false)
-        op_rr(&g->b, false, 0x8b, dst, g->loc[v].reg);
-    else
-        load_into(g, v, dst);
 }
 
 static bool is_in(const struct gen *g, ir_val v, unsigned r)
@@ -544,10 +534,9 @@ static void gen_shift(struct gen *g, const struct ir_op *op, enum shift digit)
         return;
     }
     take_exact(g, RCX);
-    g->held[RCX] = IR_NONE;
-    move_to(g, true, RCX, op->b);
+    load_into(g, resolve(g->ir, op->b), RCX);
     unsigned t = take(g, false);
-    move_to(g, true, t, op->a);
+    load_into(g, resolve(g->ir, op->a), t);
     shift_cl(&g->b, w, digit, t);
     unsigned d = def(g, IR_NONE);
     mov_rr(&g->b, true, d, t);
@@ -559,7 +548,7 @@ static void gen_mulh(struct gen *g, const struct ir_op *op)
     bool w = op->type == IR_I64;
     take_exact(g, RAX);
     take_exact(g, RDX);
-    move_to(g, true, RAX, op->a);
+    load_into(g, resolve(g->ir, op->a), RAX);
     unsigned rb = use(g, op->b), t = 0;
     if (op->code == IR_mulhsu) { /* unsigned high half, less b where a is negative */
         t = take(g, false);
@@ -571,7 +560,6 @@ static void gen_mulh(struct gen *g, const struct ir_op *op)
     if (op->code == IR_mulhsu)
         alu_rr(&g->b, w, ALU_SUB, RDX, t);
     g->locked &= ~(1u << RAX | 1u << RDX);
-    g->locked |= 1u << RDX;
     unsigned d = def(g, IR_NONE);
     mov_rr(&g->b, true, d, RDX);
 }
@@ -583,7 +571,7 @@ static void gen_div(struct gen *g, const struct ir_op *op)
     bool rem = op->code == IR_remu || op->code == IR_rems;
     take_exact(g, RAX);
     take_exact(g, RDX);
-    move_to(g, true, RAX, op->a);
+    load_into(g, resolve(g->ir, op->a), RAX);
     unsigned rb = use(g, op->b);
     struct cold *c = cold_new(g, COLD_DIV);
     c->reg = rb;
@@ -602,6 +590,7 @@ static void gen_div(struct gen *g, const struct ir_op *op)
     }
     op_rr(&g->b, w, 0xf7, is_signed ? 7 : 6, rb);
     c->resume = g->b.p;
+    g->locked &= ~(1u << RAX | 1u << RDX);
     unsigned d = def(g, IR_NONE);
     mov_rr(&g->b, true, d, rem ? RDX : RAX);
 }
@@ -974,7 +963,7 @@ static void gen_cas(struct gen *g, const struct ir_op *op)
     unsigned base = use(g, op->a), desired = use(g, op->c);
     struct cold *slow = cold_slow(g, SLOW_CAS, ARG_NONE);
     slow->site.arg[0] = base;
-    move_to(g, true, RAX, op->b);
+    load_into(g, resolve(g->ir, op->b), RAX);
     slow->site.arg[1] = RAX;
     slow->site.arg[2] = desired;
     if (size < IR_32) {
@@ -1200,11 +1189,14 @@ static void gen_set(struct gen *g, const struct ir_op *op)
         if (r >= XMM0 && const_of(g, v, &c))
             use(g, v);
         load_into(g, v, r);
-        if (g->loc[v].kind == LOC_REG && is_temp(g->loc[v].reg) &&
-            g->held[g->loc[v].reg] == v) { /* the pinned register is as good a place */
+        if (g->loc[v].kind == LOC_SLOT)
+            g->lazy[g->loc[v].n] = IR_NONE;
+        if (g->loc[v].kind == LOC_SPILL)
+            g->spill_used &= ~((uint64_t)1 << g->loc[v].n);
+        if (g->loc[v].kind == LOC_REG && is_temp(g->loc[v].reg))
             g->held[g->loc[v].reg] = IR_NONE;
-            put_value(g, v, r);
-        }
+        if (g->loc[v].kind != LOC_CONST && !(g->loc[v].kind == LOC_REG && !is_temp(g->loc[v].reg)))
+            put_value(g, v, r); /* the pinned register is as good a place */
         return;
     }
     ir_val old = g->lazy[op->imm];
@@ -1255,11 +1247,6 @@ static void gen_call(struct gen *g, const struct ir_op *op)
     } else {
         g->loc[g->i].kind = LOC_NONE;
     }
-    for (unsigned k = 0; k < g->n_groups; k++) /* the TLB may be another one now */
-        if (!(h->flags & IR_CALL_PURE) && g->groups[k].reg >= 0) {
-            g->held[(unsigned)g->groups[k].reg] = IR_NONE;
-            g->groups[k].reg = -1;
-        }
     cold_from(c, jmp32(&g->b));
     c->resume = g->b.p;
 }
@@ -1298,8 +1285,7 @@ static void gen_lookup_jump(struct gen *g, bool call)
         jmp_mem(&g->b, MEMX(RDX, RCX, 3, 8));
         return;
     }
-    put8(&g->b, 0x75); /* je: over the slow call */
-    g->b.p[-1] = 0x74;
+    put8(&g->b, 0x74); /* je: over the slow call */
     put8(&g->b, 7);
     patch_to(call32(&g->b), g->tcg->rw + g->host->indirect);
     put8(&g->b, 0xeb);
@@ -1532,6 +1518,7 @@ static void look_ahead(struct gen *g, const struct ir_block *blk)
     for (uint16_t i = blk->first; i < blk->first + blk->n; i++) {
         const struct ir_op *op = &ir->ops[i];
         g->last_use[i] = i;
+        g->loc[i].kind = LOC_NONE;
         g->hint[i] = 255;
         g->group_of[i] = 0;
         unsigned n = n_operands(op);
@@ -1575,7 +1562,7 @@ static void gen_block(struct gen *g, uint16_t n)
 {
     const struct ir_block *blk = &g->ir->blocks[n];
     g->block = n;
-    g->label[n] = g->b.p;
+    g->label[n] = n ? g->b.p : g->tcg->rw + g->unit->chain_at; /* loops to the start check too */
     memset(g->held, 0xff, sizeof(g->held));
     memset(g->lazy, 0xff, g->ir->n_slots * sizeof(g->lazy[0]));
     g->spill_used = 0;
@@ -1623,11 +1610,11 @@ static void put_site(struct gen *g, const struct cold *c)
     size_t n = offsetof(struct slow_site, from_type);
     if (site.kind == SLOW_FP)
         n = offsetof(struct slow_site, helper);
-    if (site.kind == SLOW_CALL)
-        n = offsetof(struct slow_site, consts);
     for (unsigned k = 0; k < 4; k++)
         if (site.arg[k] >= ARG_CONST && site.arg[k] < ARG_NONE)
-            n = sizeof(site);
+            n = site.kind == SLOW_CALL ? sizeof(site) : offsetof(struct slow_site, consts);
+    if (site.kind == SLOW_CALL && n < offsetof(struct slow_site, consts))
+        n = offsetof(struct slow_site, consts);
     put_bytes(&g->b, &site, n);
 }
 
@@ -1659,7 +1646,7 @@ static void put_cold(struct gen *g)
     }
 }
 
-bool gen_unit(struct tcg *tcg, struct unit *u, const struct ir *ir)
+enum compiled gen_unit(struct tcg *tcg, struct unit *u, const struct ir *ir)
 {
     struct host *host = tcg->backend_data;
     struct gen *g = host->gen;
@@ -1701,11 +1688,12 @@ bool gen_unit(struct tcg *tcg, struct unit *u, const struct ir *ir)
     }
     if (!g->failed && !g->b.full)
         put_cold(g);
-    assert(!g->failed || g->b.full);
-    if (g->b.full || g->failed)
-        return false;
+    if (g->failed)
+        return COMPILE_TOO_COMPLEX;
+    if (g->b.full)
+        return COMPILE_NO_ROOM;
     u->kill_at = kill->stub_at;
     u->code_size = (uint32_t)(g->b.p - tcg->rw) - u->code_at;
     u->n_links = g->n_links;
-    return true;
+    return COMPILE_OK;
 }

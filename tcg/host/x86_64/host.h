@@ -32,11 +32,11 @@ struct slow_site {
     uint16_t undo;                /* instructions of the block behind it */
     int32_t imm, resume;          /* resume: relative to the site */
     uint8_t from_type, pad_[3];
-    uint64_t helper;
+    uint64_t helper;              /* or the constant value of a store */
     int64_t consts[4];
 };
 
-bool gen_unit(struct tcg *tcg, struct unit *u, const struct ir *ir);
+enum compiled gen_unit(struct tcg *tcg, struct unit *u, const struct ir *ir);
 struct gen *gen_new(void);
 /* C side of a slow call; returns the code address to go on at. */
 const void *host_slow_call(void *arch, const struct slow_site *site);

@@ -1,5 +1,5 @@
-/* 16550A serial port. Sections: TI PC16550D data sheet (SNLS378C), 8. Characters leave at once, so the
- * transmitter is always empty; received ones wait in the FIFO and, beyond it, in the back end. */
+/* 16550A serial port. Sections: TI PC16550D data sheet (SNLS378C), 8. Characters leave at once unless
+ * the back end is full; received ones wait in the FIFO and, beyond it, in the back end. */
 #include "hw/char/ns16550.h"
 
 #include "core/chardev.h"
@@ -67,6 +67,8 @@ struct uart {
     bool thre_pending;    /* the transmitter became empty and nobody was told yet */
     bool timeout_pending; /* 8.7: no character for four character times, FIFO not empty */
     bool rx_wanted;       /* the back end was told there is no room */
+    bool tx_held;         /* the back end has no space for this character yet */
+    uint8_t tx_char;
     uint8_t n_rx;
     uint8_t rx[FIFO_SIZE];
     uint8_t rx_errors[FIFO_SIZE]; /* LSR bits that came with the character */
@@ -90,7 +92,7 @@ static unsigned rx_trigger(const struct uart *u)
 
 static uint8_t line_status(const struct uart *u)
 {
-    uint8_t lsr = LSR_THRE | LSR_EMPTY | u->overrun;
+    uint8_t lsr = u->overrun | (u->tx_held ? 0 : LSR_THRE | LSR_EMPTY);
     if (u->n_rx)
         lsr |= LSR_DATA | u->rx_errors[0];
     for (unsigned i = 0; u->fcr & FCR_ENABLE && i < u->n_rx; i++)
@@ -214,14 +216,26 @@ static void uart_receive(void *opaque, const uint8_t *data, size_t n)
     device_unlock(&u->dev);
 }
 
+static void send_held(struct uart *u)
+{
+    if (!u->tx_held || !chardev_space(u->chardev))
+        return;
+    chardev_write(u->chardev, &u->tx_char, 1);
+    u->tx_held = false;
+    u->thre_pending = true;
+    uart_update_irq(u);
+}
+
 static void uart_event(void *opaque, int event)
 {
     struct uart *u = opaque;
-    if (event != CHARDEV_BREAK)
-        return;
     device_lock(&u->dev);
-    rx_push(u, 0, LSR_BREAK);
-    rx_changed(u);
+    if (event == CHARDEV_BREAK) {
+        rx_push(u, 0, LSR_BREAK);
+        rx_changed(u);
+    } else if (event == CHARDEV_WRITABLE) {
+        send_held(u);
+    }
     device_unlock(&u->dev);
 }
 
@@ -232,7 +246,12 @@ static void transmit(struct uart *u, uint8_t c)
         rx_push(u, c, 0);
         rx_changed(u);
     } else if (u->chardev) {
-        chardev_write(u->chardev, &c, 1);
+        u->tx_char = c;
+        u->tx_held = true;
+        u->thre_pending = false;
+        send_held(u);
+        uart_update_irq(u);
+        return;
     }
     u->thre_pending = true;
     uart_update_irq(u);
@@ -250,7 +269,7 @@ static void write_fcr(struct uart *u, uint8_t value)
 
 static void write_ier(struct uart *u, uint8_t value)
 {
-    if (value & ~u->ier & IER_THRE)
+    if (value & ~u->ier & IER_THRE && !u->tx_held)
         u->thre_pending = true; /* enabling it with an empty transmitter interrupts (8.8) */
     u->ier = value & 0x0f;
     uart_update_irq(u);
@@ -378,7 +397,8 @@ static void uart_reset(struct device *dev)
     struct uart *u = (struct uart *)dev;
     u->ier = u->fcr = u->lcr = u->mcr = u->scr = u->overrun = 0;
     u->divisor = 12; /* undefined on the chip; 19200 baud here */
-    u->thre_pending = false;
+    u->thre_pending = u->tx_held = false;
+    u->tx_char = 0;
     u->rx_wanted = true; /* whatever the back end holds is welcome now */
     rx_clear(u);
     update_modem_lines(u);
@@ -390,7 +410,11 @@ static struct error *uart_loaded(struct device *dev)
 {
     struct uart *u = (struct uart *)dev;
     if (u->n_rx > fifo_size(u))
-        return error_new("ns16550a: more characters than the FIFO holds");
+        return error_new("more characters than the FIFO holds");
+    if (u->chardev)
+        send_held(u);
+    else
+        u->tx_held = false;
     if (u->n_rx && !u->timeout_pending && u->n_rx < rx_trigger(u))
         timer_set(u->timeout, vm_now_ns(dev->vm) + timeout_ns(u));
     uart_update_irq(u);
@@ -414,6 +438,8 @@ static const struct field uart_state[] = {
     FIELD(struct uart, thre_pending, .max = 1),
     FIELD(struct uart, timeout_pending, .max = 1),
     FIELD(struct uart, rx_wanted, .max = 1),
+    FIELD(struct uart, tx_held),
+    FIELD(struct uart, tx_char),
     FIELD(struct uart, n_rx, .max = FIFO_SIZE),
     FIELD_RAW(struct uart, rx),
     FIELD_ARRAY(struct uart, rx_errors, .valid = LSR_ERRORS),

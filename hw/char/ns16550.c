@@ -129,6 +129,18 @@ static uint64_t timeout_ns(const struct uart *u)
     return MIN(4 * char_bits * bit_ns, NS_PER_S);
 }
 
+/* Pass the held character on, if there is space for it or nobody to take it. */
+static void send_held(struct uart *u)
+{
+    if (!u->tx_held || (u->chardev && !chardev_space(u->chardev)))
+        return;
+    if (u->chardev)
+        chardev_write(u->chardev, &u->tx_char, 1);
+    u->tx_held = false;
+    u->thre_pending = true;
+    uart_update_irq(u);
+}
+
 /* A character came or went: the timeout starts anew. */
 static void rx_changed(struct uart *u)
 {
@@ -146,6 +158,7 @@ static void uart_timed_out(void *opaque)
     device_lock(&u->dev);
     u->timeout_pending = u->n_rx > 0 && u->fcr & FCR_ENABLE;
     uart_update_irq(u);
+    send_held(u); /* after a load there may be space without an event that says so */
     device_unlock(&u->dev);
 }
 
@@ -214,16 +227,6 @@ static void uart_receive(void *opaque, const uint8_t *data, size_t n)
         rx_push(u, data[i], 0);
     rx_changed(u);
     device_unlock(&u->dev);
-}
-
-static void send_held(struct uart *u)
-{
-    if (!u->tx_held || !chardev_space(u->chardev))
-        return;
-    chardev_write(u->chardev, &u->tx_char, 1);
-    u->tx_held = false;
-    u->thre_pending = true;
-    uart_update_irq(u);
 }
 
 static void uart_event(void *opaque, int event)
@@ -411,11 +414,7 @@ static struct error *uart_loaded(struct device *dev)
     struct uart *u = (struct uart *)dev;
     if (u->n_rx > fifo_size(u))
         return error_new("more characters than the FIFO holds");
-    if (u->chardev)
-        send_held(u);
-    else
-        u->tx_held = false;
-    if (u->n_rx && !u->timeout_pending && u->n_rx < rx_trigger(u))
+    if (u->tx_held || (u->n_rx && !u->timeout_pending && u->n_rx < rx_trigger(u)))
         timer_set(u->timeout, vm_now_ns(dev->vm) + timeout_ns(u));
     uart_update_irq(u);
     return NULL;

@@ -110,6 +110,7 @@ static struct error *set_enum(const struct prop *p, void *to, const char *value)
     for (uint32_t i = 0; p->names[i]; i++) {
         if (!strcmp(p->names[i], value)) {
             store_uint(to, p->size, i);
+            bytes_free(&all);
             return NULL;
         }
         bytes_add(&all, ", ", i ? 2 : 0);

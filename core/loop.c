@@ -322,8 +322,8 @@ static uint64_t ask_prepares(struct loop *loop)
     size_t kept = 0;
     for (size_t i = 0; i < loop->n_prepares; i++) {
         struct prepare p = loop->prepares[i];
-        if (p.fn)
-            sleep_ns = MIN(sleep_ns, p.fn(p.opaque));
+        uint64_t most_ns = p.fn ? p.fn(p.opaque) : UINT64_MAX;
+        sleep_ns = MIN(sleep_ns, most_ns);
     }
     for (size_t i = 0; i < loop->n_prepares; i++)
         if (loop->prepares[i].fn)

@@ -60,7 +60,7 @@ static unsigned edit_distance(const char *a, const char *b)
 const char *nearest_name(const char *name, const char *const *names, size_t n)
 {
     const char *best = NULL;
-    unsigned least = (unsigned)strlen(name) / 3 + 2;
+    unsigned least = (unsigned)strnlen(name, 24) / 3 + 2;
     for (size_t i = 0; i < n; i++) {
         unsigned d = edit_distance(name, names[i]);
         if (d < least) {

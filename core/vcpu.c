@@ -272,7 +272,7 @@ static void *thread_main(void *opaque)
             break;
         if (req & VCPU_REQ_WORK && !cpu->stopped)
             run_work(cpu, false);
-        if (req & VCPU_REQ_STOP)
+        if (req & VCPU_REQ_STOP || cpu->stopped) /* a new thread is parked, even if it may go on */
             park(cpu);
         else if (cpu->halted || cpu->powered_off)
             vcpu_wait(cpu);

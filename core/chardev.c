@@ -57,6 +57,8 @@ static void tell(struct chardev_host *h, int event)
 {
     for (struct chardev *c = h->ports, *next; c; c = next) {
         next = c->next;
+        if (event == CHARDEV_OPENED || event == CHARDEV_CLOSED)
+            c->open = event == CHARDEV_OPENED;
         if (c->attached)
             c->front.event(c->front.opaque, event);
     }
@@ -152,18 +154,39 @@ size_t chardev_space(struct chardev *c)
 
 /* ---- input ---------------------------------------------------------------------------------- */
 
+static bool is_open(const struct chardev_host *h)
+{
+    return h->sink || h->in_fd >= 0 || h->out_fd >= 0;
+}
+
 static size_t room_of(struct chardev *c)
 {
-    return c && c->attached ? c->front.room(c->front.opaque) : 0;
+    return c->attached ? c->front.room(c->front.opaque) : 0;
 }
+
+static void hold(struct chardev_host *h, const uint8_t *data, size_t n)
+{
+    if (!h->held)
+        h->held = xmalloc(CHARDEV_BUFFER);
+    if (h->held_at) {
+        memmove(h->held, h->held + h->held_at, h->n_held);
+        h->held_at = 0;
+    }
+    size_t take = MIN(n, CHARDEV_BUFFER - h->n_held);
+    memcpy(h->held + h->n_held, data, take);
+    h->n_held += take;
+    h->n_dropped += n - take;
+}
+
+static void focus_next(struct chardev_host *h);
 
 /* Give held bytes to the front end with the focus, as much as it takes. */
 static void deliver(struct chardev_host *h)
 {
+    if (h->mux && !h->focus->attached)
+        focus_next(h);
     while (h->n_held) {
         struct chardev *c = h->focus;
-        if (c && !c->attached && !h->mux)
-            break;
         /* Ask again after announcing that we wait: room may have come in between. */
         size_t room = room_of(c);
         if (!room) {
@@ -182,20 +205,6 @@ static void deliver(struct chardev_host *h)
         h->held_at = 0;
 }
 
-static void hold(struct chardev_host *h, const uint8_t *data, size_t n)
-{
-    if (!h->held)
-        h->held = xmalloc(CHARDEV_BUFFER);
-    if (h->held_at) {
-        memmove(h->held, h->held + h->held_at, h->n_held);
-        h->held_at = 0;
-    }
-    size_t take = MIN(n, CHARDEV_BUFFER - h->n_held);
-    memcpy(h->held + h->n_held, data, take);
-    h->n_held += take;
-    h->n_dropped += n - take;
-}
-
 static void say(struct chardev_host *h, const char *text)
 {
     chardev_write(h->ports, (const uint8_t *)text, strlen(text));
@@ -211,8 +220,11 @@ static void focus_next(struct chardev_host *h)
         return;
     h->focus = c;
     h->n_held = h->held_at = 0; /* typed for the other one */
-    if (c->attached)
-        c->front.event(c->front.opaque, CHARDEV_FOCUS);
+    if (!c->attached)
+        return;
+    int event = c->open || !is_open(h) ? CHARDEV_FOCUS : CHARDEV_OPENED;
+    c->open |= event == CHARDEV_OPENED;
+    c->front.event(c->front.opaque, event);
 }
 
 static void escape_key(struct chardev_host *h, uint8_t key)
@@ -226,7 +238,7 @@ static void escape_key(struct chardev_host *h, uint8_t key)
     case 'C': focus_next(h); break;
     case 'b':
     case 'B':
-        if (h->focus && h->focus->attached)
+        if (h->focus->attached)
             h->focus->front.event(h->focus->front.opaque, CHARDEV_BREAK);
         break;
     case 'h':
@@ -333,21 +345,19 @@ void chardev_accept(struct chardev *c)
 
 /* ---- ports ---------------------------------------------------------------------------------- */
 
-static bool is_open(const struct chardev_host *h)
-{
-    return h->sink || h->in_fd >= 0 || h->out_fd >= 0;
-}
-
 void chardev_attach(struct chardev *c, const struct chardev_front *front)
 {
     struct chardev_host *h = c->host;
     c->front = *front;
     c->attached = true;
-    if (!h->focus || !h->focus->attached)
+    if (!h->focus->attached)
         h->focus = c;
-    if (is_open(h))
+    c->open = is_open(h);
+    if (c->open)
         front->event(front->opaque, CHARDEV_OPENED);
-    deliver(h);
+    if (h->n_held) /* not at once: others may be about to attach, and one gets it */
+        h->wants_room = true;
+    chardev_accept(c);
     watch(h);
 }
 
@@ -357,6 +367,20 @@ void chardev_detach(struct chardev *c)
     c->attached = false;
     if (h->focus == c && h->mux)
         focus_next(h);
+}
+
+struct chardev *chardev_attach_monitor(struct chardev *c, const struct chardev_front *front)
+{
+    struct chardev_host *h = c->host;
+    if (!h->mux) {
+        chardev_attach(c, front);
+        return c;
+    }
+    struct chardev *port = chardev_share(c); /* opens when it gets the focus for the first time */
+    port->front = *front;
+    port->attached = true;
+    port->open = false;
+    return port;
 }
 
 bool chardev_is_mux(const struct chardev *c)

@@ -31,9 +31,15 @@ enum {
  *   null | pty | ringbuf[,size=64K] | stdio[,signal=on|off] | mon:stdio | file:PATH[,append=on] |
  *   unix:PATH[,server=on,wait=off] | tcp:HOST:PORT[,server=on,wait=off,nodelay=on] | chardev:ID |
  *   file,path=PATH | socket,path=PATH | socket,host=HOST,port=PORT | socket,fd=N
- * mux=on (or "mon:" in front) lets several front ends share it, with Ctrl-A keys. Opened and
- * registered under id: the VM owns it and closes it. Main loop's thread, before it runs. */
+ * mux=on (or "mon:" in front) lets several front ends share it, with Ctrl-A keys. `id` is for
+ * messages, may be NULL. Main loop's thread, before it runs. */
 struct error *chardev_open(struct vm *vm, const char *id, const char *spec, struct chardev **out);
+/* As chardev_open, and registered as BACKEND_CHARDEV under id. The VM owns it. */
+struct error *chardev_add(struct vm *vm, const char *id, const char *spec, struct chardev **out);
+/* -chardev BACKEND,id=ID,name=value,... ("socket,id=c0,path=/tmp/s,server=on,wait=off"). */
+struct error *chardev_add_option(struct vm *vm, const char *text);
+/* One line a back end, for -chardev help. */
+void chardev_help(void (*print)(void *opaque, const char *line), void *opaque);
 /* Sends what a reader takes within a moment, then frees. The VM calls it for those it owns. */
 void chardev_close(struct chardev *c);
 /* Give terminals back to the user as they were. Also done at exit and by fatal signals. */
@@ -42,6 +48,9 @@ void chardev_restore_terminals(void);
 /* Main loop's thread, or while it does not run. */
 void chardev_attach(struct chardev *c, const struct chardev_front *front);
 void chardev_detach(struct chardev *c);
+/* As chardev_attach, for a monitor: on a mux it is the front end that Ctrl-A c switches to and from,
+ * and not the one that is shown first. Returns what to write to and detach from later. */
+struct chardev *chardev_attach_monitor(struct chardev *c, const struct chardev_front *front);
 /* Any thread. Never blocks: bytes beyond 64 KiB that nobody takes are dropped and counted. A front
  * end that can wait asks for the space first. Output leaves within a millisecond. */
 void chardev_write(struct chardev *c, const uint8_t *data, size_t n);

@@ -20,7 +20,7 @@ enum {
 struct chardev {
     struct chardev_host *host;
     struct chardev_front front; /* valid while attached; main loop's thread */
-    bool attached, open;        /* open: CHARDEV_OPENED was the last event told */
+    bool attached, open;        /* open: it was told so */
     struct chardev *next;       /* port of the same mux */
 };
 

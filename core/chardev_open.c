@@ -129,6 +129,8 @@ struct error *chardev_open_pty(struct chardev_host *h, const char *path, struct 
     h->kind = p;
     h->close = pty_close;
     h->where = xstrdup(name);
+    printf("char device redirected to %s (label %s)\n", name, h->label); /* tools read this line */
+    fflush(stdout);
     chardev_host_connect(h, master, master);
     return NULL;
 }
@@ -136,26 +138,30 @@ struct error *chardev_open_pty(struct chardev_host *h, const char *path, struct 
 /* ---- by text -------------------------------------------------------------------------------- */
 
 static const struct kind {
-    const char *name;
+    const char *name, *help;
     struct error *(*open)(struct chardev_host *h, const char *path, struct options *o);
     const char *known[8]; /* options it takes */
 } kinds[] = {
-    { "null", open_null, { 0 } },
-    { "stdio", chardev_open_stdio, { "signal" } },
-    { "file", open_file, { "path", "append" } },
-    { "pty", chardev_open_pty, { 0 } },
-    { "unix", chardev_open_unix, { "path", "server", "wait", "fd" } },
-    { "tcp", chardev_open_tcp, { "host", "port", "server", "wait", "nodelay", "fd" } },
+    { "null", "takes everything, gives nothing", open_null, { 0 } },
+    { "stdio", "this terminal", chardev_open_stdio, { "signal" } },
+    { "file", "writes to a file", open_file, { "path", "append" } },
+    { "pty", "a new pseudo terminal", chardev_open_pty, { 0 } },
+    { "unix", "a UNIX socket", chardev_open_unix, { "path", "server", "wait", "fd" } },
+    { "tcp",
+      "a TCP socket",
+      chardev_open_tcp,
+      { "host", "port", "server", "wait", "nodelay", "fd" } },
     { "socket",
+      "either socket",
       chardev_open_socket,
       { "path", "host", "port", "server", "wait", "nodelay", "fd" } },
-    { "ringbuf", open_ringbuf, { "size" } },
+    { "ringbuf", "keeps the newest bytes in memory", open_ringbuf, { "size" } },
 };
 
 static const struct kind *kind_find(const char *name)
 {
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
-        if (!strcmp(kinds[i].name, name) && kinds[i].open)
+        if (!strcmp(kinds[i].name, name))
             return &kinds[i];
     return NULL;
 }
@@ -163,11 +169,9 @@ static const struct kind *kind_find(const char *name)
 static struct error *no_such_kind(const char *name)
 {
     const char *names[ARRAY_LEN(kinds)];
-    size_t n = 0;
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
-        if (kinds[i].open)
-            names[n++] = kinds[i].name;
-    char *hint = nearest_hint(name, names, n);
+        names[i] = kinds[i].name;
+    char *hint = nearest_hint(name, names, ARRAY_LEN(kinds));
     struct error *err = error_new("there is no character back end '%s'%s (null, stdio, file, pty, "
                                   "unix, tcp, socket, ringbuf and chardev:ID exist)",
                                   name, hint);
@@ -226,11 +230,6 @@ static struct error *open_kind(struct chardev_host *h, const struct kind *kind, 
     return err ? err : kind->open(h, path, o);
 }
 
-static void close_owned(void *chardev)
-{
-    chardev_close(chardev);
-}
-
 static struct error *open_parts(struct vm *vm, const char *id, bool mux, const char *kind_name,
                                 const char *path, const char *rest, struct chardev **out)
 {
@@ -245,8 +244,6 @@ static struct error *open_parts(struct vm *vm, const char *id, bool mux, const c
     h->mux = mux;
     err = open_kind(h, kind, path ? path : options_get(&o, "path"), &o);
     options_free(&o);
-    if (!err && id)
-        err = backend_add(vm, BACKEND_CHARDEV, id, h->ports, close_owned);
     if (err) {
         chardev_close(h->ports);
         return err;
@@ -272,4 +269,48 @@ struct error *chardev_open(struct vm *vm, const char *id, const char *spec, stru
     }
     free(text);
     return error_in(err, "'%s'", spec);
+}
+
+static void close_owned(void *chardev)
+{
+    chardev_close(chardev);
+}
+
+struct error *chardev_add(struct vm *vm, const char *id, const char *spec, struct chardev **out)
+{
+    struct error *err = chardev_open(vm, id, spec, out);
+    if (err || !strncmp(spec, "chardev:", 8))
+        return err;
+    err = backend_add(vm, BACKEND_CHARDEV, id, *out, close_owned);
+    if (err)
+        chardev_close(*out);
+    return err;
+}
+
+struct error *chardev_add_option(struct vm *vm, const char *text)
+{
+    struct options o;
+    struct chardev *c;
+    struct error *err = options_split(text, "backend", &o);
+    if (err)
+        return err;
+    const char *id = options_get(&o, "id");
+    if (!id || !*id)
+        err = error_new("'%s' has no id=, by which a device could use it", text);
+    else
+        err = chardev_add(vm, id, text, &c);
+    options_free(&o);
+    return err;
+}
+
+void chardev_help(void (*print)(void *opaque, const char *line), void *opaque)
+{
+    char line[256];
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        int n = snprintf(line, sizeof(line), "%-8s %s", kinds[i].name, kinds[i].help);
+        for (size_t k = 0; kinds[i].known[k]; k++)
+            n += snprintf(line + n, sizeof(line) - (size_t)n, "%s%s=", k ? ", " : "; ",
+                          kinds[i].known[k]);
+        print(opaque, line);
+    }
 }

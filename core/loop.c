@@ -245,11 +245,14 @@ void loop_post(struct loop *loop, void (*fn)(void *opaque), void *opaque)
 
 static void run_posts(struct loop *loop)
 {
+    struct post *posts = NULL;
     pthread_mutex_lock(&loop->lock);
-    struct post *posts = loop->posts;
     size_t n = loop->n_posts;
-    loop->posts = NULL;
-    loop->n_posts = loop->room_posts = 0;
+    if (n) {
+        posts = loop->posts;
+        loop->posts = NULL;
+        loop->n_posts = loop->room_posts = 0;
+    }
     pthread_mutex_unlock(&loop->lock);
     if (!n)
         return;

@@ -310,17 +310,18 @@ static void front_receive(void *opaque, const uint8_t *data, size_t n)
 static void front_event(void *opaque, int event)
 {
     struct monitor *m = opaque;
-    if (event != CHARDEV_OPENED)
-        return;
-    put(m, "Tandem monitor; help lists the commands\r\n");
-    prompt(m);
+    if (event == CHARDEV_OPENED)
+        put(m, "Tandem monitor; help lists the commands\r\n");
+    if (event == CHARDEV_OPENED || event == CHARDEV_FOCUS)
+        prompt(m);
 }
 
 struct monitor *monitor_new(struct vm *vm, struct chardev *c, const struct monitor_hooks *hooks)
 {
     struct monitor *m = xcalloc(1, sizeof(*m));
     *m = (struct monitor){ .vm = vm, .chardev = c, .hooks = *hooks, .at = -1 };
-    chardev_attach_monitor(c, &(struct chardev_front){ front_room, front_receive, front_event, m });
+    m->chardev =
+        chardev_attach_monitor(c, &(struct chardev_front){ front_room, front_receive, front_event, m });
     return m;
 }
 

@@ -1,0 +1,405 @@
+/* Character back ends. */
+#include "core/chardev.h"
+
+#include "board.h"
+#include "core/backends.h"
+#include "core/error.h"
+#include "core/loop.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* A front end that keeps what it gets, as long as it has room. */
+struct front {
+    size_t room, n;
+    char got[8192];
+    unsigned events[8];
+    struct board *b;
+};
+
+static size_t front_room(void *opaque)
+{
+    return ((struct front *)opaque)->room;
+}
+
+static void front_receive(void *opaque, const uint8_t *data, size_t n)
+{
+    struct front *f = opaque;
+    assert_true(n <= f->room && f->n + n < sizeof(f->got));
+    memcpy(f->got + f->n, data, n);
+    f->n += n;
+    f->got[f->n] = 0;
+    f->room -= n;
+}
+
+static void front_event(void *opaque, int event)
+{
+    ((struct front *)opaque)->events[event]++;
+}
+
+static void attach(struct chardev *c, struct front *f)
+{
+    chardev_attach(c, &(struct chardev_front){ front_room, front_receive, front_event, f });
+}
+
+static struct chardev *open_it(struct board *b, const char *spec)
+{
+    struct chardev *c;
+    struct error *err = chardev_open(b->vm, "t", spec, &c);
+    if (err)
+        print_error("%s\n", error_text(err));
+    assert_null(err);
+    return c;
+}
+
+static void put(struct chardev *c, const char *text)
+{
+    chardev_write(c, (const uint8_t *)text, strlen(text));
+}
+
+static void feed(struct chardev *c, const char *text)
+{
+    chardev_feed(c, (const uint8_t *)text, strlen(text));
+}
+
+/* Let the loop run until the output's delay is over. */
+static void settle(struct board *b)
+{
+    for (int i = 0; i < 4; i++) {
+        board_step(b);
+        usleep(1000);
+    }
+    board_step(b);
+}
+
+static void a_file_gets_what_is_written(void **unused)
+{
+    struct board *b = board_new();
+    char dir[] = "/tmp/chardev-XXXXXX", path[64], spec[80], got[64] = { 0 };
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/a,b", dir);
+    snprintf(spec, sizeof(spec), "file:%s/a,,b", dir);
+    struct chardev *c = open_it(b, spec);
+    put(c, "hello ");
+    settle(b);
+    put(c, "world"); /* flushed by closing */
+    chardev_close(c);
+    int fd = open(path, O_RDONLY);
+    assert_int_equal(read(fd, got, sizeof(got)), 11);
+    assert_string_equal(got, "hello world");
+    close(fd);
+    unlink(path);
+    rmdir(dir);
+    board_free(b);
+}
+
+static void a_ringbuf_keeps_the_newest(void **unused)
+{
+    struct board *b = board_new();
+    struct chardev *c = open_it(b, "ringbuf,size=8");
+    uint8_t got[16];
+    put(c, "0123456789");
+    assert_int_equal(chardev_ringbuf_read(c, got, 3), 3);
+    assert_memory_equal(got, "234", 3);
+    assert_int_equal(chardev_ringbuf_read(c, got, sizeof(got)), 5);
+    assert_memory_equal(got, "56789", 5);
+    assert_int_equal(chardev_ringbuf_read(c, got, sizeof(got)), 0);
+    chardev_close(c);
+    board_free(b);
+}
+
+static void input_waits_for_room(void **unused)
+{
+    struct board *b = board_new();
+    struct chardev *c = open_it(b, "null");
+    struct front f = { .room = 2 };
+    attach(c, &f);
+    assert_int_equal(f.events[CHARDEV_OPENED], 1);
+    feed(c, "abcdef");
+    assert_string_equal(f.got, "ab");
+    f.room = 3;
+    chardev_accept(c);
+    board_step(b);
+    assert_string_equal(f.got, "abcde");
+    chardev_detach(c);
+    chardev_close(c);
+    board_free(b);
+}
+
+static int connect_to(const char *path)
+{
+    struct sockaddr_un at = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    strcpy(at.sun_path, path);
+    assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+    return fd;
+}
+
+static void a_socket_serves_one_peer_after_the_other(void **unused)
+{
+    struct board *b = board_new();
+    char dir[] = "/tmp/chardev-XXXXXX", path[64], spec[128], got[64] = { 0 };
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/s", dir);
+    snprintf(spec, sizeof(spec), "socket,path=%s,server=on,wait=off", path);
+    struct chardev *c = open_it(b, spec);
+    struct front f = { .room = 1000 };
+    attach(c, &f);
+    assert_int_equal(f.events[CHARDEV_OPENED], 0);
+    put(c, "nobody hears this");
+    for (unsigned round = 1; round <= 2; round++) {
+        int fd = connect_to(path);
+        settle(b);
+        assert_int_equal(f.events[CHARDEV_OPENED], round);
+        assert_int_equal(write(fd, "ping", 4), 4);
+        put(c, "pong");
+        settle(b);
+        assert_int_equal(f.n, 4 * round);
+        assert_int_equal(read(fd, got, sizeof(got)), 4);
+        assert_memory_equal(got, "pong", 4);
+        close(fd);
+        settle(b);
+        assert_int_equal(f.events[CHARDEV_CLOSED], round);
+    }
+    chardev_close(c);
+    assert_int_equal(access(path, F_OK), -1);
+    rmdir(dir);
+    board_free(b);
+}
+
+static void a_socket_can_be_passed_in(void **unused)
+{
+    struct board *b = board_new();
+    int pair[2];
+    char spec[64], got[8] = { 0 };
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    snprintf(spec, sizeof(spec), "socket,fd=%d", pair[0]);
+    struct chardev *c = open_it(b, spec);
+    put(c, "hi");
+    settle(b);
+    assert_int_equal(read(pair[1], got, sizeof(got)), 2);
+    chardev_close(c);
+    assert_int_equal(read(pair[1], got, sizeof(got)), 0);
+    close(pair[1]);
+    board_free(b);
+}
+
+static void a_reader_that_stops_costs_64_kib_and_no_time(void **unused)
+{
+    struct board *b = board_new();
+    int pair[2];
+    char spec[64], text[1024];
+    struct front f = { 0 };
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    snprintf(spec, sizeof(spec), "socket,fd=%d", pair[0]);
+    struct chardev *c = open_it(b, spec);
+    attach(c, &f);
+    memset(text, 'x', sizeof(text));
+    for (int i = 0; i < 1024; i++) {
+        chardev_write(c, (uint8_t *)text, sizeof(text));
+        board_step(b);
+    }
+    struct chardev_counts counts;
+    chardev_counts(c, &counts);
+    assert_int_equal(chardev_space(c), 0);
+    assert_int_equal(counts.out + counts.dropped + 65536, MIB);
+    assert_true(counts.dropped > 0);
+    while (recv(pair[1], text, sizeof(text), MSG_DONTWAIT) > 0)
+        continue;
+    settle(b);
+    assert_true(chardev_space(c) > 0);
+    assert_int_equal(f.events[CHARDEV_WRITABLE], 1);
+    close(pair[1]);
+    settle(b);
+    assert_int_equal(f.events[CHARDEV_CLOSED], 1);
+    chardev_close(c);
+    board_free(b);
+}
+
+static void a_pty_is_a_terminal_for_somebody_else(void **unused)
+{
+    struct board *b = board_new();
+    struct chardev *c = open_it(b, "pty");
+    struct front f = { .room = 100 };
+    char got[16] = { 0 };
+    attach(c, &f);
+    int fd = open(chardev_where(c), O_RDWR | O_NOCTTY);
+    assert_true(fd >= 0);
+    put(c, "login: ");
+    settle(b);
+    assert_int_equal(read(fd, got, sizeof(got)), 7);
+    assert_int_equal(write(fd, "root\r", 5), 5);
+    settle(b);
+    assert_string_equal(f.got, "root\r");
+    close(fd);
+    settle(b);
+    put(c, "x"); /* nobody there: no hang-up, no spin */
+    settle(b);
+    chardev_close(c);
+    board_free(b);
+}
+
+static struct chardev *open_mux(struct board *b, struct front *serial, struct front *monitor,
+                                struct chardev **port)
+{
+    struct chardev *c = open_it(b, "ringbuf,mux=on");
+    *port = chardev_attach_monitor(
+        c, &(struct chardev_front){ front_room, front_receive, front_event, monitor });
+    attach(c, serial);
+    return c;
+}
+
+static void ctrl_a_keys_are_for_the_mux(void **unused)
+{
+    struct board *b = board_new();
+    struct front serial = { .room = 100 }, monitor = { .room = 100 };
+    struct chardev *port, *c = open_mux(b, &serial, &monitor, &port);
+    uint8_t text[1024] = { 0 };
+    feed(c, "ab\1");
+    feed(c, "\1c");
+    assert_string_equal(serial.got, "ab\1c");
+    feed(c, "\1b");
+    assert_int_equal(serial.events[CHARDEV_BREAK], 1);
+    feed(c, "\1h");
+    assert_true(chardev_ringbuf_read(c, text, sizeof(text) - 1) > 0);
+    assert_non_null(strstr((char *)text, "Ctrl-A x"));
+    assert_int_equal(monitor.events[CHARDEV_OPENED], 0);
+    feed(c, "x\1cinfo");
+    assert_int_equal(monitor.events[CHARDEV_OPENED], 1);
+    assert_string_equal(monitor.got, "info");
+    assert_string_equal(serial.got, "ab\1cx");
+    feed(c, "\1cy\1c");
+    assert_string_equal(serial.got, "ab\1cxy");
+    assert_int_equal(monitor.events[CHARDEV_FOCUS], 1);
+    assert_int_equal(b->vm->verdict, VERDICT_NONE);
+    feed(c, "\1x");
+    assert_int_equal(b->vm->verdict, VERDICT_QUIT);
+    chardev_close(c);
+    board_free(b);
+}
+
+static void ctrl_a_x_works_when_the_guest_reads_nothing(void **unused)
+{
+    struct board *b = board_new();
+    struct front serial = { .room = 0 }, monitor = { .room = 100 };
+    struct chardev *port, *c = open_mux(b, &serial, &monitor, &port);
+    for (int i = 0; i < 100000 / 50; i++)
+        feed(c, "much that is typed into a guest that does not read");
+    feed(c, "\1x");
+    assert_int_equal(b->vm->verdict, VERDICT_QUIT);
+    chardev_detach(port);
+    chardev_close(c);
+    board_free(b);
+}
+
+static void a_mux_serves_several_devices(void **unused)
+{
+    struct board *b = board_new();
+    struct chardev *c, *first, *second;
+    assert_null(chardev_add(b->vm, "m", "null,mux=on", &c));
+    assert_null(backend_take_chardev(b->vm, "m", &first));
+    struct front f = { .room = 10 }, g = { .room = 10 };
+    attach(first, &f);
+    assert_null(backend_take_chardev(b->vm, "m", &second));
+    attach(second, &g);
+    assert_ptr_not_equal(first, second);
+    feed(c, "a\1cb");
+    assert_string_equal(f.got, "a");
+    assert_string_equal(g.got, "b");
+    board_free(b); /* the VM owns it */
+}
+
+static void bad_texts_are_refused_by_name(void **unused)
+{
+    static const struct {
+        const char *spec, *says;
+    } bad[] = {
+        { "stdoi", "did you mean 'stdio'?" },
+        { "file:", "needs a path" },
+        { "file:/nowhere/at/all", "cannot write to '/nowhere/at/all'" },
+        { "file:/tmp/x,sever=on", "sever" },
+        { "ringbuf,size=0", "size" },
+        { "tcp:localhost", "HOST:PORT" },
+        { "unix:/nowhere/at/all", "cannot connect to unix:/nowhere/at/all" },
+        { "unix:/nowhere/at/all,server=on,wait=off", "cannot listen on" },
+        { "socket,fd=0x99999", "fd=" },
+        { "socket,fd=999", "fd=" },
+        { "unix:/tmp/x,server=maybe", "neither on nor off" },
+        { "chardev:c7", "'c7'" },
+    };
+    struct board *b = board_new();
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct chardev *c;
+        struct error *err = chardev_open(b->vm, NULL, bad[i].spec, &c);
+        assert_non_null(err);
+        if (!strstr(error_text(err), bad[i].says))
+            fail_msg("'%s' lacks '%s'", error_text(err), bad[i].says);
+        error_free(err);
+    }
+    struct error *err = chardev_add_option(b->vm, "null");
+    assert_non_null(strstr(error_text(err), "id="));
+    error_free(err);
+    board_free(b);
+}
+
+static void *write_a_lot(void *opaque)
+{
+    for (int i = 0; i < 1000; i++)
+        put(opaque, "0123456789");
+    return NULL;
+}
+
+static void any_thread_may_write(void **unused)
+{
+    struct board *b = board_new();
+    int pair[2];
+    char spec[64], text[4096];
+    size_t n = 0;
+    pthread_t threads[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    snprintf(spec, sizeof(spec), "socket,fd=%d", pair[0]);
+    struct chardev *c = open_it(b, spec);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, write_a_lot, c), 0);
+    while (n < 20000) {
+        loop_once(b->vm->loop, 1);
+        ssize_t got = recv(pair[1], text, sizeof(text), MSG_DONTWAIT);
+        n += got > 0 ? (size_t)got : 0;
+    }
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(n, 20000);
+    close(pair[1]);
+    chardev_close(c);
+    board_free(b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_file_gets_what_is_written),
+        cmocka_unit_test(a_ringbuf_keeps_the_newest),
+        cmocka_unit_test(input_waits_for_room),
+        cmocka_unit_test(a_socket_serves_one_peer_after_the_other),
+        cmocka_unit_test(a_socket_can_be_passed_in),
+        cmocka_unit_test(a_reader_that_stops_costs_64_kib_and_no_time),
+        cmocka_unit_test(a_pty_is_a_terminal_for_somebody_else),
+        cmocka_unit_test(ctrl_a_keys_are_for_the_mux),
+        cmocka_unit_test(ctrl_a_x_works_when_the_guest_reads_nothing),
+        cmocka_unit_test(a_mux_serves_several_devices),
+        cmocka_unit_test(bad_texts_are_refused_by_name),
+        cmocka_unit_test(any_thread_may_write),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

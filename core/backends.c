@@ -20,11 +20,11 @@ struct backend {
 static const struct {
     const char *name, *option;
 } kinds[] = {
-    [BACKEND_DRIVE] = { "drive", "-drive" },
-    [BACKEND_NETDEV] = { "network back end", "-netdev" },
-    [BACKEND_CHARDEV] = { "character back end", "-chardev" },
-    [BACKEND_OBJECT] = { "object", "-object" },
-    [BACKEND_IOTHREAD] = { "I/O thread", "-object iothread" },
+    [BACKEND_DRIVE] = { "drive", "-drive " },
+    [BACKEND_NETDEV] = { "network back end", "-netdev TYPE," },
+    [BACKEND_CHARDEV] = { "character back end", "-chardev TYPE," },
+    [BACKEND_OBJECT] = { "object", "-object TYPE," },
+    [BACKEND_IOTHREAD] = { "I/O thread", "-object iothread," },
 };
 
 static struct backend *find(struct vm *vm, enum backend_kind kind, const char *id)
@@ -48,7 +48,7 @@ static struct error *none_such(struct vm *vm, enum backend_kind kind, const char
     const char *near = nearest_name(id, names, n);
     struct error *err =
         near ? error_new("there is no %s '%s'; did you mean '%s'?", kinds[kind].name, id, near)
-             : error_new("there is no %s '%s'; %s id=%s,... makes one", kinds[kind].name, id,
+             : error_new("there is no %s '%s'; %sid=%s makes one", kinds[kind].name, id,
                          kinds[kind].option, id);
     free(names);
     return err;

@@ -17,7 +17,7 @@ static struct chardev *line;
 static struct board *uart_board(void)
 {
     struct board *b = board_new();
-    assert_null(chardev_open(b->vm, "c0", "ringbuf", &line));
+    assert_null(chardev_add(b->vm, "c0", "ringbuf", &line));
     board_add(b, "ns16550a", "chardev", "c0", NULL);
     *ns16550_output(b->dev) = board_irq(b, 0);
     return b;

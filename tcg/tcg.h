@@ -142,9 +142,10 @@ struct tcg_cpu {
     struct tcg *tcg;
     const struct tcg_target *target;
     struct ir *ir;               /* scratch for translation */
-    bool halt, fp_live, in_code, counting;
+    struct plan *plan;
+    bool halt, fp_live, counting;
+    _Atomic bool flush_wanted;
     int64_t undo;                /* instructions of the running block not executed, if leaving now */
-    uint64_t n_insns_base_ns;
     struct tcg_counts counts;
 
     /* ---- used by generated code; close to arch ---- */
@@ -218,9 +219,10 @@ struct backend {
     /* Guest address of the instruction of the slow call under way, relative to the page. */
     int32_t (*site_off)(struct tcg_cpu *t);
 };
-extern const struct backend backend_host, backend_interp;
-/* The back end for this host's ISA or NULL (chosen by meson). */
-extern const struct backend *const backend_native;
+/* Those of this build, the preferred one first (tcg/backends_*.c, chosen by meson). */
+extern const struct backend *const backends[];
+extern const size_t n_backends;
+extern const char backend_names[]; /* "jit, interp" */
 
 enum { HASH_BITS = 15, PAGE_HASH_BITS = 12, PARTS = 8 };
 
@@ -251,8 +253,9 @@ struct tcg {
     unsigned n_running;
     _Atomic bool exclusive;
 
+    struct disas *disas_guest, *disas_host;
     unsigned max_insns;        /* per unit */
-    bool group_accesses, single_insn;
+    bool group_accesses, single_insn, baseline_host;
     struct {
         uint64_t units, guest_bytes, guest_insns, host_bytes, evictions, dead, translate_ns;
     } counts;
@@ -266,22 +269,30 @@ static inline struct tcg *tcg_of_vm(struct vm *vm)
 /* ---- tlb.c ----------------------------------------------------------------------------------------- */
 void tlb_init(struct tcg_cpu *t);
 void tlb_free(struct tcg_cpu *t);
-/* Host page and RAM block behind a virtual address for fetching; false: an exception was raised (arch
- * pc is the handler's). */
-bool tlb_fetch_page(struct tcg_cpu *t, uint64_t va, const uint8_t **page, struct ram_block **ram);
+/* Host page and RAM block behind a virtual address for fetching (a part of) the instruction at pc;
+ * false: an exception was raised (arch pc is the handler's). */
+bool tlb_fetch_page(struct tcg_cpu *t, uint64_t va, uint64_t pc, const uint8_t **page,
+                    struct ram_block **ram);
 void tlb_jump_insert(struct tcg_cpu *t, uint64_t pc, const struct unit *u);
 /* Drop all remembered jumps, e.g. because units went away. */
 void tlb_forget_jumps(struct tcg_cpu *t);
-/* Some thread put code into this page: writes through remembered translations must be seen. */
-void tlb_protect_page(struct tcg *tcg, const uint8_t *page);
+/* Where an access goes. */
+struct tlb_place {
+    uint64_t gpa;
+    uint8_t *host;          /* NULL: not RAM */
+    struct ram_block *ram;
+    bool attention;         /* a write must be told to mem_mark_written */
+};
+/* Translate for one access within a page, and remember it. False: *fault for raise_memory. */
+bool tlb_translate(struct tcg_cpu *t, uint64_t va, enum access access, unsigned mode,
+                   struct tlb_place *out, int *fault);
+/* Code is about to be translated from this page: forget that it can be written directly. True if a
+ * vCPU other than `self` may be about to. */
+bool tlb_protect_page(struct tcg *tcg, const uint8_t *page, const struct tcg_cpu *self);
 /* Forget every translation of addresses (the memory map changed). */
 void tlb_flush_everything(struct tcg_cpu *t);
 
 /* ---- softmmu.c: guest memory accesses that generated code does not do inline ----------------------- */
-struct access_info {
-    uint64_t va;
-    uint8_t shape, mode;
-};
 /* All may raise: then they do not return. */
 uint64_t softmmu_load(struct tcg_cpu *t, uint64_t va, unsigned shape, unsigned mode);
 void softmmu_store(struct tcg_cpu *t, uint64_t va, uint64_t v, unsigned shape, unsigned mode);
@@ -295,13 +306,16 @@ uint64_t softfp_op(struct tcg_cpu *t, const struct ir_op *op, enum ir_type from,
 
 /* ---- cache.c ------------------------------------------------------------------------------------------ */
 struct error *cache_init(struct tcg *tcg, size_t size);
+/* The back end has put what all units share at the start: the rest is free for units. */
+void cache_start(struct tcg *tcg);
 void cache_free(struct tcg *tcg);
 struct unit *cache_find(struct tcg *tcg, const uint8_t *page, int32_t off, uint32_t flags);
 /* With tcg->lock held. */
-void cache_publish(struct tcg *tcg, struct unit *u, struct ram_block *ram);
-/* Make room for at least `bytes` of code: may evict the oldest part. Without the lock; the calling
+void cache_publish(struct tcg *tcg, struct unit *u);
+void cache_kill(struct tcg *tcg, struct unit *u);
+/* Go on in the next part of the cache, emptying it if it is in use. Without the lock; the calling
  * vCPU must not be in generated code. */
-void cache_make_room(struct tcg_cpu *t, size_t bytes);
+void cache_make_room(struct tcg_cpu *t);
 /* [off, off + n) of a RAM block was or will be written: kill the units that cover it. */
 void cache_code_written(struct tcg *tcg, struct ram_block *ram, uint64_t off, uint64_t n);
 void cache_link(struct tcg *tcg, struct link *l, struct unit *to);
@@ -309,6 +323,9 @@ void cache_link(struct tcg *tcg, struct link *l, struct unit *to);
 /* ---- translate.c --------------------------------------------------------------------------------------- */
 /* The unit for guest pc; translated if need be. NULL: an exception was raised instead. */
 struct unit *translate_find(struct tcg_cpu *t, uint64_t pc);
+/* As translate_find, but NULL too if it is not translated yet. */
+struct unit *translate_lookup(struct tcg_cpu *t, uint64_t pc);
+struct plan *plan_new(void); /* scratch for translate_find; free() */
 
 /* ---- run.c ---------------------------------------------------------------------------------------------- */
 void run_enter_exclusive(struct tcg_cpu *t);

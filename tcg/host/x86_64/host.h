@@ -24,7 +24,7 @@ struct host {
 /* Follows the `call` to the slow thunk: what is to be done in C, and where to go on. */
 enum slow_kind { SLOW_LOAD, SLOW_STORE, SLOW_RMW, SLOW_CAS, SLOW_CALL, SLOW_FP };
 enum { ARG_SPILL = 32, ARG_CONST = 64, ARG_NONE = 255 }; /* below 32: register */
-struct slow_site {
+struct __attribute__((packed)) slow_site {
     uint8_t kind, code, type, cc;
     uint8_t x, shape, dst, group; /* group: register that becomes 0, or ARG_NONE */
     uint8_t arg[4];

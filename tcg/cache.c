@@ -1,0 +1,272 @@
+/* The translation cache: units by key, by guest page, by age.
+ *
+ * Code memory is one memfd mapped twice, writable and executable, and is used up in PARTS; when the
+ * last is full the oldest is emptied while every vCPU stands outside generated code. A unit whose
+ * guest code was written dies at once: it leaves the hash, its entry and the links to it lead back to
+ * the run loop; its memory goes with its part. */
+#include "core/error.h"
+#include "core/util.h"
+#include "tcg/tcg.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { QUIET_WRITES = 64 }; /* writes without effect after which a page counts as data again */
+
+struct error *cache_init(struct tcg *tcg, size_t size)
+{
+    int fd = memfd_create("tandem-code", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, (off_t)size))
+        return error_errno("cannot make the translation cache of %zu MiB", size >> 20);
+    tcg->size = size;
+    tcg->rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    tcg->rx = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    close(fd);
+    if (tcg->rw == MAP_FAILED || tcg->rx == MAP_FAILED)
+        return error_errno("cannot map the translation cache of %zu MiB", size >> 20);
+    pthread_mutex_init(&tcg->lock, NULL);
+    pthread_mutex_init(&tcg->run_lock, NULL);
+    pthread_cond_init(&tcg->run_changed, NULL);
+    return NULL;
+}
+
+/* Behind the shared pieces that the back end put at the start. */
+void cache_start(struct tcg *tcg)
+{
+    tcg->part_size = align_down((tcg->size - tcg->common_end) / PARTS, 64);
+    tcg->next = tcg->common_end;
+    tcg->part_end = tcg->next + tcg->part_size;
+}
+
+static void free_unit(struct tcg *tcg, struct unit *u)
+{
+    tcg->backend->drop(tcg, u);
+    free(u);
+}
+
+void cache_free(struct tcg *tcg)
+{
+    for (unsigned p = 0; p < PARTS; p++)
+        for (struct unit *u = tcg->by_part[p], *next; u; u = next) {
+            next = u->generation_next;
+            free_unit(tcg, u);
+        }
+    for (unsigned i = 0; i < ARRAY_LEN(tcg->pages); i++)
+        for (struct code_page *p = tcg->pages[i], *next; p; p = next) {
+            next = p->next;
+            free(p);
+        }
+    munmap(tcg->rw, tcg->size);
+    munmap(tcg->rx, tcg->size);
+    pthread_mutex_destroy(&tcg->lock);
+    pthread_mutex_destroy(&tcg->run_lock);
+    pthread_cond_destroy(&tcg->run_changed);
+}
+
+/* ---- lookup ------------------------------------------------------------------------------------ */
+
+static unsigned hash_of(const uint8_t *page, int32_t off, uint32_t flags)
+{
+    uint64_t h = ((uintptr_t)page >> 2 ^ (uint64_t)off ^ (uint64_t)flags << 40) * 0x9e3779b97f4a7c15u;
+    return h >> (64 - HASH_BITS);
+}
+
+struct unit *cache_find(struct tcg *tcg, const uint8_t *page, int32_t off, uint32_t flags)
+{
+    struct unit *u = atomic_load_explicit(&tcg->hash[hash_of(page, off, flags)], memory_order_acquire);
+    for (; u; u = u->hash_next)
+        if (u->page == page && u->off == off && u->flags == flags &&
+            !atomic_load_explicit(&u->dead, memory_order_relaxed))
+            return u;
+    return NULL;
+}
+
+static struct code_page **page_slot(struct tcg *tcg, const uint8_t *page)
+{
+    uint64_t h = ((uintptr_t)page >> 12) * 0x9e3779b97f4a7c15u;
+    struct code_page **at = &tcg->pages[h >> (64 - PAGE_HASH_BITS)];
+    while (*at && (*at)->page != page)
+        at = &(*at)->next;
+    return at;
+}
+
+/* ---- publishing ------------------------------------------------------------------------------------ */
+
+/* 64-byte pieces of a page that [from, to) touches. */
+static uint64_t chunks_of(int32_t from, int32_t to)
+{
+    from = MAX(from, 0);
+    to = MIN(to, 4096);
+    if (from >= to)
+        return 0;
+    unsigned a = (unsigned)from >> 6, b = (unsigned)(to - 1) >> 6;
+    return (b == 63 ? ~(uint64_t)0 : ((uint64_t)1 << (b + 1)) - 1) & ~(((uint64_t)1 << a) - 1);
+}
+
+static void add_to_page(struct tcg *tcg, const uint8_t *page, struct unit *u, unsigned which)
+{
+    struct code_page **at = page_slot(tcg, page), *p = *at;
+    if (!p) {
+        p = *at = xcalloc(1, sizeof(*p));
+        p->page = page;
+    }
+    u->page_next[which] = p->units;
+    p->units = u;
+    p->chunks |= chunks_of(u->off - (int32_t)which * 4096, u->end - (int32_t)which * 4096);
+}
+
+void cache_publish(struct tcg *tcg, struct unit *u)
+{
+    add_to_page(tcg, u->page, u, 0);
+    if (u->page2)
+        add_to_page(tcg, u->page2, u, 1);
+    u->generation_next = tcg->by_part[tcg->part];
+    tcg->by_part[tcg->part] = u;
+    _Atomic(struct unit *) *head = &tcg->hash[hash_of(u->page, u->off, u->flags)];
+    u->hash_next = atomic_load_explicit(head, memory_order_relaxed);
+    atomic_store_explicit(head, u, memory_order_release);
+    tcg->next = (uint32_t)align_up(u->code_at + u->code_size, 16);
+}
+
+void cache_link(struct tcg *tcg, struct link *l, struct unit *to)
+{
+    pthread_mutex_lock(&tcg->lock);
+    if (!l->to && !atomic_load(&to->dead) && !atomic_load(&l->from->dead)) {
+        l->to = to;
+        l->next = to->incoming;
+        to->incoming = l;
+        tcg->backend->set_link(tcg, l, to);
+    }
+    pthread_mutex_unlock(&tcg->lock);
+}
+
+/* ---- dying -------------------------------------------------------------------------------------------- */
+
+static void unlink_incoming(struct tcg *tcg, struct unit *u)
+{
+    for (struct link *l = u->incoming, *next; l; l = next) {
+        next = l->next;
+        l->to = NULL;
+        tcg->backend->set_link(tcg, l, NULL);
+    }
+    u->incoming = NULL;
+}
+
+static void unlink_outgoing(struct unit *u)
+{
+    for (unsigned i = 0; i < u->n_links; i++) {
+        struct link *l = &u->links[i];
+        if (!l->to)
+            continue;
+        struct link **at = &l->to->incoming;
+        while (*at != l)
+            at = &(*at)->next;
+        *at = l->next;
+        l->to = NULL;
+    }
+}
+
+static void leave_hash(struct tcg *tcg, struct unit *u)
+{
+    _Atomic(struct unit *) *head = &tcg->hash[hash_of(u->page, u->off, u->flags)];
+    struct unit *first = atomic_load_explicit(head, memory_order_relaxed);
+    if (first == u) {
+        atomic_store_explicit(head, u->hash_next, memory_order_release);
+        return;
+    }
+    while (first->hash_next != u)
+        first = first->hash_next;
+    first->hash_next = u->hash_next; /* a reader on u still finds its way on */
+}
+
+static void leave_page(struct tcg *tcg, const uint8_t *page, struct unit *u)
+{
+    struct code_page *p = *page_slot(tcg, page);
+    struct unit **at = &p->units;
+    p->chunks = 0;
+    while (*at) {
+        struct unit *v = *at;
+        unsigned which = v->page == page ? 0 : 1;
+        if (v == u) {
+            *at = v->page_next[which];
+            continue;
+        }
+        p->chunks |= chunks_of(v->off - (int32_t)which * 4096, v->end - (int32_t)which * 4096);
+        at = &v->page_next[which];
+    }
+}
+
+void cache_kill(struct tcg *tcg, struct unit *u)
+{
+    atomic_store(&u->dead, true);
+    tcg->backend->kill(tcg, u);
+    unlink_incoming(tcg, u);
+    leave_hash(tcg, u);
+    leave_page(tcg, u->page, u);
+    if (u->page2)
+        leave_page(tcg, u->page2, u);
+    tcg->counts.dead++;
+}
+
+void cache_code_written(struct tcg *tcg, struct ram_block *ram, uint64_t off, uint64_t n)
+{
+    pthread_mutex_lock(&tcg->lock);
+    for (uint64_t at = align_down(off, 4096); at < off + n; at += 4096) {
+        struct code_page *p = *page_slot(tcg, ram->host + at);
+        uint64_t from = MAX(off, at) - at, to = MIN(off + n, at + 4096) - at;
+        bool killed = false;
+        if (p && p->chunks & chunks_of((int32_t)from, (int32_t)to))
+            for (struct unit *u = p->units, *next; u; u = next) {
+                unsigned which = u->page == p->page ? 0 : 1;
+                next = u->page_next[which];
+                int32_t base = (int32_t)which * 4096;
+                if (u->off - base < (int32_t)to && u->end - base > (int32_t)from) {
+                    cache_kill(tcg, u);
+                    killed = true;
+                }
+            }
+        if (p && killed)
+            p->quiet_writes = 0;
+        /* Data that was code once: writes need not come here any more. */
+        if (!p || (!p->units && ++p->quiet_writes > QUIET_WRITES))
+            atomic_fetch_and(&ram->page_flags[at >> 12], (uint8_t)~PAGE_HAS_CODE);
+    }
+    pthread_mutex_unlock(&tcg->lock);
+}
+
+/* ---- making room ---------------------------------------------------------------------------------------- */
+
+static void empty_part(struct tcg *tcg, unsigned part)
+{
+    for (struct unit *u = tcg->by_part[part]; u; u = u->generation_next)
+        if (!u->dead)
+            cache_kill(tcg, u);
+    for (struct unit *u = tcg->by_part[part]; u; u = u->generation_next)
+        unlink_outgoing(u);
+    for (struct unit *u = tcg->by_part[part], *next; u; u = next) {
+        next = u->generation_next;
+        free_unit(tcg, u);
+    }
+    tcg->by_part[part] = NULL;
+}
+
+void cache_make_room(struct tcg_cpu *t)
+{
+    struct tcg *tcg = t->tcg;
+    run_enter_exclusive(t);
+    pthread_mutex_lock(&tcg->lock);
+    unsigned part = (tcg->part + 1) % PARTS;
+    if (tcg->by_part[part]) {
+        empty_part(tcg, part);
+        tcg->counts.evictions++;
+        for (unsigned i = 0; i < tcg->vm->n_vcpus; i++)
+            if (tcg->vm->vcpus[i] && tcg->vm->vcpus[i]->engine)
+                tlb_forget_jumps(tcg_cpu_of(tcg->vm->vcpus[i]));
+    }
+    tcg->part = part;
+    tcg->next = tcg->common_end + (uint32_t)(part * tcg->part_size);
+    tcg->part_end = tcg->next + (uint32_t)tcg->part_size;
+    pthread_mutex_unlock(&tcg->lock);
+    run_leave_exclusive(t);
+}

@@ -1,0 +1,346 @@
+/* The pieces that all units share, and the C side of slow calls. */
+#include "tcg/host/x86_64/host.h"
+
+#include "core/error.h"
+#include "core/util.h"
+#include "tcg/softfloat.h"
+
+#include <cpuid.h>
+#include <immintrin.h>
+#include <stdlib.h>
+
+static const uint8_t pin_gprs[] = { RBX, R12, R13, R14, R15, R8, R9, R10, R11 };
+static const uint8_t saved_temps[] = { RAX, RCX, RDX, RSI, RDI };
+enum { FIRST_PIN_XMM = 6, N_TEMP_XMM = 6, RETURN_DEPTH = 32 << 10 };
+
+/* No guest address looks like this. */
+#define NO_RETURN 0x5a5a000000000001ull
+
+/* The hottest slots get the pinned registers. */
+static void pin_slots(struct host *h, const struct tcg_target *target)
+{
+    memset(h->slot_reg, -1, sizeof(h->slot_reg));
+    memset(h->reg_slot, -1, sizeof(h->reg_slot));
+    for (unsigned k = 0; k < ARRAY_LEN(pin_gprs) + 16 - FIRST_PIN_XMM; k++) {
+        bool fp = k >= ARRAY_LEN(pin_gprs);
+        unsigned r = fp ? XMM0 + FIRST_PIN_XMM + k - ARRAY_LEN(pin_gprs) : pin_gprs[k];
+        int best = -1;
+        for (int s = 0; s < target->n_slots; s++)
+            if (target->slots[s].heat && h->slot_reg[s] < 0 &&
+                (target->slots[s].type == IR_F64) == fp &&
+                (best < 0 || target->slots[s].heat > target->slots[best].heat))
+                best = s;
+        if (best >= 0) {
+            h->slot_reg[best] = r;
+            h->reg_slot[r] = best;
+        }
+    }
+}
+
+static void find_features(struct host *h)
+{
+    __builtin_cpu_init();
+    h->avx = __builtin_cpu_supports("avx");
+    h->bmi1 = __builtin_cpu_supports("bmi") && h->avx;
+    h->bmi2 = __builtin_cpu_supports("bmi2") && h->avx;
+    h->fma = __builtin_cpu_supports("fma") && h->avx;
+    h->popcnt = __builtin_cpu_supports("popcnt");
+    unsigned a, b, c = 0, d;
+    if (__get_cpuid(0x80000001, &a, &b, &c, &d))
+        h->lzcnt = c >> 5 & 1;
+}
+
+/* ---- shared code ---------------------------------------------------------------------------------- */
+
+static void move_pinned(struct buf *b, const struct host *h, const struct tcg_target *target, bool store)
+{
+    for (unsigned r = 0; r < 32; r++) {
+        if (h->reg_slot[r] < 0)
+            continue;
+        struct mem m = MEM(RBP, target->slots[h->reg_slot[r]].offset);
+        if (r >= XMM0 && store)
+            movs_mx(b, true, m, r - XMM0);
+        else if (r >= XMM0)
+            movs_xm(b, true, r - XMM0, m);
+        else if (store)
+            mov_mr(b, true, m, r);
+        else
+            mov_rm(b, true, r, m);
+    }
+}
+
+static void move_temps(struct buf *b, bool store)
+{
+    for (unsigned k = 0; k < ARRAY_LEN(saved_temps); k++) {
+        struct mem m = MEM(RBP, TCG_DISP(regs) + 8 * saved_temps[k]);
+        if (store)
+            mov_mr(b, true, m, saved_temps[k]);
+        else
+            mov_rm(b, true, saved_temps[k], m);
+    }
+    for (unsigned x = 0; x < N_TEMP_XMM; x++) {
+        struct mem m = MEM(RBP, TCG_DISP(regs) + 8 * (int32_t)(XMM0 + x));
+        if (store)
+            movs_mx(b, true, m, x);
+        else
+            movs_xm(b, true, x, m);
+    }
+}
+
+static void put_call_c(struct buf *b, const void *fn)
+{
+    mov_ri(b, RAX, (int64_t)(intptr_t)fn);
+    op_rr(b, false, 0xff, 2, RAX);
+}
+
+enum { FRAME = 24 };
+
+static void put_epilogue(struct buf *b)
+{
+    static const uint8_t pops[] = { R15, R14, R13, R12, RBX, RBP };
+    mov_rm(b, true, RSP, MEM(RBP, TCG_DISP(host_sp)));
+    alu_ri(b, true, ALU_ADD, RSP, FRAME);
+    for (unsigned k = 0; k < ARRAY_LEN(pops); k++)
+        pop_r(b, pops[k]);
+    put8(b, 0xc3);
+}
+
+/* struct link *enter(void *arch, const void *code, uint64_t pc) */
+static void put_enter(struct buf *b, const struct host *h, const struct tcg_target *target)
+{
+    static const uint8_t pushes[] = { RBP, RBX, R12, R13, R14, R15 };
+    for (unsigned k = 0; k < ARRAY_LEN(pushes); k++)
+        push_r(b, pushes[k]);
+    alu_ri(b, true, ALU_SUB, RSP, FRAME);
+    mov_rr(b, true, RBP, RDI);
+    mov_mr(b, true, MEM(RBP, TCG_DISP(host_sp)), RSP);
+    lea(b, true, RAX, MEM(RSP, -RETURN_DEPTH));
+    mov_mr(b, true, MEM(RBP, TCG_DISP(stack_limit)), RAX);
+    mov_ri(b, RAX, (int64_t)NO_RETURN);
+    mov_mr(b, true, MEM(RSP, 8), RAX);
+    move_pinned(b, h, target, false);
+    mov_rr(b, true, RAX, RDX);
+    jmp_reg(b, RSI);
+}
+
+static struct error *host_init(struct tcg *tcg)
+{
+    struct host *h = xcalloc(1, sizeof(*h));
+    tcg->backend_data = h;
+    h->gen = gen_new();
+    find_features(h);
+    if (tcg->baseline_host)
+        h->avx = h->bmi1 = h->bmi2 = h->fma = h->lzcnt = h->popcnt = false;
+    const struct tcg_target *target = tcg->target;
+    pin_slots(h, target);
+
+    struct buf b = { .p = tcg->rw + 64, .end = tcg->rw + 4096 }; /* offset 0 means "none" */
+    h->enter = b.p - tcg->rw;
+    put_enter(&b, h, target);
+
+    h->leave = b.p - tcg->rw; /* called from a stub, the link's address behind the call */
+    pop_r(&b, RCX);
+    mov_rm(&b, true, RAX, MEM(RCX, 0));
+    move_pinned(&b, h, target, true);
+    put_epilogue(&b);
+
+    h->slow = b.p - tcg->rw; /* called; a struct slow_site behind the call */
+    move_pinned(&b, h, target, true);
+    move_temps(&b, true);
+    pop_r(&b, RSI);
+    mov_rr(&b, true, RDI, RBP);
+    put_call_c(&b, (const void *)host_slow_call);
+    mov_mr(&b, true, MEM(RBP, TCG_DISP(resume)), RAX);
+    move_temps(&b, false);
+    move_pinned(&b, h, target, false);
+    jmp_mem(&b, MEM(RBP, TCG_DISP(resume)));
+
+    h->return_miss = b.p - tcg->rw; /* a return that was not predicted: rax = guest pc */
+    mov_rm(&b, true, RSP, MEM(RBP, TCG_DISP(host_sp)));
+    mov_rm(&b, true, RDX, MEM(RBP, TCG_DISP(jumps)));
+    mov_rr(&b, false, RCX, RAX);
+    alu_ri(&b, false, ALU_AND, RCX, ((1 << JUMP_CACHE_BITS) - 1) << 1);
+    alu_rm(&b, true, ALU_CMP, RAX, MEMX(RDX, RCX, 3, 0));
+    uint8_t *miss = jcc32(&b, CC_NE);
+    jmp_mem(&b, MEMX(RDX, RCX, 3, 8));
+    patch_to(miss, b.p);
+
+    h->indirect = b.p - tcg->rw; /* jumped to or called: rax = guest pc, not in the jump cache */
+    move_pinned(&b, h, target, true);
+    mov_mr(&b, true, MEM(RBP, TCG_DISP(regs)), RAX);
+    mov_rr(&b, true, RDI, RBP);
+    mov_rr(&b, true, RSI, RAX);
+    mov_rr(&b, true, RBX, RSP);
+    alu_ri(&b, true, ALU_AND, RSP, -16);
+    put_call_c(&b, (const void *)run_lookup);
+    mov_rr(&b, true, RSP, RBX);
+    test_rr(&b, true, RAX, RAX);
+    uint8_t *none = jcc32(&b, CC_E);
+    mov_mr(&b, true, MEM(RBP, TCG_DISP(resume)), RAX);
+    move_pinned(&b, h, target, false);
+    mov_rm(&b, true, RAX, MEM(RBP, TCG_DISP(regs)));
+    jmp_mem(&b, MEM(RBP, TCG_DISP(resume)));
+    patch_to(none, b.p); /* rax = 0: no link */
+    put_epilogue(&b);
+    tcg->common_end = (uint32_t)align_up(b.p - tcg->rw, 64);
+    return NULL;
+}
+
+static void host_fini(struct tcg *tcg)
+{
+    struct host *h = tcg->backend_data;
+    if (h)
+        free(h->gen);
+    free(h);
+}
+
+static struct link *host_enter(struct tcg_cpu *t, struct unit *u)
+{
+    typedef struct link *enter_fn(void *arch, const void *code, uint64_t pc);
+    const struct host *h = t->tcg->backend_data;
+    enter_fn *enter = (enter_fn *)(uintptr_t)(t->tcg->rx + h->enter);
+    return enter(t->cpu->arch, u->entry, t->pc_page + (uint64_t)(int64_t)u->off);
+}
+
+static void host_set_link(struct tcg *tcg, struct link *l, struct unit *to)
+{
+    uint32_t target = to ? to->chain_at : l->stub_at;
+    int32_t rel = (int32_t)(target - (l->jump_at + 4));
+    __atomic_store_n((int32_t *)(tcg->rw + l->jump_at), rel, __ATOMIC_RELEASE);
+}
+
+/* The entry's first instruction has seven bytes at an 8-aligned address: it is replaced by a jump in
+ * one store, and no processor can be in the middle of it. */
+static void host_kill(struct tcg *tcg, struct unit *u)
+{
+    uint64_t *at = (uint64_t *)(tcg->rw + u->chain_at), code = *at;
+    uint32_t rel = u->kill_at - (u->chain_at + 5);
+    code = (code & 0xffffff0000000000ull) | (uint64_t)rel << 8 | 0xe9;
+    __atomic_store_n(at, code, __ATOMIC_RELEASE);
+}
+
+static void host_drop(struct tcg *tcg, struct unit *u)
+{
+    (void)tcg;
+    (void)u;
+}
+
+/* ---- floating-point control (SDM volume 1, 10.2.3) --------------------------------------------------- */
+
+static void host_fp_resume(struct tcg_cpu *t)
+{
+    static const uint8_t rc[] = { [SF_RNE] = 0, [SF_RTZ] = 3, [SF_RDN] = 1, [SF_RUP] = 2, [SF_RMM] = 0 };
+    unsigned mode = t->fp_rounding <= SF_RMM ? rc[t->fp_rounding] : 0;
+    _mm_setcsr(0x1f80 | mode << 13);
+    t->fp_live = true;
+}
+
+static uint8_t sticky_flags(unsigned mxcsr)
+{
+    return (mxcsr & 1 ? SF_INVALID : 0) | (mxcsr & 4 ? SF_DIV_BY_ZERO : 0) |
+           (mxcsr & 8 ? SF_OVERFLOW : 0) | (mxcsr & 16 ? SF_UNDERFLOW : 0) |
+           (mxcsr & 32 ? SF_INEXACT : 0);
+}
+
+static void host_fp_suspend(struct tcg_cpu *t)
+{
+    t->fp_flags |= sticky_flags(_mm_getcsr());
+    _mm_setcsr(0x1f80);
+    t->fp_live = false;
+}
+
+/* ---- slow calls ------------------------------------------------------------------------------------------ */
+
+static uint64_t *reg_place(struct tcg_cpu *t, void *arch, unsigned code)
+{
+    const struct host *h = t->tcg->backend_data;
+    if (code >= ARG_SPILL)
+        return &t->spills[code - ARG_SPILL];
+    if (h->reg_slot[code] >= 0)
+        return (uint64_t *)((char *)arch + t->target->slots[h->reg_slot[code]].offset);
+    return &t->regs[code];
+}
+
+static uint64_t arg(struct tcg_cpu *t, void *arch, const struct slow_site *s, unsigned k)
+{
+    unsigned code = s->arg[k];
+    if (code == ARG_NONE)
+        return 0;
+    if (code >= ARG_CONST)
+        return s->kind == SLOW_CALL ? (uint64_t)s->consts[code - ARG_CONST] : s->helper;
+    return *reg_place(t, arch, code);
+}
+
+static int32_t host_site_off(struct tcg_cpu *t)
+{
+    return ((const struct slow_site *)t->site)->off;
+}
+
+static uint64_t call_helper(struct tcg_cpu *t, void *arch, const struct slow_site *s)
+{
+    typedef uint64_t pure_fn(uint64_t, uint64_t, uint64_t, uint64_t);
+    typedef uint64_t state_fn(void *, uint64_t, uint64_t, uint64_t, uint64_t);
+    const struct ir_helper *h = (const void *)(uintptr_t)s->helper;
+    uint64_t v[4];
+    for (unsigned k = 0; k < 4; k++)
+        v[k] = arg(t, arch, s, k);
+    if (h->flags & IR_CALL_PURE)
+        return ((pure_fn *)h->fn)(v[0], v[1], v[2], v[3]);
+    bool fp = h->flags & IR_CALL_FP;
+    if (fp)
+        host_fp_suspend(t);
+    uint64_t r = ((state_fn *)h->fn)(arch, v[0], v[1], v[2], v[3]);
+    if (fp)
+        host_fp_resume(t);
+    return r;
+}
+
+const void *host_slow_call(void *arch, const struct slow_site *s)
+{
+    struct tcg_cpu *t = tcg_of(arch);
+    uint64_t r = 0;
+    t->site = s;
+    t->undo = s->undo;
+    t->counts.slow_calls++;
+    switch (s->kind) {
+    case SLOW_LOAD:
+        r = softmmu_load(t, arg(t, arch, s, 0) + (uint64_t)(int64_t)s->imm, s->shape, s->x);
+        break;
+    case SLOW_STORE:
+        softmmu_store(t, arg(t, arch, s, 0) + (uint64_t)(int64_t)s->imm, arg(t, arch, s, 1), s->shape,
+                      s->x);
+        break;
+    case SLOW_RMW:
+        r = softmmu_rmw(t, s->cc, arg(t, arch, s, 0), arg(t, arch, s, 1), s->shape, s->x);
+        break;
+    case SLOW_CAS:
+        r = softmmu_cas(t, arg(t, arch, s, 0), arg(t, arch, s, 1), arg(t, arch, s, 2), s->shape, s->x);
+        break;
+    case SLOW_CALL: r = call_helper(t, arch, s); break;
+    case SLOW_FP: {
+        struct ir_op op = { .code = s->code, .type = s->type, .cc = s->cc, .x = s->x };
+        r = softfp_op(t, &op, s->from_type, arg(t, arch, s, 0), arg(t, arch, s, 1), arg(t, arch, s, 2));
+        break;
+    }
+    }
+    if (s->dst != ARG_NONE)
+        *reg_place(t, arch, s->dst) = r;
+    if (s->group != ARG_NONE)
+        t->regs[s->group] = 0;
+    t->undo = 0;
+    return (const uint8_t *)s + s->resume;
+}
+
+const struct backend backend_host = {
+    .name = "jit",
+    .init = host_init,
+    .fini = host_fini,
+    .compile = gen_unit,
+    .drop = host_drop,
+    .enter = host_enter,
+    .set_link = host_set_link,
+    .kill = host_kill,
+    .fp_resume = host_fp_resume,
+    .fp_suspend = host_fp_suspend,
+    .site_off = host_site_off,
+};

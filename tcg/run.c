@@ -1,0 +1,460 @@
+/* The run loop, and the engine behind core/accel.h. */
+#include "core/clock.h"
+#include "core/disas.h"
+#include "core/error.h"
+#include "core/options.h"
+#include "core/util.h"
+#include "tcg/tcg.h"
+
+#include <sched.h>
+#include <stdlib.h>
+
+enum { DEFAULT_CACHE_MIB = 64, MAX_CACHE_MIB = 1024, DEFAULT_UNIT_INSNS = 96 };
+
+/* ---- standing outside generated code ------------------------------------------------------------ */
+
+static void begin_running(struct tcg_cpu *t)
+{
+    struct tcg *tcg = t->tcg;
+    pthread_mutex_lock(&tcg->run_lock);
+    while (atomic_load(&tcg->exclusive))
+        pthread_cond_wait(&tcg->run_changed, &tcg->run_lock);
+    tcg->n_running++;
+    pthread_mutex_unlock(&tcg->run_lock);
+}
+
+static void end_running(struct tcg_cpu *t)
+{
+    struct tcg *tcg = t->tcg;
+    pthread_mutex_lock(&tcg->run_lock);
+    tcg->n_running--;
+    pthread_cond_broadcast(&tcg->run_changed);
+    pthread_mutex_unlock(&tcg->run_lock);
+}
+
+/* The caller is between begin_running and end_running, and comes back the same way; all others are
+ * stopped in between. */
+void run_enter_exclusive(struct tcg_cpu *t)
+{
+    struct tcg *tcg = t->tcg;
+    pthread_mutex_lock(&tcg->run_lock);
+    tcg->n_running--;
+    pthread_cond_broadcast(&tcg->run_changed);
+    while (atomic_load(&tcg->exclusive))
+        pthread_cond_wait(&tcg->run_changed, &tcg->run_lock);
+    atomic_store(&tcg->exclusive, true);
+    for (unsigned i = 0; i < tcg->vm->n_vcpus; i++)
+        if (tcg->vm->vcpus[i] != t->cpu)
+            vcpu_kick(tcg->vm->vcpus[i]);
+    while (tcg->n_running)
+        pthread_cond_wait(&tcg->run_changed, &tcg->run_lock);
+    pthread_mutex_unlock(&tcg->run_lock);
+}
+
+void run_leave_exclusive(struct tcg_cpu *t)
+{
+    struct tcg *tcg = t->tcg;
+    pthread_mutex_lock(&tcg->run_lock);
+    atomic_store(&tcg->exclusive, false);
+    tcg->n_running++;
+    pthread_cond_broadcast(&tcg->run_changed);
+    pthread_mutex_unlock(&tcg->run_lock);
+}
+
+/* ---- the loop -------------------------------------------------------------------------------------- */
+
+const void *run_lookup(void *arch, uint64_t pc)
+{
+    struct tcg_cpu *t = tcg_of(arch);
+    t->counts.indirect_misses++;
+    *tcg_pc(t) = pc;
+    if (atomic_load_explicit(&t->exit_flag, memory_order_relaxed))
+        return NULL;
+    /* Only what exists: translating may need every vCPU outside generated code. */
+    struct unit *u = translate_lookup(t, pc);
+    if (!u)
+        return NULL;
+    tlb_jump_insert(t, pc, u);
+    return u->entry;
+}
+
+/* Somebody asked for attention. True: return to the caller of run. */
+static bool answer_requests(struct tcg_cpu *t)
+{
+    struct vcpu *cpu = t->cpu;
+    atomic_store(&t->exit_flag, 0);
+    if (atomic_load(&t->tcg->exclusive)) {
+        end_running(t);
+        begin_running(t);
+    }
+    if (atomic_exchange(&t->flush_wanted, false))
+        tlb_flush_everything(t);
+    uint32_t req = atomic_fetch_and(&cpu->requests, ~(uint32_t)VCPU_REQ_INTERRUPT);
+    return req & ~(uint32_t)VCPU_REQ_INTERRUPT;
+}
+
+static void log_entry(struct tcg_cpu *t, const struct unit *u)
+{
+    const struct log *log = &t->tcg->vm->log;
+    if (log_in_filter(log, *tcg_pc(t)))
+        log_print(log, "exec %u: %016llx flags %08x, %u instructions\n", t->cpu->index,
+                  (unsigned long long)*tcg_pc(t), u->flags, u->n_insns);
+}
+
+/* Run from arch pc until generated code is left for a reason other than a jump to a known address. */
+static void run_units(struct tcg_cpu *t)
+{
+    struct tcg *tcg = t->tcg;
+    bool logged = log_on(&tcg->vm->log, LOG_EXEC);
+    struct link *link = NULL;
+    do {
+        uint64_t pc = *tcg_pc(t);
+        struct unit *u = translate_find(t, pc);
+        if (!u)
+            return;
+        if (link && link->jump_at && !u->page2 && u->page == link->from->page &&
+            u->flags == link->from->flags && !logged)
+            cache_link(tcg, link, u);
+        else if (!logged)
+            tlb_jump_insert(t, pc, u);
+        if (logged)
+            log_entry(t, u);
+        t->counts.unit_entries++;
+        tcg->backend->fp_resume(t);
+        link = tcg->backend->enter(t, u);
+        tcg->backend->fp_suspend(t);
+        if (link)
+            *tcg_pc(t) = t->pc_page + (uint64_t)(int64_t)link->off;
+    } while (link && link->jump_at && !atomic_load_explicit(&t->exit_flag, memory_order_relaxed));
+}
+
+static enum vcpu_exit run(struct vcpu *cpu)
+{
+    struct tcg_cpu *t = tcg_cpu_of(cpu);
+    begin_running(t);
+    if (sigsetjmp(t->leave, 0) && t->fp_live)
+        t->tcg->backend->fp_suspend(t);
+    enum vcpu_exit exit = EXIT_KICKED;
+    for (;;) {
+        if (atomic_load_explicit(&t->exit_flag, memory_order_acquire) && answer_requests(t))
+            break;
+        if (t->target->take_interrupt(cpu))
+            t->counts.traps++;
+        if (t->halt) {
+            t->halt = false;
+            if (!t->target->target->has_work(cpu)) {
+                exit = EXIT_HALTED;
+                break;
+            }
+        }
+        if (cpu->vm->verdict != VERDICT_NONE) {
+            exit = EXIT_SHUTDOWN;
+            break;
+        }
+        run_units(t);
+    }
+    end_running(t);
+    return exit;
+}
+
+static void kick(struct vcpu *cpu)
+{
+    atomic_store(&tcg_cpu_of(cpu)->exit_flag, 1);
+}
+
+/* ---- services for targets ----------------------------------------------------------------------------- */
+
+uint64_t tcg_insn_pc(struct vcpu *cpu)
+{
+    struct tcg_cpu *t = tcg_cpu_of(cpu);
+    return t->pc_page + (uint64_t)(int64_t)t->tcg->backend->site_off(t);
+}
+
+noreturn void tcg_leave(struct vcpu *cpu)
+{
+    struct tcg_cpu *t = tcg_cpu_of(cpu);
+    if (t->counting)
+        t->n_insns -= (uint64_t)t->undo;
+    t->undo = 0;
+    siglongjmp(t->leave, 1);
+}
+
+noreturn void tcg_halt(struct vcpu *cpu)
+{
+    tcg_cpu_of(cpu)->halt = true;
+    tcg_leave(cpu);
+}
+
+void tcg_sync_code(struct vcpu *cpu)
+{
+    (void)cpu; /* stale units die when they are written; predictions go when code is left */
+}
+
+uint8_t tcg_fp_flags(struct vcpu *cpu)
+{
+    struct tcg_cpu *t = tcg_cpu_of(cpu);
+    if (t->fp_live) {
+        t->tcg->backend->fp_suspend(t);
+        t->tcg->backend->fp_resume(t);
+    }
+    return t->fp_flags;
+}
+
+void tcg_fp_set_flags(struct vcpu *cpu, uint8_t flags)
+{
+    struct tcg_cpu *t = tcg_cpu_of(cpu);
+    bool live = t->fp_live;
+    if (live)
+        t->tcg->backend->fp_suspend(t);
+    t->fp_flags = flags;
+    if (live)
+        t->tcg->backend->fp_resume(t);
+}
+
+void tcg_rounding_changed(struct vcpu *cpu)
+{
+    struct tcg_cpu *t = tcg_cpu_of(cpu);
+    bool live = t->fp_live;
+    if (live)
+        t->tcg->backend->fp_suspend(t);
+    t->fp_rounding = t->target->rounding(cpu);
+    if (live)
+        t->tcg->backend->fp_resume(t);
+}
+
+uint64_t tcg_instructions(struct vcpu *cpu)
+{
+    struct tcg_cpu *t = tcg_cpu_of(cpu);
+    if (t->counting)
+        return t->n_insns - (uint64_t)t->undo;
+    return vm_now_ns(cpu->vm); /* one a nanosecond, until somebody looks */
+}
+
+void tcg_count_instructions(struct vcpu *cpu)
+{
+    struct tcg_cpu *t = tcg_cpu_of(cpu);
+    if (t->counting)
+        return;
+    t->n_insns = vm_now_ns(cpu->vm);
+    t->counting = true;
+    tcg_context_changed(cpu);
+}
+
+/* ---- the engine ------------------------------------------------------------------------------------------ */
+
+static struct error *available(const char *target_name)
+{
+    for (size_t i = 0; i < n_tcg_targets; i++)
+        if (!strcmp(tcg_targets[i]->target->name, target_name))
+            return NULL;
+    return error_new("the translator has no '%s' guest", target_name);
+}
+
+static struct error *parse_options(struct tcg *tcg, const char *text, uint64_t *mib)
+{
+    static const char *const known[] = { "tb-size", "backend", "thread", "group", "unit-insns", "one-insn-per-tb", "host-features" };
+    struct options o;
+    struct error *err = options_split(text ? text : "", NULL, &o);
+    if (err)
+        return err;
+    const char *v;
+    uint64_t n;
+    if ((v = options_get(&o, "tb-size")) && (!parse_uint(v, MAX_CACHE_MIB, mib) || !*mib))
+        err = error_new("tb-size=%s: a number of MiB from 1 to %d is expected", v, MAX_CACHE_MIB);
+    if (!err && (v = options_get(&o, "thread")) && strcmp(v, "multi"))
+        err = error_new("thread=%s: only thread=multi (a host thread per vCPU) is there", v);
+    if (!err && (v = options_get(&o, "unit-insns"))) {
+        if (parse_uint(v, 256, &n) && n)
+            tcg->max_insns = (unsigned)n;
+        else
+            err = error_new("unit-insns=%s: a number from 1 to 256 is expected", v);
+    }
+    if (!err)
+        err = options_get_bool(&o, "group", &tcg->group_accesses);
+    if (!err)
+        err = options_get_bool(&o, "one-insn-per-tb", &tcg->single_insn);
+    if (!err && (v = options_get(&o, "host-features"))) {
+        tcg->baseline_host = !strcmp(v, "baseline");
+        if (!tcg->baseline_host && strcmp(v, "all"))
+            err = error_new("host-features=%s: all or baseline is expected", v);
+    }
+    if (!err && (v = options_get(&o, "backend"))) {
+        tcg->backend = NULL;
+        for (size_t i = 0; i < n_backends; i++)
+            if (!strcmp(backends[i]->name, v))
+                tcg->backend = backends[i];
+        if (!tcg->backend)
+            err = error_new("backend=%s: this build has %s", v, backend_names);
+    }
+    if (!err)
+        err = options_refuse_rest(&o, known, ARRAY_LEN(known));
+    options_free(&o);
+    return err;
+}
+
+static void vm_destroy(struct vm *vm)
+{
+    struct tcg *tcg = vm->accel_data;
+    if (!tcg)
+        return;
+    cache_free(tcg);
+    tcg->backend->fini(tcg);
+    disas_free(tcg->disas_guest);
+    disas_free(tcg->disas_host);
+    free(tcg);
+    vm->accel_data = NULL;
+}
+
+static struct error *vm_create(struct vm *vm, const char *options)
+{
+    struct tcg *tcg = xcalloc(1, sizeof(*tcg));
+    uint64_t mib = DEFAULT_CACHE_MIB;
+    tcg->vm = vm;
+    tcg->max_insns = DEFAULT_UNIT_INSNS;
+    tcg->group_accesses = true;
+    tcg->backend = backends[0];
+    for (size_t i = 0; i < n_tcg_targets; i++)
+        if (tcg_targets[i]->target == vm->target)
+            tcg->target = tcg_targets[i];
+    struct error *err = parse_options(tcg, options, &mib);
+    if (!err)
+        err = cache_init(tcg, mib * MIB);
+    if (err) {
+        free(tcg);
+        return error_in(err, "-accel tcg");
+    }
+    err = tcg->backend->init(tcg);
+    cache_start(tcg);
+    tcg->disas_guest = disas_new(vm->target->name);
+    tcg->disas_host = disas_new("x86_64");
+    vm->accel_data = tcg;
+    return err;
+}
+
+static struct error *vcpu_create(struct vcpu *cpu)
+{
+    struct tcg_cpu *t = tcg_cpu_of(cpu);
+    t->cpu = cpu;
+    t->tcg = tcg_of_vm(cpu->vm);
+    t->target = t->tcg->target;
+    t->ir = xcalloc(1, sizeof(*t->ir));
+    t->plan = plan_new();
+    t->canonical_nan[0] = 0x7ff8000000000000;
+    t->canonical_nan[1] = 0x7fc00000;
+    t->sign_mask[0] = (uint64_t)1 << 63;
+    t->sign_mask[1] = (uint64_t)1 << 31;
+    t->abs_mask[0] = ~t->sign_mask[0];
+    t->abs_mask[1] = 0x7fffffff;
+    cpu->exit_flag = &t->exit_flag;
+    tlb_init(t);
+    return NULL;
+}
+
+static void vcpu_destroy(struct vcpu *cpu)
+{
+    struct tcg_cpu *t = tcg_cpu_of(cpu);
+    tlb_free(t);
+    free(t->ir);
+    free(t->plan);
+}
+
+/* Registers are in arch whenever run is not under way. */
+static void get_state(struct vcpu *cpu)
+{
+    struct tcg_cpu *t = tcg_cpu_of(cpu);
+    if (t->target->sync_out)
+        t->target->sync_out(cpu);
+}
+
+static void set_state(struct vcpu *cpu)
+{
+    struct tcg_cpu *t = tcg_cpu_of(cpu);
+    if (t->target->sync_in)
+        t->target->sync_in(cpu);
+    t->fp_rounding = t->target->rounding(cpu);
+    tlb_flush_everything(t);
+}
+
+/* vCPUs forget addresses at their next look; until then they may use RAM at its old place, which stays
+ * allocated. Devices are reached through the view of the moment. */
+static void memory_changed(struct vm *vm, const struct mem_view *now)
+{
+    (void)now;
+    for (unsigned i = 0; i < vm->n_vcpus; i++) {
+        atomic_store(&tcg_cpu_of(vm->vcpus[i])->flush_wanted, true);
+        kick(vm->vcpus[i]);
+    }
+}
+
+static void code_written(struct vm *vm, struct ram_block *ram, uint64_t off, uint64_t n)
+{
+    cache_code_written(tcg_of_vm(vm), ram, off, n);
+}
+
+static void dirty_log_started(struct vm *vm, struct ram_block *ram)
+{
+    (void)ram;
+    memory_changed(vm, NULL);
+}
+
+static void print_help(void (*print)(void *opaque, const char *line), void *opaque)
+{
+    print(opaque, "tcg: the dynamic binary translator, any guest on any host");
+    print(opaque, "  tb-size=MIB           size of the translation cache (default 64)");
+    print(opaque, "  backend=jit|interp    generate host code, or interpret the IR");
+    print(opaque, "  thread=multi          a host thread per vCPU (the only kind)");
+    print(opaque, "  unit-insns=N          most guest instructions in a unit, 1 to 256 (default 96)");
+    print(opaque, "  one-insn-per-tb=on    units of one instruction, for debugging");
+    print(opaque, "  group=off             a TLB check for every memory access");
+    print(opaque, "  host-features=baseline   use plain x86-64 instructions only");
+}
+
+static void stats(struct vm *vm, void (*add)(void *opaque, const char *name, double value), void *opaque)
+{
+    struct tcg *tcg = tcg_of_vm(vm);
+    struct tcg_counts sum = { 0 };
+    for (unsigned i = 0; i < vm->n_vcpus; i++) {
+        const uint64_t *from = (const uint64_t *)&tcg_cpu_of(vm->vcpus[i])->counts;
+        for (size_t k = 0; k < sizeof(sum) / 8; k++)
+            ((uint64_t *)&sum)[k] += from[k];
+    }
+    const struct { const char *name; double value; } all[] = {
+        { "tcg.units", (double)tcg->counts.units },
+        { "tcg.units_dead", (double)tcg->counts.dead },
+        { "tcg.guest_insns_translated", (double)tcg->counts.guest_insns },
+        { "tcg.guest_bytes_translated", (double)tcg->counts.guest_bytes },
+        { "tcg.host_bytes", (double)tcg->counts.host_bytes },
+        { "tcg.translate_seconds", (double)tcg->counts.translate_ns / 1e9 },
+        { "tcg.evictions", (double)tcg->counts.evictions },
+        { "tcg.unit_entries", (double)sum.unit_entries },
+        { "tcg.indirect_misses", (double)sum.indirect_misses },
+        { "tcg.tlb_misses", (double)sum.tlb_misses },
+        { "tcg.tlb_walks", (double)sum.tlb_walks },
+        { "tcg.tlb_flushes", (double)sum.tlb_flushes },
+        { "tcg.context_switches", (double)sum.context_switches },
+        { "tcg.slow_calls", (double)sum.slow_calls },
+        { "tcg.mmio", (double)sum.mmio },
+        { "tcg.traps", (double)sum.traps },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        add(opaque, all[i].name, all[i].value);
+}
+
+const struct accel tcg_accel = {
+    .name = "tcg",
+    .vcpu_headroom = TCG_HEADROOM,
+    .available = available,
+    .vm_create = vm_create,
+    .vm_destroy = vm_destroy,
+    .vcpu_create = vcpu_create,
+    .vcpu_destroy = vcpu_destroy,
+    .run = run,
+    .kick = kick,
+    .get_state = get_state,
+    .set_state = set_state,
+    .memory_changed = memory_changed,
+    .code_written = code_written,
+    .dirty_log_started = dirty_log_started,
+    .print_help = print_help,
+    .stats = stats,
+};

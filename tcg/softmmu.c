@@ -1,0 +1,280 @@
+/* Guest memory accesses and floating point that generated code does not do inline: TLB misses,
+ * accesses across pages, devices, pages that hold code, atomics without a host instruction. */
+#include "core/util.h"
+#include "tcg/ir_eval.h"
+#include "tcg/softfloat.h"
+#include "tcg/tcg.h"
+
+static noreturn void raise_fault(struct tcg_cpu *t, uint64_t va, enum access access, int kind, int fault)
+{
+    *tcg_pc(t) = tcg_insn_pc(t->cpu);
+    t->undo++; /* the instruction itself does not retire */
+    t->counts.traps++;
+    t->target->raise_memory(t->cpu, va, access, kind, fault);
+    tcg_leave(t->cpu);
+}
+
+static struct tlb_place translate(struct tcg_cpu *t, uint64_t va, enum access access, unsigned mode)
+{
+    struct tlb_place p;
+    int fault = 0;
+    if (!tlb_translate(t, va, access, mode, &p, &fault))
+        raise_fault(t, va, access, MEM_FAULT_TRANSLATION, fault);
+    return p;
+}
+
+/* Aligned accesses are single-copy atomic, as the host's are. */
+static uint64_t host_load(const uint8_t *p, unsigned size)
+{
+    if ((uintptr_t)p & (size - 1))
+        return load_le(p, size);
+    switch (size) {
+    case 1: return *p;
+    case 2: return __atomic_load_n((const uint16_t *)p, __ATOMIC_ACQUIRE);
+    case 4: return __atomic_load_n((const uint32_t *)p, __ATOMIC_ACQUIRE);
+    default: return __atomic_load_n((const uint64_t *)p, __ATOMIC_ACQUIRE);
+    }
+}
+
+static void host_store(uint8_t *p, unsigned size, uint64_t v)
+{
+    if ((uintptr_t)p & (size - 1)) {
+        store_le(p, size, v);
+        return;
+    }
+    switch (size) {
+    case 1: *p = (uint8_t)v; break;
+    case 2: __atomic_store_n((uint16_t *)p, (uint16_t)v, __ATOMIC_RELEASE); break;
+    case 4: __atomic_store_n((uint32_t *)p, (uint32_t)v, __ATOMIC_RELEASE); break;
+    default: __atomic_store_n((uint64_t *)p, v, __ATOMIC_RELEASE); break;
+    }
+}
+
+static uint64_t place_load(struct tcg_cpu *t, const struct tlb_place *p, uint64_t va, unsigned size)
+{
+    if (p->host)
+        return host_load(p->host, size);
+    uint64_t v = 0;
+    bool live = t->fp_live;
+    if (live)
+        t->tcg->backend->fp_suspend(t);
+    t->counts.mmio++;
+    bool ok = mem_io_read(t->tcg->vm, p->gpa, size, &v);
+    if (live)
+        t->tcg->backend->fp_resume(t);
+    if (!ok)
+        raise_fault(t, va, ACCESS_READ, MEM_FAULT_NO_MEMORY, 0);
+    return v;
+}
+
+static void place_store(struct tcg_cpu *t, const struct tlb_place *p, uint64_t va, unsigned size,
+                        uint64_t v)
+{
+    if (p->host && !p->ram->rom) {
+        host_store(p->host, size, v);
+        if (p->attention)
+            mem_mark_written(t->tcg->vm, p->gpa, size);
+        return;
+    }
+    bool live = t->fp_live;
+    if (live)
+        t->tcg->backend->fp_suspend(t);
+    t->counts.mmio++;
+    bool ok = mem_io_write(t->tcg->vm, p->gpa, size, v);
+    if (live)
+        t->tcg->backend->fp_resume(t);
+    if (!ok)
+        raise_fault(t, va, ACCESS_WRITE, MEM_FAULT_NO_MEMORY, 0);
+}
+
+static bool crosses_page(uint64_t va, unsigned size)
+{
+    return (va & 4095) + size > 4096;
+}
+
+static void check_aligned(struct tcg_cpu *t, uint64_t va, unsigned shape, enum access access)
+{
+    unsigned size = 1u << (shape & IR_SIZE_MASK);
+    if (shape & IR_ALIGNED && va & (size - 1))
+        raise_fault(t, va, access, MEM_FAULT_MISALIGNED, 0);
+}
+
+static uint64_t extend(uint64_t v, unsigned shape)
+{
+    unsigned width = 8u << (shape & IR_SIZE_MASK);
+    return shape & IR_SIGNED ? (uint64_t)sext(v, width) : bits(v, 0, width);
+}
+
+uint64_t softmmu_load(struct tcg_cpu *t, uint64_t va, unsigned shape, unsigned mode)
+{
+    unsigned size = 1u << (shape & IR_SIZE_MASK);
+    check_aligned(t, va, shape, ACCESS_READ);
+    struct tlb_place p = translate(t, va, ACCESS_READ, mode);
+    if (!crosses_page(va, size))
+        return extend(place_load(t, &p, va, size), shape);
+    uint64_t next = align_up(va, 4096);
+    unsigned n = (unsigned)(next - va);
+    struct tlb_place p2 = translate(t, next, ACCESS_READ, mode);
+    uint64_t v = 0;
+    for (unsigned i = 0; i < size; i++) {
+        struct tlb_place *q = i < n ? &p : &p2;
+        v |= place_load(t, q, va + i, 1) << (8 * i);
+        q->gpa++;
+        if (q->host)
+            q->host++;
+    }
+    return extend(v, shape);
+}
+
+void softmmu_store(struct tcg_cpu *t, uint64_t va, uint64_t v, unsigned shape, unsigned mode)
+{
+    unsigned size = 1u << (shape & IR_SIZE_MASK);
+    check_aligned(t, va, shape, ACCESS_WRITE);
+    struct tlb_place p = translate(t, va, ACCESS_WRITE, mode);
+    if (!crosses_page(va, size)) {
+        place_store(t, &p, va, size, v);
+        return;
+    }
+    uint64_t next = align_up(va, 4096); /* both pages must be there before anything is written */
+    unsigned n = (unsigned)(next - va);
+    struct tlb_place p2 = translate(t, next, ACCESS_WRITE, mode);
+    for (unsigned i = 0; i < size; i++) {
+        struct tlb_place *q = i < n ? &p : &p2;
+        place_store(t, q, va + i, 1, v >> (8 * i) & 0xff);
+        q->gpa++;
+        if (q->host)
+            q->host++;
+    }
+}
+
+/* One compare-and-swap on host memory; true if *expected was there, else *expected is what is. */
+static bool host_cas(uint8_t *p, unsigned size, uint64_t *expected, uint64_t desired)
+{
+#define CAS(T)                                                                                     \
+    {                                                                                              \
+        T e = (T)*expected;                                                                        \
+        bool ok = __atomic_compare_exchange_n((T *)p, &e, (T)desired, false, __ATOMIC_SEQ_CST,     \
+                                              __ATOMIC_SEQ_CST);                                   \
+        *expected = e;                                                                             \
+        return ok;                                                                                 \
+    }
+    switch (size) {
+    case 1: CAS(uint8_t)
+    case 2: CAS(uint16_t)
+    case 4: CAS(uint32_t)
+    default: CAS(uint64_t)
+    }
+#undef CAS
+}
+
+/* The place of an atomic access: writable, one page. NULL host: a device, which gets a load and a
+ * store. */
+static struct tlb_place atomic_place(struct tcg_cpu *t, uint64_t va, unsigned shape, unsigned mode)
+{
+    check_aligned(t, va, shape | IR_ALIGNED, ACCESS_WRITE);
+    return translate(t, va, ACCESS_WRITE, mode);
+}
+
+uint64_t softmmu_rmw(struct tcg_cpu *t, enum ir_rmw kind, uint64_t va, uint64_t v, unsigned shape,
+                     unsigned mode)
+{
+    unsigned log2 = shape & IR_SIZE_MASK, size = 1u << log2;
+    struct tlb_place p = atomic_place(t, va, shape, mode);
+    uint64_t old;
+    if (p.host && !p.ram->rom) {
+        old = host_load(p.host, size);
+        while (!host_cas(p.host, size, &old, ir_eval_rmw(kind, log2, old, v))) {
+        }
+        if (p.attention)
+            mem_mark_written(t->tcg->vm, p.gpa, size);
+    } else {
+        old = place_load(t, &p, va, size);
+        place_store(t, &p, va, size, bits(ir_eval_rmw(kind, log2, old, v), 0, 8 * size));
+    }
+    return extend(old, shape);
+}
+
+uint64_t softmmu_cas(struct tcg_cpu *t, uint64_t va, uint64_t expected, uint64_t desired,
+                     unsigned shape, unsigned mode)
+{
+    unsigned size = 1u << (shape & IR_SIZE_MASK);
+    struct tlb_place p = atomic_place(t, va, shape, mode);
+    uint64_t old = bits(expected, 0, 8 * size);
+    if (p.host && !p.ram->rom) {
+        if (host_cas(p.host, size, &old, desired) && p.attention)
+            mem_mark_written(t->tcg->vm, p.gpa, size);
+    } else {
+        uint64_t wanted = old;
+        old = place_load(t, &p, va, size);
+        if (old == wanted)
+            place_store(t, &p, va, size, bits(desired, 0, 8 * size));
+    }
+    return extend(old, shape);
+}
+
+uint64_t tcg_load(struct vcpu *cpu, uint64_t va, unsigned size, unsigned mode)
+{
+    return softmmu_load(tcg_cpu_of(cpu), va, (unsigned)__builtin_ctz(size), mode);
+}
+
+void tcg_store(struct vcpu *cpu, uint64_t va, unsigned size, uint64_t v, unsigned mode)
+{
+    softmmu_store(tcg_cpu_of(cpu), va, v, (unsigned)__builtin_ctz(size), mode);
+}
+
+/* ---- floating point -------------------------------------------------------------------------------- */
+
+static enum sf_format format_of(enum ir_type type)
+{
+    return type == IR_F32 ? SF_F32 : SF_F64;
+}
+
+static uint64_t compare(struct sf_ctx *ctx, enum sf_format f, enum ir_cc cc, uint64_t a, uint64_t b)
+{
+    enum sf_order order = sf_compare(ctx, f, a, b, cc != IR_FEQ);
+    if (cc == IR_FEQ)
+        return order == SF_EQUAL;
+    return order == SF_LESS || (cc == IR_FLE && order == SF_EQUAL);
+}
+
+uint64_t softfp_op(struct tcg_cpu *t, const struct ir_op *op, enum ir_type from, uint64_t a,
+                   uint64_t b, uint64_t c)
+{
+    if (ir_evaluates(op->code))
+        return ir_eval(op->code, op->type, a, b);
+    struct sf_ctx ctx = { .rounding = t->fp_rounding,
+                          .nan_rule = t->target->canonical_nan ? SF_NAN_CANONICAL : SF_NAN_SSE };
+    enum sf_format f = format_of(op->type);
+    uint64_t r = 0;
+    switch (op->code) {
+    case IR_fadd: r = sf_add(&ctx, f, a, b); break;
+    case IR_fsub: r = sf_sub(&ctx, f, a, b); break;
+    case IR_fmul: r = sf_mul(&ctx, f, a, b); break;
+    case IR_fdiv: r = sf_div(&ctx, f, a, b); break;
+    case IR_fsqrt: r = sf_sqrt(&ctx, f, a); break;
+    case IR_fma:
+        r = sf_fma(&ctx, f, a, b, c,
+                   (op->x & IR_FMA_NEG_PRODUCT ? SF_NEGATE_PRODUCT : 0) |
+                       (op->x & IR_FMA_NEG_ADDEND ? SF_NEGATE_ADDEND : 0));
+        break;
+    case IR_fcmp: r = compare(&ctx, f, op->cc, a, b); break;
+    case IR_ftoi:
+        if (op->x & IR_FTOI_TRUNC)
+            ctx.rounding = SF_RTZ;
+        r = sf_to_int(&ctx, f, a,
+                      op->x & IR_FTOI_32 ? (op->x & IR_FTOI_UNSIGNED ? SF_U32 : SF_I32)
+                                         : (op->x & IR_FTOI_UNSIGNED ? SF_U64 : SF_I64));
+        break;
+    case IR_itof:
+        if (op->x & IR_ITOF_32)
+            a = op->x & IR_ITOF_UNSIGNED ? (uint32_t)a : (uint64_t)(int32_t)a;
+        r = sf_from_int(&ctx, f, a, op->x & IR_ITOF_UNSIGNED ? SF_U64 : SF_I64);
+        break;
+    case IR_fwiden: r = sf_convert(&ctx, SF_F32, SF_F64, a); break;
+    case IR_fnarrow: r = sf_convert(&ctx, SF_F64, SF_F32, a); break;
+    default: break;
+    }
+    (void)from;
+    t->fp_flags |= ctx.flags;
+    return r;
+}

@@ -1,0 +1,419 @@
+/* Remembered address translations of one vCPU.
+ *
+ * Two levels for data. The first is direct-mapped, looked up by generated code, and adapts its size.
+ * The second is set-associative and serves its misses. Both tag entries with a context number, which
+ * stands for an address space with rights (the target's context_key). Forgetting a whole address
+ * space is giving it a new number; switching between them costs nothing else.
+ *
+ * For fetches there is a small cache of pages, and per (address space, state word) a jump cache from
+ * guest pc to host code that generated code looks up.
+ *
+ * Only the vCPU's own thread writes here, but for write tags, which a thread that translates code
+ * from the page clears in every vCPU (tlb_protect_page). */
+#include "core/util.h"
+#include "tcg/tcg.h"
+
+#include <stdlib.h>
+
+static uint64_t page_of(uint64_t va)
+{
+    return va & ~(uint64_t)4095;
+}
+
+static struct tlb_entry *l1_slot(struct tcg_cpu *t, uint64_t va)
+{
+    return &t->tlb[(va >> 12) & (t->tlb_mask >> TLB_ENTRY_BITS)];
+}
+
+static struct l2_entry *l2_set(struct tcg_cpu *t, uint64_t va)
+{
+    uint64_t page = va >> 12;
+    return t->l2[(page ^ page >> 9 ^ page >> 18) & (L2_SETS - 1)];
+}
+
+static void l1_clear_slot(struct tlb_entry *e)
+{
+    atomic_store_explicit(&e->read, (uint64_t)TLB_NO_MATCH, memory_order_relaxed);
+    atomic_store_explicit(&e->write, (uint64_t)TLB_NO_MATCH, memory_order_relaxed);
+}
+
+static void l1_clear(struct tcg_cpu *t)
+{
+    for (uint64_t i = 0; i <= t->tlb_mask >> TLB_ENTRY_BITS; i++)
+        l1_clear_slot(&t->tlb[i]);
+}
+
+static void set_size(struct tcg_cpu *t, unsigned bits_)
+{
+    t->tlb_mask = (((uint64_t)1 << bits_) - 1) << TLB_ENTRY_BITS;
+    t->conflicts = 0;
+    l1_clear(t);
+}
+
+static void forget_large_pages(struct tcg_cpu *t)
+{
+    for (unsigned k = 0; k < 2; k++) {
+        t->large[k].lo = UINT64_MAX;
+        t->large[k].hi = 0;
+    }
+}
+
+static void l2_clear(struct tcg_cpu *t)
+{
+    for (unsigned i = 0; i < L2_SETS; i++)
+        for (unsigned w = 0; w < L2_WAYS; w++)
+            t->l2[i][w].tag = (uint64_t)TLB_NO_MATCH;
+}
+
+static void itlb_clear(struct tcg_cpu *t)
+{
+    for (unsigned i = 0; i < ITLB_SIZE; i++)
+        t->itlb[i].tag = (uint64_t)TLB_NO_MATCH;
+}
+
+/* ---- context numbers --------------------------------------------------------------------------- */
+
+/* All numbers are used up: start over with nothing remembered. */
+static void restart_contexts(struct tcg_cpu *t)
+{
+    l1_clear(t);
+    l2_clear(t);
+    forget_large_pages(t);
+    for (unsigned i = 0; i < CONTEXTS; i++)
+        t->contexts[i].ctx = CTX_NONE;
+    t->next_ctx = 0;
+}
+
+static uint32_t context_number(struct tcg_cpu *t, uint64_t key)
+{
+    unsigned h = (key * 0x9e3779b97f4a7c15u) >> 58, oldest = h;
+    for (unsigned k = 0; k < 4; k++) {
+        unsigned i = (h + k) % CONTEXTS;
+        if (t->contexts[i].ctx != CTX_NONE && t->contexts[i].key == key) {
+            t->contexts[i].used = ++t->clock;
+            return t->contexts[i].ctx;
+        }
+        if (t->contexts[i].ctx == CTX_NONE || (t->contexts[oldest].ctx != CTX_NONE &&
+                                               t->contexts[i].used < t->contexts[oldest].used))
+            oldest = i;
+    }
+    if (t->next_ctx > CTX_LAST)
+        restart_contexts(t);
+    t->contexts[oldest].key = key;
+    t->contexts[oldest].used = ++t->clock;
+    return t->contexts[oldest].ctx = t->next_ctx++;
+}
+
+static void clear_jumps(struct fetch_context *f)
+{
+    memset(f->jumps, 0xff, sizeof(f->jumps)); /* no pc is all ones: instructions are aligned */
+    memset(f->pages, 0, sizeof(f->pages));
+}
+
+static struct fetch_context *fetch_context(struct tcg_cpu *t, uint64_t key, uint32_t flags)
+{
+    struct fetch_context *oldest = &t->fetch[0];
+    for (unsigned i = 0; i < FETCH_CONTEXTS; i++) {
+        struct fetch_context *f = &t->fetch[i];
+        if (f->valid && f->key == key && f->flags == flags)
+            return f;
+        if (!f->valid || (oldest->valid && f->used < oldest->used))
+            oldest = f;
+    }
+    clear_jumps(oldest);
+    for (unsigned i = 0; i < ITLB_SIZE; i++)
+        if ((t->itlb[i].tag & 4095) == (uint64_t)(oldest - t->fetch))
+            t->itlb[i].tag = (uint64_t)TLB_NO_MATCH;
+    oldest->key = key;
+    oldest->flags = flags;
+    oldest->valid = true;
+    return oldest;
+}
+
+void tcg_context_changed(struct vcpu *cpu)
+{
+    struct tcg_cpu *t = tcg_cpu_of(cpu);
+    for (unsigned m = 0; m < t->target->n_modes; m++)
+        t->ctx[m] = context_number(t, t->target->context_key(cpu, (int)m));
+    uint64_t key = t->target->context_key(cpu, -1);
+    uint32_t flags = tcg_flags(t) | (uint32_t)t->counting << 31;
+    struct fetch_context *f = t->fetch_now;
+    if (!f || !f->valid || f->key != key || f->flags != flags) {
+        f = fetch_context(t, key, flags);
+        t->fetch_now = f;
+        t->jumps = f->jumps;
+        t->counts.context_switches++;
+    }
+    f->used = ++t->clock;
+}
+
+/* ---- forgetting ----------------------------------------------------------------------------------- */
+
+void tlb_forget_jumps(struct tcg_cpu *t)
+{
+    for (unsigned i = 0; i < FETCH_CONTEXTS; i++)
+        if (t->fetch[i].valid)
+            clear_jumps(&t->fetch[i]);
+}
+
+void tlb_flush_everything(struct tcg_cpu *t)
+{
+    t->counts.tlb_flushes++;
+    restart_contexts(t);
+    itlb_clear(t);
+    tlb_forget_jumps(t);
+    tcg_context_changed(t->cpu);
+}
+
+void tcg_flush_all(struct vcpu *cpu)
+{
+    tcg_flush_contexts(cpu, 0, 0);
+    forget_large_pages(tcg_cpu_of(cpu));
+}
+
+void tcg_flush_contexts(struct vcpu *cpu, uint64_t mask, uint64_t value)
+{
+    struct tcg_cpu *t = tcg_cpu_of(cpu);
+    t->counts.tlb_flushes++;
+    for (unsigned i = 0; i < CONTEXTS; i++)
+        if ((t->contexts[i].key & mask) == value)
+            t->contexts[i].ctx = CTX_NONE; /* its entries match nothing from now on */
+    for (unsigned i = 0; i < FETCH_CONTEXTS; i++) {
+        struct fetch_context *f = &t->fetch[i];
+        if (!f->valid || (f->key & mask) != value)
+            continue;
+        clear_jumps(f);
+        for (unsigned k = 0; k < ITLB_SIZE; k++)
+            if ((t->itlb[k].tag & 4095) == i)
+                t->itlb[k].tag = (uint64_t)TLB_NO_MATCH;
+    }
+    tcg_context_changed(cpu);
+}
+
+static unsigned filter_bit(uint64_t va)
+{
+    uint64_t page = va >> 12;
+    return (page ^ page >> 12 ^ page >> 24) & 4095;
+}
+
+void tcg_flush_page(struct vcpu *cpu, uint64_t va)
+{
+    struct tcg_cpu *t = tcg_cpu_of(cpu);
+    unsigned half = va >> 63;
+    if (va >= t->large[half].lo && va <= t->large[half].hi) {
+        tcg_flush_all(cpu);
+        return;
+    }
+    l1_clear_slot(l1_slot(t, va));
+    struct l2_entry *set = l2_set(t, va);
+    for (unsigned w = 0; w < L2_WAYS; w++)
+        if (page_of(set[w].tag) == page_of(va))
+            set[w].tag = (uint64_t)TLB_NO_MATCH;
+    for (unsigned i = 0; i < FETCH_CONTEXTS; i++) {
+        unsigned bit = filter_bit(va);
+        if (t->fetch[i].valid && t->fetch[i].pages[bit >> 6] >> (bit & 63) & 1)
+            clear_jumps(&t->fetch[i]);
+    }
+    struct itlb_entry *e = &t->itlb[(va >> 12) % ITLB_SIZE];
+    if (page_of(e->tag) == page_of(va))
+        e->tag = (uint64_t)TLB_NO_MATCH;
+}
+
+void tcg_drop_user_pages(struct vcpu *cpu)
+{
+    struct tcg_cpu *t = tcg_cpu_of(cpu);
+    if (t->n_user_pages > ARRAY_LEN(t->user_pages)) { /* more than were noted down */
+        for (uint64_t i = 0; i <= t->tlb_mask >> TLB_ENTRY_BITS; i++)
+            if (t->tlb[i].user)
+                l1_clear_slot(&t->tlb[i]);
+        for (unsigned i = 0; i < L2_SETS; i++)
+            for (unsigned w = 0; w < L2_WAYS; w++)
+                if (t->l2[i][w].user)
+                    t->l2[i][w].tag = (uint64_t)TLB_NO_MATCH;
+        t->n_user_pages = 0;
+        return;
+    }
+    while (t->n_user_pages) {
+        uint64_t va = t->user_pages[--t->n_user_pages];
+        struct tlb_entry *e = l1_slot(t, va);
+        if (e->user)
+            l1_clear_slot(e);
+        struct l2_entry *set = l2_set(t, va);
+        for (unsigned w = 0; w < L2_WAYS; w++)
+            if (page_of(set[w].tag) == page_of(va) && set[w].user)
+                set[w].tag = (uint64_t)TLB_NO_MATCH;
+    }
+}
+
+bool tlb_protect_page(struct tcg *tcg, const uint8_t *page, const struct tcg_cpu *self)
+{
+    bool others = false;
+    for (unsigned i = 0; i < tcg->vm->n_vcpus; i++) {
+        struct vcpu *cpu = tcg->vm->vcpus[i];
+        if (!cpu || !cpu->engine)
+            continue;
+        struct tcg_cpu *t = tcg_cpu_of(cpu);
+        for (uint64_t k = 0; k <= t->tlb_mask >> TLB_ENTRY_BITS; k++) {
+            struct tlb_entry *e = &t->tlb[k];
+            uint64_t tag = atomic_load_explicit(&e->write, memory_order_relaxed);
+            if (tag == (uint64_t)TLB_NO_MATCH || page_of(tag) + e->addend != (uintptr_t)page)
+                continue;
+            atomic_store_explicit(&e->write, (uint64_t)TLB_NO_MATCH, memory_order_relaxed);
+            others |= t != self;
+        }
+    }
+    return others;
+}
+
+/* ---- filling ------------------------------------------------------------------------------------------ */
+
+static struct ram_block *ram_at(struct vm *vm, uint64_t gpa_, uint8_t **host)
+{
+    const struct mem_range *r = mem_view_find(mem_view_now(vm), gpa_);
+    if (!r || !r->ram)
+        return NULL;
+    *host = r->ram->host + r->region_off + (gpa_ - r->start);
+    return r->ram;
+}
+
+static void note_large_page(struct tcg_cpu *t, uint64_t va, uint64_t size)
+{
+    unsigned half = va >> 63;
+    t->large[half].lo = MIN(t->large[half].lo, va & -size);
+    t->large[half].hi = MAX(t->large[half].hi, va | (size - 1));
+}
+
+static bool page_needs_attention(const struct l2_entry *e)
+{
+    uint64_t n = (uint64_t)(e->host - e->ram->host) >> 12;
+    return atomic_load_explicit(&e->ram->page_flags[n], memory_order_seq_cst);
+}
+
+/* Let generated code find the page from now on. */
+static void l1_fill(struct tcg_cpu *t, uint64_t va, const struct l2_entry *e, bool want_write)
+{
+    struct tlb_entry *slot = l1_slot(t, va);
+    uint64_t old = slot->read == (uint64_t)TLB_NO_MATCH ? slot->write : slot->read;
+    if (old != (uint64_t)TLB_NO_MATCH && old != e->tag && (old & 4095) == (e->tag & 4095)) {
+        unsigned n = (t->tlb_mask >> TLB_ENTRY_BITS) + 1;
+        if (++t->conflicts > 2 * n && n < 1u << TLB_BITS_MAX) {
+            set_size(t, (unsigned)__builtin_ctz(n) + 1);
+            slot = l1_slot(t, va);
+        }
+    }
+    l1_clear_slot(slot);
+    slot->addend = (uintptr_t)e->host - page_of(va);
+    slot->user = e->user;
+    if (e->r)
+        atomic_store_explicit(&slot->read, e->tag, memory_order_relaxed);
+    if (e->w && e->r && !e->ram->rom && want_write) {
+        /* Either we see the page's flags or who sets them sees our tag and clears it. */
+        atomic_store_explicit(&slot->write, e->tag, memory_order_seq_cst);
+        if (page_needs_attention(e))
+            atomic_store_explicit(&slot->write, (uint64_t)TLB_NO_MATCH, memory_order_relaxed);
+    }
+}
+
+bool tlb_translate(struct tcg_cpu *t, uint64_t va, enum access access, unsigned mode,
+                   struct tlb_place *out, int *fault)
+{
+    uint64_t tag = page_of(va) | t->ctx[mode];
+    struct l2_entry *set = l2_set(t, va), *e = NULL;
+    t->counts.tlb_misses++;
+    for (unsigned w = 0; w < L2_WAYS && !e; w++)
+        if (set[w].tag == tag && (access == ACCESS_WRITE ? set[w].w : set[w].r))
+            e = &set[w];
+    struct l2_entry once;
+    if (!e) {
+        struct tlb_fill fill = { 0 };
+        t->counts.tlb_walks++;
+        if (!t->target->translate_address(t->cpu, va, access, mode, &fill)) {
+            *fault = fill.fault;
+            return false;
+        }
+        bool remember = fill.page_size >= 4096;
+        for (unsigned w = 0; w < L2_WAYS; w++) /* one way may hold it with fewer rights */
+            if (set[w].tag == tag || (!e && set[w].tag == (uint64_t)TLB_NO_MATCH))
+                e = &set[w];
+        if (!e)
+            e = &set[t->clock++ % L2_WAYS];
+        if (!remember)
+            e = &once;
+        *e = (struct l2_entry){ .tag = tag, .gpa = page_of(fill.gpa), .r = fill.r, .w = fill.w,
+                                .user = fill.user };
+        e->ram = ram_at(t->tcg->vm, e->gpa, &e->host);
+        if (fill.page_size > 4096)
+            note_large_page(t, va, fill.page_size);
+        if (fill.user && remember && mode == 0) {
+            if (t->n_user_pages < ARRAY_LEN(t->user_pages))
+                t->user_pages[t->n_user_pages] = page_of(va);
+            if (t->n_user_pages <= ARRAY_LEN(t->user_pages))
+                t->n_user_pages++;
+        }
+        if (remember && e->ram)
+            l1_fill(t, va, e, access == ACCESS_WRITE);
+    } else if (e->ram) {
+        l1_fill(t, va, e, access == ACCESS_WRITE);
+    }
+    *out = (struct tlb_place){ .gpa = e->gpa | (va & 4095), .ram = e->ram,
+                               .host = e->ram ? e->host + (va & 4095) : NULL };
+    out->attention = e->ram && page_needs_attention(e);
+    return true;
+}
+
+bool tlb_fetch_page(struct tcg_cpu *t, uint64_t va, uint64_t pc, const uint8_t **page,
+                    struct ram_block **ram)
+{
+    uint64_t tag = page_of(va) | (uint64_t)(t->fetch_now - t->fetch);
+    struct itlb_entry *e = &t->itlb[(va >> 12) % ITLB_SIZE];
+    if (e->tag == tag) {
+        *page = e->page;
+        *ram = e->ram;
+        return true;
+    }
+    struct tlb_fill fill = { 0 };
+    int kind = MEM_FAULT_NO_MEMORY;
+    if (t->target->translate_address(t->cpu, va, ACCESS_EXEC, 0, &fill)) {
+        uint8_t *host;
+        *ram = ram_at(t->tcg->vm, page_of(fill.gpa), &host);
+        if (*ram) {
+            *page = host;
+            if (fill.page_size > 4096)
+                note_large_page(t, va, fill.page_size);
+            if (fill.page_size >= 4096)
+                *e = (struct itlb_entry){ .tag = tag, .page = host, .ram = *ram };
+            return true;
+        }
+    } else {
+        kind = MEM_FAULT_TRANSLATION;
+    }
+    *tcg_pc(t) = pc;
+    t->counts.traps++;
+    t->target->raise_memory(t->cpu, va, ACCESS_EXEC, kind, fill.fault);
+    return false;
+}
+
+void tlb_jump_insert(struct tcg_cpu *t, uint64_t pc, const struct unit *u)
+{
+    struct fetch_context *f = t->fetch_now;
+    f->jumps[jump_index(pc)] = (struct jump_entry){ .pc = pc, .code = u->entry };
+    unsigned bit = filter_bit(pc);
+    f->pages[bit >> 6] |= (uint64_t)1 << (bit & 63);
+    if (u->page2) {
+        bit = filter_bit(pc + 4096);
+        f->pages[bit >> 6] |= (uint64_t)1 << (bit & 63);
+    }
+}
+
+void tlb_init(struct tcg_cpu *t)
+{
+    t->fetch = xcalloc(FETCH_CONTEXTS, sizeof(*t->fetch));
+    set_size(t, TLB_BITS_MIN);
+    restart_contexts(t);
+    itlb_clear(t);
+}
+
+void tlb_free(struct tcg_cpu *t)
+{
+    free(t->fetch);
+}

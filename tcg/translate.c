@@ -1,0 +1,322 @@
+/* From guest code to a unit: find its instructions, build IR, compile, publish. */
+#include "core/disas.h"
+#include "core/clock.h"
+#include "core/util.h"
+#include "tcg/tcg.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { MAX_UNIT_INSNS = 256 };
+
+struct found {
+    struct insn_scan scan;
+    int32_t off;
+    bool leader, after_call;
+};
+
+/* The instructions of a unit to be. */
+struct plan {
+    struct tcg_cpu *t;
+    const uint8_t *page, *page2;   /* host bytes; page2 only for an instruction across the end */
+    uint32_t flags;
+    unsigned n, limit;
+    int32_t seen_end;              /* behind the highest instruction */
+    struct found insns[MAX_UNIT_INSNS];
+    int16_t at[4096 / 2 + 1];      /* by off / 2: index + 1 into insns, or 0 */
+    int32_t targets[MAX_UNIT_INSNS];
+    unsigned n_targets;
+};
+
+static unsigned plan_index(const struct plan *p, int32_t off)
+{
+    return (unsigned)p->at[off >> 1];
+}
+
+static bool scan_one(struct plan *p, int32_t off, struct insn_scan *out)
+{
+    const struct tcg_target *target = p->t->target;
+    uint8_t bytes[32];
+    size_t n = (size_t)(4096 - off);
+    const uint8_t *at = p->page + off;
+    if (n < target->max_insn_len) {
+        memcpy(bytes, at, n);
+        at = bytes;
+        if (p->page2) {
+            memcpy(bytes + n, p->page2, target->max_insn_len - n);
+            n = target->max_insn_len;
+        }
+    }
+    *out = (struct insn_scan){ 0 };
+    target->scan(p->t->cpu, p->flags & 0x7fffffff, at, n, off, out);
+    return out->len;
+}
+
+/* Follow code from off until it leaves the page or what is known, or the limit is reached. */
+static void trace(struct plan *p, int32_t off)
+{
+    bool after_call = false;
+    bool leader = true;
+    while (off >= 0 && off < 4096 && p->n < p->limit && !plan_index(p, off)) {
+        struct found *f = &p->insns[p->n];
+        if (!scan_one(p, off, &f->scan))
+            return;
+        f->off = off;
+        f->leader = leader;
+        f->after_call = after_call;
+        p->at[off >> 1] = (int16_t)++p->n;
+        leader = after_call = false;
+        int32_t next = off + f->scan.len;
+        p->seen_end = MAX(p->seen_end, next);
+        switch (f->scan.kind) {
+        case INSN_END: return;
+        case INSN_BRANCH:
+            p->targets[p->n_targets++] = f->scan.target;
+            leader = true;
+            break;
+        case INSN_JUMP:
+            if (f->scan.target <= off) { /* a loop's end, or code further up */
+                p->targets[p->n_targets++] = f->scan.target;
+                return;
+            }
+            next = f->scan.target;
+            leader = true;
+            break;
+        case INSN_CALL:
+        case INSN_CALL_INDIRECT: leader = after_call = true; break;
+        default: break;
+        }
+        off = next;
+    }
+    if (off >= 0 && off < 4096 && plan_index(p, off))
+        p->insns[plan_index(p, off) - 1].leader = true;
+}
+
+static int by_address(const void *a, const void *b)
+{
+    return ((const struct found *)a)->off - ((const struct found *)b)->off;
+}
+
+/* The instructions reached from `start` without leaving the page, in order of address. */
+static void make_plan(struct plan *p, int32_t start)
+{
+    memset(p->at, 0, sizeof(p->at));
+    p->n = p->n_targets = 0;
+    p->seen_end = start;
+    trace(p, start);
+    for (unsigned k = 0; k < p->n_targets; k++) {
+        int32_t to = p->targets[k];
+        /* Only what lies between: code further away may well never run. */
+        if (to > start && to < p->seen_end && to < 4096 && p->n < p->limit && !plan_index(p, to))
+            trace(p, to);
+        if (to >= start && to < 4096 && plan_index(p, to))
+            p->insns[plan_index(p, to) - 1].leader = true;
+    }
+    qsort(p->insns, p->n, sizeof(p->insns[0]), by_address);
+}
+
+static void build(struct plan *p, struct ir *ir)
+{
+    struct tcg_cpu *t = p->t;
+    struct tr tr = { .ir = ir, .cpu = t->cpu, .flags = p->flags & 0x7fffffff };
+    ir_start(ir, t->target->slots, t->target->n_slots);
+    uint16_t block = 0;
+    for (unsigned k = 0; k < p->n && !ir->overflow; k++) {
+        const struct found *f = &p->insns[k];
+        bool follows = k && p->insns[k - 1].off + p->insns[k - 1].scan.len == f->off;
+        if (!ir->ended && !follows)
+            ir_jump(ir, p->insns[k - 1].off + p->insns[k - 1].scan.len);
+        if (f->leader || ir->ended) {
+            ir_begin_block(ir, f->off);
+            ir->blocks[ir->block].after_call = f->after_call;
+        }
+        if (ir->block != block || !k)
+            tr.note = 0;
+        block = ir->block;
+        tr.off = f->off;
+        tr.len = f->scan.len;
+        tr.next = f->off + f->scan.len;
+        ir_begin_insn(ir, f->off, f->scan.len);
+        if (!k)
+            t->target->begin_unit(&tr);
+        t->target->translate(&tr, &f->scan);
+    }
+    if (!ir->ended)
+        ir_jump(ir, tr.next);
+}
+
+/* ---- logging --------------------------------------------------------------------------------------- */
+
+struct printer {
+    const struct log *log;
+};
+
+static void print_line(void *opaque, const char *line)
+{
+    log_print(((struct printer *)opaque)->log, "%s\n", line);
+}
+
+static void log_ir(const struct tcg_cpu *t, const struct ir *ir, const char *what)
+{
+    struct printer pr = { &t->tcg->vm->log };
+    log_print(pr.log, "%s:\n", what);
+    ir_print(ir, print_line, &pr);
+}
+
+static void log_guest(const struct plan *p)
+{
+    struct printer pr = { &p->t->tcg->vm->log };
+    log_print(pr.log, "guest code:\n");
+    for (unsigned k = 0; k < p->n; k++) {
+        uint8_t bytes[32];
+        for (unsigned i = 0; i < p->insns[k].scan.len; i++) {
+            int32_t at = p->insns[k].off + (int32_t)i;
+            bytes[i] = at < 4096 ? p->page[at] : p->page2[at - 4096];
+        }
+        disas_block(p->t->tcg->disas_guest, bytes, p->insns[k].scan.len,
+                    p->t->pc_page + (uint64_t)(int64_t)p->insns[k].off, print_line, &pr);
+    }
+}
+
+static void log_host(const struct tcg_cpu *t, const struct unit *u)
+{
+    struct printer pr = { &t->tcg->vm->log };
+    log_print(pr.log, "host code, %u bytes:\n", u->code_size);
+    disas_block(t->tcg->disas_host, t->tcg->rw + u->code_at, u->code_size,
+                (uintptr_t)t->tcg->rx + u->code_at, print_line, &pr);
+}
+
+/* ---- translating -------------------------------------------------------------------------------------- */
+
+/* With the lock held. NULL: no room. */
+static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off)
+{
+    struct tcg *tcg = t->tcg;
+    const struct log *log = &tcg->vm->log;
+    bool logged = log->kinds && log_in_filter(log, t->pc_page + (uint64_t)(int64_t)off);
+    uint64_t begin = host_now_ns();
+    struct ir *ir = t->ir;
+    p->limit = tcg->single_insn || p->page2 ? 1 : tcg->max_insns;
+    for (;; p->limit = (p->limit + 1) / 2) {
+        make_plan(p, off);
+        assert(p->n);
+        build(p, ir);
+        if (!ir->overflow) {
+            if (logged && log_on(log, LOG_IN_ASM))
+                log_guest(p);
+            if (logged && log_on(log, LOG_OP))
+                log_ir(t, ir, "IR");
+            ir_finish(ir);
+            if (tcg->group_accesses)
+                ir_group_accesses(ir);
+            if (logged && log_on(log, LOG_OP_OPT))
+                log_ir(t, ir, "IR, optimised");
+            struct unit *u = xcalloc(1, sizeof(*u) + UNIT_LINKS(ir->n_blocks) * sizeof(struct link));
+            *u = (struct unit){ .page = p->page, .page2 = p->page2, .off = off, .flags = p->flags,
+                                .end = p->seen_end, .n_insns = (uint16_t)p->n };
+            enum compiled c = tcg->backend->compile(tcg, u, ir);
+            if (c == COMPILE_OK) {
+                if (logged && log_on(log, LOG_OUT_ASM) && u->code_size)
+                    log_host(t, u);
+                cache_publish(tcg, u);
+                tcg->counts.units++;
+                tcg->counts.guest_insns += p->n;
+                tcg->counts.guest_bytes += (uint64_t)(u->end - u->off);
+                tcg->counts.host_bytes += u->code_size;
+                tcg->counts.translate_ns += host_now_ns() - begin;
+                return u;
+            }
+            free(u);
+            if (c == COMPILE_NO_ROOM)
+                return NULL;
+        }
+        assert(p->limit > 1); /* one instruction always fits */
+    }
+}
+
+/* Mark a page as holding code, so that writes are seen; afterwards no vCPU writes it unseen. */
+static void watch_page(struct tcg_cpu *t, const uint8_t *page, struct ram_block *ram)
+{
+    _Atomic uint8_t *flags = &ram->page_flags[(uint64_t)(page - ram->host) >> 12];
+    if (atomic_load(flags) & PAGE_HAS_CODE)
+        return;
+    atomic_fetch_or(flags, PAGE_HAS_CODE);
+    if (tlb_protect_page(t->tcg, page, t)) {
+        run_enter_exclusive(t); /* whoever was between check and store is done now */
+        run_leave_exclusive(t);
+    }
+}
+
+static bool is_watched(const uint8_t *page, struct ram_block *ram)
+{
+    return atomic_load(&ram->page_flags[(uint64_t)(page - ram->host) >> 12]) & PAGE_HAS_CODE;
+}
+
+struct unit *translate_find(struct tcg_cpu *t, uint64_t pc)
+{
+    struct tcg *tcg = t->tcg;
+    uint32_t flags = t->fetch_now->flags;
+    int32_t off = pc & 4095;
+    const uint8_t *page;
+    struct ram_block *ram, *ram2 = NULL;
+    if (!tlb_fetch_page(t, pc, pc, &page, &ram))
+        return NULL;
+    t->pc_page = pc & ~(uint64_t)4095;
+    struct unit *u = cache_find(tcg, page, off, flags);
+    if (u && !u->page2)
+        return u;
+
+    struct plan *p = t->plan;
+    p->t = t;
+    p->page = page;
+    p->page2 = NULL;
+    p->flags = flags;
+    if (4096 - off < (int32_t)t->target->max_insn_len) {
+        struct insn_scan scan;
+        if (!scan_one(p, off, &scan)) {
+            const uint8_t *page2;
+            if (!tlb_fetch_page(t, t->pc_page + 4096, pc, &page2, &ram2))
+                return NULL;
+            p->page2 = page2;
+        }
+    }
+    if (u && u->page2 == p->page2)
+        return u;
+    if (u) { /* the second page is another one in this address space */
+        pthread_mutex_lock(&tcg->lock);
+        cache_kill(tcg, u);
+        pthread_mutex_unlock(&tcg->lock);
+    }
+    for (;;) {
+        watch_page(t, page, ram);
+        if (p->page2)
+            watch_page(t, p->page2, ram2);
+        pthread_mutex_lock(&tcg->lock);
+        u = cache_find(tcg, page, off, flags);
+        bool room = true;
+        if (!u && is_watched(page, ram) && (!p->page2 || is_watched(p->page2, ram2))) {
+            u = translate(t, p, off);
+            room = u;
+        }
+        pthread_mutex_unlock(&tcg->lock);
+        if (u)
+            return u;
+        if (!room)
+            cache_make_room(t);
+    }
+}
+
+struct unit *translate_lookup(struct tcg_cpu *t, uint64_t pc)
+{
+    const uint8_t *page;
+    struct ram_block *ram;
+    if (!tlb_fetch_page(t, pc, pc, &page, &ram))
+        return NULL;
+    struct unit *u = cache_find(t->tcg, page, pc & 4095, t->fetch_now->flags);
+    return u && !u->page2 ? u : NULL;
+}
+
+struct plan *plan_new(void)
+{
+    return xcalloc(1, sizeof(struct plan));
+}

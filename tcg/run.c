@@ -358,19 +358,17 @@ static void vcpu_destroy(struct vcpu *cpu)
     free(t->plan);
 }
 
-/* Registers are in arch whenever run is not under way. */
+/* Registers are in arch whenever run is not under way; sticky flags are not. */
 static void get_state(struct vcpu *cpu)
 {
     struct tcg_cpu *t = tcg_cpu_of(cpu);
-    if (t->target->sync_out)
-        t->target->sync_out(cpu);
+    *((uint8_t *)cpu->arch + t->target->fp_flags_offset) = t->fp_flags;
 }
 
 static void set_state(struct vcpu *cpu)
 {
     struct tcg_cpu *t = tcg_cpu_of(cpu);
-    if (t->target->sync_in)
-        t->target->sync_in(cpu);
+    t->fp_flags = *((uint8_t *)cpu->arch + t->target->fp_flags_offset);
     t->fp_rounding = t->target->rounding(cpu);
     tlb_flush_everything(t);
 }

@@ -81,10 +81,6 @@ struct tcg_target {
     unsigned n_modes;
     /* An interrupt is to be taken: set up its trap and return true. vCPU's thread, state in arch. */
     bool (*take_interrupt)(struct vcpu *cpu);
-    /* State that the engine keeps while running goes to arch and comes from there (floating-point
-     * flags, counters). NULL: there is none. */
-    void (*sync_out)(struct vcpu *cpu);
-    void (*sync_in)(struct vcpu *cpu);
     /* Floating point: rounding mode of the guest as SF_RNE.. (softfloat.h). */
     uint8_t (*rounding)(struct vcpu *cpu);
 };

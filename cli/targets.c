@@ -1,0 +1,6 @@
+/* Every guest CPU that the translator of this build knows. */
+#include "core/util.h"
+#include "target/riscv/riscv.h"
+
+const struct tcg_target *const tcg_targets[] = { &riscv64_tcg_target };
+const size_t n_tcg_targets = ARRAY_LEN(tcg_targets);

@@ -218,6 +218,6 @@ void ir_print(const struct ir *ir, void (*print)(void *opaque, const char *line)
 /* The reverse. Helpers are found by name in `helpers`. */
 struct error *ir_parse(struct ir *ir, const char *text, const struct ir_slot *slots, uint16_t n_slots,
                        const struct ir_helper *const *helpers, size_t n_helpers);
-/* NULL, or what rule of the IR is broken: operand counts and types, values inside their block,
+/* (tcg/ir_verify.c) NULL, or what rule of the IR is broken: operand counts and types, values inside their block,
  * definitions before uses, one end per block, slots and blocks that exist. */
 struct error *ir_verify(const struct ir *ir);

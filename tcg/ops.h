@@ -46,7 +46,7 @@ IR_OP( zext32,    i64,   1, 0,                "i32 a, zero-extended; the op's ty
 IR_OP( trunc,     i32,   1, 0,                "low half of i64 a; the op's type is i64" )
 IR_OP( setc,      i64,   2, 0,                "1 if `a cc b` holds, else 0" )
 IR_OP( select,    same,  3, 0,                "b if i64 a is not 0, else c" )
-/* guest memory: address a + imm, shape, mmu mode x; little-endian. An access that shares the TLB check
+/* guest memory: at address a + imm, shape, mmu mode x; little-endian. An access that shares the TLB check
  * of an earlier one (its leader) names it in d; what is computed is the same */
 IR_OP( load,      same,  1, IR_MAY_FAULT,     "guest memory; the shape's sign and width extend to the type" )
 IR_OP( store,     none,  2, IR_MAY_FAULT | IR_EFFECT, "guest memory becomes the low bytes of b" )

@@ -196,40 +196,58 @@ static void flush_input(struct virtio_serial *s, struct virtio_port *p)
         chardev_accept(p->chardev);
 }
 
-static void write_chain(struct virtio_serial *s, struct virtio_port *p, const struct virtq_chain *c)
+/* False: the chardev is full; p->out_at says how far it got. */
+static bool write_chain(struct virtio_port *p, const struct virtq_chain *c)
 {
     uint8_t buf[4096];
-    if (c->readable_len > MAX_WRITE) {
-        virtio_broken(&s->v, "write of %llu bytes", (unsigned long long)c->readable_len);
-        return;
-    }
-    if (!p || !p->chardev)
-        return;
-    size_t n;
-    for (uint64_t off = 0; (n = chain_read(c, off, buf, sizeof(buf))); off += n)
+    for (;;) {
+        size_t space = MIN(chardev_space(p->chardev), sizeof(buf));
+        if (!space)
+            return false;
+        size_t n = chain_read(c, p->out_at, buf, space);
+        if (!n)
+            break;
         chardev_write(p->chardev, buf, n);
+        p->out_at += (uint32_t)n;
+    }
+    p->out_at = 0;
+    return true;
 }
 
 static void handle_output(struct virtio_serial *s, struct virtq *q)
 {
+    struct virtio_port *p = port_of_queue(s, q->index);
     struct virtq_chain *c;
     while ((c = virtq_pop(q))) {
-        if (q->index == CONTROL_OUT)
-            take_control(s, c);
-        else
-            write_chain(s, port_of_queue(s, q->index), c);
+        if (c->readable_len > MAX_WRITE) {
+            virtio_broken(&s->v, "write of %llu bytes", (unsigned long long)c->readable_len);
+        } else if (p && p->chardev && !write_chain(p, c)) {
+            virtq_unpop(c); /* virtio_serial_writable goes on */
+            break;
+        }
         virtq_push(c, 0);
     }
     virtq_notify(q);
-    if (q->index == CONTROL_OUT)
-        flush_control(s);
+}
+
+static void handle_control(struct virtio_serial *s, struct virtq *q)
+{
+    struct virtq_chain *c;
+    while ((c = virtq_pop(q))) {
+        take_control(s, c);
+        virtq_push(c, 0);
+    }
+    virtq_notify(q);
+    flush_control(s);
 }
 
 static void handle_queue(struct virtio_device *v, struct virtq *q)
 {
     struct virtio_serial *s = serial_of(v);
     struct virtio_port *p = port_of_queue(s, q->index);
-    if (q->index & 1)
+    if (q->index == CONTROL_OUT)
+        handle_control(s, q);
+    else if (q->index & 1)
         handle_output(s, q);
     else if (q->index == CONTROL_IN)
         flush_control(s);
@@ -259,6 +277,17 @@ void virtio_serial_receive(struct virtio_port *p, const uint8_t *data, size_t n)
     memcpy(p->in + p->n_in, data, n);
     p->n_in += (uint32_t)n;
     flush_input(p->serial, p);
+    device_unlock(dev);
+}
+
+void virtio_serial_writable(struct virtio_port *p)
+{
+    if (!p->serial)
+        return;
+    struct device *dev = &p->serial->v.dev;
+    device_lock(dev);
+    if (virtio_running(&p->serial->v))
+        handle_output(p->serial, in_queue(p->serial, p->nr) + 1);
     device_unlock(dev);
 }
 
@@ -385,6 +414,7 @@ static void reset(struct virtio_device *v)
         if (s->ports[nr]) {
             s->ports[nr]->guest_open = false;
             s->ports[nr]->owed = 0;
+            s->ports[nr]->out_at = 0;
         }
 }
 

@@ -29,6 +29,8 @@ static void port_event(void *opaque, int event)
 {
     if (event == CHARDEV_OPENED || event == CHARDEV_CLOSED)
         virtio_serial_host_open(opaque, event == CHARDEV_OPENED);
+    if (event == CHARDEV_WRITABLE || event == CHARDEV_CLOSED)
+        virtio_serial_writable(opaque);
 }
 
 static struct error *realize(struct device *dev)
@@ -63,6 +65,7 @@ static const struct field port_state[] = {
     FIELD(struct virtio_port, host_open, .max = 1),
     FIELD(struct virtio_port, owed),
     FIELD(struct virtio_port, n_in, .max = PORT_BUFFER),
+    FIELD(struct virtio_port, out_at),
     FIELD_RAW(struct virtio_port, in),
 };
 

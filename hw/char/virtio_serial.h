@@ -21,6 +21,7 @@ struct virtio_port {
     uint32_t owed;           /* control messages still to be sent, by enum of virtio_serial.c */
     uint8_t in[PORT_BUFFER]; /* for the guest */
     uint32_t n_in;
+    uint32_t out_at; /* bytes of the first chain in the output queue that are out already */
 
     struct virtio_serial *serial; /* NULL: the device went first */
 };
@@ -34,3 +35,4 @@ void virtio_serial_unplug(struct virtio_port *p);
 size_t virtio_serial_room(struct virtio_port *p);
 void virtio_serial_receive(struct virtio_port *p, const uint8_t *data, size_t n);
 void virtio_serial_host_open(struct virtio_port *p, bool open);
+void virtio_serial_writable(struct virtio_port *p);

@@ -19,7 +19,7 @@ const char *const virtio_off_on_auto[] = { "off", "on", "auto", NULL };
 
 const struct field virtio_fields[] = {
     FIELD(struct virtio_device, driver_features),
-    FIELD(struct virtio_device, status, .valid = 0xcf),
+    FIELD(struct virtio_device, status, .valid = VIRTIO_DRIVER_BITS | VIRTIO_NEEDS_RESET),
     FIELD(struct virtio_device, isr, .valid = 0x3),
     FIELD(struct virtio_device, config_generation),
     FIELD(struct virtio_device, features_set, .max = 1),
@@ -27,7 +27,7 @@ const struct field virtio_fields[] = {
 };
 
 const struct field virtq_fields[] = {
-    FIELD(struct virtq, size, .max = VIRTIO_MAX_QUEUE_SIZE),
+    FIELD(struct virtq, size),
     FIELD(struct virtq, vector),
     FIELD(struct virtq, enabled, .max = 1),
     FIELD(struct virtq, desc),
@@ -265,7 +265,7 @@ void virtio_set_status(struct virtio_device *v, uint8_t status)
 {
     if (v->resetting)
         return;
-    uint8_t added = status & ~v->status & ~VIRTIO_NEEDS_RESET;
+    uint8_t added = status & ~v->status & VIRTIO_DRIVER_BITS;
     if (added & VIRTIO_FEATURES_OK && !v->features_set && !features_settle(v))
         added &= ~VIRTIO_FEATURES_OK;
     v->status |= added;
@@ -339,17 +339,19 @@ void virtq_stale_returned(struct virtq *q)
         reset_finish(q->v);
 }
 
+/* Nothing is looked up or served here: memory may be loaded later, and the VM does not run. */
 struct error *virtio_loaded(struct virtio_device *v)
 {
-    if (v->driver_features & ~v->features)
-        return error_new("features %#" PRIx64 " are not offered by this device",
-                         v->driver_features & ~v->features);
+    if ((v->features_set && !features_acceptable(v)) || (virtio_running(v) && !v->features_set))
+        return error_new("features %#" PRIx64 " with status %#x do not suit this device",
+                         v->driver_features, v->status);
     for (unsigned i = 0; i < v->n_queues; i++) {
         struct virtq *q = &v->queues[i];
-        if (q->enabled && !virtq_fits(q))
+        q->view = 0;
+        q->packed = virtio_has(v, VIRTIO_F_RING_PACKED);
+        if (q->enabled && (!virtq_fits(q) || (!v->features_set && !v->legacy)))
             return error_new("queue %u: size %u, positions %u and %u do not fit together", i,
                              q->size, q->last_avail, q->used);
-        q->view = 0; /* memory is looked up when the queue is used */
     }
     return v->model->loaded ? v->model->loaded(v) : NULL;
 }

@@ -142,6 +142,7 @@ struct virtq {
     uint32_t in_flight, descs_in_flight;
     uint32_t n_pushed, descs_pushed; /* since the last virtq_notify */
     uint16_t first_pushed, first_flags; /* packed: what makes all of them visible */
+    bool packed;         /* what it was enabled as */
     bool kicks_wanted;
     int kick_fd; /* -1 unless a loop serves the queue */
     struct virtq_chain *oldest, *newest; /* IN_ORDER: all in flight */

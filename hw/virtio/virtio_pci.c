@@ -307,8 +307,10 @@ static void legacy_register_write(struct virtio_device *v, unsigned off, uint64_
     switch (off) {
     case L_DRIVER_FEATURES: virtio_accept(v, 0, value); break;
     case L_QUEUE_PFN:
-        if (q)
+        if (q) {
+            virtq_set_size(q, q->max_size); /* not for a legacy driver to choose */
             virtq_enable_legacy(q, value * LEGACY_PAGE, LEGACY_PAGE);
+        }
         break;
     case L_QUEUE_SELECT: v->pci.queue_select = value; break;
     case L_QUEUE_NOTIFY:
@@ -329,8 +331,9 @@ static void legacy_register_write(struct virtio_device *v, unsigned off, uint64_
 /* Whoever touches these registers before a driver is known (status 0) is a legacy driver. */
 static void legacy_enter(struct virtio_device *v)
 {
-    if (!v->status && !v->resetting) {
+    if (!v->status && !v->resetting && !v->legacy) {
         v->legacy = true;
+        v->driver_features = 0;
         mastering_update(v);
     }
 }
@@ -569,6 +572,6 @@ struct error *virtio_pci_loaded(struct device *dev)
 {
     struct virtio_device *v = container_of(dev, struct virtio_device, dev);
     pci_loaded(&v->pci.fn);
-    mastering_update(v);
+    v->dma_off = !v->legacy && !pci_may_master(&v->pci.fn);
     return virtio_loaded(v);
 }

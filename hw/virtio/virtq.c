@@ -27,6 +27,7 @@ enum {
     EVENT_DESC = 2,
 
     MAX_IOV = VIRTIO_MAX_QUEUE_SIZE + 64,
+    KEPT_IOV = 128, /* longer lists are not kept for reuse */
 };
 
 /* A descriptor in host order. id is `next` in a split ring. */
@@ -35,11 +36,6 @@ struct virtq_desc {
     uint32_t len;
     uint16_t id, flags;
 };
-
-static bool is_packed(const struct virtq *q)
-{
-    return virtio_has(q->v, VIRTIO_F_RING_PACKED);
-}
 
 /* ---- ring memory -------------------------------------------------------------------------------- */
 
@@ -112,7 +108,7 @@ static bool area_map(struct virtq *q, const char *name, struct virtq_area *a, gp
 
 static bool ring_map(struct virtq *q)
 {
-    bool packed = is_packed(q);
+    bool packed = q->packed;
     uint64_t size = q->size, view = mem_view_now(q->v->dev.vm)->generation;
     q->view = 0;
     bool ok = area_map(q, "descriptors", &q->desc_map, q->desc, DESC_SIZE * size, DESC_SIZE) &&
@@ -144,7 +140,7 @@ bool virtq_fits(const struct virtq *q)
 {
     if (q->size == 0 || q->size > q->max_size)
         return false;
-    if (is_packed(q))
+    if (q->packed)
         return q->last_avail < q->size && q->used < q->size;
     return !(q->size & (q->size - 1)); /* 2.7 */
 }
@@ -153,6 +149,11 @@ void virtq_enable(struct virtq *q)
 {
     if (q->v->resetting || q->enabled)
         return;
+    if (!q->v->legacy && !q->v->features_set) {
+        virtio_broken(q->v, "queue %u: enabled before FEATURES_OK", q->index);
+        return;
+    }
+    q->packed = virtio_has(q->v, VIRTIO_F_RING_PACKED);
     if (!virtq_fits(q)) {
         virtio_broken(q->v, "queue %u: size %u", q->index, q->size);
         return;
@@ -184,6 +185,13 @@ void virtq_enable_legacy(struct virtq *q, uint64_t at, uint32_t align)
 
 static void chain_recycle(struct virtq *q, struct virtq_chain *c)
 {
+    if (c->room > KEPT_IOV) {
+        free(c->iov);
+        free(c->at);
+        c->iov = NULL;
+        c->at = NULL;
+        c->room = 0;
+    }
     c->next = q->spare;
     q->spare = c;
 }
@@ -327,7 +335,7 @@ static unsigned table_read(struct virtq *q, const struct virtq_desc *d)
     if (!q->table)
         q->table = xmalloc(VIRTIO_MAX_QUEUE_SIZE * sizeof(*q->table));
     for (unsigned i = 0; ok && i < n; i++)
-        q->table[i] = desc_load(raw + DESC_SIZE * i, is_packed(q));
+        q->table[i] = desc_load(raw + DESC_SIZE * i, q->packed);
     free(raw);
     if (!ok)
         virtio_broken(q->v, "queue %u: indirect table at %#" PRIx64 " is not in memory", q->index,
@@ -348,7 +356,7 @@ static bool table_collect(struct virtq *q, struct virtq_chain *c, const struct v
             return virtio_broken(q->v, "queue %u: indirect table inside a table", q->index);
         if (!chain_add(c, d))
             return false;
-        if (is_packed(q)) {
+        if (q->packed) {
             i++;
             continue;
         }
@@ -358,7 +366,7 @@ static bool table_collect(struct virtq *q, struct virtq_chain *c, const struct v
         if (i >= n)
             return virtio_broken(q->v, "queue %u: next %u in a table of %u", q->index, i, n);
     }
-    return is_packed(q) || virtio_broken(q->v, "queue %u: loop in an indirect table", q->index);
+    return q->packed || virtio_broken(q->v, "queue %u: loop in an indirect table", q->index);
 }
 
 static bool split_collect(struct virtq *q, struct virtq_chain *c)
@@ -409,7 +417,7 @@ static bool packed_available(struct virtq *q)
 
 static bool available(struct virtq *q)
 {
-    return is_packed(q) ? packed_available(q) : split_available(q);
+    return q->packed ? packed_available(q) : split_available(q);
 }
 
 static uint16_t packed_position(uint16_t i, bool wrap)
@@ -425,7 +433,7 @@ static void kicks_want(struct virtq *q, bool want)
     if (want == q->kicks_wanted && !(want && event_idx))
         return;
     q->kicks_wanted = want;
-    if (is_packed(q)) {
+    if (q->packed) {
         if (want && event_idx)
             area_store16(q, &q->device_map, 0, packed_position(q->last_avail, q->avail_wrap));
         area_store16(q, &q->device_map, 2,
@@ -486,14 +494,14 @@ struct virtq_chain *virtq_pop(struct virtq *q)
     if (!ring_usable(q) || !take_ready(q))
         return NULL;
     struct virtq_chain *c = chain_new(q);
-    bool ok = is_packed(q) ? packed_collect(q, c) : split_head(q, c) && split_collect(q, c);
+    bool ok = q->packed ? packed_collect(q, c) : split_head(q, c) && split_collect(q, c);
     if (!ok) {
         chain_recycle(q, c);
         return NULL;
     }
     c->readable = c->iov;
     c->writable = c->iov + c->n_readable;
-    if (is_packed(q))
+    if (q->packed)
         position_advance(q, &q->last_avail, &q->avail_wrap, c->n_descs);
     else
         q->last_avail++;
@@ -524,7 +532,7 @@ void virtq_unpop(struct virtq_chain *c)
         virtq_drop(c);
         return;
     }
-    if (!is_packed(q)) {
+    if (!q->packed) {
         q->last_avail--;
     } else {
         q->avail_wrap ^= q->last_avail < c->n_descs;
@@ -586,7 +594,7 @@ static void chain_mark_written(const struct virtq_chain *c)
 static void used_store(struct virtq *q, struct virtq_chain *c)
 {
     if (ring_usable(q)) {
-        if (is_packed(q))
+        if (q->packed)
             packed_store_used(q, c);
         else
             split_store_used(q, c);
@@ -659,13 +667,13 @@ void virtq_notify(struct virtq *q)
 {
     if (!q->n_pushed || !ring_usable(q))
         return;
-    if (is_packed(q))
+    if (q->packed)
         area_store16(q, &q->desc_map, DESC_SIZE * (uint64_t)q->first_pushed + 14, q->first_flags);
     else
         area_store16(q, &q->device_map, 2, q->used);
     /* The driver writes what it wants, then looks for used buffers; we do it the other way round. */
     atomic_thread_fence(memory_order_seq_cst);
-    bool wanted = is_packed(q) ? packed_interrupt_wanted(q) : split_interrupt_wanted(q);
+    bool wanted = q->packed ? packed_interrupt_wanted(q) : split_interrupt_wanted(q);
     q->n_pushed = q->descs_pushed = 0;
     q->counts.interrupts += wanted;
     q->counts.interrupts_saved += !wanted;

@@ -95,17 +95,22 @@ struct guest *guest_with(const struct device_class *cls, ...)
     va_start(ap, cls);
     must(make(g, cls, ap, &g->dev));
     va_end(ap);
-    g->v = container_of(g->dev, struct virtio_device, dev);
-    if (!strcmp(cls->bus, "pci")) {
-        g->devfn = g->v->pci.fn.devfn;
-        guest_place_bars(g, g->devfn);
-        g->modern = g->v->pci.has_modern ? g->v->pci.fn.bars[4].mapped_at : 0;
-        g->legacy = g->v->pci.has_legacy ? g->v->pci.fn.bars[0].mapped_at : 0;
-        g->msix = g->v->pci.fn.bars[1].mapped_at;
-    } else {
-        g->mmio = MMIO_AT + 0x1000 * (MMIO_SLOTS - 1);
-    }
+    guest_find(g);
     return g;
+}
+
+void guest_find(struct guest *g)
+{
+    g->v = container_of(g->dev, struct virtio_device, dev);
+    if (strcmp(g->dev->cls->bus, "pci")) {
+        g->mmio = MMIO_AT + 0x1000 * (MMIO_SLOTS - 1);
+        return;
+    }
+    g->devfn = g->v->pci.fn.devfn;
+    guest_place_bars(g, g->devfn);
+    g->modern = g->v->pci.has_modern ? g->v->pci.fn.bars[4].mapped_at : 0;
+    g->legacy = g->v->pci.has_legacy ? g->v->pci.fn.bars[0].mapped_at : 0;
+    g->msix = g->v->pci.fn.bars[1].mapped_at;
 }
 
 void guest_free(struct guest *g)

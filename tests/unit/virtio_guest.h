@@ -28,6 +28,8 @@ struct guest *guest_new(void);
 /* The device of this class, properties as in board_with; then BARs are placed and enabled. */
 struct guest *guest_with(const struct device_class *cls, ...);
 struct device *guest_add(struct guest *g, const struct device_class *cls, ...);
+/* g->dev is a virtio device: place its registers. guest_with has done it. */
+void guest_find(struct guest *g);
 char *guest_refuses(struct guest *g, const struct device_class *cls, ...);
 /* Program all BARs of a function on bus 0 and enable it; device_classes or not. */
 void guest_place_bars(struct guest *g, unsigned devfn);

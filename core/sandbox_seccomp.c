@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
@@ -227,6 +228,8 @@ static const struct conditional allowed_if[] = {
     { "ioctl", { { 1, LOW32, TIOCGWINSZ } } },
     { "ioctl", { { 1, LOW32, FIONREAD } } },
     { "ioctl", { { 1, LOW32, FIONBIO } } },
+    { "ioctl", { { 1, LOW32, BLKDISCARD } } },
+    { "ioctl", { { 1, LOW32, BLKZEROOUT } } },
     { "fcntl", { { 1, LOW32, F_GETFD } } },
     { "fcntl", { { 1, LOW32, F_SETFD } } },
     { "fcntl", { { 1, LOW32, F_GETFL } } },

@@ -66,7 +66,7 @@ static struct error *check_format(int fd, const struct blk_options *o)
         { "luks", "LUKS\xba\xbe", 6 },
         { "vdi", "<<< Oracle VM VirtualBox", 24 },
     };
-    char head[32] = "";
+    char head[4096] __attribute__((aligned(4096))) = ""; /* as O_DIRECT wants it */
     if (o->format || pread(fd, head, sizeof(head), 0) <= 0)
         return NULL;
     for (size_t i = 0; i < ARRAY_LEN(formats); i++)

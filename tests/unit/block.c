@@ -554,6 +554,10 @@ static void what_is_no_disk_image_is_named(void **unused)
     assert_int_equal(pwrite(fd, "QFI\xfb", 4, 0), 4);
     close(fd);
     assert_says(refused(b, (struct blk_options){ .file = path }), "is a qcow2 image");
+    assert_int_equal(truncate(path, 8192), 0);
+    char *direct = refused(b, (struct blk_options){ .file = path, .no_cache = true });
+    assert_true(strstr(direct, "is a qcow2 image") || strstr(direct, "cache.direct=on"));
+    free(direct);
     unlink(path);
     strcpy(path, "block-test-fifo");
     unlink(path);

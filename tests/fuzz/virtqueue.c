@@ -91,9 +91,10 @@ static void world_free(struct world *w)
 static void bring_up(struct world *w)
 {
     struct guest *g = w->g;
-    uint64_t offered = guest_offered(g);
-    w->features = (tape_u64(&w->tape) & offered) | VIRTIO_BIT(VIRTIO_F_VERSION_1);
-    if (tape_u8(&w->tape) & 1)
+    uint8_t which = tape_u8(&w->tape);
+    uint64_t offered = guest_offered(g), wanted = which & 1 ? tape_u64(&w->tape) : UINT64_MAX;
+    w->features = (wanted & offered) | VIRTIO_BIT(VIRTIO_F_VERSION_1);
+    if (which & 2)
         w->features &= ~VIRTIO_BIT(VIRTIO_F_RING_PACKED);
     guest_negotiate(g, w->features);
     g->next_ram = 0x10000;
@@ -140,27 +141,44 @@ static void publish(struct world *w, struct ring *r)
     guest_kick(w->g, r->queue);
 }
 
+/* Descriptors of `n` buffers, the first n_out of them readable, behind each other at `at`. */
+static void lay_out(struct ring *r, unsigned first, unsigned n_out, unsigned n, gpa at, bool table)
+{
+    for (unsigned i = 0; i < n; i++) {
+        uint16_t flags = (i >= n_out ? 2 : 0) | (i + 1 < n && !(table && r->packed) ? 1 : 0);
+        uint32_t len = i == 0 && n_out ? 16 : i + 1 == n ? 1 : 512;
+        if (r->packed && !table)
+            flags |= r->avail_wrap ? 1 << 7 : 1 << 15;
+        ring_desc(r, table ? i : (first + i) % r->size, at + 16 * i, len, flags, i + 1);
+        if (r->packed && !table && ++r->avail == r->size) {
+            r->avail = 0;
+            r->avail_wrap = !r->avail_wrap;
+        }
+    }
+}
+
 /* A chain as drivers build them: what it says comes from the tape, the answer has room. */
 static void proper_chain(struct world *w, struct ring *r)
 {
     struct tape *t = &w->tape;
-    uint8_t bytes[64];
-    unsigned n_out = tape_u8(t) % 3, n_in = tape_u8(t) % 3, n = n_out + n_in;
-    unsigned at = (tape_u8(t) % 64) * 256;
+    uint8_t bytes[64], shape = tape_u8(t);
+    unsigned n_out = shape % 3, n = n_out + shape / 3 % 3;
+    unsigned at = 0x8000 + (tape_u8(t) % 64) * 256;
     for (unsigned i = 0; i < sizeof(bytes); i++)
         bytes[i] = i < n_out * 20 ? tape_u8(t) : 0;
-    board_ram_write(w->g->b, 0x8000 + at, bytes, sizeof(bytes));
-    unsigned first = r->packed ? r->avail : 0;
-    for (unsigned i = 0; i < n; i++) {
-        uint16_t flags = (i >= n_out ? 2 : 0) | (i + 1 < n ? 1 : 0);
-        uint32_t len = i == 0 && n_out ? 16 : i + 1 == n ? 1 : 512;
-        if (r->packed)
-            flags |= r->avail_wrap ? 1 << 7 : 1 << 15;
-        ring_desc(r, (first + i) % r->size, BOARD_RAM + 0x8000 + at + 16 * i, len, flags, i + 1);
+    board_ram_write(w->g->b, at, bytes, sizeof(bytes));
+    if (n && shape & 64) {
+        struct ring table = *r;
+        table.desc = 0x7000;
+        lay_out(&table, 0, n_out, n, BOARD_RAM + at, true);
+        uint16_t flags = 4 | (!r->packed ? 0 : r->avail_wrap ? 1 << 7 : 1 << 15);
+        ring_desc(r, r->packed ? r->avail : 0, BOARD_RAM + table.desc, 16 * n, flags, 0);
         if (r->packed && ++r->avail == r->size) {
             r->avail = 0;
             r->avail_wrap = !r->avail_wrap;
         }
+    } else {
+        lay_out(r, r->packed ? r->avail : 0, n_out, n, BOARD_RAM + at, false);
     }
     if (!r->packed) {
         guest_ram16_set(w->g, r->driver + 4 + 2 * (r->avail % r->size), 0);
@@ -203,6 +221,8 @@ static void step(struct world *w)
 {
     struct tape *t = &w->tape;
     struct ring *r = some_ring(w);
+    if (w->g->v->status & VIRTIO_NEEDS_RESET && tape_u8(t) % 4 == 0)
+        bring_up(w);
     switch (tape_u8(t) % 16) {
     case 0:
     case 1:

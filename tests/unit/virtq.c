@@ -1,11 +1,16 @@
 /* Rings, features, status and reset of virtio, driven as a guest does. */
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/loop.h"
+#include "core/object.h"
 #include "virtio_guest.h"
 
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -13,6 +18,7 @@
 struct echo {
     struct virtio_device v;
     bool hold, in_loop; /* in_loop: a property */
+    struct object *iothread;
     struct virtq_chain *held[1024];
     unsigned n_held, n_handled, n_started;
     uint8_t config[8];
@@ -67,6 +73,8 @@ static struct error *echo_realize(struct virtio_device *v)
         struct virtq *q = virtio_add_queue(v, 256);
         if (e->in_loop)
             virtq_serve_on(q, v->dev.vm->loop);
+        if (e->iothread)
+            virtq_serve_on(q, e->iothread->loop);
     }
     v->features = VIRTIO_BIT(ECHO_FEATURE);
     return NULL;
@@ -106,7 +114,9 @@ static const struct virtio_model echo_model = {
     .handle_queue = echo_handle,
 };
 extern const struct device_class echo_pci_class, echo_device_class;
-#define ECHO_PROPS , PROP(struct echo, in_loop, "in-loop", PROP_BOOL)
+#define ECHO_PROPS                                      \
+    , PROP(struct echo, in_loop, "in-loop", PROP_BOOL), \
+        PROP(struct echo, iothread, "iothread", PROP_OBJECT)
 #define ECHO_STATE , FIELD_RAW(struct echo, config)
 VIRTIO_CLASSES(echo, "virtio-echo", "test", struct echo, echo_model, ECHO_PROPS, ECHO_STATE)
 
@@ -339,6 +349,71 @@ static void queue_on_a_loop_is_rung_by_doorbell(void **unused)
         assert_false(ring_take(&r, &used));
         board_step(g->b);
         assert_true(ring_take(&r, &used));
+        guest_free(g);
+    }
+}
+
+/* With the event index: does the device want to hear of the chain just added? (2.7.10.1, 2.8.10) */
+static bool kick_wanted(const struct ring *r, uint16_t before)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!virtio_has(r->g->v, VIRTIO_F_EVENT_IDX))
+        return guest_ram16(r->g, r->device + (r->packed ? 2 : 0)) != 1;
+    if (!r->packed)
+        return guest_ram16(r->g, r->device + 4 + 8 * r->size) == before;
+    if (guest_ram16(r->g, r->device + 2) != 2)
+        return guest_ram16(r->g, r->device + 2) == 0;
+    return (guest_ram16(r->g, r->device) & 0x7fff) == before;
+}
+
+/* A driver that rings only when asked to never waits in vain for a device on another thread. */
+static void no_kick_is_lost_to_an_io_thread(void **unused)
+{
+    for (size_t i = 0; i < ARRAY_LEN(variants); i++) {
+        const struct variant *t = &variants[i];
+        struct guest *g = guest_new();
+        assert_null(object_create(g->b->vm, "iothread,id=io0"));
+        g->dev = guest_add(g, t->mmio ? &echo_device_class : &echo_pci_class, "packed", "on",
+                           "in_order", "on", "iothread", "io0", NULL);
+        guest_find(g);
+        assert_true(guest_negotiate(g, t->features));
+        struct ring r = ring_new(g, 0, 4, t->packed);
+        guest_driver_ok(g);
+        struct buffer buffer = one_buffer(g);
+        struct used used;
+        unsigned kicks = 0;
+        uint64_t mark = g->next_ram;
+        for (unsigned n = 0; n < 3000; n++) {
+            uint16_t before = r.avail;
+            g->next_ram = mark;
+            ring_add(&r, &buffer, 1, t->indirect);
+            if (kick_wanted(&r, before)) {
+                guest_kick(g, 0);
+                kicks++;
+            }
+            uint64_t give_up = host_now_ns() + 20 * NS_PER_S;
+            while (!ring_take(&r, &used)) {
+                if (host_now_ns() > give_up)
+                    fail_msg("%s: chain %u was not answered", t->name, n);
+                if (n % 7 == 0)
+                    sched_yield();
+            }
+        }
+        assert_true(kicks > 0);
+        /* Reset while it is busy. */
+        for (unsigned n = 0; n < 50; n++) {
+            ring_add(&r, &buffer, 1, false);
+            guest_kick(g, 0);
+            guest_set_status(g, 0);
+            while (guest_status(g))
+                sched_yield();
+            assert_true(guest_negotiate(g, t->features));
+            g->next_ram = mark;
+            r = ring_new(g, 0, 4, t->packed);
+            static const uint8_t zeros[256];
+            board_ram_write(g->b, mark, zeros, sizeof(zeros));
+            guest_driver_ok(g);
+        }
         guest_free(g);
     }
 }
@@ -913,6 +988,7 @@ int main(void)
         cmocka_unit_test(driver_can_switch_interrupts_off),
         cmocka_unit_test(empty_queue_asks_for_the_next_kick),
         cmocka_unit_test(queue_on_a_loop_is_rung_by_doorbell),
+        cmocka_unit_test(no_kick_is_lost_to_an_io_thread),
         cmocka_unit_test(kick_before_driver_ok_is_served_later),
         cmocka_unit_test(queue_rests_while_bus_mastering_is_off),
         cmocka_unit_test(bad_chains_break_the_device_only),

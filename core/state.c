@@ -74,6 +74,7 @@ static void field_save(struct bytes *out, const struct field *f, uint16_t versio
             bytes_add(out, le, f->size);
         }
         break;
+    case FIELD_DERIVED: break;
     case FIELD_BYTES: bytes_add(out, p, f->count); break;
     case FIELD_STRUCT:
         for (uint32_t i = 0; i < f->count; i++)
@@ -170,6 +171,7 @@ static struct error *field_load(const uint8_t *in, size_t n, size_t *pos, const 
         for (uint32_t i = 0; i < f->count && !err; i++)
             err = error_in(state_load(in, n, pos, &sub, version, to + i * f->size), "[%u]", i);
         break;
+    case FIELD_DERIVED: break;
     case FIELD_BUFFER: err = buffer_load(in, n, pos, f, obj); break;
     }
     return error_in(err, "%s", f->name);
@@ -209,6 +211,8 @@ static void list_print(const struct printer *out, const char *prefix, const stru
         const struct field *f = &list->at[i];
         const char *p = (const char *)obj + f->offset;
         uint32_t len;
+        if (f->kind == FIELD_DERIVED)
+            continue;
         for (uint32_t j = 0; j < (f->kind == FIELD_UINT || f->kind == FIELD_STRUCT ? f->count : 1);
              j++) {
             if (f->count > 1 && (f->kind == FIELD_UINT || f->kind == FIELD_STRUCT))
@@ -246,6 +250,7 @@ static bool field_differs(const struct field *f, const void *a, const void *b)
     uint32_t n_a, n_b;
     switch (f->kind) {
     case FIELD_UINT: return memcmp(p, q, (size_t)f->size * f->count);
+    case FIELD_DERIVED: return false;
     case FIELD_BYTES: return memcmp(p, q, f->count);
     case FIELD_STRUCT:
         for (uint32_t i = 0; i < f->count; i++)

@@ -39,6 +39,23 @@ const struct field virtq_fields[] = {
     FIELD(struct virtq, avail_wrap, .max = 1),
     FIELD(struct virtq, used_wrap, .max = 1),
     FIELD(struct virtq, signalled_valid, .max = 1),
+    DERIVED(struct virtq, index),
+    DERIVED(struct virtq, max_size),
+    DERIVED(struct virtq, view),
+    DERIVED(struct virtq, generation),
+    DERIVED(struct virtq, stale),
+    DERIVED(struct virtq, in_flight),
+    DERIVED(struct virtq, descs_in_flight),
+    DERIVED(struct virtq, n_pushed),
+    DERIVED(struct virtq, descs_pushed),
+    DERIVED(struct virtq, first_pushed),
+    DERIVED(struct virtq, first_flags),
+    DERIVED(struct virtq, kicks_wanted),
+    DERIVED(struct virtq, kick_fd),
+    DERIVED(struct virtq, counts),
+    DERIVED(struct virtq, desc_map),
+    DERIVED(struct virtq, driver_map),
+    DERIVED(struct virtq, device_map),
 };
 
 /* ---- making a device ---------------------------------------------------------------------------- */

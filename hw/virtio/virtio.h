@@ -303,7 +303,7 @@ bool virtio_broken(struct virtio_device *v, const char *fmt, ...)
 
 extern const char *const virtio_off_on_auto[];
 extern const struct field virtio_fields[6];
-extern const struct field virtq_fields[12];
+extern const struct field virtq_fields[29];
 extern const struct field virtio_pci_fields[4];
 extern const struct field virtio_mmio_fields[5];
 struct error *virtio_pci_realize(struct device *dev);

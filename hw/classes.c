@@ -5,6 +5,7 @@
 extern const struct device_class plic_class, aclint_swi_class, aclint_mtimer_class;
 extern const struct device_class goldfish_rtc_class, sifive_test_class, ns16550_class;
 extern const struct device_class fw_cfg_class, cfi_flash_class, aplic_class, imsic_class;
+extern const struct device_class virtio_mmio_slot_class;
 /* What a user can plug in. */
 extern const struct device_class root_port_class;
 extern const struct device_class virtio_blk_pci_class, virtio_blk_device_class;
@@ -28,6 +29,7 @@ const struct device_class *const device_classes[] = {
     &cfi_flash_class,
     &aplic_class,
     &imsic_class,
+    &virtio_mmio_slot_class,
     &root_port_class,
     &virtio_blk_pci_class,
     &virtio_blk_device_class,

@@ -6,7 +6,6 @@
 #include "hw/virtio/core.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 enum {
     MAGIC = 0x000,
@@ -44,6 +43,7 @@ struct virtio_mmio_slot {
     gpa at;
     struct irq irq;
     struct mem_region *region;
+    bool force_legacy;               /* property: of whatever is plugged in */
     struct virtio_device *_Atomic v; /* NULL: empty */
 };
 
@@ -264,12 +264,18 @@ static void slot_unrealize(struct device *dev)
     mem_free_region(container_of(dev, struct virtio_mmio_slot, dev)->region);
 }
 
+static const struct prop slot_props[] = {
+    PROP(struct virtio_mmio_slot, force_legacy, "force-legacy", PROP_BOOL, .def = "off",
+         .help = "register layout version 1"),
+};
+
 const struct device_class virtio_mmio_slot_class = {
     .name = "virtio-mmio",
     .desc = "place for a virtio device on the system bus",
     .bus = "system",
     .version = 1,
     .size = sizeof(struct virtio_mmio_slot),
+    .props = TABLE(slot_props),
     .realize = slot_realize,
     .unrealize = slot_unrealize,
 };
@@ -317,6 +323,7 @@ static struct error *slot_choose(struct virtio_device *v)
     if (s->v)
         return error_new("bus 'virtio-mmio-bus.%u' is taken by %s", s->n, s->v->dev.cls->name);
     v->mmio.slot = s;
+    v->mmio.force_legacy |= s->force_legacy;
     v->dev.bus = s;
     return NULL;
 }

@@ -859,6 +859,18 @@ static void legacy_mmio_driver_works(void **unused)
     guest_free(g);
 }
 
+static void slots_can_be_made_legacy(void **unused)
+{
+    struct board *b = board_new();
+    struct irq line = board_irq(b, 0);
+    assert_null(device_add_global(b->vm, "virtio-mmio", "force-legacy", "on"));
+    assert_null(virtio_mmio_slot_create(b->vm, 0, BOARD_MMIO, &line));
+    struct device *dev = device_new(b->vm, &echo_device_class);
+    assert_null(device_realize(dev, NULL, NULL));
+    assert_int_equal(board_read32(b, 4), 1);
+    board_free(b);
+}
+
 static void mmio_slots_fill_from_the_top(void **unused)
 {
     struct guest *g = echo_guest(true);
@@ -1009,6 +1021,7 @@ int main(void)
         cmocka_unit_test(unpopped_chains_come_again),
         cmocka_unit_test(legacy_pci_driver_works),
         cmocka_unit_test(legacy_mmio_driver_works),
+        cmocka_unit_test(slots_can_be_made_legacy),
         cmocka_unit_test(mmio_slots_fill_from_the_top),
         cmocka_unit_test(pci_identity_is_transitional_or_modern),
         cmocka_unit_test(registers_are_reached_through_configuration_space),

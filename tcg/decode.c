@@ -114,21 +114,13 @@ static void read_line(struct form *f, const struct insn *insn, unsigned width)
     uint8_t imm_at[32];
     unsigned n_imm = 0, at = width;
     *f = (struct form){ .insn = insn };
-    for (const char *s = insn->bits; *s;) {
+    for (const char *s = insn->bits + strspn(insn->bits, " "); *s;) {
         char c = *s;
         unsigned len = 0;
-        while (*s == c || (*s == ' ' && len)) { /* a field may go on behind a blank */
-            if (*s == ' ') {
-                const char *after = s + strspn(s, " ");
-                if (*after != c)
-                    break;
-                s = after;
-                continue;
-            }
+        while (*s == c) { /* a field may go on behind a blank */
             len++, s++;
+            s += strspn(s, " ");
         }
-        if (c == ' ')
-            continue;
         if (len > at) {
             f->malformed = "too many bits";
             return;

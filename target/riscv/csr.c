@@ -293,24 +293,26 @@ static uint64_t read_topi(struct riscv_cpu *r, unsigned csr)
     return irq < 0 ? 0 : (uint64_t)irq << 16 | 1;
 }
 
-/* The priority array reads as zeros (AIA 2.3 allows it). */
-static uint64_t read_ireg(struct riscv_cpu *r, unsigned csr)
+/* The priority array reads as zeros (AIA 2.3 allows it). In the interrupt file other threads set bits,
+ * so a change of some must not rewrite the rest. Gives the old value. */
+static uint64_t change_ireg(struct riscv_cpu *r, unsigned csr, uint64_t mask, uint64_t v)
 {
     bool machine = is_machine_csr(csr);
     unsigned select = machine ? r->miselect : r->siselect;
-    uint64_t v = 0;
+    uint64_t old = 0;
     if (select >= 0x70)
-        r->imsic->access(r->imsic_opaque, machine, select, 0, 0, &v);
-    return v;
+        r->imsic->access(r->imsic_opaque, machine, select, mask, v, &old);
+    return old;
+}
+
+static uint64_t read_ireg(struct riscv_cpu *r, unsigned csr)
+{
+    return change_ireg(r, csr, 0, 0);
 }
 
 static void write_ireg(struct riscv_cpu *r, unsigned csr, uint64_t v)
 {
-    bool machine = is_machine_csr(csr);
-    unsigned select = machine ? r->miselect : r->siselect;
-    uint64_t old;
-    if (select >= 0x70)
-        r->imsic->access(r->imsic_opaque, machine, select, ~(uint64_t)0, v, &old);
+    change_ireg(r, csr, ~(uint64_t)0, v);
 }
 
 static uint64_t read_topei(struct riscv_cpu *r, unsigned csr)
@@ -318,10 +320,15 @@ static uint64_t read_topei(struct riscv_cpu *r, unsigned csr)
     return r->imsic->topei(r->imsic_opaque, is_machine_csr(csr), false);
 }
 
-/* Any write claims what a read shows (AIA 3.10). */
+/* Any write claims what it reads as, in one step (AIA 3.10). */
+static uint64_t claim_topei(struct riscv_cpu *r, unsigned csr)
+{
+    return r->imsic->topei(r->imsic_opaque, is_machine_csr(csr), true);
+}
+
 static void write_topei(struct riscv_cpu *r, unsigned csr, uint64_t v)
 {
-    r->imsic->topei(r->imsic_opaque, is_machine_csr(csr), true);
+    claim_topei(r, csr);
 }
 
 /* ---- environment, counters, address translation ------------------------------------------------- */
@@ -561,6 +568,11 @@ bool riscv_csr_access(struct riscv_cpu *r, unsigned csr, bool read, bool write, 
     if (!c)
         return false;
     uint64_t seen = 0;
+    if (write && (c->write == write_ireg || c->write == write_topei)) {
+        *old = c->write == write_ireg ? change_ireg(r, csr, mask, v) : claim_topei(r, csr);
+        riscv_check_interrupts(r);
+        return true;
+    }
     if (read || mask != ~(uint64_t)0)
         seen = csr_get(r, c, csr);
     if (write)

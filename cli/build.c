@@ -204,14 +204,10 @@ static void add_accel_list(struct cli *cli, const char *list)
     free(copy);
 }
 
-/* Options of QEMU's that hold for every board and here can only be off. */
-static const char *const off_options[] = { "usb", "graphics", "mem-merge", "vmport" };
-
 static struct error *split_machine(struct build *b)
 {
     struct cli *cli = b->cli;
     struct options list;
-    bool dump_core = true;
     if (!cli->machine)
         return NULL;
     struct error *err = error_in(options_split(cli->machine, "type", &list), "-M");
@@ -223,14 +219,6 @@ static struct error *split_machine(struct build *b)
         add_accel_list(cli, accel);
     if (memory)
         err = use_memory_backend(b, memory);
-    if (!err)
-        err = options_get_bool(&list, "dump-guest-core", &dump_core);
-    for (size_t i = 0; i < ARRAY_LEN(off_options) && !err; i++) {
-        bool on = false;
-        err = options_get_bool(&list, off_options[i], &on);
-        if (!err && on)
-            err = error_new("-M %s=on is not supported", off_options[i]);
-    }
     const char *text = name ? name : "";
     for (size_t i = 0; i < list.n; i++)
         if (!list.used[i])
@@ -349,28 +337,24 @@ static void print_stats(void *opaque, void (*print)(void *opaque, const char *li
 static struct error *add_monitor(struct build *b, struct chardev *c)
 {
     struct built *out = b->out;
-    if (out->n_monitors == ARRAY_LEN(out->monitors))
-        return error_new("there can be %zu monitors", ARRAY_LEN(out->monitors));
     struct monitor_hooks hooks = { print_stats, b->vm };
+    if (out->n_monitors == MAX_MONITORS)
+        return error_new("there can be %d monitors", MAX_MONITORS);
     out->monitors[out->n_monitors++] = monitor_new(b->vm, c, &hooks);
     return NULL;
 }
 
-/* One of -serial and -monitor: an own back end called `id`, or one named by chardev:ID. *id_out
- * stays NULL for "none". A mux has the monitor as its second front end. */
+/* The back end of one of -serial and -monitor: an own one called `id`, or one named by chardev:ID.
+ * *id_out is what it is called, NULL for "none". */
 static struct error *open_terminal(struct build *b, const char *id, const char *spec,
                                    const char **id_out, struct chardev **out)
 {
+    bool named = !strncmp(spec, "chardev:", 8);
     *id_out = NULL;
     *out = NULL;
     if (!strcmp(spec, "none"))
         return NULL;
-    if (!strncmp(spec, "chardev:", 8)) {
-        *id_out = cli_text(b->cli, "%s", spec + 8);
-        *out = backend_find(b->vm, BACKEND_CHARDEV, *id_out);
-        return *out ? NULL : error_new("there is no character back end '%s'", *id_out);
-    }
-    *id_out = cli_text(b->cli, "%s", id);
+    *id_out = cli_text(b->cli, "%s", named ? spec + 8 : id);
     return chardev_add(b->vm, id, spec, out);
 }
 
@@ -389,14 +373,15 @@ static struct error *add_serial(struct build *b, unsigned index, const char *spe
 
 static struct error *add_monitor_option(struct build *b, unsigned index, const char *spec)
 {
-    struct chardev *c, *taken;
+    struct chardev *c;
     char name[32];
     const char *id;
     snprintf(name, sizeof(name), "monitor%u", index);
     struct error *err = open_terminal(b, name, spec, &id, &c);
     if (err || !id)
         return err;
-    err = backend_take_chardev(b->vm, id, &taken);
+    if (!chardev_is_mux(c))
+        err = backend_take_chardev(b->vm, id, &c);
     return err ? err : add_monitor(b, c);
 }
 
@@ -404,7 +389,7 @@ static struct error *add_mon(struct build *b, const char *text)
 {
     static const char *const known[] = { "chardev", "mode", "pretty", "id" };
     struct options list;
-    struct chardev *c;
+    struct chardev *c = NULL;
     struct error *err = options_split(text, "chardev", &list);
     if (err)
         return err;
@@ -417,6 +402,8 @@ static struct error *add_mon(struct build *b, const char *text)
     else
         err = options_refuse_rest(&list, known, ARRAY_LEN(known));
     if (!err)
+        c = backend_find(b->vm, BACKEND_CHARDEV, id);
+    if (!err && (!c || !chardev_is_mux(c)))
         err = backend_take_chardev(b->vm, id, &c);
     if (!err)
         err = add_monitor(b, c);
@@ -572,9 +559,9 @@ static struct error *set_up(struct build *b)
 
 /* Each step relies on those before it; the first error ends it. */
 static struct error *(*const steps[])(struct build *b) = {
-    set_up,       open_log,     open_stats,   make_objects,  split_machine,
-    choose_accel, check_memory, make_drives,  make_networks, make_terminals,
-    add_globals,  make_machine, make_devices, make_ready,
+    set_up,       open_log,     open_stats,    make_objects,  split_machine,
+    choose_accel, check_memory, make_drives,   make_networks, make_terminals,
+    add_globals,  make_machine, make_devices,  make_ready,
 };
 
 struct error *cli_build(struct cli *cli, struct built *out)

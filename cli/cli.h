@@ -62,9 +62,10 @@ struct error *cli_choose(struct cli *cli);
 
 /* build.c: the machine with all its parts, ready to start. On error *out may be set and is to be
  * freed all the same. */
+enum { MAX_MONITORS = 8 };
 struct built {
     struct vm *vm;
-    struct monitor *monitors[8];
+    struct monitor *monitors[MAX_MONITORS];
     size_t n_monitors;
     bool uses_network, only_dumps;
     int stats_fd;

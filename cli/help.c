@@ -22,11 +22,16 @@ static void print_line(void *opaque, const char *line)
 
 static void help_options(struct cli *cli)
 {
-    puts(
-        "usage: tandem [OPTION...] [FILE]\n"
-        "FILE is a kernel or a disk image to boot with good defaults. Options are QEMU's, with one "
-        "dash or two:");
-    options_help(&cli_options, cli->print == PRINT_OPTIONS_PAGE, print_line, NULL);
+    bool page = cli->print == PRINT_OPTIONS_PAGE;
+    if (page)
+        puts("# Options\n\nMade by `tandem -help-page` from `cli/table.c`; examples are in "
+             "[user-guide.md](user-guide.md).");
+    else
+        puts(
+            "usage: tandem [OPTION...] [FILE]\n"
+            "FILE is a kernel or a disk image to boot with good defaults. Options are QEMU's, with "
+            "one dash or two:");
+    options_help(&cli_options, page, print_line, NULL);
 }
 
 /* ---- -device help ------------------------------------------------------------------------------- */

@@ -13,7 +13,7 @@ struct monitor_hooks {
     void *opaque;
 };
 
-/* Attaches to c (as one front end of a mux). Main loop's thread, as all of it. */
+/* Attaches to c, or to a port of its own of a mux. Main loop's thread, as all of it. */
 struct monitor *monitor_new(struct vm *vm, struct chardev *c, const struct monitor_hooks *hooks);
 void monitor_free(struct monitor *m);
 /* One command, its output line by line; for tests and other front ends. */

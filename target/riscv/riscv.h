@@ -198,9 +198,9 @@ static inline bool rv_has(const struct riscv_cpu *r, enum rv_ext e)
 }
 
 /* ---- boards -------------------------------------------------------------------------------------- */
-/* Where mtime comes from; before vCPUs are made. Default: the guest clock. */
+/* Where mtime comes from; before vCPUs are made. read_time takes no lock. Default: the guest clock. */
 void riscv_set_time_source(struct vm *vm, uint64_t (*read_time)(void *opaque), void *opaque);
-/* mtime jumped: look at every stimecmp again. Any thread, no locks of the time source held. */
+/* mtime jumped: look at every stimecmp again. Any thread. */
 void riscv_time_changed(struct vm *vm);
 /* Drive a wire of mip: RV_MSI, RV_MTI, RV_MEI, RV_SEI. Any thread. */
 void riscv_set_irq(struct vcpu *cpu, unsigned bit, bool level);

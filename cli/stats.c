@@ -3,6 +3,7 @@
 #include "block/block.h"
 #include "core/accel.h"
 #include "core/backends.h"
+#include "core/chardev.h"
 #include "core/clock.h"
 #include "core/util.h"
 #include "core/vm.h"
@@ -73,12 +74,25 @@ static void put_netdev(const struct sink *s, const char *id, struct netdev *n)
     free(group);
 }
 
+static void put_chardev(const struct sink *s, const char *id, struct chardev *c)
+{
+    struct chardev_counts counts;
+    chardev_counts(c, &counts);
+    char *group = xasprintf("char.%s", id);
+    put(s, group, "in_bytes", (double)counts.in);
+    put(s, group, "out_bytes", (double)counts.out);
+    put(s, group, "dropped_bytes", (double)counts.dropped);
+    free(group);
+}
+
 static void put_backend(void *opaque, enum backend_kind kind, const char *id, void *backend)
 {
     if (kind == BACKEND_DRIVE)
         put_drive(opaque, id, backend);
     if (kind == BACKEND_NETDEV)
         put_netdev(opaque, id, backend);
+    if (kind == BACKEND_CHARDEV)
+        put_chardev(opaque, id, backend);
 }
 
 static double seconds(const struct timeval *t)

@@ -9,12 +9,14 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -251,6 +253,86 @@ static void a_pty_is_a_terminal_for_somebody_else(void **unused)
     board_free(b);
 }
 
+/* ---- the user's terminal ---------------------------------------------------------------------- */
+
+enum { END_BY_EXIT, END_BY_CLOSE, END_BY_ABORT, END_BY_SIGTERM, END_BY_CTRL_A_X, N_ENDS };
+
+/* With the slave as its terminal: open it, say so, end as told. */
+static void use_terminal(const char *name, const char *spec, int ready, int how)
+{
+    setsid();
+    int fd = open(name, O_RDWR);
+    dup2(fd, 0);
+    dup2(fd, 1);
+    struct board *b = board_new();
+    struct chardev *c;
+    signal(SIGABRT, SIG_DFL); /* cmocka's */
+    if (chardev_open(b->vm, "t", spec, &c))
+        _exit(1);
+    put(c, "hello");
+    for (int i = 0; i < 10; i++)
+        settle(b);
+    if (write(ready, "", 1) != 1)
+        _exit(1);
+    switch (how) {
+    case END_BY_EXIT: exit(0);
+    case END_BY_CLOSE: chardev_close(c); _exit(0);
+    case END_BY_ABORT: abort();
+    case END_BY_SIGTERM: raise(SIGTERM); break;
+    case END_BY_CTRL_A_X:
+        b->vm->start_paused = true;
+        vm_run(b->vm);
+        chardev_close(c);
+        board_free(b);
+        _exit(0);
+    }
+    _exit(1);
+}
+
+static void terminal_is_given_back(const char *spec, bool signals, int how)
+{
+    struct termios before, during, after;
+    char name[64], byte;
+    int ready[2], status, master = posix_openpt(O_RDWR | O_NOCTTY);
+    assert_true(master >= 0 && !grantpt(master) && !unlockpt(master) && !pipe(ready));
+    assert_int_equal(ptsname_r(master, name, sizeof(name)), 0);
+    int slave = open(name, O_RDWR | O_NOCTTY);
+    assert_int_equal(tcgetattr(slave, &before), 0);
+    pid_t child = fork();
+    if (!child)
+        use_terminal(name, spec, ready[1], how);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    assert_int_equal(tcgetattr(slave, &during), 0);
+    if (how == END_BY_CTRL_A_X) {
+        assert_false(during.c_lflag & (ECHO | ICANON));
+        assert_int_equal(!!(during.c_lflag & ISIG), signals);
+        assert_int_equal(write(master, "\1x", 2), 2);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(tcgetattr(slave, &after), 0);
+    assert_int_equal(after.c_lflag, before.c_lflag);
+    assert_int_equal(after.c_iflag, before.c_iflag);
+    assert_false(fcntl(slave, F_GETFL) & O_NONBLOCK);
+    if (how == END_BY_ABORT)
+        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    if (how == END_BY_SIGTERM)
+        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+    char said[16];
+    assert_true(read(master, said, sizeof(said)) >= 5);
+    assert_memory_equal(said, "hello", 5);
+    close(slave);
+    close(master);
+    close(ready[0]);
+    close(ready[1]);
+}
+
+static void the_terminal_is_given_back_whatever_happens(void **unused)
+{
+    for (int how = 0; how < N_ENDS; how++)
+        terminal_is_given_back("mon:stdio", false, how);
+    terminal_is_given_back("stdio", true, END_BY_ABORT);
+}
+
 static struct chardev *open_mux(struct board *b, struct front *serial, struct front *monitor,
                                 struct chardev **port)
 {
@@ -396,6 +478,7 @@ int main(void)
         cmocka_unit_test(a_socket_can_be_passed_in),
         cmocka_unit_test(a_reader_that_stops_costs_64_kib_and_no_time),
         cmocka_unit_test(a_pty_is_a_terminal_for_somebody_else),
+        cmocka_unit_test(the_terminal_is_given_back_whatever_happens),
         cmocka_unit_test(ctrl_a_keys_are_for_the_mux),
         cmocka_unit_test(ctrl_a_x_works_when_the_guest_reads_nothing),
         cmocka_unit_test(a_mux_serves_several_devices),

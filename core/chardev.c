@@ -473,6 +473,19 @@ void chardev_host_disconnect(struct chardev_host *h)
     tell(h, CHARDEV_CLOSED);
 }
 
+void chardev_host_end_output(struct chardev_host *h)
+{
+    int out = h->out_fd;
+    loop_unwatch(h->vm->loop, out);
+    pthread_mutex_lock(&h->lock);
+    h->out_fd = -1;
+    h->n_dropped += h->n_out;
+    h->n_out = 0;
+    h->out_blocked = false;
+    pthread_mutex_unlock(&h->lock);
+    close(out);
+}
+
 /* A reader that has stopped reading does not keep us. */
 static void flush_last(struct chardev_host *h)
 {

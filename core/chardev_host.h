@@ -61,6 +61,9 @@ void chardev_host_connect(struct chardev_host *h, int in_fd, int out_fd);
 /* Close the descriptors and tell the front ends. Main loop's thread. */
 void chardev_host_disconnect(struct chardev_host *h);
 
+/* Only the output ended; input goes on. For hosts with two descriptors. Main loop's thread. */
+void chardev_host_end_output(struct chardev_host *h);
+
 /* Kinds: fill in a new host from the text behind "kind:" or path= and the other options. */
 struct error *chardev_open_stdio(struct chardev_host *h, const char *path, struct options *o);
 struct error *chardev_open_pty(struct chardev_host *h, const char *path, struct options *o);

@@ -128,9 +128,10 @@ static int nonblocking(int fd, int mode)
     return own;
 }
 
+/* Nobody reads standard output any more. What is typed still counts: Ctrl-A x ends the run. */
 static void stdio_hung_up(struct chardev_host *h)
 {
-    chardev_host_disconnect(h);
+    chardev_host_end_output(h);
 }
 
 static void stdio_close(struct chardev_host *h)

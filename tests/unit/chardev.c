@@ -333,6 +333,39 @@ static void the_terminal_is_given_back_whatever_happens(void **unused)
     terminal_is_given_back("stdio", true, END_BY_ABORT);
 }
 
+static void what_is_typed_counts_when_nobody_reads_the_output(void **unused)
+{
+    int in[2], out[2], status;
+    assert_true(!pipe(in) && !pipe(out));
+    pid_t child = fork();
+    if (!child) {
+        struct chardev *c;
+        dup2(in[0], 0);
+        dup2(out[1], 1);
+        close(out[0]);
+        close(out[1]);
+        signal(SIGPIPE, SIG_IGN);
+        alarm(20);
+        struct board *b = board_new();
+        if (chardev_open(b->vm, "t", "mon:stdio", &c))
+            _exit(1);
+        put(c, "nobody reads this");
+        for (int i = 0; i < 10; i++)
+            settle(b);
+        b->vm->start_paused = true;
+        if (write(in[1], "\1x", 2) != 2)
+            _exit(1);
+        vm_run(b->vm);
+        _exit(b->vm->verdict == VERDICT_QUIT ? 0 : 1);
+    }
+    close(out[0]);
+    close(out[1]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    close(in[0]);
+    close(in[1]);
+}
+
 static struct chardev *open_mux(struct board *b, struct front *serial, struct front *monitor,
                                 struct chardev **port)
 {
@@ -479,6 +512,7 @@ int main(void)
         cmocka_unit_test(a_reader_that_stops_costs_64_kib_and_no_time),
         cmocka_unit_test(a_pty_is_a_terminal_for_somebody_else),
         cmocka_unit_test(the_terminal_is_given_back_whatever_happens),
+        cmocka_unit_test(what_is_typed_counts_when_nobody_reads_the_output),
         cmocka_unit_test(ctrl_a_keys_are_for_the_mux),
         cmocka_unit_test(ctrl_a_x_works_when_the_guest_reads_nothing),
         cmocka_unit_test(a_mux_serves_several_devices),

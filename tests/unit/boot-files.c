@@ -4,11 +4,13 @@
 #include "core/error.h"
 #include "core/util.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -215,6 +217,51 @@ static void damaged_images_do_no_harm(void **unused)
     }
 }
 
+/* A Debian-like root made by mke2fs: a kernel behind links, 5 MiB in pieces, in a large folder. */
+static const char make_root[] =
+    "set -e; cd $0; mkdir -p root/boot root/usr/lib/riscv64-linux-gnu; cd root;"
+    "for i in $(seq 400); do : > boot/a-file-with-a-long-name-$i; done;"
+    "dd if=/dev/urandom of=boot/vmlinux-6.9 bs=64K count=1 2> /dev/null;"
+    "dd if=/dev/urandom of=boot/vmlinux-6.12 bs=64K count=80 2> /dev/null;"
+    "echo initrd > boot/initrd.img-6.12; ln -s boot/vmlinux-6.12 vmlinux; cd ..;"
+    "mke2fs -q -t $1 -b $2 -d root image 16M";
+
+static void ext_images_give_their_files(void **unused)
+{
+    static const char *const kinds[][2] = { { "ext4", "4096" },
+                                            { "ext4", "1024" },
+                                            { "ext2", "1024" } };
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        char dir[] = "/tmp/tandem-ext.XXXXXX", image[64], path[64], command[200];
+        struct file_info info;
+        assert_non_null(mkdtemp(dir));
+        snprintf(image, sizeof(image), "%s/image", dir);
+        pid_t child = fork();
+        if (!child) {
+            execl("/bin/sh", "sh", "-c", make_root, dir, kinds[i][0], kinds[i][1], NULL);
+            _exit(127);
+        }
+        int status;
+        assert_true(waitpid(child, &status, 0) == child);
+        if (status) {
+            print_message("# there is no mke2fs\n");
+            skip();
+        }
+        assert_null(file_detect(image, &info));
+        assert_string_equal(info.arch, "riscv64");
+        assert_int_equal(info.boot, BOOT_KERNEL);
+        assert_string_equal(info.kernel_path, "vmlinux");
+        assert_string_equal(info.initrd_path, "boot/initrd.img-6.12");
+        assert_null(file_extract(image, 0, info.kernel_path, path, sizeof(path)));
+        int fd = open(path, O_RDONLY);
+        snprintf(command, sizeof(command), "cmp -s /dev/fd/%d %s/root/boot/vmlinux-6.12", fd, dir);
+        assert_int_equal(system(command), 0);
+        close(fd);
+        snprintf(command, sizeof(command), "rm -rf %s", dir);
+        assert_int_equal(system(command), 0);
+    }
+}
+
 static void other_formats_are_named(void **unused)
 {
     struct file_info info;
@@ -246,6 +293,7 @@ int main(void)
         cmocka_unit_test(files_come_out_whole),
         cmocka_unit_test(a_chain_that_loops_ends),
         cmocka_unit_test(damaged_images_do_no_harm),
+        cmocka_unit_test(ext_images_give_their_files),
         cmocka_unit_test(other_formats_are_named),
         cmocka_unit_test(zeroes_tell_nothing),
     };

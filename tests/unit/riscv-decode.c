@@ -253,7 +253,7 @@ static void read_printed(char *text, bool is_branch, struct printed *p)
     char *operands = text + strcspn(text, " \t");
     if (*operands)
         *operands++ = '\0';
-    snprintf(p->name, sizeof(p->name), "%s", text);
+    snprintf(p->name, sizeof(p->name), "%.31s", text);
     if (starts(p->name, "fence"))
         return;
     operands += strspn(operands, " \t");

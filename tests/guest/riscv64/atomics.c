@@ -10,9 +10,9 @@ static struct ended e;
         u64 got_;                                                                                  \
         cell = (old);                                                                              \
         __asm__ volatile(name " %0, %1, (%2)" : "=r"(got_) : "r"(operand), "r"(&cell) : "memory"); \
-        check_equal(got_, width == 8 ? (u64)(old) : (u64)(i64)(int)(old), name ": what was there");  \
-        check_equal(cell, width == 8 ? (u64)(result)                                               \
-                                     : (((u64)(old) >> 32 << 32) | (u32)(result)),                 \
+        check_equal(got_, width == 8 ? (u64)(old) : (u64)(i64)(int)(old),                          \
+                    name ": what was there");                                                      \
+        check_equal(cell, width == 8 ? (u64)(result) : (((u64)(old) >> 32 << 32) | (u32)(result)), \
                     name ": what is there");                                                       \
     } while (0)
 
@@ -55,20 +55,32 @@ static void reservations(void)
 {
     u64 v, failed;
     cell = 5;
-    __asm__ volatile("lr.d %0, (%2)\n addi %0, %0, 1\n sc.d %1, %0, (%2)" : "=&r"(v), "=&r"(failed) : "r"(&cell) : "memory");
+    __asm__ volatile("lr.d %0, (%2)\n addi %0, %0, 1\n sc.d %1, %0, (%2)"
+                     : "=&r"(v), "=&r"(failed)
+                     : "r"(&cell)
+                     : "memory");
     check_equal(failed, 0, "lr, sc: success");
     check_equal(cell, 6, "lr, sc: stores");
     __asm__ volatile("sc.d %0, %1, (%2)" : "=&r"(failed) : "r"(v), "r"(&cell) : "memory");
     check(failed != 0, "a second sc fails");
     check_equal(cell, 6, "and stores nothing");
-    __asm__ volatile("lr.d %0, (%2)\n sc.d %1, %0, (%3)" : "=&r"(v), "=&r"(failed) : "r"(&cell), "r"(&other) : "memory");
+    __asm__ volatile("lr.d %0, (%2)\n sc.d %1, %0, (%3)"
+                     : "=&r"(v), "=&r"(failed)
+                     : "r"(&cell), "r"(&other)
+                     : "memory");
     check(failed != 0, "sc elsewhere fails");
     __asm__ volatile("sc.d %0, %1, (%2)" : "=&r"(failed) : "r"(v), "r"(&cell) : "memory");
     check(failed != 0, "and ends the reservation");
-    __asm__ volatile("lr.d %0, (%2)\n sd %4, (%2)\n sc.d %1, %3, (%2)" : "=&r"(v), "=&r"(failed) : "r"(&cell), "r"(9ul), "r"(77ul) : "memory");
+    __asm__ volatile("lr.d %0, (%2)\n sd %4, (%2)\n sc.d %1, %3, (%2)"
+                     : "=&r"(v), "=&r"(failed)
+                     : "r"(&cell), "r"(9ul), "r"(77ul)
+                     : "memory");
     check(failed ? cell == 77 : cell == 9, "sc behind an own store succeeds or fails as a whole");
     cell = 0x1122334480000000;
-    __asm__ volatile("lr.w %0, (%2)\n sc.w %1, %3, (%2)" : "=&r"(v), "=&r"(failed) : "r"(&cell), "r"(~0ul << 1) : "memory");
+    __asm__ volatile("lr.w %0, (%2)\n sc.w %1, %3, (%2)"
+                     : "=&r"(v), "=&r"(failed)
+                     : "r"(&cell), "r"(~0ul << 1)
+                     : "memory");
     check_equal(v, 0xffffffff80000000, "lr.w extends the sign");
     check_equal(failed, 0, "sc.w: success");
     check_equal(cell, 0x11223344fffffffe, "sc.w stores a word");
@@ -77,9 +89,18 @@ static void reservations(void)
     check_equal(at, 0, "sc whose result replaces its address");
 }
 
-__attribute__((naked)) static void sc_at(void) { __asm__("sc.w a0, a1, (a0)\n ret"); }
-__attribute__((naked)) static void lr_at(void) { __asm__("lr.w a0, (a0)\n ret"); }
-__attribute__((naked)) static void amo_at(void) { __asm__("amoadd.w a0, a1, (a0)\n ret"); }
+__attribute__((naked)) static void sc_at(void)
+{
+    __asm__("sc.w a0, a1, (a0)\n ret");
+}
+__attribute__((naked)) static void lr_at(void)
+{
+    __asm__("lr.w a0, (a0)\n ret");
+}
+__attribute__((naked)) static void amo_at(void)
+{
+    __asm__("amoadd.w a0, a1, (a0)\n ret");
+}
 
 static void faults(void)
 {

@@ -2,7 +2,7 @@
 #include "rt.h"
 
 #define ADDI_A0(n) ((u32)(n) << 20 | 10 << 15 | 10 << 7 | 0x13) /* addi a0, a0, n */
-#define RET 0x8067u
+#define RET        0x8067u
 
 static u32 code[4096] __attribute__((aligned(4096)));
 typedef u64 (*fn)(u64);
@@ -93,20 +93,20 @@ static void end_loop(void)
 static void loop_ends(void)
 {
     u32 *c = loop_code;
-    c[0] = 0xff010113;  /* addi sp, sp, -16 */
-    c[1] = 0x00113023;  /* sd ra, 0(sp) */
-    c[2] = 0x00a13423;  /* sd a0, 8(sp) */
-    c[3] = 0x000500e7;  /* jalr a0 */
-    c[4] = 0x00000463;  /* beq zero, zero, .+8: over the way out */
-    c[5] = 0x00c0006f;  /* j to c[8] */
-    c[6] = 0x00813503;  /* ld a0, 8(sp) */
-    c[7] = 0xff1ff06f;  /* j to c[3] */
-    c[8] = 0x00013083;  /* ld ra, 0(sp) */
-    c[9] = 0x01010113;  /* addi sp, sp, 16 */
+    c[0] = 0xff010113; /* addi sp, sp, -16 */
+    c[1] = 0x00113023; /* sd ra, 0(sp) */
+    c[2] = 0x00a13423; /* sd a0, 8(sp) */
+    c[3] = 0x000500e7; /* jalr a0 */
+    c[4] = 0x00000463; /* beq zero, zero, .+8: over the way out */
+    c[5] = 0x00c0006f; /* j to c[8] */
+    c[6] = 0x00813503; /* ld a0, 8(sp) */
+    c[7] = 0xff1ff06f; /* j to c[3] */
+    c[8] = 0x00013083; /* ld ra, 0(sp) */
+    c[9] = 0x01010113; /* addi sp, sp, 16 */
     c[10] = RET;
     fence_i();
     n_calls = 0;
-    ((u64 (*)(void (*)(void)))c)(end_loop);
+    ((u64(*)(void (*)(void)))c)(end_loop);
     check_equal(n_calls, 5000, "a loop ends when its jump back is patched away");
 }
 

@@ -3,11 +3,11 @@
 
 enum { MIE = 8, SSIP = 2, MSIP_BIT = 8, STIP = 32, MTIP = 128, SEIP = 512, MEIP = 2048 };
 enum { UART_IRQ = 10 };
-#define PLIC_PRIORITY(irq) (PLIC + 4ul * (irq))
-#define PLIC_PENDING (PLIC + 0x1000ul)
-#define PLIC_ENABLE(context) (PLIC + 0x2000ul + 0x80 * (context))
+#define PLIC_PRIORITY(irq)      (PLIC + 4ul * (irq))
+#define PLIC_PENDING            (PLIC + 0x1000ul)
+#define PLIC_ENABLE(context)    (PLIC + 0x2000ul + 0x80 * (context))
 #define PLIC_THRESHOLD(context) (PLIC + 0x200000ul + 0x1000 * (context))
-#define PLIC_CLAIM(context) (PLIC_THRESHOLD(context) + 4)
+#define PLIC_CLAIM(context)     (PLIC_THRESHOLD(context) + 4)
 
 static struct hart *h;
 static volatile u32 claimed;

@@ -3,9 +3,9 @@
 #include "rt.h"
 
 enum { V = 1, R = 2, W = 4, X = 8, PU = 16, G = 32, A = 64, D = 128 };
-#define RWXAD (V | R | W | X | A | D)
+#define RWXAD     (V | R | W | X | A | D)
 #define USER_MOVE 0x100000000ul /* memory again, for U, this much higher */
-#define TEST_VA 0x40000000ul    /* a gigabyte of small test pages */
+#define TEST_VA   0x40000000ul  /* a gigabyte of small test pages */
 
 static u64 tables[16][512] __attribute__((aligned(4096)));
 static u8 pages[8][4096] __attribute__((aligned(4096)));
@@ -62,25 +62,50 @@ static void enable(int mode)
 }
 
 /* Leaves: no stack, so that they run anywhere. */
-__attribute__((naked)) static void load8(void) { __asm__("ld a0, (a0)\n ret"); }
-__attribute__((naked)) static void load4(void) { __asm__("lw a0, (a0)\n ret"); }
-__attribute__((naked)) static void load1(void) { __asm__("lbu a0, (a0)\n ret"); }
-__attribute__((naked)) static void store8(void) { __asm__("sd a1, (a0)\n ret"); }
-__attribute__((naked)) static void store1(void) { __asm__("sb a1, (a0)\n ret"); }
-__attribute__((naked)) static void amoadd8(void) { __asm__("amoadd.d a0, a1, (a0)\n ret"); }
-__attribute__((naked)) static void lr8(void) { __asm__("lr.d a0, (a0)\n ret"); }
+__attribute__((naked)) static void load8(void)
+{
+    __asm__("ld a0, (a0)\n ret");
+}
+__attribute__((naked)) static void load4(void)
+{
+    __asm__("lw a0, (a0)\n ret");
+}
+__attribute__((naked)) static void load1(void)
+{
+    __asm__("lbu a0, (a0)\n ret");
+}
+__attribute__((naked)) static void store8(void)
+{
+    __asm__("sd a1, (a0)\n ret");
+}
+__attribute__((naked)) static void store1(void)
+{
+    __asm__("sb a1, (a0)\n ret");
+}
+__attribute__((naked)) static void amoadd8(void)
+{
+    __asm__("amoadd.d a0, a1, (a0)\n ret");
+}
+__attribute__((naked)) static void lr8(void)
+{
+    __asm__("lr.d a0, (a0)\n ret");
+}
 __attribute__((naked)) static void sc8(void)
 {
     __asm__("lr.d t0, (a0)\n sc.d a0, a1, (a0)\n ret");
 }
-__attribute__((naked)) static void call_it(void) { __asm__("jr a0"); }
+__attribute__((naked)) static void call_it(void)
+{
+    __asm__("jr a0");
+}
 __attribute__((naked)) static void load8_sum(void)
 {
     __asm__("li t0, 0x40000\n csrs sstatus, t0\n ld a0, (a0)\n csrc sstatus, t0\n ret");
 }
 __attribute__((naked)) static void load_twice_sum(void)
 {
-    __asm__("li t0, 0x40000\n csrs sstatus, t0\n ld a2, (a0)\n csrc sstatus, t0\n ld a0, (a0)\n ret");
+    __asm__(
+        "li t0, 0x40000\n csrs sstatus, t0\n ld a2, (a0)\n csrc sstatus, t0\n ld a0, (a0)\n ret");
 }
 
 static struct ended user(const void *fn, u64 a, u64 b)
@@ -175,7 +200,9 @@ static void by_mprv(void)
 {
     u64 v, status = 1 << 17 | 1 << 11; /* MPRV, MPP S */
     csr_clear(mstatus, 3 << 11);
-    __asm__ volatile("csrs mstatus, %1\n ld %0, (%2)\n csrc mstatus, %1" : "=&r"(v) : "r"(status), "r"(TEST_VA));
+    __asm__ volatile("csrs mstatus, %1\n ld %0, (%2)\n csrc mstatus, %1"
+                     : "=&r"(v)
+                     : "r"(status), "r"(TEST_VA));
     check_equal(v, 0x1122334455667788, "M reads as S with MPRV");
     v = read64(0x80000000);
     check(v != 0, "and as M behind it");

@@ -6,10 +6,22 @@ enum { R = 1, W = 2, X = 4, TOR = 1 << 3, NA4 = 2 << 3, NAPOT = 3 << 3, L = 1 <<
 static u8 area[8192] __attribute__((aligned(8192)));
 static struct ended e;
 
-__attribute__((naked)) static void load8(void) { __asm__("ld a0, (a0)\n ret"); }
-__attribute__((naked)) static void load4(void) { __asm__("lw a0, (a0)\n ret"); }
-__attribute__((naked)) static void store4(void) { __asm__("sw a1, (a0)\n ret"); }
-__attribute__((naked)) static void call_it(void) { __asm__("jr a0"); }
+__attribute__((naked)) static void load8(void)
+{
+    __asm__("ld a0, (a0)\n ret");
+}
+__attribute__((naked)) static void load4(void)
+{
+    __asm__("lw a0, (a0)\n ret");
+}
+__attribute__((naked)) static void store4(void)
+{
+    __asm__("sw a1, (a0)\n ret");
+}
+__attribute__((naked)) static void call_it(void)
+{
+    __asm__("jr a0");
+}
 
 static void fence(void)
 {

@@ -2,7 +2,11 @@
  * architecture 3.1, 3.3, 10.1. */
 #include "rt.h"
 
-#define INSN(name, text) __attribute__((naked, aligned(64))) static void name(void) { __asm__(text); }
+#define INSN(name, text)                                       \
+    __attribute__((naked, aligned(64))) static void name(void) \
+    {                                                          \
+        __asm__(text);                                         \
+    }
 INSN(do_ecall, "ecall; ret")
 INSN(do_ebreak, "ebreak; ret")
 INSN(do_cebreak, "c.ebreak; ret")
@@ -27,7 +31,7 @@ INSN(read_instret, "csrr a0, instret; ret")
 INSN(add_float, "fadd.d fa0, fa0, fa0; ret")
 INSN(move_float, "fmv.x.d a0, fa0; ret")
 INSN(read_fcsr, "csrr a0, fcsr; ret")
-INSN(add_bad_rm, ".word 0x02a55553; ret")   /* fadd.d fa0, fa0, fa0 with rm 5 */
+INSN(add_bad_rm, ".word 0x02a55553; ret") /* fadd.d fa0, fa0, fa0 with rm 5 */
 INSN(jump_odd, "jr a0")
 
 static struct ended e;
@@ -131,7 +135,8 @@ static void delegation(void)
 {
     csr_write(stvec, s_trap);
     csr_write(medeleg, 1 << ILLEGAL | 1 << BREAKPOINT | 1 << ECALL_U);
-    check_equal(csr_read(medeleg), 1 << ILLEGAL | 1 << BREAKPOINT | 1 << ECALL_U, "medeleg is kept");
+    check_equal(csr_read(medeleg), 1 << ILLEGAL | 1 << BREAKPOINT | 1 << ECALL_U,
+                "medeleg is kept");
     e = run(U, do_reserved, 0, 0);
     check_trap(&e, ILLEGAL, S, "illegal instruction of U goes to S");
     check_equal(e.pc, (u64)do_reserved, "delegated: sepc");

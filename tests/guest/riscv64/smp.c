@@ -116,7 +116,10 @@ static void coherence(void)
 static void count_by_lrsc(void)
 {
     for (unsigned i = 0; i < ROUNDS; i++)
-        __asm__ volatile("1: lr.d t0, (%0)\n addi t0, t0, 1\n sc.d t1, t0, (%0)\n bnez t1, 1b" : : "r"(&counter.v) : "t0", "t1", "memory");
+        __asm__ volatile("1: lr.d t0, (%0)\n addi t0, t0, 1\n sc.d t1, t0, (%0)\n bnez t1, 1b"
+                         :
+                         : "r"(&counter.v)
+                         : "t0", "t1", "memory");
 }
 
 static void count_by_amo(void)
@@ -130,7 +133,10 @@ static void count_under_lock(void)
     for (unsigned i = 0; i < ROUNDS / 4; i++) {
         u64 taken;
         do
-            __asm__ volatile("amoswap.w.aq %0, %1, (%2)" : "=r"(taken) : "r"(1), "r"(&lock.v) : "memory");
+            __asm__ volatile("amoswap.w.aq %0, %1, (%2)"
+                             : "=r"(taken)
+                             : "r"(1), "r"(&lock.v)
+                             : "memory");
         while (taken);
         counter.v++;
         __asm__ volatile("amoswap.w.rl zero, zero, (%0)" : : "r"(&lock.v) : "memory");
@@ -142,7 +148,10 @@ static void count_halves(void)
 {
     unsigned shift = (hart_id() & 1) * 16;
     for (unsigned i = 0; i < ROUNDS / 4; i++)
-        __asm__ volatile("1: lr.w t0, (%0)\n add t0, t0, %1\n sc.w t1, t0, (%0)\n bnez t1, 1b" : : "r"(&counter.v), "r"(1 << shift) : "t0", "t1", "memory");
+        __asm__ volatile("1: lr.w t0, (%0)\n add t0, t0, %1\n sc.w t1, t0, (%0)\n bnez t1, 1b"
+                         :
+                         : "r"(&counter.v), "r"(1 << shift)
+                         : "t0", "t1", "memory");
 }
 
 static void check_count(u64 expected, const char *name)
@@ -237,7 +246,8 @@ void test_main(void)
     run_everywhere(count_under_lock);
     check_count((u64)ROUNDS / 4 * n_harts, "counting under a spin lock");
     run_everywhere(count_halves);
-    check_count((u64)ROUNDS / 4 * ((n_harts + 1) / 2) | (u64)ROUNDS / 4 * (n_harts / 2) << 16, "counting halves of one word");
+    check_count((u64)ROUNDS / 4 * ((n_harts + 1) / 2) | (u64)ROUNDS / 4 * (n_harts / 2) << 16,
+                "counting halves of one word");
     run_everywhere(ping);
     check_count((u64)100 * (n_harts - 1), "interrupts between harts");
     clear();

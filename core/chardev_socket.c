@@ -11,6 +11,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -93,6 +94,16 @@ static void sock_close(struct chardev_host *h)
     free(s);
 }
 
+/* False: a signal wants the program to end. Signals are blocked and come by a descriptor. */
+static bool wait_for_peer(const struct vm *vm, int fd)
+{
+    struct pollfd fds[] = { { .fd = fd, .events = POLLIN },
+                            { .fd = vm->signal_fd, .events = POLLIN } };
+    while (poll(fds, ARRAY_LEN(fds), -1) < 0 && errno == EINTR)
+        ;
+    return !fds[1].revents;
+}
+
 /* Put the listening or connected socket to use. `wait`: a server stands still until a peer comes. */
 static struct error *use_socket(struct chardev_host *h, int fd, const struct sock_options *so,
                                 char *made_path)
@@ -109,10 +120,9 @@ static struct error *use_socket(struct chardev_host *h, int fd, const struct soc
         return NULL;
     }
     if (so->wait) {
-        int peer;
-        do
-            peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        while (peer < 0 && errno == EINTR);
+        if (!wait_for_peer(h->vm, fd))
+            return error_new("a signal came before a peer did");
+        int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (peer < 0)
             return error_errno("no peer could be accepted");
         loop_watch(h->vm->loop, fd, 0, on_knock, h);

@@ -348,6 +348,19 @@ uint32_t decoder_random(const struct decoder *d, int line, uint64_t random)
     return word;
 }
 
+uint32_t decoder_encode(const struct decoder *d, int line, const struct operands *o)
+{
+    const struct form *f = &d->forms[line];
+    const uint8_t v[N_OPS] = { o->a, o->b, o->c, o->d, o->m, o->n };
+    uint32_t word = f->value;
+    for (unsigned i = 0; i < f->n_pieces; i++) {
+        const struct piece *p = &f->pieces[i];
+        uint64_t from = p->op == OP_IMM ? (uint64_t)o->imm : (uint64_t)(v[p->op] - f->bias[p->op]);
+        word |= (uint32_t)bits(from, p->op == OP_IMM ? p->to : 0, p->len) << p->from;
+    }
+    return word;
+}
+
 struct error *decoder_check(const struct decoder *d)
 {
     for (size_t i = 0; i < d->n_forms; i++) {

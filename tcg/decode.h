@@ -66,5 +66,8 @@ struct error *decoder_check(const struct decoder *d);
 /* An encoding of the line with its fields taken from `random`. It may turn out to be a narrower
  * line's: decoder_find tells. */
 uint32_t decoder_random(const struct decoder *d, int line, uint64_t random);
+/* The line's encoding with these operands: what decoder_operands takes apart, as far as the line has
+ * fields for it. */
+uint32_t decoder_encode(const struct decoder *d, int line, const struct operands *o);
 /* Bits of the word that are fixed in the line, and their value. */
 void decoder_fixed(const struct decoder *d, int line, uint32_t *mask, uint32_t *value);

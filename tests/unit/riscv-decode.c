@@ -147,6 +147,22 @@ static void scattered_immediates_come_together(void **unused)
     decoder_free(d32);
 }
 
+static void operands_go_back_into_the_encoding(void **unused)
+{
+    for (unsigned width = 16; width <= 32; width += 16) {
+        struct decoder *d = decoder_with(width, ~(uint64_t)0);
+        for (int line = 0; line < (int)decoder_n_lines(d); line++) {
+            for (int i = 0; i < 50; i++) {
+                uint32_t word = decoder_random(d, line, random_u64());
+                struct operands o;
+                decoder_operands(d, line, word, &o);
+                assert_int_equal(decoder_encode(d, line, &o), word);
+            }
+        }
+        decoder_free(d);
+    }
+}
+
 /* ---- against objdump ------------------------------------------------------------------------------ */
 
 static const char march[] = "rv64gc_zba_zbb_zbc_zbs_zbkb_zbkc_zbkx_zknd_zkne_zknh_zksed_zksh_zfh_"
@@ -446,7 +462,8 @@ int main(void)
                                             instructions_of_absent_extensions_are_illegal),
                                         cmocka_unit_test(zeros_and_ones_are_illegal),
                                         cmocka_unit_test(scattered_immediates_come_together),
-                                        cmocka_unit_test(objdump_reads_the_same),
+                                        cmocka_unit_test(operands_go_back_into_the_encoding),
+        cmocka_unit_test(objdump_reads_the_same),
                                         WITH_CAPSTONE };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -146,7 +146,7 @@ ir_val ir_const(struct ir *ir, enum ir_type type, int64_t v)
 
 ir_val ir_get(struct ir *ir, unsigned slot)
 {
-    if (ir->slot_value[slot] != IR_NONE)
+    if (!ir->no_fold && ir->slot_value[slot] != IR_NONE)
         return ir->slot_value[slot];
     struct ir_op *op = emit(ir, IR_get, ir->slots[slot].type);
     op->imm = slot;
@@ -155,7 +155,7 @@ ir_val ir_get(struct ir *ir, unsigned slot)
 
 void ir_set(struct ir *ir, unsigned slot, ir_val v)
 {
-    if (ir->slot_value[slot] == v)
+    if (!ir->no_fold && ir->slot_value[slot] == v)
         return;
     assert(ir_type_of(ir, v) == ir->slots[slot].type);
     struct ir_op *op = emit(ir, IR_set, ir->slots[slot].type);
@@ -199,12 +199,10 @@ static bool extends32(const struct ir *ir, ir_val v, bool sign)
     }
 }
 
-ir_val ir_1(struct ir *ir, enum ir_code code, ir_val a)
+/* An existing or constant value that equals code a; IR_NONE if an operation is needed. */
+static ir_val fold_1(struct ir *ir, enum ir_code code, enum ir_type type, ir_val a)
 {
     const struct ir_op *in = &ir->ops[a];
-    enum ir_type type = ir_type_of(ir, a);
-    if (code == IR_bitsf)
-        type = type == IR_I32 ? IR_F32 : IR_F64;
     if (in->code == IR_const && ir_evaluates(code)) {
         uint64_t v = ir_eval(code, type, (uint64_t)in->imm, 0);
         return ir_const(ir,
@@ -222,6 +220,17 @@ ir_val ir_1(struct ir *ir, enum ir_code code, ir_val a)
         return in->a;
     if (code == IR_funbox && in->code == IR_fbox)
         return in->a;
+    return IR_NONE;
+}
+
+ir_val ir_1(struct ir *ir, enum ir_code code, ir_val a)
+{
+    enum ir_type type = ir_type_of(ir, a);
+    if (code == IR_bitsf)
+        type = type == IR_I32 ? IR_F32 : IR_F64;
+    ir_val known = ir->no_fold ? IR_NONE : fold_1(ir, code, type, a);
+    if (known != IR_NONE)
+        return known;
     struct ir_op *op = emit(ir, code, type);
     op->a = a;
     return value_of(ir, op);
@@ -250,42 +259,54 @@ static bool is_identity(enum ir_code code, enum ir_type type, int64_t c)
     }
 }
 
+static void exchange(ir_val *a, ir_val *b)
+{
+    ir_val t = *a;
+    *a = *b;
+    *b = t;
+}
+
+/* As fold_1; may also put a simpler operation in place of the one given. */
+static ir_val fold_2(struct ir *ir, enum ir_code *code, enum ir_type type, ir_val *a, ir_val *b)
+{
+    int64_t ca, cb, inner;
+    if (ir_op_infos[*code].flags & IR_COMMUTES && ir->ops[*a].code == IR_const)
+        exchange(a, b);
+    if (*a == *b && (*code == IR_sub || *code == IR_xor || *code == IR_andn))
+        return ir_const(ir, type, 0);
+    if (*a == *b && (*code == IR_and || *code == IR_or))
+        return *a;
+    if (!ir_is_const(ir, *b, &cb) || !ir_evaluates(*code))
+        return IR_NONE;
+    if (ir_is_const(ir, *a, &ca))
+        return ir_const(ir, type, (int64_t)ir_eval(*code, type, (uint64_t)ca, (uint64_t)cb));
+    if (is_identity(*code, type, cb))
+        return *a;
+    if ((*code == IR_and || *code == IR_mul) && cb == 0)
+        return *b;
+    if (*code == IR_sub) {
+        *code = IR_add;
+        cb = (int64_t)(0 - (uint64_t)cb);
+        *b = ir_const(ir, type, cb);
+    }
+    if (*code != IR_add)
+        return IR_NONE;
+    const struct ir_op *in = &ir->ops[*a];
+    int64_t off = (int64_t)((uint64_t)in->imm + (uint64_t)cb);
+    if (in->code == IR_pc && off == (int32_t)off)
+        return ir_pc(ir, (int32_t)off);
+    if (in->code == IR_add && ir_is_const(ir, in->b, &inner))
+        return ir_2(ir, IR_add, in->a,
+                    ir_const(ir, type, (int64_t)((uint64_t)inner + (uint64_t)cb)));
+    return IR_NONE;
+}
+
 ir_val ir_2(struct ir *ir, enum ir_code code, ir_val a, ir_val b)
 {
     enum ir_type type = ir_type_of(ir, a);
-    int64_t ca, cb;
-    if (ir_op_infos[code].flags & IR_COMMUTES && ir->ops[a].code == IR_const) {
-        ir_val t = a;
-        a = b;
-        b = t;
-    }
-    if (ir_is_const(ir, b, &cb) && ir_evaluates(code)) {
-        if (ir_is_const(ir, a, &ca))
-            return ir_const(ir, type, (int64_t)ir_eval(code, type, (uint64_t)ca, (uint64_t)cb));
-        if (is_identity(code, type, cb))
-            return a;
-        if ((code == IR_and || code == IR_mul) && cb == 0)
-            return b;
-        if (code == IR_sub) {
-            code = IR_add;
-            cb = (int64_t)(0 - (uint64_t)cb);
-            b = ir_const(ir, type, cb);
-        }
-        const struct ir_op *in = &ir->ops[a];
-        int64_t inner;
-        if (code == IR_add && in->code == IR_pc) {
-            int64_t off = in->imm + cb;
-            if (off == (int32_t)off)
-                return ir_pc(ir, (int32_t)off);
-        }
-        if (code == IR_add && in->code == IR_add && ir_is_const(ir, in->b, &inner))
-            return ir_2(ir, IR_add, in->a,
-                        ir_const(ir, type, (int64_t)((uint64_t)inner + (uint64_t)cb)));
-    }
-    if (a == b && (code == IR_sub || code == IR_xor || code == IR_andn))
-        return ir_const(ir, type, 0);
-    if (a == b && (code == IR_and || code == IR_or))
-        return a;
+    ir_val known = ir->no_fold ? IR_NONE : fold_2(ir, &code, type, &a, &b);
+    if (known != IR_NONE)
+        return known;
     struct ir_op *op = emit(ir, code, type);
     op->a = a;
     op->b = b;
@@ -311,13 +332,11 @@ ir_val ir_setc(struct ir *ir, enum ir_cc cc, ir_val a, ir_val b)
 {
     enum ir_type type = ir_type_of(ir, a);
     int64_t ca, cb;
-    bool const_a = ir_is_const(ir, a, &ca), const_b = ir_is_const(ir, b, &cb);
+    bool const_a = !ir->no_fold && ir_is_const(ir, a, &ca), const_b = ir_is_const(ir, b, &cb);
     if (const_a && const_b)
         return ir_i64(ir, ir_eval_cc(cc, type, (uint64_t)ca, (uint64_t)cb));
     if (const_a) {
-        ir_val t = a;
-        a = b;
-        b = t;
+        exchange(&a, &b);
         cc = swapped(cc);
     }
     struct ir_op *op = emit(ir, IR_setc, type);
@@ -330,9 +349,9 @@ ir_val ir_setc(struct ir *ir, enum ir_cc cc, ir_val a, ir_val b)
 ir_val ir_select(struct ir *ir, ir_val cond, ir_val if_so, ir_val if_not)
 {
     int64_t c;
-    if (ir_is_const(ir, cond, &c))
+    if (!ir->no_fold && ir_is_const(ir, cond, &c))
         return c ? if_so : if_not;
-    if (if_so == if_not)
+    if (!ir->no_fold && if_so == if_not)
         return if_so;
     struct ir_op *op = emit(ir, IR_select, ir_type_of(ir, if_so));
     op->a = cond;
@@ -348,9 +367,12 @@ static void split_address(struct ir *ir, ir_val *base, int64_t *off)
 {
     const struct ir_op *op = &ir->ops[*base];
     int64_t c;
-    if (op->code == IR_add && ir_is_const(ir, op->b, &c) && *off + c == (int32_t)(*off + c)) {
+    if (ir->no_fold || op->code != IR_add || !ir_is_const(ir, op->b, &c))
+        return;
+    int64_t sum = (int64_t)((uint64_t)*off + (uint64_t)c);
+    if (sum == (int32_t)sum) {
         *base = op->a;
-        *off += c;
+        *off = sum;
     }
 }
 
@@ -495,15 +517,13 @@ void ir_branch(struct ir *ir, enum ir_cc cc, ir_val a, ir_val b, int32_t taken, 
 {
     enum ir_type type = ir_type_of(ir, a);
     int64_t ca, cb;
-    bool const_a = ir_is_const(ir, a, &ca), const_b = ir_is_const(ir, b, &cb);
+    bool const_a = !ir->no_fold && ir_is_const(ir, a, &ca), const_b = ir_is_const(ir, b, &cb);
     if (const_a && const_b) {
         ir_jump(ir, ir_eval_cc(cc, type, (uint64_t)ca, (uint64_t)cb) ? taken : next);
         return;
     }
     if (const_a) {
-        ir_val t = a;
-        a = b;
-        b = t;
+        exchange(&a, &b);
         cc = swapped(cc);
     }
     struct ir_op *op = emit(ir, IR_branch, type);

@@ -214,15 +214,19 @@ static uint64_t call_helper(struct tcg_cpu *t, const struct op *op, const uint64
 /* Memory and calls: they may leave, and others may look where the guest is. */
 static uint64_t slow(struct tcg_cpu *t, const struct op *op, const uint64_t *v)
 {
-    uint64_t r = 0, at = v[op->a] + (uint64_t)op->imm;
+    uint64_t r = 0;
     t->site = op;
     t->undo = op->undo;
-    switch (op->code) {
-    case IR_load: r = softmmu_load(t, at, op->shape, op->x); break;
-    case IR_store: softmmu_store(t, at, v[op->b], op->shape, op->x); break;
-    case IR_rmw: r = softmmu_rmw(t, op->cc, at, v[op->b], op->shape, op->x); break;
-    case IR_cas: r = softmmu_cas(t, at, v[op->b], v[op->c], op->shape, op->x); break;
-    default: r = call_helper(t, op, v); break;
+    if (op->code == IR_call) {
+        r = call_helper(t, op, v);
+    } else {
+        uint64_t at = v[op->a] + (uint64_t)op->imm;
+        switch (op->code) {
+        case IR_load: r = softmmu_load(t, at, op->shape, op->x); break;
+        case IR_store: softmmu_store(t, at, v[op->b], op->shape, op->x); break;
+        case IR_rmw: r = softmmu_rmw(t, op->cc, at, v[op->b], op->shape, op->x); break;
+        default: r = softmmu_cas(t, at, v[op->b], v[op->c], op->shape, op->x); break;
+        }
     }
     t->undo = 0;
     return r;

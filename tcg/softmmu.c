@@ -80,7 +80,7 @@ static void place_store(struct tcg_cpu *t, const struct tlb_place *p, uint64_t v
     if (live)
         t->tcg->backend->fp_suspend(t);
     t->counts.mmio++;
-    bool ok = mem_io_write(t->tcg->vm, p->gpa, size, v);
+    bool ok = mem_io_write(t->tcg->vm, p->gpa, size, bits(v, 0, 8 * size));
     if (live)
         t->tcg->backend->fp_resume(t);
     if (!ok)

@@ -367,7 +367,6 @@ static uint8_t arg_code(struct gen *g, struct cold *c, unsigned k, ir_val v)
             c->site.helper = (uint64_t)g->ir->ops[v].imm; /* the value of a store */
         return ARG_CONST + k;
     case LOC_SPILL: return ARG_SPILL + g->loc[v].n;
-    case LOC_REG: return g->loc[v].reg;
     default: return use(g, v);
     }
 }
@@ -730,12 +729,24 @@ static void gen_select(struct gen *g, const struct ir_op *op)
 
 /* ---- guest memory ------------------------------------------------------------------------------------ */
 
-/* Leaves the TLB slot's offset in the returned register if the slot matches; else goes to `slow`.
- * [lo, hi] are the first and last byte checked, relative to base. */
-static unsigned gen_tlb_check(struct gen *g, unsigned base, int32_t lo, int32_t hi, bool write,
-                              unsigned mode, struct cold *slow)
+/* Registers for a TLB check. All that a memory operation needs is taken before its first jump to the
+ * slow call: what taking moves or spills would be missing behind the call otherwise. */
+struct scratch {
+    unsigned t0, t1;
+};
+
+static struct scratch take_scratch(struct gen *g)
 {
-    unsigned t0 = take(g, false), t1 = take(g, false);
+    unsigned t0 = take(g, false);
+    return (struct scratch){ t0, take(g, false) };
+}
+
+/* Leaves the TLB slot's offset in t0 if the slot matches; else goes to `slow`. [lo, hi] are the first
+ * and last byte checked, relative to base. */
+static void gen_tlb_check(struct gen *g, struct scratch s, unsigned base, int32_t lo, int32_t hi,
+                          bool write, unsigned mode, struct cold *slow)
+{
+    unsigned t0 = s.t0, t1 = s.t1;
     if (lo)
         lea(&g->b, true, t0, MEM(base, lo));
     else
@@ -752,8 +763,6 @@ static unsigned gen_tlb_check(struct gen *g, unsigned base, int32_t lo, int32_t 
            MEMX(RBP, t0, 0, TCG_DISP(tlb) + (int32_t)(write ? offsetof(struct tlb_entry, write)
                                                            : offsetof(struct tlb_entry, read))));
     cold_from(slow, jcc32(&g->b, CC_NE));
-    g->locked &= ~(1u << t1);
-    return t0;
 }
 
 static struct mem addend_mem(unsigned t0)
@@ -809,15 +818,15 @@ static void gen_store_to(struct gen *g, const struct ir_op *op, struct mem m, in
 }
 
 /* Jump to `slow` unless base + off is a multiple of the access's size. */
-static void gen_align_check(struct gen *g, const struct ir_op *op, unsigned base, struct cold *slow)
+static void gen_align_check(struct gen *g, const struct ir_op *op, struct scratch s, unsigned base,
+                            struct cold *slow)
 {
     unsigned mask = (1u << (op->shape & IR_SIZE_MASK)) - 1, r = base;
     if (!(op->shape & IR_ALIGNED) || !mask)
         return;
     if (op->imm & mask) {
-        r = take(g, false);
+        r = s.t0;
         lea(&g->b, true, r, MEM(base, (int32_t)op->imm));
-        g->locked &= ~(1u << r);
     }
     op_rr_full(&g->b, 0, false, true, 0xf6, 0, r); /* test r8, imm8 */
     put8(&g->b, mask);
@@ -851,7 +860,9 @@ static void gen_load_store(struct gen *g, const struct ir_op *op)
     if (store)
         slow->site.arg[1] = arg_code(g, slow, 1, op->b);
 
-    unsigned t0;
+    unsigned d = 0, t0;
+    if (!store)
+        slow->site.dst = d = def(g, op->a);
     if (addend >= 0) {
         t0 = addend;
         test_rr(&g->b, true, t0, t0);
@@ -864,8 +875,10 @@ static void gen_load_store(struct gen *g, const struct ir_op *op)
             hi = off + IR_SPAN_HI(op->imm2) - 1;
             write = op->x & IR_SPAN_WRITES;
         }
-        gen_align_check(g, op, base, slow);
-        t0 = gen_tlb_check(g, base, lo, hi, write, mode, slow);
+        struct scratch s = take_scratch(g);
+        t0 = s.t0;
+        gen_align_check(g, op, s, base, slow);
+        gen_tlb_check(g, s, base, lo, hi, write, mode, slow);
         mov_rm(&g->b, true, t0, addend_mem(t0));
         if (leads && n >= 0) {
             g->groups[n].reg = t0;
@@ -874,28 +887,26 @@ static void gen_load_store(struct gen *g, const struct ir_op *op)
         }
     }
     struct mem at = MEMX(base, t0, 0, off);
-    if (store) {
+    if (store)
         gen_store_to(g, op, at, value, imm);
-    } else {
-        unsigned d = def(g, IR_NONE);
-        slow->site.dst = d;
+    else
         gen_load_from(g, op, d, at);
-    }
     slow->resume = g->b.p;
 }
 
 /* The host address of an atomic access in a scratch register. */
-static unsigned gen_atomic_address(struct gen *g, const struct ir_op *op, unsigned base, struct cold *slow)
+static unsigned gen_atomic_address(struct gen *g, const struct ir_op *op, struct scratch s,
+                                   unsigned base, struct cold *slow)
 {
     struct ir_op aligned = *op;
     aligned.shape |= IR_ALIGNED;
     aligned.imm = 0;
-    gen_align_check(g, &aligned, base, slow);
-    unsigned t = gen_tlb_check(g, base, 0, (1 << (op->shape & IR_SIZE_MASK)) - 1, true,
-                               op->x & IR_MODE_MASK, slow);
-    mov_rm(&g->b, true, t, addend_mem(t));
-    alu_rr(&g->b, true, ALU_ADD, t, base);
-    return t;
+    gen_align_check(g, &aligned, s, base, slow);
+    gen_tlb_check(g, s, base, 0, (1 << (op->shape & IR_SIZE_MASK)) - 1, true, op->x & IR_MODE_MASK,
+                  slow);
+    mov_rm(&g->b, true, s.t0, addend_mem(s.t0));
+    alu_rr(&g->b, true, ALU_ADD, s.t0, base);
+    return s.t0;
 }
 
 /* d = the old value in s, extended by the access's shape to the operation's type. */
@@ -927,32 +938,30 @@ static void gen_rmw(struct gen *g, const struct ir_op *op)
     slow->site.arg[0] = base;
     slow->site.arg[1] = v;
     if (!inline_) {
-        unsigned d = def(g, IR_NONE);
-        slow->site.dst = d;
+        slow->site.dst = def(g, IR_NONE);
         cold_from(slow, jmp32(&g->b));
         slow->resume = g->b.p;
         return;
     }
-    unsigned t = gen_atomic_address(g, op, base, slow);
     if (!op->uses && simple) {
         static const uint8_t alus[] = { [IR_RMW_ADD] = ALU_ADD, [IR_RMW_AND] = ALU_AND,
                                         [IR_RMW_OR] = ALU_OR, [IR_RMW_XOR] = ALU_XOR };
+        unsigned t = gen_atomic_address(g, op, take_scratch(g), base, slow);
         put8(&g->b, 0xf0);
         op_rm(&g->b, w, alus[op->cc] << 3 | 1, v, MEM(t, 0));
         slow->resume = g->b.p;
         return;
     }
-    unsigned old = take(g, false);
-    mov_rr(&g->b, true, old, v);
+    unsigned d = slow->site.dst = def(g, IR_NONE);
+    unsigned t = gen_atomic_address(g, op, take_scratch(g), base, slow);
+    mov_rr(&g->b, true, d, v);
     if (op->cc == IR_RMW_ADD) {
         put8(&g->b, 0xf0);
-        op_rm(&g->b, w, 0x0fc1, old, MEM(t, 0));
+        op_rm(&g->b, w, 0x0fc1, d, MEM(t, 0));
     } else {
-        op_rm(&g->b, w, 0x87, old, MEM(t, 0));
+        op_rm(&g->b, w, 0x87, d, MEM(t, 0));
     }
-    unsigned d = def(g, IR_NONE);
-    slow->site.dst = d;
-    gen_extend_old(g, op, d, old);
+    gen_extend_old(g, op, d, d);
     slow->resume = g->b.p;
 }
 
@@ -960,21 +969,24 @@ static void gen_cas(struct gen *g, const struct ir_op *op)
 {
     unsigned size = op->shape & IR_SIZE_MASK;
     take_exact(g, RAX);
-    unsigned base = use(g, op->a), desired = use(g, op->c);
+    unsigned base = use(g, op->a), desired = use(g, op->c), d = RAX;
     struct cold *slow = cold_slow(g, SLOW_CAS, ARG_NONE);
     slow->site.arg[0] = base;
     load_into(g, resolve(g->ir, op->b), RAX);
     slow->site.arg[1] = RAX;
     slow->site.arg[2] = desired;
+    if (g->hint[g->i] != 255)
+        d = def(g, IR_NONE);
+    else
+        put_value(g, g->i, RAX);
+    slow->site.dst = d;
     if (size < IR_32) {
         cold_from(slow, jmp32(&g->b));
     } else {
-        unsigned t = gen_atomic_address(g, op, base, slow);
+        unsigned t = gen_atomic_address(g, op, take_scratch(g), base, slow);
         put8(&g->b, 0xf0);
         op_rm(&g->b, size == IR_64, 0x0fb1, desired, MEM(t, 0));
     }
-    unsigned d = def(g, IR_NONE);
-    slow->site.dst = d;
     gen_extend_old(g, op, d, RAX);
     slow->resume = g->b.p;
 }
@@ -1164,12 +1176,23 @@ static void gen_bitsf(struct gen *g, const struct ir_op *op)
 
 /* ---- state, calls --------------------------------------------------------------------------------------- */
 
+/* A value that is only in a slot's memory, which stands for another one from now on. */
+static void save_lazy(struct gen *g, unsigned slot)
+{
+    ir_val v = g->lazy[slot];
+    if (v != IR_NONE && g->last_use[v] > g->i)
+        use(g, v);
+    g->lazy[slot] = IR_NONE;
+}
+
 static void gen_get(struct gen *g, const struct ir_op *op)
 {
     int r = g->host->slot_reg[op->imm];
     if (r >= 0) {
+        save_alias(g, r); /* a register stands for one value */
         put_value(g, g->i, r);
     } else {
+        save_lazy(g, op->imm);
         g->loc[g->i] = (struct loc){ .kind = LOC_SLOT, .n = (uint16_t)op->imm };
         g->lazy[op->imm] = g->i;
     }
@@ -1241,7 +1264,7 @@ static void gen_call(struct gen *g, const struct ir_op *op)
     for (unsigned k = 0; k < h->n_args; k++)
         c->site.arg[k] = arg_code(g, c, k, v[k]);
     c->site.helper = (uintptr_t)h;
-    if (h->has_result && op->uses) {
+    if (op->uses) {
         unsigned d = def(g, IR_NONE);
         c->site.dst = d;
     } else {
@@ -1558,9 +1581,26 @@ static void gen_exit_check(struct gen *g, int32_t off)
     put_link(g, jcc32(&g->b, CC_NE), new_link(g, off, false));
 }
 
+/* The first guest instruction at or behind operation i. Blocks need not be in the order of their
+ * operations. */
+static unsigned insn_from(const struct ir *ir, uint16_t i)
+{
+    unsigned lo = 0, hi = ir->n_insns;
+    while (lo < hi) {
+        unsigned mid = (lo + hi) / 2;
+        if (ir->insns[mid].op < i)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
 static void gen_block(struct gen *g, uint16_t n)
 {
     const struct ir_block *blk = &g->ir->blocks[n];
+    unsigned next = insn_from(g->ir, blk->first);
+    g->insn = next ? next - 1 : 0;
     g->block = n;
     g->label[n] = n ? g->b.p : g->tcg->rw + g->unit->chain_at; /* loops to the start check too */
     memset(g->held, 0xff, sizeof(g->held));
@@ -1573,14 +1613,9 @@ static void gen_block(struct gen *g, uint16_t n)
         alu_mi(&g->b, true, ALU_ADD, MEM(RBP, TCG_DISP(n_insns)), blk->n_insns);
     look_ahead(g, blk);
     for (uint16_t i = blk->first; i < blk->first + blk->n; i++) {
-        while (g->insn + 1 < g->ir->n_insns && g->ir->insns[g->insn + 1].op <= i &&
-               g->ir->insns[g->insn + 1].block <= n)
-            g->insn++;
-        if (g->ir->n_insns && g->ir->insns[g->insn].block == n && g->ir->insns[g->insn].op <= i) {
-            unsigned first = g->insn;
-            while (first && g->ir->insns[first - 1].block == n)
-                first--;
-            g->insns_done = g->insn - first + 1;
+        for (; next < g->ir->n_insns && g->ir->insns[next].op <= i; next++) {
+            g->insn = next;
+            g->insns_done += g->ir->insns[next].block == n;
         }
         const struct ir_op *op = &g->ir->ops[i];
         g->i = i;
@@ -1656,13 +1691,12 @@ enum compiled gen_unit(struct tcg *tcg, struct unit *u, const struct ir *ir)
     g->ir = ir;
     g->b = (struct buf){ .p = tcg->rw + tcg->next, .end = tcg->rw + tcg->part_end };
     g->n_cold = g->n_fixups = g->n_links = 0;
-    g->insn = 0;
     g->failed = false;
     memset(g->label, 0, ir->n_blocks * sizeof(g->label[0]));
 
     u->code_at = tcg->next;
     /* Entry with the guest pc in rax; behind it, aligned for kill, the entry for links. */
-    while ((uintptr_t)(g->b.p + 14) & 7)
+    while ((uintptr_t)(g->b.p + 14) & 7 && !g->b.full)
         put8(&g->b, 0x90);
     u->entry = tcg->rx + (g->b.p - tcg->rw);
     put8(&g->b, 0x48); /* lea rcx, [rax + disp32] */
@@ -1690,8 +1724,8 @@ enum compiled gen_unit(struct tcg *tcg, struct unit *u, const struct ir *ir)
         put_cold(g);
     if (g->failed)
         return COMPILE_TOO_COMPLEX;
-    if (g->b.full)
-        return COMPILE_NO_ROOM;
+    if (g->b.full) /* a whole part may be too small */
+        return tcg->part_end - tcg->next < tcg->part_size ? COMPILE_NO_ROOM : COMPILE_TOO_COMPLEX;
     u->kill_at = kill->stub_at;
     u->code_size = (uint32_t)(g->b.p - tcg->rw) - u->code_at;
     u->n_links = g->n_links;

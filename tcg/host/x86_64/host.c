@@ -285,14 +285,14 @@ static uint64_t call_helper(struct tcg_cpu *t, void *arch, const struct slow_sit
     for (unsigned k = 0; k < 4; k++)
         v[k] = arg(t, arch, s, k);
     if (h->flags & IR_CALL_PURE)
-        return ((pure_fn *)h->fn)(v[0], v[1], v[2], v[3]);
+        return ((pure_fn *)h->fn)(v[0], v[1], v[2], v[3]); /* always has a result */
     bool fp = h->flags & IR_CALL_FP;
     if (fp)
         host_fp_suspend(t);
     uint64_t r = ((state_fn *)h->fn)(arch, v[0], v[1], v[2], v[3]);
     if (fp)
         host_fp_resume(t);
-    return r;
+    return h->has_result ? r : 0;
 }
 
 const void *host_slow_call(void *arch, const struct slow_site *s)

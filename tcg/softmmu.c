@@ -50,7 +50,9 @@ static void host_store(uint8_t *p, unsigned size, uint64_t v)
     }
 }
 
-static uint64_t place_load(struct tcg_cpu *t, const struct tlb_place *p, uint64_t va, unsigned size)
+/* `access` is what a failure counts as: an atomic's load is part of a write. */
+static uint64_t place_load(struct tcg_cpu *t, const struct tlb_place *p, uint64_t va, unsigned size,
+                           enum access access)
 {
     if (p->host)
         return host_load(p->host, size);
@@ -63,7 +65,7 @@ static uint64_t place_load(struct tcg_cpu *t, const struct tlb_place *p, uint64_
     if (live)
         t->tcg->backend->fp_resume(t);
     if (!ok)
-        raise_fault(t, va, ACCESS_READ, MEM_FAULT_NO_MEMORY, 0);
+        raise_fault(t, va, access, MEM_FAULT_NO_MEMORY, 0);
     return v;
 }
 
@@ -85,6 +87,14 @@ static void place_store(struct tcg_cpu *t, const struct tlb_place *p, uint64_t v
         t->tcg->backend->fp_resume(t);
     if (!ok)
         raise_fault(t, va, ACCESS_WRITE, MEM_FAULT_NO_MEMORY, 0);
+}
+
+/* Where rights change within a page, the access's last byte must have them too. */
+static void check_rest(struct tcg_cpu *t, const struct tlb_place *p, uint64_t va, unsigned size,
+                       enum access access, unsigned mode)
+{
+    if (p->partial && size > 1)
+        translate(t, va + size - 1, access, mode);
 }
 
 static bool crosses_page(uint64_t va, unsigned size)
@@ -110,15 +120,17 @@ uint64_t softmmu_load(struct tcg_cpu *t, uint64_t va, unsigned shape, unsigned m
     unsigned size = 1u << (shape & IR_SIZE_MASK);
     check_aligned(t, va, shape, ACCESS_READ);
     struct tlb_place p = translate(t, va, ACCESS_READ, mode);
-    if (!crosses_page(va, size))
-        return extend(place_load(t, &p, va, size), shape);
+    if (!crosses_page(va, size)) {
+        check_rest(t, &p, va, size, ACCESS_READ, mode);
+        return extend(place_load(t, &p, va, size, ACCESS_READ), shape);
+    }
     uint64_t next = align_up(va, 4096);
     unsigned n = (unsigned)(next - va);
     struct tlb_place p2 = translate(t, next, ACCESS_READ, mode);
     uint64_t v = 0;
     for (unsigned i = 0; i < size; i++) {
         struct tlb_place *q = i < n ? &p : &p2;
-        v |= place_load(t, q, va + i, 1) << (8 * i);
+        v |= place_load(t, q, va + i, 1, ACCESS_READ) << (8 * i);
         q->gpa++;
         if (q->host)
             q->host++;
@@ -132,6 +144,7 @@ void softmmu_store(struct tcg_cpu *t, uint64_t va, uint64_t v, unsigned shape, u
     check_aligned(t, va, shape, ACCESS_WRITE);
     struct tlb_place p = translate(t, va, ACCESS_WRITE, mode);
     if (!crosses_page(va, size)) {
+        check_rest(t, &p, va, size, ACCESS_WRITE, mode);
         place_store(t, &p, va, size, v);
         return;
     }
@@ -172,7 +185,9 @@ static bool host_cas(uint8_t *p, unsigned size, uint64_t *expected, uint64_t des
 static struct tlb_place atomic_place(struct tcg_cpu *t, uint64_t va, unsigned shape, unsigned mode)
 {
     check_aligned(t, va, shape | IR_ALIGNED, ACCESS_WRITE);
-    return translate(t, va, ACCESS_WRITE, mode);
+    struct tlb_place p = translate(t, va, ACCESS_WRITE, mode);
+    check_rest(t, &p, va, 1u << (shape & IR_SIZE_MASK), ACCESS_WRITE, mode);
+    return p;
 }
 
 uint64_t softmmu_rmw(struct tcg_cpu *t, enum ir_rmw kind, uint64_t va, uint64_t v, unsigned shape,
@@ -188,7 +203,7 @@ uint64_t softmmu_rmw(struct tcg_cpu *t, enum ir_rmw kind, uint64_t va, uint64_t 
         if (p.attention)
             mem_mark_written(t->tcg->vm, p.gpa, size);
     } else {
-        old = place_load(t, &p, va, size);
+        old = place_load(t, &p, va, size, ACCESS_WRITE);
         place_store(t, &p, va, size, bits(ir_eval_rmw(kind, log2, old, v), 0, 8 * size));
     }
     return extend(old, shape);
@@ -205,7 +220,7 @@ uint64_t softmmu_cas(struct tcg_cpu *t, uint64_t va, uint64_t expected, uint64_t
             mem_mark_written(t->tcg->vm, p.gpa, size);
     } else {
         uint64_t wanted = old;
-        old = place_load(t, &p, va, size);
+        old = place_load(t, &p, va, size, ACCESS_WRITE);
         if (old == wanted)
             place_store(t, &p, va, size, bits(desired, 0, 8 * size));
     }

@@ -282,6 +282,7 @@ struct tlb_place {
     uint8_t *host;          /* NULL: not RAM */
     struct ram_block *ram;
     bool attention;         /* a write must be told to mem_mark_written */
+    bool partial;           /* rights may differ within the page: good for this byte only */
 };
 /* Translate for one access within a page, and remember it. False: *fault for raise_memory. */
 bool tlb_translate(struct tcg_cpu *t, uint64_t va, enum access access, unsigned mode,

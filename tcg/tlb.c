@@ -358,6 +358,7 @@ bool tlb_translate(struct tcg_cpu *t, uint64_t va, enum access access, unsigned 
     *out = (struct tlb_place){ .gpa = e->gpa | (va & 4095), .ram = e->ram,
                                .host = e->ram ? e->host + (va & 4095) : NULL };
     out->attention = e->ram && page_needs_attention(e);
+    out->partial = e == &once;
     return true;
 }
 

@@ -85,10 +85,14 @@ static void regions(u64 grain)
         check_trap(&e, NO_TRAP, M, "NA4: the next word");
         e = run(S, store4, a + 12, 1);
         check_trap(&e, NO_TRAP, M, "NA4: the one before");
-        e = run(S, load8, a + 16, 1);
-        check_trap(&e, LOAD_ACCESS, M, "NA4: an access that is partly inside faults");
         e = run(S, load4, a + 16, 1);
         check_trap(&e, NO_TRAP, M, "NA4: a read");
+        csr_write(pmpcfg0, (u64)(NAPOT | R | W | X) << 56 | NA4);
+        fence();
+        e = run(S, load8, a + 12, 1);
+        check_trap(&e, LOAD_ACCESS, M, "NA4: an access whose end is forbidden faults");
+        e = run(S, load8, a + 16, 1);
+        check_trap(&e, LOAD_ACCESS, M, "NA4: one whose start is forbidden does");
     } else {
         skip("NA4", "the grain is larger");
     }

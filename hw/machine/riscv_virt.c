@@ -400,6 +400,19 @@ static const char *first_readable(const char *const *paths, size_t n)
     return NULL;
 }
 
+/* A firmware file as named; one without a path that is not here is looked for where firmware lives. */
+static char *find_firmware(const char *name)
+{
+    static const char *const folders[] = { TANDEM_DATADIR, "/usr/share/qemu" };
+    for (size_t i = 0; i < ARRAY_LEN(folders) && !strchr(name, '/') && access(name, F_OK); i++) {
+        char *path = xasprintf("%s/%s", folders[i], name);
+        if (access(path, R_OK) == 0)
+            return path;
+        free(path);
+    }
+    return xstrdup(name);
+}
+
 static bool bios_is(const struct virt *v, const char *word)
 {
     return v->bios && strcmp(v->bios, word) == 0;
@@ -435,7 +448,9 @@ static struct error *open_firmware(struct virt *v)
         return error_new("no OpenSBI firmware was found (%s, ...): install the package opensbi, or "
                          "say -bios FILE or -bios none",
                          opensbi_paths[1]);
-    struct error *err = open_boot_image(v, "firmware", path, &v->firmware);
+    char *found = find_firmware(path);
+    struct error *err = open_boot_image(v, "firmware", found, &v->firmware);
+    free(found);
     return err ? err
                : image_place(v->firmware, virt_map[VIRT_RAM].at, virt_map[VIRT_RAM].at,
                              v->m.ram_size);

@@ -538,6 +538,19 @@ struct error *virt_dtb_set_boot(void *fdt, const char *append, gpa initrd, uint6
     return rc ? error_new("device tree: %s", fdt_strerror(rc)) : NULL;
 }
 
+/* libfdt's check trusts old headers too much, so only those with all sizes go to it (version 17, which
+ * everything has written for twenty years). */
+static struct error *check_dtb(const void *bytes, uint64_t n)
+{
+    int rc = n < sizeof(struct fdt_header) ? -FDT_ERR_TRUNCATED : fdt_check_header(bytes);
+    if (!rc && fdt_version(bytes) < 17)
+        return error_new("it is a device tree blob of version %u, 17 is needed",
+                         fdt_version(bytes));
+    if (!rc)
+        rc = fdt_totalsize(bytes) > n ? -FDT_ERR_TRUNCATED : fdt_check_full(bytes, n);
+    return rc ? error_new("it is not a valid device tree blob: %s", fdt_strerror(rc)) : NULL;
+}
+
 struct error *virt_read_dtb(const char *path, void **fdt)
 {
     struct image *file;
@@ -551,11 +564,8 @@ struct error *virt_read_dtb(const char *path, void **fdt)
             error_new("it has %llu bytes, at most %d are allowed", (unsigned long long)n, MAX_DTB);
     if (!err)
         err = image_read(file, 0, bytes, n);
-    if (!err) {
-        int rc = n < sizeof(struct fdt_header) ? -FDT_ERR_TRUNCATED : fdt_check_full(bytes, n);
-        if (rc)
-            err = error_new("it is not a valid device tree blob: %s", fdt_strerror(rc));
-    }
+    if (!err)
+        err = check_dtb(bytes, n);
     if (!err)
         err = with_room(bytes, fdt);
     free(bytes);

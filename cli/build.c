@@ -551,6 +551,8 @@ static struct error *set_up(struct build *b)
     struct vm *vm = b->vm;
     struct cli *cli = b->cli;
     vm->name = xstrdup(cli->name ? cli->name : "tandem");
+    vm->uuid = cli->uuid ? xstrdup(cli->uuid) : NULL;
+    vm->rtc_offset_ns = cli->rtc_offset_ns;
     vm->no_reboot = cli->no_reboot;
     vm->no_shutdown = cli->no_shutdown;
     vm->start_paused = cli->start_stopped;
@@ -559,9 +561,9 @@ static struct error *set_up(struct build *b)
 
 /* Each step relies on those before it; the first error ends it. */
 static struct error *(*const steps[])(struct build *b) = {
-    set_up,       open_log,     open_stats,    make_objects,  split_machine,
-    choose_accel, check_memory, make_drives,   make_networks, make_terminals,
-    add_globals,  make_machine, make_devices,  make_ready,
+    set_up,       open_log,     open_stats,   make_objects,  split_machine,
+    choose_accel, check_memory, make_drives,  make_networks, make_terminals,
+    add_globals,  make_machine, make_devices, make_ready,
 };
 
 struct error *cli_build(struct cli *cli, struct built *out)

@@ -41,7 +41,8 @@ struct cli {
     /* Derived. */
     const char *arch;   /* of the guest; NULL: not told */
     const char *chosen; /* what default boot chose and why; NULL: the user said everything */
-    uint64_t ram_size, memory_backend;
+    uint64_t ram_size;
+    int64_t rtc_offset_ns;
     unsigned smp_cpus;
     struct text_list owned;
 };

@@ -66,7 +66,7 @@ static struct error *write_pidfile(const char *path)
     return NULL; /* stays open, and so locked, until the end */
 }
 
-/* ---- the end -------------------------------------------------------------------------------------- */
+/* ---- the run and its end -------------------------------------------------------------------------------------- */
 static void print_verdict(const struct cli *cli, const struct vm *vm)
 {
     const struct verdict_info *info = &verdict_infos[vm->verdict];
@@ -85,6 +85,14 @@ static void print_verdict(const struct cli *cli, const struct vm *vm)
     fputc('\n', stderr);
 }
 
+static bool names_socket(const struct text_list *list)
+{
+    bool found = false;
+    for (size_t i = 0; i < list->n; i++)
+        found |= strstr(list->at[i], "unix:") || strstr(list->at[i], "socket");
+    return found;
+}
+
 struct error *cli_run(struct cli *cli, struct built *b, int ready_fd, int *status)
 {
     struct error *err = NULL;
@@ -97,7 +105,9 @@ struct error *cli_run(struct cli *cli, struct built *b, int ready_fd, int *statu
         return err;
     if (ready_fd >= 0)
         finish_detach(ready_fd);
-    struct sandbox_needs needs = { .network = b->uses_network, .unlink = true };
+    bool unlinks = cli->pidfile || names_socket(&cli->serials) || names_socket(&cli->monitors) ||
+                   names_socket(&cli->chardevs);
+    struct sandbox_needs needs = { .network = b->uses_network, .unlink = unlinks };
     if (cli->sandbox)
         err = sandbox_enter(&needs);
     if (!err)

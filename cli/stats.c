@@ -18,7 +18,6 @@
 struct sink {
     void (*add)(void *opaque, const char *name, double value);
     void *opaque;
-    const char *prefix;
 };
 
 static void put(const struct sink *s, const char *group, const char *name, double value)
@@ -31,7 +30,7 @@ static void put(const struct sink *s, const char *group, const char *name, doubl
 static void put_engine(void *opaque, const char *name, double value)
 {
     const struct sink *s = opaque;
-    put(s, s->prefix, name, value);
+    s->add(s->opaque, name, value); /* its names start with its own */
 }
 
 static void put_region(void *opaque, struct mem_region *r)
@@ -127,7 +126,7 @@ static void put_vcpus(const struct sink *s, struct vm *vm)
 void stats_each(struct vm *vm, void (*add)(void *opaque, const char *name, double value),
                 void *opaque)
 {
-    struct sink s = { add, opaque, vm->accel->name };
+    struct sink s = { add, opaque };
     vm->accel->stats(vm, put_engine, &s);
     put_vcpus(&s, vm);
     mem_each_region(vm, put_region, &s);

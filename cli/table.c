@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 void text_add(struct text_list *list, const char *text)
 {
@@ -244,18 +245,39 @@ static struct error *set_display(void *opaque, const struct option *o, const cha
     return expect(arg, (const char *const[]){ "none", NULL }, "there is no display yet");
 }
 
+/* "utc", "localtime", "2026-11-20", "2026-11-20T12:00:00" as the distance from now. */
+static bool parse_rtc_base(const char *base, int64_t *offset_ns)
+{
+    struct tm tm = { 0 }, now_tm;
+    time_t now = time(NULL), then = now;
+    const char *end = NULL;
+    *offset_ns = 0;
+    if (!strcmp(base, "utc"))
+        return true;
+    if (!strcmp(base, "localtime")) {
+        localtime_r(&now, &now_tm);
+        then = now + now_tm.tm_gmtoff;
+    } else {
+        end = strptime(base, strchr(base, 'T') ? "%Y-%m-%dT%H:%M:%S" : "%Y-%m-%d", &tm);
+        then = end && !*end ? timegm(&tm) : -1;
+    }
+    const time_t year_2250 = 8835984000; /* beyond it, 64 bits of nanoseconds do not reach */
+    *offset_ns = (int64_t)(then - now) * 1000000000;
+    return then >= 0 && then < year_2250;
+}
+
 static struct error *set_rtc(void *opaque, const struct option *o, const char *arg)
 {
     static const char *const known[] = { "base", "clock", "driftfix" };
+    struct cli *cli = opaque;
     struct options list;
     struct error *err = options_split(arg, "base", &list);
     if (err)
         return err;
     const char *base = options_get(&list, "base"), *clock = options_get(&list, "clock");
     const char *drift = options_get(&list, "driftfix");
-    if (base && strcmp(base, "utc"))
-        err = error_new("base='%s' is not supported; the board's clock gives the host's time, "
-                        "base=utc",
+    if (base && !parse_rtc_base(base, &cli->rtc_offset_ns))
+        err = error_new("base='%s' is none of utc, localtime, YYYY-MM-DD and YYYY-MM-DDTHH:MM:SS",
                         base);
     else if (clock && strcmp(clock, "host"))
         err = error_new("clock='%s' is not supported; accepted: host", clock);
@@ -399,7 +421,7 @@ static const struct option table[] = {
     { "uuid", "UUID", "identifier of the virtual machine", set_uuid },
     { "global", "DRIVER.PROPERTY=VALUE", "default of a property for all devices of a class",
       add_text, AT(globals) },
-    { "rtc", "base=utc[,clock=host]", "real-time clock", set_rtc },
+    { "rtc", "base=utc|localtime|DATE[,clock=host]", "what the real-time clock shows", set_rtc },
     { "boot", "[strict=on|off][,menu=off]", "order of boot devices (left to the firmware)",
       set_boot },
     { "overcommit", "[mem-lock=on|off][,cpu-pm=on|off]", "lock guest memory into the host's",

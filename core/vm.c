@@ -134,6 +134,7 @@ void vm_free(struct vm *vm)
         close(vm->log.fd);
     free(vm->log.filter);
     free(vm->name);
+    free(vm->uuid);
     free(vm);
 }
 

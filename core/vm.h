@@ -42,7 +42,8 @@ extern const struct verdict_info verdict_infos[N_VERDICTS];
 enum run_state { RUN_PRELAUNCH, RUN_RUNNING, RUN_PAUSED, RUN_ENDED };
 
 struct vm {
-    char *name;
+    char *name, *uuid; /* uuid: NULL if none was given */
+    int64_t rtc_offset_ns; /* -rtc base=: real-time clocks show the host's time plus this */
     struct log log;
     struct loop *loop;     /* the main loop */
     struct timers *timers; /* core/clock.c */

@@ -80,6 +80,11 @@ static void info_name(struct call *c)
     say(c, "%s", c->vm->name ? c->vm->name : "");
 }
 
+static void info_uuid(struct call *c)
+{
+    say(c, "%s", c->vm->uuid ? c->vm->uuid : "00000000-0000-0000-0000-000000000000");
+}
+
 static void info_mtree(struct call *c)
 {
     mem_print(c->vm, c->print, c->to);
@@ -135,6 +140,7 @@ static void info_stats(struct call *c)
 static const struct command infos[] = {
     { "status", NULL, "", "whether the guest runs", info_status },
     { "name", NULL, "", "the virtual machine's name", info_name },
+    { "uuid", NULL, "", "its identifier", info_uuid },
     { "mtree", NULL, "", "the physical memory map", info_mtree },
     { "qtree", NULL, "", "devices and their properties", info_qtree },
     { "registers", NULL, "", "the CPUs' registers", info_registers },
@@ -320,8 +326,8 @@ struct monitor *monitor_new(struct vm *vm, struct chardev *c, const struct monit
 {
     struct monitor *m = xcalloc(1, sizeof(*m));
     *m = (struct monitor){ .vm = vm, .chardev = c, .hooks = *hooks, .at = -1 };
-    m->chardev =
-        chardev_attach_monitor(c, &(struct chardev_front){ front_room, front_receive, front_event, m });
+    m->chardev = chardev_attach_monitor(
+        c, &(struct chardev_front){ front_room, front_receive, front_event, m });
     return m;
 }
 

@@ -4,6 +4,7 @@
 
 #include "core/clock.h"
 #include "core/error.h"
+#include "core/vm.h"
 #include "hw/place.h"
 
 #include <time.h>
@@ -27,7 +28,8 @@ static uint64_t rtc_now_ns(const struct rtc *r)
 {
     struct timespec host;
     clock_gettime(CLOCK_REALTIME, &host);
-    return (uint64_t)host.tv_sec * NS_PER_S + (uint64_t)host.tv_nsec + r->offset_ns;
+    uint64_t now = (uint64_t)host.tv_sec * NS_PER_S + (uint64_t)host.tv_nsec;
+    return now + (uint64_t)r->dev.vm->rtc_offset_ns + r->offset_ns;
 }
 
 static void rtc_update_irq(struct rtc *r)

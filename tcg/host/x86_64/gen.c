@@ -286,6 +286,16 @@ static unsigned def(struct gen *g, ir_val reuse)
     return r;
 }
 
+/* The result of the current operation is in r, an integer register locked for it: it stays there or
+ * moves to where it is wanted. */
+static void result_in(struct gen *g, unsigned r)
+{
+    if (g->hint[g->i] == 255)
+        put_value(g, g->i, r);
+    else
+        mov_rr(&g->b, true, def(g, IR_NONE), r);
+}
+
 static void release(struct gen *g, ir_val v)
 {
     if (v == IR_NONE)
@@ -558,9 +568,7 @@ static void gen_mulh(struct gen *g, const struct ir_op *op)
     op_rr(&g->b, w, 0xf7, op->code == IR_mulhs ? 5 : 4, rb);
     if (op->code == IR_mulhsu)
         alu_rr(&g->b, w, ALU_SUB, RDX, t);
-    g->locked &= ~(1u << RAX | 1u << RDX);
-    unsigned d = def(g, IR_NONE);
-    mov_rr(&g->b, true, d, RDX);
+    result_in(g, RDX);
 }
 
 /* Quotient in rax, remainder in rdx; divisors 0 and -1 go a way of their own. */
@@ -589,9 +597,7 @@ static void gen_div(struct gen *g, const struct ir_op *op)
     }
     op_rr(&g->b, w, 0xf7, is_signed ? 7 : 6, rb);
     c->resume = g->b.p;
-    g->locked &= ~(1u << RAX | 1u << RDX);
-    unsigned d = def(g, IR_NONE);
-    mov_rr(&g->b, true, d, rem ? RDX : RAX);
+    result_in(g, rem ? RDX : RAX);
 }
 
 static void put_cold_div(struct gen *g, const struct cold *c)

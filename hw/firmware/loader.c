@@ -386,6 +386,17 @@ void image_free(struct image *img)
 }
 
 /* ---- placing ------------------------------------------------------------------------------------ */
+/* Linkers may put the ELF headers in front of a program that starts where RAM does: drop what lies
+ * below, which only the file's readers want. */
+static void drop_headers_below(struct image_part *p, gpa ram)
+{
+    enum { MOST = 64 * 1024 };
+    if (p->at >= ram || ram - p->at > MOST || p->file_off != 0 || ram - p->at >= p->file_n)
+        return;
+    uint64_t n = ram - p->at;
+    *p = (struct image_part){ ram, n, p->file_n - n, p->mem_n - n };
+}
+
 struct error *image_place(struct image *img, gpa at, gpa ram, uint64_t ram_size)
 {
     if (img->kind != IMAGE_ELF) {
@@ -399,7 +410,9 @@ struct error *image_place(struct image *img, gpa at, gpa ram, uint64_t ram_size)
     img->low = UINT64_MAX;
     img->high = 0;
     for (unsigned i = 0; i < img->n_parts; i++) {
-        const struct image_part *p = &img->parts[i];
+        struct image_part *p = &img->parts[i];
+        if (img->kind == IMAGE_ELF)
+            drop_headers_below(p, ram);
         if (p->at < ram || p->at - ram > ram_size || p->mem_n > ram_size - (p->at - ram))
             return error_in(error_new("%" PRIu64 " bytes at %#" PRIx64
                                       " do not fit into memory, %#" PRIx64 " to %#" PRIx64

@@ -146,6 +146,20 @@ static void segments_must_lie_in_ram(void **unused)
     }
 }
 
+static void headers_below_ram_are_dropped(void **unused)
+{
+    struct elf_file f = good_elf();
+    f.ph[1].p_offset = 0;
+    f.ph[1].p_filesz = f.ph[1].p_memsz = sizeof(f);
+    f.ph[1].p_paddr = BOARD_RAM - offsetof(struct elf_file, data);
+    struct image *img = opened(&f, sizeof(f));
+    assert_null(image_place(img, 0, BOARD_RAM, BOARD_RAM_SIZE));
+    assert_true(img->low == BOARD_RAM);
+    assert_true(img->parts[0].file_off == offsetof(struct elf_file, data));
+    assert_int_equal(img->parts[0].mem_n, sizeof(f.data));
+    image_free(img);
+}
+
 static void other_architectures_are_named(void **unused)
 {
     struct elf_file f = good_elf();
@@ -316,6 +330,7 @@ int main(void)
         cmocka_unit_test(elf_goes_where_it_says_with_zeros_behind),
         cmocka_unit_test(broken_elf_files_are_refused),
         cmocka_unit_test(segments_must_lie_in_ram),
+        cmocka_unit_test(headers_below_ram_are_dropped),
         cmocka_unit_test(other_architectures_are_named),
         cmocka_unit_test(empty_missing_and_odd_files_are_refused),
         cmocka_unit_test(linux_image_reserves_what_it_clears),

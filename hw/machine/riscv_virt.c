@@ -536,16 +536,20 @@ static struct error *offer_kernel(struct virt *v)
 /* ---- the reset vector ---------------------------------------------------------------------------
  * Every hart starts at the ROM's first word: a0 = hart, a1 = device tree, a2 = OpenSBI's dynamic
  * information (its docs/firmware/fw_dynamic.md), then on to the first program. */
-static struct image *make_rom(gpa start, gpa dtb, gpa next)
+static struct image *make_rom(gpa start, gpa dtb, gpa next, bool entropy)
 {
-    enum { START_AT = 24, DTB_AT = 32, INFO_AT = 40, ROM_SIZE = INFO_AT + 6 * 8 };
-    static const uint32_t code[] = {
-        0x00000617, /* auipc a2, 0          */
-        0x01863283, /* ld    t0, 24(a2)     */
-        0x02063583, /* ld    a1, 32(a2)     */
-        0xf1402573, /* csrr  a0, mhartid    */
-        0x02860613, /* addi  a2, a2, 40     */
-        0x00028067, /* jr    t0             */
+    enum { START_AT = 32, DTB_AT = 40, INFO_AT = 48, ROM_SIZE = INFO_AT + 6 * 8, NOP = 0x13 };
+    /* The device tree offers the entropy source to supervisors, but firmware older than Zkr does not
+     * open it to them (mseccfg.SSEED, scalar cryptography 1.0.1, 4.3). */
+    const uint32_t code[] = {
+        0x00000617,                       /* auipc a2, 0             */
+        entropy ? 0x20000313 : NOP,       /* li    t1, 1 << 9, SSEED */
+        entropy ? 0x74732073 : NOP,       /* csrs  mseccfg, t1       */
+        0x02063283,                       /* ld    t0, 32(a2)        */
+        0x02863583,                       /* ld    a1, 40(a2)        */
+        0xf1402573,                       /* csrr  a0, mhartid       */
+        0x03060613,                       /* addi  a2, a2, 48        */
+        0x00028067,                       /* jr    t0                */
     };
     const uint64_t info[] = {
         0x4942534f,    /* magic, "OSBI" */
@@ -576,7 +580,8 @@ static struct error *place_rom(struct virt *v)
     if (err)
         return err;
     mem_map(region, rom->at, 0);
-    v->rom = make_rom(start, v->dtb->entry, next);
+    bool entropy = rv_model_has(riscv_model_of(v->m.vm), RV_EXT_ZKR);
+    v->rom = make_rom(start, v->dtb->entry, next, entropy);
     return image_place(v->rom, rom->at, rom->at, rom->size);
 }
 

@@ -25,6 +25,7 @@ struct error *cache_init(struct tcg *tcg, size_t size)
     close(fd);
     if (tcg->rw == MAP_FAILED || tcg->rx == MAP_FAILED)
         return error_errno("cannot map the translation cache of %zu MiB", size >> 20);
+    tcg->scratch = xcalloc(1, sizeof(struct unit) + UNIT_LINKS(IR_MAX_BLOCKS) * sizeof(struct link));
     pthread_mutex_init(&tcg->lock, NULL);
     pthread_mutex_init(&tcg->run_lock, NULL);
     pthread_cond_init(&tcg->run_changed, NULL);
@@ -57,6 +58,7 @@ void cache_free(struct tcg *tcg)
             next = p->next;
             free(p);
         }
+    free(tcg->scratch);
     munmap(tcg->rw, tcg->size);
     munmap(tcg->rx, tcg->size);
     pthread_mutex_destroy(&tcg->lock);

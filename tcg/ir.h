@@ -73,7 +73,8 @@ enum { IR_FENCE_RR = 1, IR_FENCE_RW = 2, IR_FENCE_WR = 4, IR_FENCE_WW = 8 };
 enum { IR_FMA_NEG_PRODUCT = 1, IR_FMA_NEG_ADDEND = 2 };
 enum { IR_FTOI_UNSIGNED = 1, IR_FTOI_32 = 2, IR_FTOI_TRUNC = 4 /* else the guest's rounding mode */ };
 enum { IR_ITOF_UNSIGNED = 1, IR_ITOF_32 = 2 /* the operand is i32 */ };
-enum { IR_HINT_JUMP, IR_HINT_CALL, IR_HINT_RETURN };
+/* TRAP: the state word or the address space may be another one now. */
+enum { IR_HINT_JUMP, IR_HINT_CALL, IR_HINT_RETURN, IR_HINT_TRAP };
 
 struct ir_op {
     uint8_t code, type;

@@ -149,6 +149,8 @@ static void put_hint(struct line *l, const struct ir_op *op)
         put_address(l, op->imm2);
     } else if (op->x == IR_HINT_RETURN) {
         put(l, " return");
+    } else if (op->x == IR_HINT_TRAP) {
+        put(l, " trap");
     }
 }
 
@@ -521,6 +523,8 @@ static void parse_hint(struct parse *p, struct ir_op *op)
         op->imm2 = number32(p);
     } else if (accept(p, "return")) {
         op->x = IR_HINT_RETURN;
+    } else if (accept(p, "trap")) {
+        op->x = IR_HINT_TRAP;
     }
 }
 

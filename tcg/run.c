@@ -9,7 +9,7 @@
 #include <sched.h>
 #include <stdlib.h>
 
-enum { DEFAULT_CACHE_MIB = 64, MAX_CACHE_MIB = 1024, DEFAULT_UNIT_INSNS = 96 };
+enum { DEFAULT_CACHE_MIB = 64, MAX_CACHE_MIB = 1024, DEFAULT_UNIT_INSNS = 64 };
 
 /* ---- standing outside generated code ------------------------------------------------------------ */
 
@@ -120,9 +120,7 @@ static void run_units(struct tcg_cpu *t)
         if (logged)
             log_entry(t, u);
         t->counts.unit_entries++;
-        tcg->backend->fp_resume(t);
         link = tcg->backend->enter(t, u);
-        tcg->backend->fp_suspend(t);
         if (link)
             *tcg_pc(t) = t->pc_page + (uint64_t)(int64_t)link->off;
     } while (link && link->jump_at && !atomic_load_explicit(&t->exit_flag, memory_order_relaxed));
@@ -132,9 +130,9 @@ static enum vcpu_exit run(struct vcpu *cpu)
 {
     struct tcg_cpu *t = tcg_cpu_of(cpu);
     begin_running(t);
-    if (sigsetjmp(t->leave, 0) && t->fp_live)
-        t->tcg->backend->fp_suspend(t);
+    t->tcg->backend->fp_resume(t); /* nothing in the loop computes with floats */
     enum vcpu_exit exit = EXIT_KICKED;
+    (void)!sigsetjmp(t->leave, 0);
     for (;;) {
         if (atomic_load_explicit(&t->exit_flag, memory_order_acquire) && answer_requests(t))
             break;
@@ -153,6 +151,7 @@ static enum vcpu_exit run(struct vcpu *cpu)
         }
         run_units(t);
     }
+    t->tcg->backend->fp_suspend(t);
     end_running(t);
     return exit;
 }
@@ -401,7 +400,7 @@ static void print_help(void (*print)(void *opaque, const char *line), void *opaq
     print(opaque, "  tb-size=MIB           size of the translation cache (default 64)");
     print(opaque, "  backend=jit|interp    generate host code, or interpret the IR");
     print(opaque, "  thread=multi          a host thread per vCPU (the only kind)");
-    print(opaque, "  unit-insns=N          most guest instructions in a unit, 1 to 256 (default 96)");
+    print(opaque, "  unit-insns=N          most guest instructions in a unit, 1 to 256 (default 64)");
     print(opaque, "  one-insn-per-tb=on    units of one instruction, for debugging");
     print(opaque, "  group=off             a TLB check for every memory access");
     print(opaque, "  host-features=baseline   use plain x86-64 instructions only");

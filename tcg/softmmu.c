@@ -237,6 +237,20 @@ void tcg_store(struct vcpu *cpu, uint64_t va, unsigned size, uint64_t v, unsigne
     softmmu_store(tcg_cpu_of(cpu), va, v, (unsigned)__builtin_ctz(size), mode);
 }
 
+void tcg_zero(struct vcpu *cpu, uint64_t va, unsigned n, unsigned mode)
+{
+    struct tcg_cpu *t = tcg_cpu_of(cpu);
+    struct tlb_place p = translate(t, va, ACCESS_WRITE, mode);
+    if (p.host && !p.ram->rom) {
+        memset(p.host, 0, n);
+        if (p.attention)
+            mem_mark_written(t->tcg->vm, p.gpa, n);
+        return;
+    }
+    for (unsigned i = 0; i < n; i += 8, p.gpa += 8)
+        place_store(t, &p, va + i, 8, 0);
+}
+
 /* ---- floating point -------------------------------------------------------------------------------- */
 
 static enum sf_format format_of(enum ir_type type)

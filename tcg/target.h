@@ -118,6 +118,8 @@ void tcg_rounding_changed(struct vcpu *cpu);
  * raise (then does not return). size 1, 2, 4, 8. */
 uint64_t tcg_load(struct vcpu *cpu, uint64_t va, unsigned size, unsigned mode);
 void tcg_store(struct vcpu *cpu, uint64_t va, unsigned size, uint64_t v, unsigned mode);
+/* Zero [va, va + n), which lies in one page, as a guest store would; n a multiple of 8. */
+void tcg_zero(struct vcpu *cpu, uint64_t va, unsigned n, unsigned mode);
 /* Instructions executed by this vCPU so far. Exact while the state word's counting bit is set in the
  * translation (tcg_count_instructions was called), an estimate from time before. */
 uint64_t tcg_instructions(struct vcpu *cpu);

@@ -206,6 +206,8 @@ struct backend {
     /* Turn ir into something enter can run, in the cache at [tcg->next, tcg->part_end): fills u's
      * code_at, code_size, entry, chain_at, kill_at and links (room for UNIT_LINKS of them). */
     enum compiled (*compile)(struct tcg *tcg, struct unit *u, const struct ir *ir);
+    /* The unit stands at its final address, and so do its links. */
+    void (*place_links)(struct tcg *tcg, struct unit *u);
     void (*drop)(struct tcg *tcg, struct unit *u); /* the unit is about to be freed */
     /* Run from u (pc_page is set) until generated code is left. Gives the link taken, or NULL when
      * arch pc says where to go on. */
@@ -244,6 +246,7 @@ struct tcg {
     uint32_t next, part_end;   /* allocation point and end of the current part */
     uint32_t common_end;       /* behind what all units share */
     unsigned part;
+    struct unit *scratch;      /* being compiled: room for any number of links */
     struct unit *by_part[PARTS];
     uint32_t generation;
 
@@ -287,6 +290,8 @@ struct tlb_place {
 /* Translate for one access within a page, and remember it. False: *fault for raise_memory. */
 bool tlb_translate(struct tcg_cpu *t, uint64_t va, enum access access, unsigned mode,
                    struct tlb_place *out, int *fault);
+/* What to add to addresses of [first, last] to reach them, if generated code may do so now; else 0. */
+uint64_t tlb_addend(struct tcg_cpu *t, uint64_t first, uint64_t last, bool write, unsigned mode);
 /* Code is about to be translated from this page: forget that it can be written directly. True if a
  * vCPU other than `self` may be about to. */
 bool tlb_protect_page(struct tcg *tcg, const uint8_t *page, const struct tcg_cpu *self);

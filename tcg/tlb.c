@@ -290,7 +290,7 @@ static bool page_needs_attention(const struct l2_entry *e)
 }
 
 /* Let generated code find the page from now on. */
-static void l1_fill(struct tcg_cpu *t, uint64_t va, const struct l2_entry *e, bool want_write)
+static void l1_fill(struct tcg_cpu *t, uint64_t va, const struct l2_entry *e)
 {
     struct tlb_entry *slot = l1_slot(t, va);
     uint64_t old = slot->read == (uint64_t)TLB_NO_MATCH ? slot->write : slot->read;
@@ -306,7 +306,7 @@ static void l1_fill(struct tcg_cpu *t, uint64_t va, const struct l2_entry *e, bo
     slot->user = e->user;
     if (e->r)
         atomic_store_explicit(&slot->read, e->tag, memory_order_relaxed);
-    if (e->w && e->r && !e->ram->rom && want_write) {
+    if (e->w && e->r && !e->ram->rom) {
         /* Either we see the page's flags or who sets them sees our tag and clears it. */
         atomic_store_explicit(&slot->write, e->tag, memory_order_seq_cst);
         if (page_needs_attention(e))
@@ -351,15 +351,22 @@ bool tlb_translate(struct tcg_cpu *t, uint64_t va, enum access access, unsigned 
                 t->n_user_pages++;
         }
         if (remember && e->ram)
-            l1_fill(t, va, e, access == ACCESS_WRITE);
+            l1_fill(t, va, e);
     } else if (e->ram) {
-        l1_fill(t, va, e, access == ACCESS_WRITE);
+        l1_fill(t, va, e);
     }
     *out = (struct tlb_place){ .gpa = e->gpa | (va & 4095), .ram = e->ram,
                                .host = e->ram ? e->host + (va & 4095) : NULL };
     out->attention = e->ram && page_needs_attention(e);
     out->partial = e == &once;
     return true;
+}
+
+uint64_t tlb_addend(struct tcg_cpu *t, uint64_t first, uint64_t last, bool write, unsigned mode)
+{
+    const struct tlb_entry *e = l1_slot(t, first);
+    uint64_t tag = page_of(last) | t->ctx[mode];
+    return (write ? e->write : e->read) == tag && page_of(first) == page_of(last) ? e->addend : 0;
 }
 
 bool tlb_fetch_page(struct tcg_cpu *t, uint64_t va, uint64_t pc, const uint8_t **page,

@@ -188,6 +188,18 @@ static void log_host(const struct tcg_cpu *t, const struct unit *u)
 
 /* ---- translating -------------------------------------------------------------------------------------- */
 
+/* A compiled unit moves from the scratch area to a place of its size. */
+static struct unit *keep_unit(struct tcg *tcg, const struct unit *made)
+{
+    size_t n = sizeof(*made) + made->n_links * sizeof(struct link);
+    struct unit *u = xmalloc(n);
+    memcpy(u, made, n);
+    for (unsigned i = 0; i < u->n_links; i++)
+        u->links[i].from = u;
+    tcg->backend->place_links(tcg, u);
+    return u;
+}
+
 /* With the lock held. NULL: no room. */
 static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off)
 {
@@ -211,11 +223,12 @@ static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off)
                 ir_group_accesses(ir);
             if (logged && log_on(log, LOG_OP_OPT))
                 log_ir(t, ir, "IR, optimised");
-            struct unit *u = xcalloc(1, sizeof(*u) + UNIT_LINKS(ir->n_blocks) * sizeof(struct link));
+            struct unit *u = tcg->scratch;
             *u = (struct unit){ .page = p->page, .page2 = p->page2, .off = off, .flags = p->flags,
                                 .end = p->seen_end, .n_insns = (uint16_t)p->n };
             enum compiled c = tcg->backend->compile(tcg, u, ir);
             if (c == COMPILE_OK) {
+                u = keep_unit(tcg, u);
                 if (logged && log_on(log, LOG_OUT_ASM) && u->code_size)
                     log_host(t, u);
                 cache_publish(tcg, u);
@@ -226,7 +239,6 @@ static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off)
                 tcg->counts.translate_ns += host_now_ns() - begin;
                 return u;
             }
-            free(u);
             if (c == COMPILE_NO_ROOM)
                 return NULL;
         }

@@ -595,14 +595,28 @@ static void count_exactly(struct riscv_cpu *r, unsigned csr)
     tcg_leave(r->cpu);
 }
 
-static uint64_t access_or_trap(struct riscv_cpu *r, unsigned csr, bool read, bool write, uint64_t v,
+/* The unit goes on behind this instruction unless an interrupt is due (priv 3.1.9: at once) or it
+ * was translated for another state. */
+static void settle(struct riscv_cpu *r, uint64_t how, uint64_t old)
+{
+    if (!(how >> 17 & 1) || (r->flags == how >> 32 && riscv_interrupt_due(r) < 0))
+        return;
+    if (how >> 12 & 31)
+        r->x[how >> 12 & 31] = old;
+    r->pc = tcg_insn_pc(r->cpu) + 4;
+    tcg_leave(r->cpu);
+}
+
+static uint64_t access_or_trap(struct riscv_cpu *r, uint64_t how, bool read, bool write, uint64_t v,
                                uint64_t mask)
 {
+    unsigned csr = how & 0xfff;
     uint64_t old;
     if (csr_check(r, csr, write))
         count_exactly(r, csr);
     if (!riscv_csr_access(r, csr, read, write, v, mask, &old))
         riscv_raise_illegal(r);
+    settle(r, how, old);
     return old;
 }
 

@@ -8,8 +8,9 @@
 #define RV_CPU struct riscv_cpu *r
 
 /* CSRs: trap when the access is not allowed. The instruction behind a write runs under a new state
- * unless riscv_csr_is_plain(csr): end the unit with ir_leave. csr_write is csrrw with rd = x0 (no
- * read happens), csr_read is csrrs/csrrc with rs1 = x0 or a zero immediate. */
+ * unless riscv_csr_is_plain(csr): end the unit with ir_leave, or give `csr` as RV_CSR_STAY: then the
+ * helper leaves if, and only if, what follows may not go on as translated. csr_write is csrrw with
+ * rd = x0 (no read happens), csr_read is csrrs/csrrc with rs1 = x0 or a zero immediate. */
 RV_HELPER(csr_read, uint64_t, (RV_CPU, uint64_t csr), 1, IR_CALL_RAISES)
 RV_HELPER(csr_write, void, (RV_CPU, uint64_t csr, uint64_t v), 2, IR_CALL_RAISES)
 RV_HELPER(csr_swap, uint64_t, (RV_CPU, uint64_t csr, uint64_t v), 2, IR_CALL_RAISES)
@@ -20,10 +21,11 @@ RV_HELPER(csr_clear, uint64_t, (RV_CPU, uint64_t csr, uint64_t v), 2, IR_CALL_RA
 RV_HELPER(raise_illegal, void, (RV_CPU, uint64_t opcode), 1, IR_CALL_RAISES)
 /* Any trap of this instruction: leaves. */
 RV_HELPER(raise, void, (RV_CPU, uint64_t cause, uint64_t tval), 2, IR_CALL_RAISES)
-RV_HELPER(ecall, void, (RV_CPU), 0, IR_CALL_RAISES)
+/* Gives the address to go on at: end the unit with an indirect jump, IR_HINT_TRAP. */
+RV_HELPER(ecall, uint64_t, (RV_CPU), 0, IR_CALL_RAISES)
 RV_HELPER(ebreak, void, (RV_CPU), 0, IR_CALL_RAISES)
-RV_HELPER(mret, void, (RV_CPU), 0, IR_CALL_RAISES | IR_CALL_WRITES)
-RV_HELPER(sret, void, (RV_CPU), 0, IR_CALL_RAISES | IR_CALL_WRITES)
+RV_HELPER(mret, uint64_t, (RV_CPU), 0, IR_CALL_RAISES | IR_CALL_WRITES)
+RV_HELPER(sret, uint64_t, (RV_CPU), 0, IR_CALL_RAISES | IR_CALL_WRITES)
 /* Leaves; continues behind itself, after a halt when nothing is pending. */
 RV_HELPER(wfi, void, (RV_CPU), 0, IR_CALL_RAISES)
 /* Comes back. `until` is 1 for wrs.nto, 0 for wrs.sto. */

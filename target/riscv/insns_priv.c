@@ -3,7 +3,7 @@
 #include "target/riscv/insns.h"
 
 enum { CSR_WRITE = 1, CSR_SET = 2, CSR_CLEAR = 3, CSR_IMMEDIATE = 4 };
-enum { CSR_FFLAGS = 1, CSR_FCSR = 3, CSR_SSTATUS = 0x100, CSR_MSTATUS = 0x300 };
+enum { CSR_FFLAGS = 1, CSR_FCSR = 3, CSR_SSTATUS = 0x100, CSR_SIP = 0x144, CSR_MSTATUS = 0x300 };
 
 /* A set or clear of status bits that concern data accesses or what interrupts do later: nothing that
  * the rest of the unit depends on, and no interrupt becomes deliverable. */
@@ -38,6 +38,10 @@ static void tr_csr(struct tr *t, const struct operands *o)
     int64_t mask;
     bool goes_on =
         riscv_csr_is_plain(csr) || (ir_is_const(ir, v, &mask) && is_harmless_status(csr, op, mask));
+    if (!goes_on && csr >= CSR_SSTATUS && csr <= CSR_SIP) { /* often: interrupts off and on again */
+        number = ir_i64(ir, (int64_t)RV_CSR_STAY(csr, o->d, t->flags));
+        goes_on = true;
+    }
     if (op == CSR_WRITE && !o->d)
         ir_call(ir, &rv_helper_csr_write, number, v, IR_NONE, IR_NONE);
     else
@@ -51,6 +55,13 @@ static void tr_leave_by(struct tr *t, const struct operands *o)
 {
     ir_call(t->ir, o->insn->data, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
     ir_leave(t->ir, t->next);
+}
+
+/* As tr_leave_by, for a helper that gives the address to go on at. */
+static void tr_trap_or_return(struct tr *t, const struct operands *o)
+{
+    ir_val to = ir_call(t->ir, o->insn->data, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
+    ir_jump_indirect(t->ir, to, IR_HINT_TRAP, 0);
 }
 
 void tr_ebreak(struct tr *t, const struct operands *o)
@@ -89,10 +100,10 @@ static const struct insn insns_zicsr[] = {
 };
 
 static const struct insn insns_priv[] = {
-    { "ecall",      "000000000000   00000 000 00000 1110011", NULL,    tr_leave_by,   0, INSN_END, .data = &rv_helper_ecall },
+    { "ecall",      "000000000000   00000 000 00000 1110011", NULL,    tr_trap_or_return,   0, INSN_END, .data = &rv_helper_ecall },
     { "ebreak",     "000000000001   00000 000 00000 1110011", NULL,    tr_ebreak,     0, INSN_END },
-    { "sret",       "0001000  00010 00000 000 00000 1110011", NULL,    tr_leave_by,   0, INSN_END, .data = &rv_helper_sret },
-    { "mret",       "0011000  00010 00000 000 00000 1110011", NULL,    tr_leave_by,   0, INSN_END, .data = &rv_helper_mret },
+    { "sret",       "0001000  00010 00000 000 00000 1110011", NULL,    tr_trap_or_return,   0, INSN_END, .data = &rv_helper_sret },
+    { "mret",       "0011000  00010 00000 000 00000 1110011", NULL,    tr_trap_or_return,   0, INSN_END, .data = &rv_helper_mret },
     { "wfi",        "0001000  00101 00000 000 00000 1110011", NULL,    tr_leave_by,   0, INSN_END, .data = &rv_helper_wfi },
     { "sfence.vma", "0001001  bbbbb aaaaa 000 00000 1110011", NULL,    tr_sfence_vma },
 };

@@ -296,6 +296,5 @@ void rvh_cbo(struct riscv_cpu *r, uint64_t va, uint64_t kind)
         return;
     }
     uint64_t block = r->model->cboz_block, first = align_down(va, block);
-    for (uint64_t at = first; at < first + block; at += 8)
-        tcg_store(r->cpu, at, 8, 0, 0);
+    tcg_zero(r->cpu, first, (unsigned)block, 0);
 }

@@ -244,6 +244,10 @@ enum {
     N_RISCV_HELPERS
 };
 
+/* First operand of the csr helpers for an instruction that the unit goes on behind: rd and the state
+ * word that the unit was translated for. */
+#define RV_CSR_STAY(csr, rd, flags) ((uint64_t)(csr) | (uint64_t)(rd) << 12 | 1 << 17 | (uint64_t)(flags) << 32)
+
 /* Formats are numbered as enum sf_format, rounding modes as frm. */
 #define RV_FP(format, rounding) ((format) | (rounding) << 8)
 enum { RV_FP_NEG_PRODUCT = 1 << 16, RV_FP_NEG_ADDEND = 1 << 17 };

@@ -159,9 +159,10 @@ void rvh_raise_illegal(struct riscv_cpu *r, uint64_t opcode)
     riscv_raise(r, RV_ILLEGAL, opcode);
 }
 
-void rvh_ecall(struct riscv_cpu *r)
+uint64_t rvh_ecall(struct riscv_cpu *r)
 {
-    riscv_raise(r, RV_ECALL_U + r->priv, 0);
+    riscv_trap(r, RV_ECALL_U + r->priv, tcg_insn_pc(r->cpu), 0);
+    return r->pc;
 }
 
 void rvh_ebreak(struct riscv_cpu *r)
@@ -182,7 +183,7 @@ void rvh_fs_dirty(struct riscv_cpu *r)
 /* ---- return ------------------------------------------------------------------------------------------- */
 
 /* 3.3.2: and a reservation does not survive, so that an sc never pairs with another thread's lr. */
-static noreturn void return_to(struct riscv_cpu *r, unsigned priv, uint64_t epc)
+static uint64_t return_to(struct riscv_cpu *r, unsigned priv, uint64_t epc)
 {
     if (priv != RV_M)
         r->mstatus &= ~RV_MSTATUS_MPRV;
@@ -191,10 +192,10 @@ static noreturn void return_to(struct riscv_cpu *r, unsigned priv, uint64_t epc)
     riscv_set_priv(r, priv);
     riscv_update_flags(r);
     riscv_check_interrupts(r);
-    tcg_leave(r->cpu);
+    return r->pc;
 }
 
-void rvh_mret(struct riscv_cpu *r)
+uint64_t rvh_mret(struct riscv_cpu *r)
 {
     if (r->priv != RV_M)
         riscv_raise_illegal(r);
@@ -203,10 +204,10 @@ void rvh_mret(struct riscv_cpu *r)
     if (s & RV_MSTATUS_MPIE)
         s |= RV_MSTATUS_MIE;
     r->mstatus = s | RV_MSTATUS_MPIE;
-    return_to(r, priv, r->mepc);
+    return return_to(r, priv, r->mepc);
 }
 
-void rvh_sret(struct riscv_cpu *r)
+uint64_t rvh_sret(struct riscv_cpu *r)
 {
     if (r->priv == RV_U || (r->priv == RV_S && (r->mstatus & RV_MSTATUS_TSR)))
         riscv_raise_illegal(r);
@@ -215,7 +216,7 @@ void rvh_sret(struct riscv_cpu *r)
     if (s & RV_MSTATUS_SPIE)
         s |= RV_MSTATUS_SIE;
     r->mstatus = s | RV_MSTATUS_SPIE;
-    return_to(r, priv, r->sepc);
+    return return_to(r, priv, r->sepc);
 }
 
 /* ---- interrupts ------------------------------------------------------------------------------------------ */

@@ -368,6 +368,12 @@ static void interp_drop(struct tcg *tcg, struct unit *u)
 {
 }
 
+static void interp_place_links(struct tcg *tcg, struct unit *u)
+{
+    (void)tcg; /* found by number */
+    (void)u;
+}
+
 static void interp_set_link(struct tcg *tcg, struct link *l, struct unit *to)
 {
 }
@@ -398,6 +404,7 @@ const struct backend backend_interp = {
     .compile = interp_compile,
     .drop = interp_drop,
     .enter = interp_enter,
+    .place_links = interp_place_links,
     .set_link = interp_set_link,
     .kill = interp_kill,
     .fp_resume = interp_fp_resume,

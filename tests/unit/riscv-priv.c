@@ -89,6 +89,11 @@ void tcg_store(struct vcpu *cpu, uint64_t va, unsigned size, uint64_t v, unsigne
 {
     board_poke(kit->b, va, size, v);
 }
+void tcg_zero(struct vcpu *cpu, uint64_t va, unsigned n, unsigned mode)
+{
+    for (unsigned i = 0; i < n; i += 8)
+        board_poke(kit->b, va + i, 8, 0);
+}
 uint64_t tcg_instructions(struct vcpu *cpu)
 {
     return kit->n_insns;
@@ -1230,16 +1235,16 @@ static void mret_and_sret_undo_traps(void **unused)
     wr(k, MSTATUS, RV_MSTATUS_MPIE | (uint64_t)1 << 11 | RV_MSTATUS_MPRV);
     wr(k, MEPC, 0x80000124);
     k->r->res_addr = 0x80000000;
-    assert_int_equal(OUTCOME(rvh_mret(k->r)), LEFT);
+    assert_int_equal(OUTCOME(rvh_mret(k->r)), CAME_BACK);
     assert_int_equal(k->r->priv, RV_S);
     assert_int_equal(k->r->pc, 0x80000124);
     assert_int_equal(k->r->res_addr, all_ones);
     assert_int_equal(k->r->mstatus & 0xffffffff, RV_MSTATUS_MIE | RV_MSTATUS_MPIE);
     wr(k, SSTATUS, RV_MSTATUS_SPP | RV_MSTATUS_SPIE);
-    assert_int_equal(OUTCOME(rvh_sret(k->r)), LEFT);
+    assert_int_equal(OUTCOME(rvh_sret(k->r)), CAME_BACK);
     assert_int_equal(k->r->priv, RV_S);
     assert_int_equal(rd(k, SSTATUS) & 0xffffffff, RV_MSTATUS_SIE | RV_MSTATUS_SPIE);
-    assert_int_equal(OUTCOME(rvh_sret(k->r)), LEFT);
+    assert_int_equal(OUTCOME(rvh_sret(k->r)), CAME_BACK);
     assert_int_equal(k->r->priv, RV_U);
     kit_free(k);
 }
@@ -1247,28 +1252,28 @@ static void mret_and_sret_undo_traps(void **unused)
 static void returns_and_waits_can_trap(void **unused)
 {
     static const struct {
-        void (*helper)(struct riscv_cpu *r);
+        const struct ir_helper *helper;
         unsigned priv;
         uint64_t status;
         bool traps;
     } cases[] = {
-        { rvh_mret, RV_S, 0, true },
-        { rvh_mret, RV_U, 0, true },
-        { rvh_sret, RV_U, 0, true },
-        { rvh_sret, RV_S, RV_MSTATUS_TSR, true },
-        { rvh_sret, RV_M, RV_MSTATUS_TSR, false },
-        { rvh_wfi, RV_U, 0, true },
-        { rvh_wfi, RV_S, RV_MSTATUS_TW, true },
-        { rvh_wfi, RV_S, 0, false },
-        { rvh_wfi, RV_M, RV_MSTATUS_TW, false },
-        { rvh_sfence_inval, RV_U, 0, true },
+        { &rv_helper_mret, RV_S, 0, true },
+        { &rv_helper_mret, RV_U, 0, true },
+        { &rv_helper_sret, RV_U, 0, true },
+        { &rv_helper_sret, RV_S, RV_MSTATUS_TSR, true },
+        { &rv_helper_sret, RV_M, RV_MSTATUS_TSR, false },
+        { &rv_helper_wfi, RV_U, 0, true },
+        { &rv_helper_wfi, RV_S, RV_MSTATUS_TW, true },
+        { &rv_helper_wfi, RV_S, 0, false },
+        { &rv_helper_wfi, RV_M, RV_MSTATUS_TW, false },
+        { &rv_helper_sfence_inval, RV_U, 0, true },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct kit *k = kit_new();
         wr(k, MSTATUS, cases[i].status);
         k->r->mcause = 99;
         mode(k, cases[i].priv);
-        OUTCOME(cases[i].helper(k->r));
+        OUTCOME(((uint64_t(*)(struct riscv_cpu *))cases[i].helper->fn)(k->r));
         assert_int_equal(k->r->mcause, cases[i].traps ? RV_ILLEGAL : 99);
         kit_free(k);
     }
@@ -1291,7 +1296,7 @@ static void ecall_names_the_mode(void **unused)
     struct kit *k = kit_new();
     for (unsigned priv = RV_U; priv <= RV_M; priv += priv == RV_S ? 2 : 1) {
         mode(k, priv);
-        assert_int_equal(OUTCOME(rvh_ecall(k->r)), LEFT);
+        assert_int_equal(OUTCOME(rvh_ecall(k->r)), CAME_BACK);
         assert_int_equal(k->r->mcause, causes[priv]);
         assert_int_equal(k->r->mepc, k->insn_pc);
         assert_int_equal(k->r->mtval, 0);

@@ -398,12 +398,17 @@ static struct cold *cold_slow(struct gen *g, enum slow_kind kind, unsigned dst)
     return c;
 }
 
+/* Only to code on the same guest page: elsewhere the mapping may change under the link. */
+static bool can_link(const struct gen *g, int32_t off)
+{
+    return off >= 0 && off + (int32_t)g->tcg->target->max_insn_len <= 4096;
+}
+
 static struct link *new_link(struct gen *g, int32_t off, bool linkable)
 {
     struct link *l = &g->unit->links[g->n_links++];
     *l = (struct link){ .from = g->unit, .off = off };
-    /* Only to the same guest page: elsewhere the mapping may change under the link. */
-    l->jump_at = linkable && off >= 0 && off < 4096;
+    l->jump_at = linkable;
     return l;
 }
 
@@ -890,6 +895,8 @@ static void gen_load_store(struct gen *g, const struct ir_op *op)
             g->groups[n].reg = t0;
             g->held[t0] = GROUP_VALUE + n;
             slow->site.group = t0;
+            slow->site.span = op->imm2;
+            slow->site.writes = write;
         }
     }
     struct mem at = MEMX(base, t0, 0, off);
@@ -1361,7 +1368,7 @@ static void gen_target_pc(struct gen *g, int32_t off)
 
 static void gen_jump_out(struct gen *g, int32_t off)
 {
-    if (off < 0 || off >= 4096) {
+    if (!can_link(g, off)) {
         gen_target_pc(g, off);
         gen_lookup_jump(g, false);
         return;
@@ -1383,7 +1390,7 @@ static void gen_jump(struct gen *g, const struct ir_op *op)
         return;
     }
     gen_push_return(g, op->imm2);
-    if (off < 0 || off >= 4096) {
+    if (!can_link(g, off)) {
         gen_target_pc(g, off);
         gen_lookup_jump(g, true);
     } else {
@@ -1410,7 +1417,7 @@ static void gen_branch(struct gen *g, const struct ir_op *op)
     }
     if (to != IR_NONE) {
         jump_to_block(g, jcc32(&g->b, cc), to);
-    } else if (to_off >= 0 && to_off < 4096) {
+    } else if (can_link(g, to_off)) {
         align_patch(g, 2);
         put_link(g, jcc32(&g->b, cc), new_link(g, to_off, true));
     } else {
@@ -1440,6 +1447,8 @@ static void gen_jump_indirect(struct gen *g, const struct ir_op *op)
         gen_lookup_jump(g, true);
         gen_after_call(g, op->imm2);
     } else {
+        if (op->x == IR_HINT_TRAP) /* predicted returns belong to the state before */
+            mov_rm(&g->b, true, RSP, MEM(RBP, TCG_DISP(host_sp)));
         gen_lookup_jump(g, false);
     }
 }
@@ -1648,7 +1657,9 @@ static void put_site(struct gen *g, const struct cold *c)
     patch_to(call32(&g->b), g->tcg->rw + g->host->slow);
     struct slow_site site = c->site;
     site.resume = (int32_t)(c->resume - g->b.p);
-    size_t n = offsetof(struct slow_site, from_type);
+    size_t n = offsetof(struct slow_site, span);
+    if (site.group != ARG_NONE)
+        n = offsetof(struct slow_site, from_type);
     if (site.kind == SLOW_FP)
         n = offsetof(struct slow_site, helper);
     for (unsigned k = 0; k < 4; k++)
@@ -1672,7 +1683,7 @@ static void put_cold(struct gen *g)
         case COLD_EXIT:
             c->link->stub_at = g->b.p - g->tcg->rw;
             patch_to(call32(&g->b), g->tcg->rw + g->host->leave);
-            put64(&g->b, (uintptr_t)c->link);
+            put64(&g->b, 0); /* the link's address: see place_links */
             break;
         case COLD_NAN:
             movs_xm(&g->b, c->flags, c->reg, MEM(RBP, TCG_DISP(canonical_nan) + (c->flags ? 0 : 8)));

@@ -219,6 +219,15 @@ static void host_kill(struct tcg *tcg, struct unit *u)
     __atomic_store_n(at, code, __ATOMIC_RELEASE);
 }
 
+/* The stub of each link, a call and eight bytes, learns where the link is. */
+static void host_place_links(struct tcg *tcg, struct unit *u)
+{
+    for (unsigned i = 0; i < u->n_links; i++) {
+        struct link *l = &u->links[i];
+        memcpy(tcg->rw + l->stub_at + 5, &l, sizeof(l));
+    }
+}
+
 static void host_drop(struct tcg *tcg, struct unit *u)
 {
     (void)tcg;
@@ -298,7 +307,7 @@ static uint64_t call_helper(struct tcg_cpu *t, void *arch, const struct slow_sit
 const void *host_slow_call(void *arch, const struct slow_site *s)
 {
     struct tcg_cpu *t = tcg_of(arch);
-    uint64_t r = 0;
+    uint64_t r = 0, base = s->group != ARG_NONE ? arg(t, arch, s, 0) : 0; /* dst may be the same */
     t->site = s;
     t->undo = s->undo;
     t->counts.slow_calls++;
@@ -325,8 +334,11 @@ const void *host_slow_call(void *arch, const struct slow_site *s)
     }
     if (s->dst != ARG_NONE)
         *reg_place(t, arch, s->dst) = r;
-    if (s->group != ARG_NONE)
-        t->regs[s->group] = 0;
+    if (s->group != ARG_NONE) {
+        uint64_t va = base + (uint64_t)(int64_t)s->imm;
+        t->regs[s->group] = tlb_addend(t, va + (uint64_t)(int64_t)IR_SPAN_LO(s->span),
+                                       va + (uint64_t)(int64_t)IR_SPAN_HI(s->span) - 1, s->writes, s->x);
+    }
     t->undo = 0;
     return (const uint8_t *)s + s->resume;
 }
@@ -336,6 +348,7 @@ const struct backend backend_host = {
     .init = host_init,
     .fini = host_fini,
     .compile = gen_unit,
+    .place_links = host_place_links,
     .drop = host_drop,
     .enter = host_enter,
     .set_link = host_set_link,

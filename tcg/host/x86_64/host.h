@@ -31,7 +31,9 @@ struct __attribute__((packed)) slow_site {
     int16_t off;                  /* guest instruction, relative to the page */
     uint16_t undo;                /* instructions of the block behind it */
     int32_t imm, resume;          /* resume: relative to the site */
-    uint8_t from_type, pad_[3];
+    int32_t span;                 /* of a group's accesses */
+    uint8_t writes;
+    uint8_t from_type, pad_[2];
     uint64_t helper;              /* or the constant value of a store */
     int64_t consts[4];
 };

@@ -224,7 +224,7 @@ static const char make_root[] =
     "dd if=/dev/urandom of=boot/vmlinux-6.9 bs=64K count=1 2> /dev/null;"
     "dd if=/dev/urandom of=boot/vmlinux-6.12 bs=64K count=80 2> /dev/null;"
     "echo initrd > boot/initrd.img-6.12; ln -s boot/vmlinux-6.12 vmlinux; cd ..;"
-    "mke2fs -q -t $1 -b $2 -d root image 16M";
+    "mke2fs -q -t $1 -b $2 -d root image 16M >&2";
 
 static void ext_images_give_their_files(void **unused)
 {

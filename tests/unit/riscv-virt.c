@@ -134,7 +134,7 @@ static uint64_t word(struct vm *vm, gpa at)
 static void *tree(struct vm *vm)
 {
     static uint8_t fdt[256 * 1024];
-    gpa at = word(vm, 0x1000 + 32);
+    gpa at = word(vm, 0x1000 + 40);
     assert_true(mem_read(vm, at, fdt, 4096));
     assert_true(fdt_totalsize(fdt) <= sizeof(fdt));
     assert_true(mem_read(vm, at, fdt, fdt_totalsize(fdt)));
@@ -190,10 +190,10 @@ static void harts_start_in_the_rom_which_knows_the_kernel(void **unused)
     struct vm *vm = machine_with(&o);
     for (unsigned h = 0; h < 2; h++)
         assert_int_equal(riscv_of(vm->vcpus[h])->pc, 0x1000);
-    assert_int_equal(word(vm, 0x1000 + 24), 0x80000000); /* no firmware: straight into it */
+    assert_int_equal(word(vm, 0x1000 + 32), 0x80000000); /* no firmware: straight into it */
     assert_int_equal(word(vm, 0x80000000) & 0xffffffff, 0x6f);
-    assert_int_equal(word(vm, 0x1000 + 40), 0x4942534f);
-    assert_int_equal(word(vm, 0x1000 + 40 + 16), 0x80000000);
+    assert_int_equal(word(vm, 0x1000 + 48), 0x4942534f);
+    assert_int_equal(word(vm, 0x1000 + 48 + 16), 0x80000000);
     machine_gone(vm);
 }
 
@@ -205,9 +205,9 @@ static void firmware_comes_first_and_the_kernel_2_mib_aligned_behind(void **unus
     o.bios = bios;
     struct vm *vm = machine_with(&o);
     unlink(bios);
-    assert_int_equal(word(vm, 0x1000 + 24), 0x80000000);
-    assert_int_equal(word(vm, 0x1000 + 40 + 16), 0x80200000);
-    assert_int_equal(word(vm, 0x1000 + 40 + 24), 1);
+    assert_int_equal(word(vm, 0x1000 + 32), 0x80000000);
+    assert_int_equal(word(vm, 0x1000 + 48 + 16), 0x80200000);
+    assert_int_equal(word(vm, 0x1000 + 48 + 24), 1);
     assert_int_equal(word(vm, 0x80000000) & 0xffffffff, 0x13);
     assert_int_equal(word(vm, 0x80200000) & 0xffffffff, 0x6f);
     machine_gone(vm);

@@ -370,8 +370,8 @@ static void interp_drop(struct tcg *tcg, struct unit *u)
 
 static void interp_place_links(struct tcg *tcg, struct unit *u)
 {
-    (void)tcg; /* found by number */
-    (void)u;
+    (void)tcg; /* links are found by number */
+    u->entry = u;
 }
 
 static void interp_set_link(struct tcg *tcg, struct link *l, struct unit *to)

@@ -173,22 +173,31 @@ static void tr_lr(struct tr *t, const struct operands *o)
     set_gpr(t, o->d, v);
 }
 
-/* Succeeds if memory still holds what the lr at this address read. */
+/* The reservation is this address: memory changes if it still holds what lr read. */
+static void try_sc(struct tr *t, const struct operands *o)
+{
+    struct ir *ir = t->ir;
+    ir_val expected = ir_get(ir, RV_SLOT_RES_VALUE);
+    ir_val old = ir_cas(ir, gpr(t, o->a), expected, gpr(t, o->b), o->extra | IR_ALIGNED, 0);
+    ir_set(ir, RV_SLOT_RES_ADDR, ir_i64(ir, -1));
+    set_gpr(t, o->d, ir_setc(ir, IR_NE, old, expected));
+}
+
 static void tr_sc(struct tr *t, const struct operands *o)
 {
     struct ir *ir = t->ir;
-    ir_val base = gpr(t, o->a), none;
+    ir_val base = gpr(t, o->a), reserved = ir_get(ir, RV_SLOT_RES_ADDR);
+    riscv_tr_data_trigger(t, base, 0, o->extra & IR_SIZE_MASK, true);
+    if (reserved == base) { /* lr stands in this block */
+        try_sc(t, o);
+        return;
+    }
     uint16_t try = ir_new_block(ir), lost = ir_new_block(ir), misaligned = ir_new_block(ir),
              fail = ir_new_block(ir), done = ir_new_block(ir);
-    riscv_tr_data_trigger(t, base, 0, o->extra & IR_SIZE_MASK, true);
-    ir_branch_block(ir, IR_EQ, base, ir_get(ir, RV_SLOT_RES_ADDR), try, lost);
+    ir_branch_block(ir, IR_EQ, base, reserved, try, lost);
 
     ir_enter(ir, try);
-    ir_val expected = ir_get(ir, RV_SLOT_RES_VALUE);
-    ir_val old = ir_cas(ir, gpr(t, o->a), expected, gpr(t, o->b), o->extra | IR_ALIGNED, 0);
-    none = ir_i64(ir, -1);
-    ir_set(ir, RV_SLOT_RES_ADDR, none);
-    set_gpr(t, o->d, ir_setc(ir, IR_NE, old, expected));
+    try_sc(t, o);
     ir_jump_block(ir, done);
 
     ir_enter(ir, lost);
@@ -201,8 +210,7 @@ static void tr_sc(struct tr *t, const struct operands *o)
     ir_leave(ir, t->off);
 
     ir_enter(ir, fail);
-    none = ir_i64(ir, -1);
-    ir_set(ir, RV_SLOT_RES_ADDR, none);
+    ir_set(ir, RV_SLOT_RES_ADDR, ir_i64(ir, -1));
     set_gpr(t, o->d, ir_i64(ir, 1));
     ir_enter(ir, done);
 }

@@ -26,7 +26,9 @@ static struct error *run(struct cli *cli, int argc, char **argv, int *status)
     err = cli_build(cli, &built);
     if (!err)
         err = cli_run(cli, &built, ready_fd, status);
-    cli_unbuild(&built);
+    cli_unbuild(&built); /* the last output leaves, terminals are restored */
+    if (cli->last_line)
+        fprintf(stderr, "%s\n", cli->last_line);
     return err;
 }
 

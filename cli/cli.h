@@ -44,6 +44,7 @@ struct cli {
     uint64_t ram_size;
     int64_t rtc_offset_ns;
     unsigned smp_cpus;
+    const char *last_line; /* the verdict, once the run has ended */
     struct text_list owned;
 };
 
@@ -76,5 +77,5 @@ void cli_unbuild(struct built *b);
 
 /* run.c. Go to the background (-daemonize): before cli_build; the parent waits for cli_run. */
 struct error *cli_detach(int *ready_fd);
-/* Pid file, sandbox, run, verdict; *status is the process's. ready_fd: of cli_detach, or -1. */
+/* Pid file, sandbox, run; *status is the process's, cli->last_line the verdict. ready_fd: of cli_detach, or -1. */
 struct error *cli_run(struct cli *cli, struct built *b, int ready_fd, int *status);

@@ -2,7 +2,6 @@
 #include "cli/cli.h"
 #include "cli/stats.h"
 
-#include "core/chardev.h"
 #include "core/error.h"
 #include "core/sandbox.h"
 #include "core/vm.h"
@@ -67,7 +66,8 @@ static struct error *write_pidfile(const char *path)
 }
 
 /* ---- the run and its end -------------------------------------------------------------------------------------- */
-static void print_verdict(const struct cli *cli, const struct vm *vm)
+/* Kept, not printed: it is to come behind what the guest still has to say. */
+static void note_verdict(struct cli *cli, const struct vm *vm)
 {
     const struct verdict_info *info = &verdict_infos[vm->verdict];
     const char *detail = vm->verdict_detail;
@@ -77,12 +77,11 @@ static void print_verdict(const struct cli *cli, const struct vm *vm)
         return;
     if (cli->timestamps)
         strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ ", gmtime(&now));
-    fprintf(stderr, "%standem: %s", when, info->name);
-    if (*detail)
-        fprintf(stderr, " (%s)", detail);
-    if (vm->exit_code != 0)
-        fprintf(stderr, ": %s%s%s", info->what, *info->advice ? "; " : "", info->advice);
-    fputc('\n', stderr);
+    bool good = vm->exit_code == 0;
+    cli->last_line =
+        cli_text(cli, "%standem: %s%s%s%s%s%s%s%s", when, info->name, *detail ? " (" : "", detail,
+                 *detail ? ")" : "", good ? "" : ": ", good ? "" : info->what,
+                 good || !*info->advice ? "" : "; ", good ? "" : info->advice);
 }
 
 static bool names_socket(const struct text_list *list)
@@ -114,9 +113,8 @@ struct error *cli_run(struct cli *cli, struct built *b, int ready_fd, int *statu
         *status = vm_run(b->vm);
     if (!err && cli->stats)
         stats_write(b->vm, b->stats_fd, cli->stats_json);
-    chardev_restore_terminals();
     if (!err)
-        print_verdict(cli, b->vm);
+        note_verdict(cli, b->vm);
     if (cli->pidfile)
         unlink(cli->pidfile);
     return err;

@@ -53,7 +53,8 @@ IR_OP( store,     none,  2, IR_MAY_FAULT | IR_EFFECT, "guest memory becomes the 
 IR_OP( rmw,       same,  2, IR_MAY_FAULT | IR_EFFECT, "atomically: old = memory at a; memory = old (kind x) b; gives old, extended by shape. Sequentially consistent" )
 IR_OP( cas,       same,  3, IR_MAY_FAULT | IR_EFFECT, "atomically: old = memory at a; if old == b (at the access's width) memory = c; gives old, extended by shape" )
 IR_OP( fence,     none,  0, IR_EFFECT,        "orders memory: x is a set of IR_FENCE_*" )
-/* floating point: the guest's rounding mode, sticky flags accumulate, NaN by the target's rule */
+/* floating point: the guest's rounding mode (one of the first four in softfloat.h; for others a target
+ * calls helpers), sticky flags accumulate, NaN by the target's rule */
 IR_OP( fadd,      same,  2, IR_FP,            "a + b" )
 IR_OP( fsub,      same,  2, IR_FP,            "a - b" )
 IR_OP( fmul,      same,  2, IR_FP,            "a * b" )

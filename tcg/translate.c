@@ -229,7 +229,7 @@ static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off)
             enum compiled c = tcg->backend->compile(tcg, u, ir);
             if (c == COMPILE_OK) {
                 u = keep_unit(tcg, u);
-                if (logged && log_on(log, LOG_OUT_ASM) && u->code_size)
+                if (logged && log_on(log, LOG_OUT_ASM) && !u->ir)
                     log_host(t, u);
                 cache_publish(tcg, u);
                 tcg->counts.units++;

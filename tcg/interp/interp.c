@@ -59,6 +59,7 @@ struct packer {
     struct unit *u;
     const struct ir *ir;
     const struct ir_block *block;
+    unsigned max_insn_len;
     struct op *ops;
     uint32_t n;
     uint32_t starts[IR_MAX_BLOCKS]; /* first operation of each block */
@@ -113,12 +114,12 @@ static uint16_t insns_behind(const struct packer *p, const struct ir_insn *insn)
     return n;
 }
 
-/* Links are for addresses in the same guest page: elsewhere the mapping may change under them. */
+/* Links are for code on the same guest page: elsewhere the mapping may change under them. */
 static uint32_t target(struct packer *p, uint16_t block, int64_t off)
 {
     if (block != IR_NONE)
         return p->starts[block];
-    if (off < 0 || off >= 4096)
+    if (off < 0 || off + p->max_insn_len > 4096)
         return OUTSIDE | FAR;
     struct unit *u = p->u;
     u->links[u->n_links] = (struct link){ .from = u, .off = (int32_t)off, .jump_at = 1 };
@@ -165,7 +166,7 @@ static void pack_op(struct packer *p, uint16_t i)
 
 static enum compiled interp_compile(struct tcg *tcg, struct unit *u, const struct ir *ir)
 {
-    struct packer p = { .u = u, .ir = ir };
+    struct packer p = { .u = u, .ir = ir, .max_insn_len = tcg->target->max_insn_len };
     size_t size = measure(&p) * sizeof(struct op);
     uint32_t at = (uint32_t)align_up(tcg->next, 16);
     if (size > tcg->part_size - 64)

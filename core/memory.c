@@ -212,8 +212,8 @@ void mem_sync(struct vm *vm)
         for (struct mem_reader *r = mem->readers; r; r = r->next) {
             if (reader_is_me(r) && r->cpu)
                 own = r;
-            else if (r->cpu)
-                vcpu_kick(r->cpu);
+            else if (r->cpu && !reader_passed(r, epoch))
+                vcpu_ask_sync(r->cpu);
         }
         uint64_t own_seen = 0;
         if (own) {
@@ -447,7 +447,7 @@ static struct mem_view *view_build(const struct mem *mem)
 }
 
 /* Replace the view and let go of the lock. */
-static void publish_and_unlock(struct mem *mem)
+static void publish_and_unlock(struct mem *mem, bool wait)
 {
     struct mem_view *now = view_build(mem);
     now->generation = ++mem->generation;
@@ -458,7 +458,8 @@ static void publish_and_unlock(struct mem *mem)
     pthread_mutex_unlock(&mem->lock);
     if (vm->accel)
         vm->accel->memory_changed(vm, now);
-    mem_sync(vm);
+    if (wait)
+        mem_sync(vm);
 }
 
 void mem_map(struct mem_region *r, gpa at, int priority)
@@ -468,7 +469,7 @@ void mem_map(struct mem_region *r, gpa at, int priority)
     r->at = at;
     r->priority = priority;
     r->order = ++r->mem->order;
-    publish_and_unlock(r->mem);
+    publish_and_unlock(r->mem, true);
 }
 
 void mem_unmap(struct mem_region *r)
@@ -479,7 +480,7 @@ void mem_unmap(struct mem_region *r)
         return;
     }
     r->mapped = false;
-    publish_and_unlock(r->mem);
+    publish_and_unlock(r->mem, true);
 }
 
 /* The ops stay when they are taken away: an access may still be on its way to them. */
@@ -494,8 +495,8 @@ void mem_set_mmio(struct mem_region *r, const struct mmio_ops *ops, void *opaque
     }
     r->takes_writes = ops != NULL;
     r->hides_ram = hide;
-    if (changes)
-        publish_and_unlock(r->mem);
+    if (changes) /* region and ops stay: an access through the old view is right, too */
+        publish_and_unlock(r->mem, false);
     else
         pthread_mutex_unlock(&r->mem->lock);
 }

@@ -65,7 +65,8 @@ void mem_unmap(struct mem_region *r);
 /* Give a RAM region made with rom=true an answer to accesses (flash, which takes commands): the
  * guest's writes go to ops->write instead of being dropped; its reads come from the memory behind,
  * or from ops->read too when `reads` is set (the view then shows no RAM there). ops NULL: a plain
- * ROM again. Called as mem_map: never under a device lock. */
+ * ROM again. Never under a device lock. The calling vCPU sees the change with its next access; it does
+ * not wait for others, which may use the old way a moment longer: `ops` must answer in either state. */
 void mem_set_mmio(struct mem_region *r, const struct mmio_ops *ops, void *opaque, bool reads);
 
 /* One entry of the flat view. */

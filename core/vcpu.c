@@ -117,6 +117,11 @@ void vcpu_interrupt(struct vcpu *cpu)
     request(cpu, VCPU_REQ_INTERRUPT);
 }
 
+void vcpu_ask_sync(struct vcpu *cpu)
+{
+    request(cpu, VCPU_REQ_SYNC);
+}
+
 void vcpu_post(struct vcpu *cpu, void (*fn)(struct vcpu *cpu, void *opaque), void *opaque)
 {
     struct vcpu_work *w = xmalloc(sizeof(*w));
@@ -266,8 +271,10 @@ static void *thread_main(void *opaque)
     snprintf(name, sizeof(name), "vcpu%u", cpu->index);
     pthread_setname_np(pthread_self(), name);
     for (;;) {
+        /* Cleared before what it asks for: one set in between makes run() return at once. */
+        uint32_t req =
+            atomic_fetch_and(&cpu->requests, ~(uint32_t)(VCPU_REQ_INTERRUPT | VCPU_REQ_SYNC));
         mem_reader_quiesce(cpu->reader);
-        uint32_t req = atomic_fetch_and(&cpu->requests, ~(uint32_t)VCPU_REQ_INTERRUPT);
         if (req & VCPU_REQ_QUIT)
             break;
         if (req & VCPU_REQ_WORK && !cpu->stopped)

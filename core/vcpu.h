@@ -55,6 +55,7 @@ enum {
     VCPU_REQ_WORK = 1 << 1,      /* vcpu_post */
     VCPU_REQ_INTERRUPT = 1 << 2, /* look at the lines; an engine may clear it before it looks */
     VCPU_REQ_QUIT = 1 << 3,      /* end the thread */
+    VCPU_REQ_SYNC = 1 << 4,      /* return from run() once: somebody waits for that (mem_sync) */
 };
 
 /* What core and boards ask of a guest CPU architecture (target/<isa>/). Engines know more: the
@@ -91,7 +92,9 @@ void vcpu_free(struct vcpu *cpu);
 void vcpu_interrupt(struct vcpu *cpu);
 /* Run fn on the vCPU's thread between two instructions, all its registers in arch; do not wait. */
 void vcpu_post(struct vcpu *cpu, void (*fn)(struct vcpu *cpu, void *opaque), void *opaque);
-/* Leave the engine soon; requests stay as they are. Any thread. */
+/* Come by a quiescent point soon (mem_sync). Any thread. */
+void vcpu_ask_sync(struct vcpu *cpu);
+/* Make the engine look at the requests soon. Any thread. */
 void vcpu_kick(struct vcpu *cpu);
 /* Wait until has_work (then it is no longer halted) or a request. The vCPU's own thread. */
 void vcpu_wait(struct vcpu *cpu);

@@ -83,6 +83,8 @@ static void place_store(struct tcg_cpu *t, const struct tlb_place *p, uint64_t v
         t->tcg->backend->fp_suspend(t);
     t->counts.mmio++;
     bool ok = mem_io_write(t->tcg->vm, p->gpa, size, bits(v, 0, 8 * size));
+    if (atomic_load_explicit(&t->flush_wanted, memory_order_relaxed))
+        tlb_flush_everything(t); /* the write may have moved what the next access reaches */
     if (live)
         t->tcg->backend->fp_resume(t);
     if (!ok)

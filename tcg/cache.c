@@ -118,6 +118,17 @@ static void add_to_page(struct tcg *tcg, const uint8_t *page, struct unit *u, un
     p->chunks |= chunks_of(u->off - (int32_t)which * 4096, u->end - (int32_t)which * 4096);
 }
 
+/* Code that was written is reached through the executable mapping: the writable one need not hold its
+ * pages too, which would count twice as memory of ours. */
+static void trim(struct tcg *tcg)
+{
+    enum { STEP = 1 << 20 };
+    if (tcg->next - tcg->trimmed < STEP && tcg->next >= tcg->trimmed)
+        return;
+    madvise(tcg->rw, tcg->size, MADV_DONTNEED); /* of a shared mapping: drops no data */
+    tcg->trimmed = tcg->next;
+}
+
 void cache_publish(struct tcg *tcg, struct unit *u)
 {
     add_to_page(tcg, u->page, u, 0);
@@ -129,6 +140,7 @@ void cache_publish(struct tcg *tcg, struct unit *u)
     u->hash_next = atomic_load_explicit(head, memory_order_relaxed);
     atomic_store_explicit(head, u, memory_order_release);
     tcg->next = (uint32_t)align_up(u->code_at + u->code_size, 16);
+    trim(tcg);
 }
 
 void cache_link(struct tcg *tcg, struct link *l, struct unit *to)

@@ -98,7 +98,8 @@ struct ir_slot {
 };
 
 /* A C function that generated code calls. Arguments and result are uint64_t.
- * IR_CALL_PURE: fn(a, b, c, d): the result depends on the operands alone.
+ * IR_CALL_PURE: fn(a, b, c, d): the result depends on the operands alone, and no vector register of
+ * the host is touched (meson compiles the files in pure_src so).
  * Otherwise fn(arch, a, b, c, d), arch being vcpu->arch. */
 enum {
     IR_CALL_PURE = 1 << 0,

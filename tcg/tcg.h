@@ -74,7 +74,8 @@ enum {
     L2_WAYS = 4,
     ITLB_SIZE = 256,
     CONTEXTS = 64,           /* data address spaces remembered by number */
-    JUMP_CACHE_BITS = 11,
+    JUMP_CACHE_BITS = 12,
+    JUMP_FOLD = 9, /* pc bits folded into the index, so that pages do not fall onto each other */
     FETCH_CONTEXTS = 16,
     N_MODES = 4,
     HOST_REGS = 32,
@@ -191,7 +192,7 @@ static inline uint32_t tcg_flags(const struct tcg_cpu *t)
 }
 static inline unsigned jump_index(uint64_t pc)
 {
-    return (pc >> 1) & ((1u << JUMP_CACHE_BITS) - 1);
+    return ((pc ^ pc >> JUMP_FOLD) >> 1) & ((1u << JUMP_CACHE_BITS) - 1);
 }
 
 /* ---- back ends ------------------------------------------------------------------------------------ */
@@ -245,6 +246,7 @@ struct tcg {
     size_t size, part_size;
     uint32_t next, part_end;   /* allocation point and end of the current part */
     uint32_t common_end;       /* behind what all units share */
+    uint32_t trimmed;          /* what `next` was when the writable mapping was last let go */
     unsigned part;
     struct unit *scratch;      /* being compiled: room for any number of links */
     struct unit *by_part[PARTS];

@@ -97,7 +97,7 @@ uint64_t rvh_fp_le(struct riscv_cpu *r, uint64_t how, uint64_t a, uint64_t b)
     return o == SF_LESS || o == SF_EQUAL;
 }
 
-uint64_t rvh_fp_class(uint64_t how, uint64_t a)
+uint64_t rvh_fp_class(struct riscv_cpu *r, uint64_t how, uint64_t a)
 {
     enum sf_format f = format_of(how);
     return (uint64_t)1 << sf_classify(f, unbox(f, a));

@@ -70,7 +70,7 @@ RV_HELPER(fp_max, uint64_t, (RV_CPU, uint64_t how, uint64_t a, uint64_t b), 3, 0
 RV_HELPER(fp_eq, uint64_t, (RV_CPU, uint64_t how, uint64_t a, uint64_t b), 3, 0)
 RV_HELPER(fp_lt, uint64_t, (RV_CPU, uint64_t how, uint64_t a, uint64_t b), 3, 0)
 RV_HELPER(fp_le, uint64_t, (RV_CPU, uint64_t how, uint64_t a, uint64_t b), 3, 0)
-RV_HELPER(fp_class, uint64_t, (uint64_t how, uint64_t a), 2, IR_CALL_PURE)
+RV_HELPER(fp_class, uint64_t, (RV_CPU, uint64_t how, uint64_t a), 2, 0)
 /* kind: enum sf_int (SF_I32, SF_U32, SF_I64, SF_U64); 32-bit results are sign-extended. */
 RV_HELPER(fp_to_int, uint64_t, (RV_CPU, uint64_t how, uint64_t a, uint64_t kind), 3, 0)
 RV_HELPER(fp_from_int, uint64_t, (RV_CPU, uint64_t how, uint64_t a, uint64_t kind), 3, 0)

@@ -1259,9 +1259,36 @@ static void gen_pc(struct gen *g, const struct ir_op *op)
         alu_ri(&g->b, true, ALU_ADD, d, (int32_t)op->imm);
 }
 
+/* A helper that touches neither guest state nor vector registers is called right here. All scratch
+ * registers are the callee's, and some of the pinned ones. */
+static void gen_call_pure(struct gen *g, const struct ir_op *op, const struct ir_helper *h)
+{
+    static const uint8_t args[] = { RDI, RSI, RDX, RCX }, lost[] = { R8, R9, R10, R11 };
+    const ir_val v[4] = { op->a, op->b, op->c, op->d };
+    for (unsigned k = 0; k < ARRAY_LEN(temp_gprs); k++)
+        evict(g, temp_gprs[k]);
+    for (unsigned k = 0; k < h->n_args; k++)
+        load_into(g, resolve(g->ir, v[k]), args[k]);
+    for (unsigned k = 0; k < ARRAY_LEN(lost); k++)
+        if (g->host->reg_slot[lost[k]] >= 0)
+            mov_mr(&g->b, true, slot_mem(g, (unsigned)g->host->reg_slot[lost[k]]), lost[k]);
+    mov_ri(&g->b, RAX, (int64_t)(uintptr_t)h->fn);
+    op_rr(&g->b, false, 0xff, 2, RAX);
+    for (unsigned k = 0; k < ARRAY_LEN(lost); k++)
+        if (g->host->reg_slot[lost[k]] >= 0)
+            mov_rm(&g->b, true, lost[k], slot_mem(g, (unsigned)g->host->reg_slot[lost[k]]));
+    g->locked = 1u << RAX;
+    unsigned d = def(g, IR_NONE);
+    mov_rr(&g->b, true, d, RAX);
+}
+
 static void gen_call(struct gen *g, const struct ir_op *op)
 {
     const struct ir_helper *h = (const void *)(intptr_t)op->imm;
+    if (h->flags & IR_CALL_PURE) {
+        gen_call_pure(g, op, h);
+        return;
+    }
     if (h->flags & IR_CALL_WRITES) { /* values that only slots hold must survive them */
         for (unsigned r = 0; r < 32; r++)
             if (g->host->reg_slot[r] >= 0)
@@ -1314,6 +1341,8 @@ static void gen_lookup_jump(struct gen *g, bool call)
 {
     mov_rm(&g->b, true, RDX, MEM(RBP, TCG_DISP(jumps)));
     mov_rr(&g->b, false, RCX, RAX);
+    shift_ri(&g->b, false, SHIFT_SHR, RCX, JUMP_FOLD);
+    alu_rr(&g->b, false, ALU_XOR, RCX, RAX);
     alu_ri(&g->b, false, ALU_AND, RCX, ((1 << JUMP_CACHE_BITS) - 1) << 1);
     alu_rm(&g->b, true, ALU_CMP, RAX, MEMX(RDX, RCX, 3, 0));
     if (!call) {

@@ -159,6 +159,8 @@ static struct error *host_init(struct tcg *tcg)
     mov_rm(&b, true, RSP, MEM(RBP, TCG_DISP(host_sp)));
     mov_rm(&b, true, RDX, MEM(RBP, TCG_DISP(jumps)));
     mov_rr(&b, false, RCX, RAX);
+    shift_ri(&b, false, SHIFT_SHR, RCX, JUMP_FOLD);
+    alu_rr(&b, false, ALU_XOR, RCX, RAX);
     alu_ri(&b, false, ALU_AND, RCX, ((1 << JUMP_CACHE_BITS) - 1) << 1);
     alu_rm(&b, true, ALU_CMP, RAX, MEMX(RDX, RCX, 3, 0));
     uint8_t *miss = jcc32(&b, CC_NE);

@@ -301,6 +301,8 @@ static void write_aplic(struct writer *w, const struct virt *v, const struct pha
     PUT(w, "phandle", machine ? p->intc_m : p->intc_s);
     if (machine) {
         PUT(w, "riscv,delegation", p->intc_s, 1, VIRT_N_APLIC_SOURCES);
+        /* the name that OpenSBI before 1.3 looks for */
+        PUT(w, "riscv,delegate", p->intc_s, 1, VIRT_N_APLIC_SOURCES);
         PUT(w, "riscv,children", p->intc_s);
     }
     PUT(w, "riscv,num-sources", VIRT_N_APLIC_SOURCES);

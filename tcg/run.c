@@ -9,7 +9,7 @@
 #include <sched.h>
 #include <stdlib.h>
 
-enum { DEFAULT_CACHE_MIB = 64, MAX_CACHE_MIB = 1024, DEFAULT_UNIT_INSNS = 64 };
+enum { DEFAULT_CACHE_MIB = 64, MAX_CACHE_MIB = 1024, DEFAULT_UNIT_INSNS = 32 };
 
 /* ---- standing outside generated code ------------------------------------------------------------ */
 
@@ -78,6 +78,17 @@ const void *run_lookup(void *arch, uint64_t pc)
     return u->entry;
 }
 
+/* Counting costs: it ends when nobody has looked for a while. */
+static void maybe_stop_counting(struct tcg_cpu *t)
+{
+    uint64_t now = vm_now_ns(t->cpu->vm);
+    if (now - t->counts_wanted_ns < NS_PER_S / 10)
+        return;
+    t->n_insns -= now;
+    t->counting = false;
+    tcg_context_changed(t->cpu);
+}
+
 /* Somebody asked for attention. True: return to the caller of run. */
 static bool answer_requests(struct tcg_cpu *t)
 {
@@ -87,6 +98,8 @@ static bool answer_requests(struct tcg_cpu *t)
         end_running(t);
         begin_running(t);
     }
+    if (t->counting)
+        maybe_stop_counting(t);
     if (atomic_exchange(&t->flush_wanted, false))
         tlb_flush_everything(t);
     uint32_t req = atomic_fetch_and(&cpu->requests, ~(uint32_t)VCPU_REQ_INTERRUPT);
@@ -224,9 +237,11 @@ void tcg_rounding_changed(struct vcpu *cpu)
 uint64_t tcg_instructions(struct vcpu *cpu)
 {
     struct tcg_cpu *t = tcg_cpu_of(cpu);
-    if (t->counting)
-        return t->n_insns - (uint64_t)t->undo;
-    return vm_now_ns(cpu->vm); /* one a nanosecond, until somebody looks */
+    uint64_t now = vm_now_ns(cpu->vm);
+    if (!t->counting)
+        return t->n_insns + now; /* one a nanosecond */
+    t->counts_wanted_ns = now;
+    return t->n_insns - (uint64_t)t->undo;
 }
 
 void tcg_count_instructions(struct vcpu *cpu)
@@ -234,9 +249,15 @@ void tcg_count_instructions(struct vcpu *cpu)
     struct tcg_cpu *t = tcg_cpu_of(cpu);
     if (t->counting)
         return;
-    t->n_insns = vm_now_ns(cpu->vm);
+    t->counts_wanted_ns = vm_now_ns(cpu->vm);
+    t->n_insns += t->counts_wanted_ns;
     t->counting = true;
     tcg_context_changed(cpu);
+}
+
+bool tcg_is_counting(struct vcpu *cpu)
+{
+    return tcg_cpu_of(cpu)->counting;
 }
 
 /* ---- the engine ------------------------------------------------------------------------------------------ */
@@ -298,8 +319,10 @@ static void vm_destroy(struct vm *vm)
         return;
     cache_free(tcg);
     tcg->backend->fini(tcg);
-    disas_free(tcg->disas_guest);
-    disas_free(tcg->disas_host);
+    if (tcg->disas_guest)
+        disas_free(tcg->disas_guest);
+    if (tcg->disas_host)
+        disas_free(tcg->disas_host);
     free(tcg);
     vm->accel_data = NULL;
 }
@@ -324,8 +347,6 @@ static struct error *vm_create(struct vm *vm, const char *options)
     }
     err = tcg->backend->init(tcg);
     cache_start(tcg);
-    tcg->disas_guest = disas_new(vm->target->name);
-    tcg->disas_host = disas_new("x86_64");
     vm->accel_data = tcg;
     return err;
 }
@@ -400,7 +421,7 @@ static void print_help(void (*print)(void *opaque, const char *line), void *opaq
     print(opaque, "  tb-size=MIB           size of the translation cache (default 64)");
     print(opaque, "  backend=jit|interp    generate host code, or interpret the IR");
     print(opaque, "  thread=multi          a host thread per vCPU (the only kind)");
-    print(opaque, "  unit-insns=N          most guest instructions in a unit, 1 to 256 (default 64)");
+    print(opaque, "  unit-insns=N          most guest instructions in a unit, 1 to 256 (default 32)");
     print(opaque, "  one-insn-per-tb=on    units of one instruction, for debugging");
     print(opaque, "  group=off             a TLB check for every memory access");
     print(opaque, "  host-features=baseline   use plain x86-64 instructions only");

@@ -120,10 +120,11 @@ uint64_t tcg_load(struct vcpu *cpu, uint64_t va, unsigned size, unsigned mode);
 void tcg_store(struct vcpu *cpu, uint64_t va, unsigned size, uint64_t v, unsigned mode);
 /* Zero [va, va + n), which lies in one page, as a guest store would; n a multiple of 8. */
 void tcg_zero(struct vcpu *cpu, uint64_t va, unsigned n, unsigned mode);
-/* Instructions executed by this vCPU so far. Exact while the state word's counting bit is set in the
- * translation (tcg_count_instructions was called), an estimate from time before. */
+/* Instructions executed by this vCPU so far: an estimate from time until tcg_count_instructions is
+ * called, exact from then on for as long as somebody asks again within a tenth of a second. */
 uint64_t tcg_instructions(struct vcpu *cpu);
 void tcg_count_instructions(struct vcpu *cpu);
+bool tcg_is_counting(struct vcpu *cpu);
 
 extern const struct tcg_target *const tcg_targets[];
 extern const size_t n_tcg_targets;

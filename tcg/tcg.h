@@ -147,6 +147,7 @@ struct tcg_cpu {
     bool halt, fp_live, counting;
     _Atomic bool flush_wanted;
     int64_t undo;                /* instructions of the running block not executed, if leaving now */
+    uint64_t counts_wanted_ns;   /* when somebody last looked at n_insns */
     struct tcg_counts counts;
 
     /* ---- used by generated code; close to arch ---- */
@@ -160,7 +161,7 @@ struct tcg_cpu {
     uint32_t fp_mode, fp_host_mode; /* host control word for guest code, for C */
     uint8_t fp_flags, fp_rounding;  /* SF_*: sticky flags collected; guest's mode */
     uint8_t pad_[6];
-    uint64_t n_insns;            /* counted while `counting` */
+    uint64_t n_insns;            /* counted while `counting`; else what to add to the time */
     struct jump_entry *jumps;    /* fetch_now->jumps */
     uint64_t ctx[N_MODES];       /* data contexts by mode */
     uint64_t tlb_mask;           /* (entries - 1) << TLB_ENTRY_BITS */

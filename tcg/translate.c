@@ -165,7 +165,10 @@ static void log_ir(const struct tcg_cpu *t, const struct ir *ir, const char *wha
 
 static void log_guest(const struct plan *p)
 {
-    struct printer pr = { &p->t->tcg->vm->log };
+    struct tcg *tcg = p->t->tcg;
+    struct printer pr = { &tcg->vm->log };
+    if (!tcg->disas_guest) /* the library is large: only for who wants it */
+        tcg->disas_guest = disas_new(tcg->target->target->name);
     log_print(pr.log, "guest code:\n");
     for (unsigned k = 0; k < p->n; k++) {
         uint8_t bytes[32];
@@ -173,7 +176,7 @@ static void log_guest(const struct plan *p)
             int32_t at = p->insns[k].off + (int32_t)i;
             bytes[i] = at < 4096 ? p->page[at] : p->page2[at - 4096];
         }
-        disas_block(p->t->tcg->disas_guest, bytes, p->insns[k].scan.len,
+        disas_block(tcg->disas_guest, bytes, p->insns[k].scan.len,
                     p->t->pc_page + (uint64_t)(int64_t)p->insns[k].off, print_line, &pr);
     }
 }
@@ -181,6 +184,8 @@ static void log_guest(const struct plan *p)
 static void log_host(const struct tcg_cpu *t, const struct unit *u)
 {
     struct printer pr = { &t->tcg->vm->log };
+    if (!t->tcg->disas_host)
+        t->tcg->disas_host = disas_new("x86_64");
     log_print(pr.log, "host code, %u bytes:\n", u->code_size);
     disas_block(t->tcg->disas_host, t->tcg->rw + u->code_at, u->code_size,
                 (uintptr_t)t->tcg->rx + u->code_at, print_line, &pr);

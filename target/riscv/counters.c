@@ -105,8 +105,6 @@ bool riscv_counter_counts_instructions(const struct riscv_cpu *r, unsigned i)
 
 void riscv_start_counting(struct riscv_cpu *r)
 {
-    if (r->counting)
-        return;
     r->counting = true;
     tcg_count_instructions(r->cpu);
     riscv_update_flags(r);

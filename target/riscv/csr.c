@@ -588,7 +588,7 @@ static void count_exactly(struct riscv_cpu *r, unsigned csr)
 {
     unsigned i = csr & 31;
     bool counter = (csr & ~31u) == 0xc00 || (csr & ~31u) == 0xb00;
-    if (r->counting || !counter || !riscv_counter_counts_instructions(r, i))
+    if (tcg_is_counting(r->cpu) || !counter || !riscv_counter_counts_instructions(r, i))
         return;
     riscv_start_counting(r);
     r->pc = tcg_insn_pc(r->cpu);

@@ -98,6 +98,10 @@ uint64_t tcg_instructions(struct vcpu *cpu)
 {
     return kit->n_insns;
 }
+bool tcg_is_counting(struct vcpu *cpu)
+{
+    return kit->counting;
+}
 void tcg_count_instructions(struct vcpu *cpu)
 {
     kit->counting = true;

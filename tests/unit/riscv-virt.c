@@ -1,5 +1,5 @@
 /* The riscv64 virt board as firmware and kernels see it: memory map, device tree, boot layout, options.
- * The vCPUs have no engine; nothing runs. */
+ * Nothing runs. */
 #include "core/accel.h"
 #include "core/error.h"
 #include "core/vm.h"
@@ -14,63 +14,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-/* ---- an engine that does nothing ------------------------------------------------------------- */
-static struct error *no_available(const char *target_name)
-{
-    return NULL;
-}
-static struct error *no_vm(struct vm *vm, const char *options)
-{
-    return NULL;
-}
-static void no_vm_destroy(struct vm *vm)
-{
-}
-static struct error *no_vcpu(struct vcpu *cpu)
-{
-    return NULL;
-}
-static void no_call(struct vcpu *cpu)
-{
-}
-static enum vcpu_exit no_run(struct vcpu *cpu)
-{
-    return EXIT_HALTED;
-}
-static void no_memory_changed(struct vm *vm, const struct mem_view *now)
-{
-}
-static void no_code_written(struct vm *vm, struct ram_block *ram, uint64_t off, uint64_t n)
-{
-}
-static void no_dirty_log(struct vm *vm, struct ram_block *ram)
-{
-}
-static void no_help(void (*print)(void *opaque, const char *line), void *opaque)
-{
-}
-static void no_stats(struct vm *vm, void (*add)(void *opaque, const char *name, double value),
-                     void *opaque)
-{
-}
-static const struct accel no_accel = {
-    .name = "none",
-    .available = no_available,
-    .vm_create = no_vm,
-    .vm_destroy = no_vm_destroy,
-    .vcpu_create = no_vcpu,
-    .vcpu_destroy = no_call,
-    .run = no_run,
-    .kick = no_call,
-    .get_state = no_call,
-    .set_state = no_call,
-    .memory_changed = no_memory_changed,
-    .code_written = no_code_written,
-    .dirty_log_started = no_dirty_log,
-    .print_help = no_help,
-    .stats = no_stats,
-};
 
 /* ---- a machine --------------------------------------------------------------------------------- */
 static char kernel_path[64], initrd_path[64];
@@ -89,7 +32,7 @@ static struct vm *vm_of(const struct machine_options *o, struct error **err)
 {
     struct vm *vm;
     assert_null(vm_new(&vm));
-    vm->accel = &no_accel;
+    vm->accel = &tcg_accel;
     *err = machine_create(vm, o);
     if (!*err)
         *err = machine_ready(vm);

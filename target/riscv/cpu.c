@@ -159,7 +159,7 @@ static void vcpu_free_arch(struct vcpu *cpu)
 static void derive(struct riscv_cpu *r)
 {
     riscv_pmp_count(r);
-    r->user_filled = false;
+    r->user_filled = r->local_filled = false;
     r->flags = riscv_compute_flags(r);
     r->data_key = riscv_context_key(r->cpu, 0);
     r->fetch_key = riscv_context_key(r->cpu, -1);

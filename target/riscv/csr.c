@@ -416,8 +416,15 @@ static void write_stimecmp(struct riscv_cpu *r, unsigned csr, uint64_t v)
 static void write_satp(struct riscv_cpu *r, unsigned csr, uint64_t v)
 {
     unsigned mode = v >> 60;
-    if (mode == RV_BARE || (mode >= RV_SV39 && mode <= r->model->satp_mode))
-        r->satp = v;
+    if (mode != RV_BARE && (mode < RV_SV39 || mode > r->model->satp_mode))
+        return;
+    if (v != r->satp && r->user_filled) {
+        tcg_drop_user_pages(r->cpu);
+        r->user_filled = false;
+    }
+    if (v != r->satp && r->local_filled)
+        riscv_forget_local(r);
+    r->satp = v;
 }
 
 static uint64_t read_pmpcfg(struct riscv_cpu *r, unsigned csr)

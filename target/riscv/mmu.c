@@ -16,7 +16,11 @@
 enum { PAGE_BITS = 12, LEVEL_BITS = 9, PPN_AT = 10, PPN_BITS = 44, NAPOT_BITS = 4 };
 
 /* context_key: bits 63..62 the mode (0: no translation), 61 supervisor, 60 MXR, 59..44 ASID, 43..0
- * PPN; without translation bit 0 tells M-mode, whom PMP treats otherwise. */
+ * PPN; without translation bit 0 tells M-mode, whom PMP treats otherwise.
+ *
+ * A supervisor's key says nothing of ASID and PPN: what its mappings of kernel memory say is global
+ * (priv 4.3.1), so that it stays known when the process changes. The exceptions are forgotten then:
+ * user pages with SUM (user_filled), and mappings of its own that are not global (local_filled). */
 enum { KEY_MODE_AT = 62, KEY_ASID_AT = 44 };
 #define KEY_S    ((uint64_t)1 << 61)
 #define KEY_MXR  ((uint64_t)1 << 60)
@@ -41,9 +45,8 @@ uint64_t riscv_context_key(struct vcpu *cpu, int mode)
     unsigned satp_mode = r->satp >> 60;
     if (priv == RV_M || satp_mode == RV_BARE)
         return priv == RV_M;
-    uint64_t key = (uint64_t)(satp_mode - RV_SV39 + 1) << KEY_MODE_AT | bits(r->satp, 0, 60);
-    if (priv == RV_S)
-        key |= KEY_S;
+    uint64_t key = (uint64_t)(satp_mode - RV_SV39 + 1) << KEY_MODE_AT;
+    key |= priv == RV_S ? KEY_S : bits(r->satp, 0, 60);
     if (mode >= 0 && (r->mstatus & RV_MSTATUS_MXR))
         key |= KEY_MXR;
     return key;
@@ -82,6 +85,7 @@ static bool pmp_allows_pte(const struct riscv_cpu *r, uint64_t pa, unsigned need
 struct leaf {
     uint64_t pte, pte_pa;
     unsigned level;
+    bool global; /* it or a table on the way says so */
 };
 
 static bool may(const struct riscv_cpu *r, uint64_t pte, enum access access, unsigned priv)
@@ -115,6 +119,7 @@ static int find_leaf(struct riscv_cpu *r, uint64_t va, enum access access, struc
     int levels = 3 + (int)(r->satp >> 60) - RV_SV39;
     unsigned va_bits = PAGE_BITS + LEVEL_BITS * levels;
     uint64_t table = bits(r->satp, 0, PPN_BITS) << PAGE_BITS;
+    bool global = false;
     if (sext(va, va_bits) != (int64_t)va)
         return page_fault(access);
     for (int level = levels - 1; level >= 0; level--) {
@@ -123,11 +128,12 @@ static int find_leaf(struct riscv_cpu *r, uint64_t va, enum access access, struc
         if (!at || !pmp_allows_pte(r, pa, RV_PMP_R))
             return access_fault(access);
         uint64_t pte = atomic_load_explicit(at, memory_order_acquire);
+        global |= (pte & PTE_G) != 0;
         if (!(pte & PTE_V) || (pte & (PTE_R | PTE_W)) == PTE_W || (pte & PTE_RESERVED) ||
             !pbmt_is_valid(r, pte))
             return page_fault(access);
         if (pte & (PTE_R | PTE_X)) {
-            *leaf = (struct leaf){ pte, pa, level };
+            *leaf = (struct leaf){ pte, pa, level, global };
             return leaf_is_valid(r, pte, level) ? 0 : page_fault(access);
         }
         if (pte & (PTE_D | PTE_A | PTE_U | PTE_N | PTE_PBMT))
@@ -187,7 +193,7 @@ static void fill_from_leaf(const struct riscv_cpu *r, const struct leaf *leaf, u
     out->w = (leaf->pte & PTE_D) && may(r, leaf->pte, ACCESS_WRITE, priv);
     out->x = may(r, leaf->pte, ACCESS_EXEC, priv);
     out->user = priv == RV_S && (leaf->pte & PTE_U);
-    out->global = leaf->pte & PTE_G;
+    out->global = leaf->global;
 }
 
 /* Take away what PMP forbids; 0 or the exception. */
@@ -213,8 +219,10 @@ bool riscv_translate_address(struct vcpu *cpu, uint64_t va, enum access access, 
     if (priv != RV_M && r->satp >> 60 != RV_BARE) {
         struct leaf leaf = { 0 };
         out->fault = walk(r, va, access, priv, &leaf);
-        if (!out->fault)
+        if (!out->fault) {
             fill_from_leaf(r, &leaf, va, priv, out);
+            r->local_filled |= priv == RV_S && !out->user && !out->global;
+        }
     }
     if (!out->fault && r->model->n_pmp)
         out->fault = apply_pmp(r, access, priv, out);
@@ -236,6 +244,12 @@ void riscv_raise_memory(struct vcpu *cpu, uint64_t va, enum access access, int k
     riscv_trap(r, cause, r->pc, va);
 }
 
+void riscv_forget_local(struct riscv_cpu *r)
+{
+    tcg_flush_contexts(r->cpu, KEY_S, KEY_S);
+    r->local_filled = false;
+}
+
 /* ---- fences ------------------------------------------------------------------------------------------ */
 
 /* 4.2.1. Over-flushing global mappings is allowed. */
@@ -247,11 +261,14 @@ void rvh_sfence_vma(struct riscv_cpu *r, uint64_t va, uint64_t asid, uint64_t gi
         tcg_flush_page(r->cpu, va);
     else if (!(given & 2))
         tcg_flush_all(r->cpu);
-    else
+    else {
+        if (r->local_filled)
+            riscv_forget_local(r);
         for (unsigned mode = RV_SV39; mode <= RV_SV57; mode++)
             tcg_flush_contexts(r->cpu, KEY_MODE | KEY_ASID,
                                (uint64_t)(mode - RV_SV39 + 1) << KEY_MODE_AT | bits(asid, 0, 16)
                                                                                    << KEY_ASID_AT);
+    }
 }
 
 void rvh_sfence_inval(struct riscv_cpu *r)

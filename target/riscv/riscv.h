@@ -151,6 +151,7 @@ struct riscv_cpu {
     uint64_t miselect, siselect; /* AIA */
     bool counting;               /* software looks at instret: count exactly */
     bool user_filled; /* the data context may hold entries that SUM allowed */
+    bool local_filled; /* a supervisor's context may hold mappings that are not global */
 
     /* ---- derived, or not the CPU's state ---- */
     struct vcpu *cpu;

@@ -31,6 +31,9 @@ struct doorbells {
     struct doorbell at[];
 };
 
+/* Physical memory, and the ports that x86's IN and OUT reach. */
+enum mem_space { SPACE_MEMORY, SPACE_PORTS, N_SPACES };
+
 struct mem_region {
     struct mem *mem;
     char *name;
@@ -42,6 +45,7 @@ struct mem_region {
     bool hides_ram;            /* a ROM whose reads go to ops too; under mem->lock */
     struct doorbells *_Atomic doorbells;
     struct mem_counts counts;
+    uint8_t space; /* enum mem_space */
 
     /* Place in the map, under mem->lock. */
     bool mapped;
@@ -69,7 +73,7 @@ struct mem_reader {
 
 struct mem {
     struct vm *vm;
-    struct mem_view *_Atomic view;
+    struct mem_view *_Atomic views[N_SPACES];
     _Atomic size_t hint; /* index of the RAM range that was used last */
     _Atomic uint64_t epoch;
     _Atomic unsigned n_syncing;
@@ -394,11 +398,11 @@ static bool covers(const struct mem_region *r, gpa at)
     return r->mapped && at >= r->at && at <= region_last(r);
 }
 
-static struct mem_region *winner_at(const struct mem *mem, gpa at)
+static struct mem_region *winner_at(const struct mem *mem, enum mem_space space, gpa at)
 {
     struct mem_region *best = NULL;
     for (struct mem_region *r = mem->regions; r; r = r->next)
-        if (covers(r, at) && (!best || r->priority > best->priority ||
+        if (r->space == space && covers(r, at) && (!best || r->priority > best->priority ||
                               (r->priority == best->priority && r->order > best->order)))
             best = r;
     return best;
@@ -410,14 +414,14 @@ static int compare_gpa(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static struct mem_view *view_build(const struct mem *mem)
+static struct mem_view *view_build(const struct mem *mem, enum mem_space space)
 {
     size_t n_mapped = 0, n_edges = 0;
     for (struct mem_region *r = mem->regions; r; r = r->next)
-        n_mapped += r->mapped;
+        n_mapped += r->mapped && r->space == space;
     gpa *edges = xmalloc((2 * n_mapped + 1) * sizeof(*edges));
     for (struct mem_region *r = mem->regions; r; r = r->next) {
-        if (!r->mapped)
+        if (!r->mapped || r->space != space)
             continue;
         edges[n_edges++] = r->at;
         if (region_last(r) != UINT64_MAX)
@@ -428,7 +432,7 @@ static struct mem_view *view_build(const struct mem *mem)
     for (size_t i = 0; i < n_edges; i++) {
         if (i && edges[i] == edges[i - 1])
             continue;
-        struct mem_region *r = winner_at(mem, edges[i]);
+        struct mem_region *r = winner_at(mem, space, edges[i]);
         if (!r)
             continue;
         size_t next = i + 1;
@@ -446,30 +450,44 @@ static struct mem_view *view_build(const struct mem *mem)
     return view;
 }
 
-/* Replace the view and let go of the lock. */
-static void publish_and_unlock(struct mem *mem, bool wait)
+/* Replace the view of a space and let go of the lock. */
+static void publish_and_unlock(struct mem *mem, enum mem_space space, bool wait)
 {
-    struct mem_view *now = view_build(mem);
+    struct mem_view *now = view_build(mem, space);
     now->generation = ++mem->generation;
-    struct mem_view *before = atomic_exchange(&mem->view, now);
+    struct mem_view *before = atomic_exchange(&mem->views[space], now);
     retire(mem, before);
     free_old(mem);
     struct vm *vm = mem->vm;
+    const struct mem_view *memory = mem->views[SPACE_MEMORY];
     pthread_mutex_unlock(&mem->lock);
     if (vm->accel)
-        vm->accel->memory_changed(vm, now);
+        vm->accel->memory_changed(vm, memory);
     if (wait)
         mem_sync(vm);
 }
 
-void mem_map(struct mem_region *r, gpa at, int priority)
+static void map(struct mem_region *r, enum mem_space space, gpa at, int priority)
 {
     pthread_mutex_lock(&r->mem->lock);
+    assert(!r->mapped || r->space == space);
     r->mapped = true;
+    r->space = (uint8_t)space;
     r->at = at;
     r->priority = priority;
     r->order = ++r->mem->order;
-    publish_and_unlock(r->mem, true);
+    publish_and_unlock(r->mem, space, true);
+}
+
+void mem_map(struct mem_region *r, gpa at, int priority)
+{
+    map(r, SPACE_MEMORY, at, priority);
+}
+
+void mem_map_ports(struct mem_region *r, uint16_t at, int priority)
+{
+    assert(!r->ram && r->size <= MEM_N_PORTS);
+    map(r, SPACE_PORTS, at, priority);
 }
 
 void mem_unmap(struct mem_region *r)
@@ -480,7 +498,7 @@ void mem_unmap(struct mem_region *r)
         return;
     }
     r->mapped = false;
-    publish_and_unlock(r->mem, true);
+    publish_and_unlock(r->mem, r->space, true);
 }
 
 /* The ops stay when they are taken away: an access may still be on its way to them. */
@@ -496,14 +514,19 @@ void mem_set_mmio(struct mem_region *r, const struct mmio_ops *ops, void *opaque
     r->takes_writes = ops != NULL;
     r->hides_ram = hide;
     if (changes) /* region and ops stay: an access through the old view is right, too */
-        publish_and_unlock(r->mem, false);
+        publish_and_unlock(r->mem, r->space, false);
     else
         pthread_mutex_unlock(&r->mem->lock);
 }
 
 const struct mem_view *mem_view_now(const struct vm *vm)
 {
-    return atomic_load_explicit(&vm->mem->view, memory_order_acquire);
+    return atomic_load_explicit(&vm->mem->views[SPACE_MEMORY], memory_order_acquire);
+}
+
+const struct mem_view *mem_ports_now(const struct vm *vm)
+{
+    return atomic_load_explicit(&vm->mem->views[SPACE_PORTS], memory_order_acquire);
 }
 
 const struct mem_range *mem_view_find(const struct mem_view *view, gpa at)
@@ -521,17 +544,23 @@ const struct mem_range *mem_view_find(const struct mem_view *view, gpa at)
     return &view->ranges[low - 1];
 }
 
-void mem_print(struct vm *vm, void (*print)(void *opaque, const char *line), void *opaque)
+static void view_print(const struct mem_view *view, bool ports,
+                       void (*print)(void *opaque, const char *line), void *opaque)
 {
-    const struct mem_view *view = mem_view_now(vm);
     char line[192];
     for (size_t i = 0; i < view->n; i++) {
         const struct mem_range *r = &view->ranges[i];
-        const char *kind = !r->ram ? "mmio" : r->ram->rom ? "rom" : "ram";
+        const char *kind = ports ? "port" : !r->ram ? "mmio" : r->ram->rom ? "rom" : "ram";
         snprintf(line, sizeof(line), "%016" PRIx64 "-%016" PRIx64 " %-4s %.64s @%#" PRIx64,
                  r->start, r->start + r->size - 1, kind, r->region->name, r->region_off);
         print(opaque, line);
     }
+}
+
+void mem_print(struct vm *vm, void (*print)(void *opaque, const char *line), void *opaque)
+{
+    view_print(mem_view_now(vm), false, print, opaque);
+    view_print(mem_ports_now(vm), true, print, opaque);
 }
 
 /* ---- accessors ------------------------------------------------------------------------------ */
@@ -873,6 +902,57 @@ bool mem_io_write(struct vm *vm, gpa at, unsigned size, uint64_t value)
     return true;
 }
 
+/* Ports that nothing answers read as ones. A device decodes the first byte's address alone, so an access
+ * may run over a smaller region laid on top (0xcf9 in 0xcf8); what leaves its region is done in halves. */
+static bool port_is_cut(const struct mem_range *r, uint64_t off, unsigned size)
+{
+    return r->region->size - off < size;
+}
+
+bool mem_port_read(struct vm *vm, uint32_t port, unsigned size, uint32_t *value)
+{
+    const struct mem_range *r = mem_view_find(mem_ports_now(vm), port);
+    *value = (uint32_t)bits(UINT64_MAX, 0, 8 * size);
+    if (!r) {
+        uint32_t low, high;
+        if (size == 1)
+            return false;
+        bool any = mem_port_read(vm, port, size / 2, &low);
+        any |= mem_port_read(vm, port + size / 2, size / 2, &high);
+        *value = low | high << (4 * size);
+        return any;
+    }
+    struct mem_region *region = r->region;
+    uint64_t off = r->region_off + (port - r->start);
+    if (port_is_cut(r, off, size)) {
+        uint32_t low, high;
+        mem_port_read(vm, port, size / 2, &low);
+        mem_port_read(vm, port + size / 2, size / 2, &high);
+        *value = low | high << (4 * size);
+        return true;
+    }
+    count(&region->counts.reads);
+    *value = (uint32_t)ops_read(vm, region, region->ops, region->opaque, off, size);
+    return true;
+}
+
+bool mem_port_write(struct vm *vm, uint32_t port, unsigned size, uint32_t value)
+{
+    const struct mem_range *r = mem_view_find(mem_ports_now(vm), port);
+    uint64_t off = r ? r->region_off + (port - r->start) : 0;
+    if (!r && size == 1)
+        return false;
+    if (!r || port_is_cut(r, off, size)) {
+        bool any = mem_port_write(vm, port, size / 2, value & ((1u << (4 * size)) - 1));
+        return mem_port_write(vm, port + size / 2, size / 2, value >> (4 * size)) || any;
+    }
+    struct mem_region *region = r->region;
+    count(&region->counts.writes);
+    if (!ring_doorbell(region, off, size, value))
+        ops_write(vm, region, region->ops, region->opaque, off, size, value);
+    return true;
+}
+
 bool mem_send_msi(struct vm *vm, gpa at, uint32_t data)
 {
     const struct mem_range *r = mem_view_find(mem_view_now(vm), at);
@@ -897,7 +977,7 @@ static void doorbells_replace(struct mem_region *r, struct doorbells *now)
     struct doorbells *before = atomic_exchange(&r->doorbells, now);
     if (before)
         retire(mem, before);
-    const struct mem_view *view = mem->view;
+    const struct mem_view *view = mem->views[SPACE_MEMORY];
     struct vm *vm = mem->vm;
     pthread_mutex_unlock(&mem->lock);
     if (vm->accel)
@@ -967,8 +1047,10 @@ struct mem *mem_new(struct vm *vm)
     struct mem *mem = xcalloc(1, sizeof(*mem));
     mem->vm = vm;
     mem->epoch = 1;
-    mem->view = view_build(mem);
-    mem->view->generation = mem->generation = 1;
+    for (unsigned i = 0; i < N_SPACES; i++) {
+        mem->views[i] = view_build(mem, i);
+        atomic_load(&mem->views[i])->generation = mem->generation = 1;
+    }
     pthread_mutex_init(&mem->lock, NULL);
     pthread_cond_init(&mem->seen_changed, NULL);
     return mem;
@@ -986,7 +1068,8 @@ void mem_free(struct mem *mem)
     while (mem->readers)
         mem_reader_free(mem->readers);
     free_old(mem);
-    free(mem->view);
+    for (unsigned i = 0; i < N_SPACES; i++)
+        free(mem->views[i]);
     pthread_mutex_destroy(&mem->lock);
     pthread_cond_destroy(&mem->seen_changed);
     free(mem);

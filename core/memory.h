@@ -62,6 +62,10 @@ struct ram_block *mem_region_ram(struct mem_region *r); /* NULL for MMIO */
  * has left the old view, so that nobody is still inside an unmapped region's callbacks. */
 void mem_map(struct mem_region *r, gpa at, int priority);
 void mem_unmap(struct mem_region *r);
+/* The same for x86's I/O ports, a space of their own in which MMIO regions answer IN and OUT. A region
+ * is in one space at a time. */
+enum { MEM_N_PORTS = 0x10000 };
+void mem_map_ports(struct mem_region *r, uint16_t at, int priority);
 /* Give a RAM region made with rom=true an answer to accesses (flash, which takes commands): the
  * guest's writes go to ops->write instead of being dropped; its reads come from the memory behind,
  * or from ops->read too when `reads` is set (the view then shows no RAM there). ops NULL: a plain
@@ -86,6 +90,7 @@ struct mem_view {
     struct mem_range ranges[]; /* sorted by start, disjoint */
 };
 const struct mem_view *mem_view_now(const struct vm *vm);
+const struct mem_view *mem_ports_now(const struct vm *vm); /* of the ports; the same rules */
 const struct mem_range *mem_view_find(const struct mem_view *view, gpa at); /* NULL: nothing there */
 
 /* Copy between guest memory and a private buffer. False if any byte is outside RAM; then nothing
@@ -107,6 +112,11 @@ void mem_mark_written(struct vm *vm, gpa at, uint64_t n);
  * answers at this address: targets with bus errors raise one, others read 0. */
 bool mem_io_read(struct vm *vm, gpa at, unsigned size, uint64_t *value);
 bool mem_io_write(struct vm *vm, gpa at, unsigned size, uint64_t value);
+
+/* IN and OUT of 1, 2 or 4 bytes, by a vCPU. False if nothing answers at any of these ports; they then
+ * read as ones. Doorbells ring as for memory. */
+bool mem_port_read(struct vm *vm, uint32_t port, unsigned size, uint32_t *value);
+bool mem_port_write(struct vm *vm, uint32_t port, unsigned size, uint32_t value);
 
 /* A message-signalled interrupt: a 32-bit write by a device, to where a guest said. False, and counted,
  * if that is no target of such. */

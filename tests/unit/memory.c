@@ -302,6 +302,53 @@ static void views_are_numbered(void **unused)
     board_free(b);
 }
 
+static void ports_are_a_space_of_their_own(void **unused)
+{
+    struct board *b = board_new();
+    struct probe p = { .answer = 0x11223344 };
+    uint32_t v;
+    mem_map_ports(mem_add_mmio(b->vm, "p", 4, &probe_ops, &p), 0x60, 0);
+    assert_true(mem_port_read(b->vm, 0x62, 2, &v));
+    assert_int_equal(v, 0x3344);
+    assert_int_equal(p.off, 2);
+    assert_true(mem_port_write(b->vm, 0x61, 1, 0x5a));
+    assert_int_equal(p.value, 0x5a);
+    assert_null(mem_view_find(mem_view_now(b->vm), 0x60));
+    board_free(b);
+}
+
+static void ports_nobody_answers_read_as_ones(void **unused)
+{
+    struct board *b = board_new();
+    struct probe p = { .answer = 0 };
+    uint32_t v;
+    assert_false(mem_port_read(b->vm, 0x80, 1, &v));
+    assert_int_equal(v, 0xff);
+    assert_false(mem_port_read(b->vm, 0xfffe, 4, &v));
+    assert_int_equal(v, 0xffffffff);
+    assert_false(mem_port_write(b->vm, 0x80, 4, 1));
+    mem_map_ports(mem_add_mmio(b->vm, "p", 1, &probe_ops, &p), 0x81, 0);
+    assert_true(mem_port_read(b->vm, 0x80, 4, &v));
+    assert_int_equal(v, 0xffff00ff);
+    board_free(b);
+}
+
+static void port_access_is_decided_by_its_first_byte(void **unused)
+{
+    struct board *b = board_new();
+    struct probe address = { .answer = 0x80001234 }, reset = { .answer = 2 };
+    uint32_t v;
+    mem_map_ports(mem_add_mmio(b->vm, "address", 4, &probe_ops, &address), 0xcf8, 0);
+    mem_map_ports(mem_add_mmio(b->vm, "reset", 1, &probe_ops, &reset), 0xcf9, 1);
+    mem_port_read(b->vm, 0xcf8, 4, &v);
+    assert_int_equal(v, 0x80001234);
+    mem_port_read(b->vm, 0xcf9, 1, &v);
+    assert_int_equal(v, 2);
+    assert_int_equal(address.n_reads, 1);
+    assert_int_equal(reset.n_reads, 1);
+    board_free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -319,6 +366,9 @@ int main(void)
         cmocka_unit_test(doorbell_signals_instead_of_the_callback),
         cmocka_unit_test(more_memory_than_the_host_has_is_refused),
         cmocka_unit_test(views_are_numbered),
+        cmocka_unit_test(ports_are_a_space_of_their_own),
+        cmocka_unit_test(ports_nobody_answers_read_as_ones),
+        cmocka_unit_test(port_access_is_decided_by_its_first_byte),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

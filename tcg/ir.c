@@ -464,6 +464,16 @@ ir_val ir_itof(struct ir *ir, enum ir_type type, ir_val a, unsigned flags)
     return value_of(ir, op);
 }
 
+ir_val ir_fflags(struct ir *ir)
+{
+    return value_of(ir, emit(ir, IR_fflags, IR_I64));
+}
+
+void ir_set_fflags(struct ir *ir, ir_val v)
+{
+    emit(ir, IR_set_fflags, IR_I64)->a = v;
+}
+
 /* ---- calls and ends -------------------------------------------------------------------------------- */
 
 ir_val ir_call(struct ir *ir, const struct ir_helper *h, ir_val a, ir_val b, ir_val c, ir_val d)

@@ -193,6 +193,8 @@ ir_val ir_fma(struct ir *ir, ir_val a, ir_val b, ir_val c, unsigned flags);
 ir_val ir_fcmp(struct ir *ir, enum ir_cc cc, ir_val a, ir_val b);
 ir_val ir_ftoi(struct ir *ir, ir_val a, unsigned flags);
 ir_val ir_itof(struct ir *ir, enum ir_type type, ir_val a, unsigned flags);
+ir_val ir_fflags(struct ir *ir);
+void ir_set_fflags(struct ir *ir, ir_val v);
 /* fbits, bitsf, fwiden, fnarrow, fbox, funbox, fneg, fabs, fsqrt, sext32, zext32, trunc: ir_1. For
  * bitsf the float's width is that of the integer operand. */
 

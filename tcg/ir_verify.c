@@ -23,6 +23,7 @@ static const struct {
     [IR_zext16] = { "il", "s" },  [IR_sext32] = { "i", "s" },    [IR_zext32] = { "i", "s" },
     [IR_trunc] = { "l", "s" },    [IR_setc] = { "il", "ss" },    [IR_select] = { "ilfd", "lss" },
     [IR_load] = { "ilfd", "l" },  [IR_store] = { "ilfd", "ls" }, [IR_rmw] = { "il", "ls" },
+    [IR_fflags] = { "l", "" },   [IR_set_fflags] = { "l", "s" },
     [IR_cas] = { "il", "lss" },   [IR_fence] = { "v", "" },      [IR_fadd] = { "fd", "ss" },
     [IR_fsub] = { "fd", "ss" },   [IR_fmul] = { "fd", "ss" },    [IR_fdiv] = { "fd", "ss" },
     [IR_fsqrt] = { "fd", "s" },   [IR_fma] = { "fd", "sss" },    [IR_fcmp] = { "fd", "ss" },

@@ -72,6 +72,8 @@ IR_OP( fbits,     int,   1, 0,                "bits of a float as an integer of 
 IR_OP( bitsf,     same,  1, 0,                "float from the bits of an integer of its width; the op's type is the float's" )
 IR_OP( fbox,      f64,   1, 0,                "f32 a in the low half, ones above; the op's type is f32" )
 IR_OP( funbox,    f32,   1, 0,                "low half of f64 a if the high half is all ones, else the canonical NaN" )
+IR_OP( fflags,    i64,   0, IR_EFFECT,        "the sticky flags raised so far (SF_*)" )
+IR_OP( set_fflags,none,  1, IR_EFFECT,        "the sticky flags become the low five bits of a" )
 /* calls */
 IR_OP( call,      i64,   0, IR_EFFECT,        "helper imm with n = x operands a, b, c, d (all i64); result 0 if it has none" )
 /* ends of a block */

@@ -159,8 +159,9 @@ struct tcg_cpu {
     const void *site;            /* of the slow call under way */
     uint64_t host_sp, stack_limit;
     uint32_t fp_mode, fp_host_mode; /* host control word for guest code, for C */
+    uint32_t fp_scratch;
     uint8_t fp_flags, fp_rounding;  /* SF_*: sticky flags collected; guest's mode */
-    uint8_t pad_[6];
+    uint8_t pad_[2];
     uint64_t n_insns;            /* counted while `counting`; else what to add to the time */
     struct jump_entry *jumps;    /* fetch_now->jumps */
     uint64_t ctx[N_MODES];       /* data contexts by mode */

@@ -3,7 +3,7 @@
 #include "target/riscv/insns.h"
 
 enum { CSR_WRITE = 1, CSR_SET = 2, CSR_CLEAR = 3, CSR_IMMEDIATE = 4 };
-enum { CSR_FFLAGS = 1, CSR_FCSR = 3, CSR_SSTATUS = 0x100, CSR_SIP = 0x144, CSR_MSTATUS = 0x300 };
+enum { CSR_FFLAGS = 1, CSR_FRM = 2, CSR_FCSR = 3, CSR_SSTATUS = 0x100, CSR_SIP = 0x144, CSR_MSTATUS = 0x300 };
 
 /* A set or clear of status bits that concern data accesses or what interrupts do later: nothing that
  * the rest of the unit depends on, and no interrupt becomes deliverable. */
@@ -16,6 +16,29 @@ static bool is_harmless_status(unsigned csr, unsigned op, int64_t mask)
     return (op == CSR_SET && !(mask & ~data)) || (op == CSR_CLEAR && !(mask & ~(data | enables)));
 }
 
+/* fflags and reads of frm and fcsr, with the floating-point unit on: no helper. True if it was one. */
+static bool tr_fp_status(struct tr *t, const struct operands *o, unsigned csr, unsigned op, bool writes)
+{
+    struct ir *ir = t->ir;
+    if (!(t->flags & RV_FLAG_FS_ON) || csr < CSR_FFLAGS || csr > CSR_FCSR)
+        return false;
+    if (writes && csr != CSR_FFLAGS)
+        return false;
+    ir_val frm = ir_i64(ir, rv_flags_frm(t->flags));
+    ir_val v = o->extra & CSR_IMMEDIATE ? ir_i64(ir, o->a) : gpr(t, o->a);
+    if (csr == CSR_FRM) {
+        set_gpr(t, o->d, frm);
+        return true;
+    }
+    ir_val old = ir_fflags(ir);
+    if (writes) {
+        ir_val now = op == CSR_WRITE ? v : ir_2(ir, op == CSR_SET ? IR_or : IR_andn, old, v);
+        ir_set_fflags(ir, now);
+    }
+    set_gpr(t, o->d, csr == CSR_FFLAGS ? old : ir_2(ir, IR_or, ir_2i(ir, IR_shl, frm, 5), old));
+    return true;
+}
+
 static void tr_csr(struct tr *t, const struct operands *o)
 {
     static const struct ir_helper *const helpers[] = { [CSR_WRITE] = &rv_helper_csr_swap,
@@ -24,7 +47,10 @@ static void tr_csr(struct tr *t, const struct operands *o)
     struct ir *ir = t->ir;
     unsigned csr = o->imm, op = o->extra & 3;
     ir_val number = ir_i64(ir, csr);
-    if (op != CSR_WRITE && !o->a) {
+    bool writes = op == CSR_WRITE || o->a;
+    if (!writes && tr_fp_status(t, o, csr, op, false))
+        return;
+    if (!writes) {
         set_gpr(t, o->d, ir_call(ir, &rv_helper_csr_read, number, IR_NONE, IR_NONE, IR_NONE));
         return;
     }
@@ -34,11 +60,14 @@ static void tr_csr(struct tr *t, const struct operands *o)
         ir_leave(ir, t->off);
         return;
     }
+    if (tr_fp_status(t, o, csr, op, true))
+        return;
     ir_val v = o->extra & CSR_IMMEDIATE ? ir_i64(ir, o->a) : gpr(t, o->a);
     int64_t mask;
     bool goes_on =
         riscv_csr_is_plain(csr) || (ir_is_const(ir, v, &mask) && is_harmless_status(csr, op, mask));
-    if (!goes_on && csr >= CSR_SSTATUS && csr <= CSR_SIP) { /* often: interrupts off and on again */
+    if (!goes_on && ((csr >= CSR_SSTATUS && csr <= CSR_SIP) || csr <= CSR_FCSR)) {
+        /* Often: interrupts off and on again, or the rounding mode set to what it was. */
         number = ir_i64(ir, (int64_t)RV_CSR_STAY(csr, o->d, t->flags));
         goes_on = true;
     }

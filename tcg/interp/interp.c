@@ -305,6 +305,8 @@ static struct unit *run_unit(struct tcg_cpu *t, struct unit *u, struct link **ou
         case IR_pc: v[op->dst] = t->pc_page + (uint64_t)op->imm; break;
         case IR_setc: v[op->dst] = ir_eval_cc(op->cc, op->type, v[op->a], v[op->b]); break;
         case IR_select: v[op->dst] = v[op->a] ? v[op->b] : v[op->c]; break;
+        case IR_fflags: v[op->dst] = tcg_fp_flags(t->cpu); break;
+        case IR_set_fflags: tcg_fp_set_flags(t->cpu, v[op->a] & 31); break;
         case IR_fence: atomic_thread_fence(memory_order_seq_cst); break;
         case IR_load:
         case IR_rmw:

@@ -733,6 +733,10 @@ static void step_fcmp(struct build *b)
     enum ir_type type = float_type(b);
     ir_val a = pick(b, type), c = pick(b, type);
     add_value(b, IR_I64, ir_fcmp(b->ir, IR_FEQ + below(b->seed, 3), a, c));
+    if (one_in(b->seed, 4))
+        add_value(b, IR_I64, ir_fflags(b->ir));
+    if (one_in(b->seed, 8))
+        ir_set_fflags(b->ir, pick(b, IR_I64));
 }
 
 static void step_call(struct build *b)

@@ -1058,26 +1058,42 @@ static struct cold *slow_fp(struct gen *g, const struct ir_op *op, unsigned dst)
     return c;
 }
 
+/* The sum is built where the result belongs. Only the addend is lost by that: a result that is a NaN
+ * needs no more than the factors, to tell inf * 0 (see FMA_IS_NAN). */
+static void gen_fma_host(struct gen *g, const struct ir_op *op)
+{
+    static const uint8_t codes[] = { 0xb9, 0xbd, 0xbb, 0xbf }; /* 231 forms by IR_FMA_* */
+    unsigned ra = use(g, op->a), rb = use(g, op->b), rc = use(g, op->c), d = def(g, op->c), t = d;
+    if (d == ra || d == rb)
+        t = take(g, true);
+    struct cold *c = slow_fp(g, op, t);
+    c->site.arg[0] = ra; /* values may have moved on by def, the registers are as they were */
+    c->site.arg[1] = rb;
+    c->site.arg[2] = ARG_NONE;
+    c->site.x |= FMA_IS_NAN;
+    movaps(&g->b, t - XMM0, rc - XMM0);
+    vex_rr(&g->b, 1, 2, op->type == IR_F64, codes[op->x & 3], t - XMM0, ra - XMM0, rb - XMM0);
+    if (g->tcg->target->canonical_nan) {
+        sse_rr(&g->b, op->type == IR_F64 ? 0x66 : 0, 0x2e, t - XMM0, t - XMM0);
+        cold_from(c, jcc32(&g->b, CC_P));
+        c->resume = g->b.p;
+    }
+    movaps(&g->b, d - XMM0, t - XMM0);
+}
+
 static void gen_fma(struct gen *g, const struct ir_op *op)
 {
-    unsigned ra = use(g, op->a), rb = use(g, op->b), rc = use(g, op->c);
-    unsigned t = take(g, true);
-    struct cold *c = slow_fp(g, op, t);
     if (g->host->fma) {
-        static const uint8_t codes[] = { 0xb9, 0xbd, 0xbb, 0xbf }; /* 231 forms by IR_FMA_* */
-        movaps(&g->b, t - XMM0, rc - XMM0);
-        vex_rr(&g->b, 1, 2, op->type == IR_F64, codes[op->x & 3], t - XMM0, ra - XMM0, rb - XMM0);
-        sse_rr(&g->b, op->type == IR_F64 ? 0x66 : 0, 0x2e, t - XMM0, t - XMM0);
-        cold_from(c, jcc32(&g->b, CC_P)); /* inf * 0 + NaN is invalid for some guests: exact there */
-    } else {
-        cold_from(c, jmp32(&g->b));
-    }
-    c->resume = g->b.p;
-    if (g->hint[g->i] == 255) {
-        put_value(g, g->i, t);
+        gen_fma_host(g, op);
         return;
     }
-    unsigned d = def(g, IR_NONE);
+    use(g, op->a);
+    use(g, op->b);
+    use(g, op->c);
+    struct cold *c = slow_fp(g, op, take(g, true));
+    cold_from(c, jmp32(&g->b));
+    c->resume = g->b.p;
+    unsigned t = c->site.dst, d = def(g, IR_NONE);
     movaps(&g->b, d - XMM0, t - XMM0);
 }
 
@@ -1185,6 +1201,34 @@ static void gen_bitsf(struct gen *g, const struct ir_op *op)
 {
     unsigned ra = use(g, op->a), d = def(g, IR_NONE);
     mov_xr(&g->b, op->type == IR_F64, d - XMM0, ra);
+}
+
+static struct mem fp_scratch(void)
+{
+    return MEM(RBP, TCG_DISP(fp_scratch));
+}
+
+static void gen_fflags(struct gen *g)
+{
+    unsigned t = take(g, false), d = def(g, IR_NONE);
+    op_rm(&g->b, false, 0x0fae, 3, fp_scratch()); /* stmxcsr */
+    mov_rm(&g->b, false, d, fp_scratch());
+    alu_ri(&g->b, false, ALU_AND, d, 63);
+    mov_ri(&g->b, t, (int64_t)(uintptr_t)(g->tcg->rx + g->host->flag_table));
+    op_rm(&g->b, false, 0x0fb6, d, MEMX(t, d, 0, 0));
+    op_rm(&g->b, false, 0x0fb6, t, MEM(RBP, TCG_DISP(fp_flags)));
+    alu_rr(&g->b, false, ALU_OR, d, t);
+}
+
+static void gen_set_fflags(struct gen *g, const struct ir_op *op)
+{
+    unsigned t = take(g, false);
+    load_into(g, resolve(g->ir, op->a), t);
+    alu_ri(&g->b, false, ALU_AND, t, 31);
+    op_rm_full(&g->b, 0, false, true, 0x88, t, MEM(RBP, TCG_DISP(fp_flags)));
+    op_rm(&g->b, false, 0x0fae, 3, fp_scratch());
+    alu_mi(&g->b, false, ALU_AND, fp_scratch(), ~63);
+    op_rm(&g->b, false, 0x0fae, 2, fp_scratch()); /* ldmxcsr */
 }
 
 /* ---- state, calls --------------------------------------------------------------------------------------- */
@@ -1541,6 +1585,8 @@ static void gen_op(struct gen *g, const struct ir_op *op)
     case IR_bitsf: gen_bitsf(g, op); break;
     case IR_fbox: gen_fbox(g, op); break;
     case IR_funbox: gen_funbox(g, op); break;
+    case IR_fflags: gen_fflags(g); break;
+    case IR_set_fflags: gen_set_fflags(g, op); break;
     case IR_call: gen_call(g, op); break;
     case IR_jump: gen_jump(g, op); break;
     case IR_branch: gen_branch(g, op); break;

@@ -123,6 +123,13 @@ static void put_enter(struct buf *b, const struct host *h, const struct tcg_targ
     jmp_reg(b, RSI);
 }
 
+static uint8_t sticky_flags(unsigned mxcsr)
+{
+    return (mxcsr & 1 ? SF_INVALID : 0) | (mxcsr & 4 ? SF_DIV_BY_ZERO : 0) |
+           (mxcsr & 8 ? SF_OVERFLOW : 0) | (mxcsr & 16 ? SF_UNDERFLOW : 0) |
+           (mxcsr & 32 ? SF_INEXACT : 0);
+}
+
 static struct error *host_init(struct tcg *tcg)
 {
     struct host *h = xcalloc(1, sizeof(*h));
@@ -135,6 +142,9 @@ static struct error *host_init(struct tcg *tcg)
     pin_slots(h, target);
 
     struct buf b = { .p = tcg->rw + 64, .end = tcg->rw + 4096 }; /* offset 0 means "none" */
+    h->flag_table = b.p - tcg->rw;
+    for (unsigned v = 0; v < 64; v++)
+        put8(&b, sticky_flags(v));
     h->enter = b.p - tcg->rw;
     put_enter(&b, h, target);
 
@@ -246,13 +256,6 @@ static void host_fp_resume(struct tcg_cpu *t)
     t->fp_live = true;
 }
 
-static uint8_t sticky_flags(unsigned mxcsr)
-{
-    return (mxcsr & 1 ? SF_INVALID : 0) | (mxcsr & 4 ? SF_DIV_BY_ZERO : 0) |
-           (mxcsr & 8 ? SF_OVERFLOW : 0) | (mxcsr & 16 ? SF_UNDERFLOW : 0) |
-           (mxcsr & 32 ? SF_INEXACT : 0);
-}
-
 static void host_fp_suspend(struct tcg_cpu *t)
 {
     t->fp_flags |= sticky_flags(_mm_getcsr());
@@ -306,6 +309,17 @@ static uint64_t call_helper(struct tcg_cpu *t, void *arch, const struct slow_sit
     return h->has_result ? r : 0;
 }
 
+/* The canonical NaN for a fused sum that the host found to be one. The host has raised what it had to
+ * but for inf * 0 + a quiet NaN, which is invalid here (RISC-V unprivileged 11.6). */
+static uint64_t fma_nan(struct tcg_cpu *t, enum ir_type type, uint64_t a, uint64_t b)
+{
+    enum sf_format f = type == IR_F32 ? SF_F32 : SF_F64;
+    struct sf_ctx ctx = { .nan_rule = SF_NAN_CANONICAL };
+    sf_mul(&ctx, f, a, b);
+    t->fp_flags |= ctx.flags & SF_INVALID;
+    return t->canonical_nan[type == IR_F32];
+}
+
 const void *host_slow_call(void *arch, const struct slow_site *s)
 {
     struct tcg_cpu *t = tcg_of(arch);
@@ -329,6 +343,10 @@ const void *host_slow_call(void *arch, const struct slow_site *s)
         break;
     case SLOW_CALL: r = call_helper(t, arch, s); break;
     case SLOW_FP: {
+        if (s->code == IR_fma && s->x & FMA_IS_NAN) {
+            r = fma_nan(t, s->type, arg(t, arch, s, 0), arg(t, arch, s, 1));
+            break;
+        }
         struct ir_op op = { .code = s->code, .type = s->type, .cc = s->cc, .x = s->x };
         r = softfp_op(t, &op, s->from_type, arg(t, arch, s, 0), arg(t, arch, s, 1), arg(t, arch, s, 2));
         break;

@@ -18,11 +18,13 @@ struct host {
     int8_t slot_reg[128];    /* register pinned to a slot, or -1 */
     int16_t reg_slot[32];    /* and back, or -1 */
     struct gen *gen;         /* scratch of the code generator */
+    uint32_t flag_table; /* cache offset: SF_* by the low six bits of MXCSR */
     uint32_t enter, leave, slow, indirect, return_miss; /* cache offsets of the shared pieces */
 };
 
 /* Follows the `call` to the slow thunk: what is to be done in C, and where to go on. */
 enum slow_kind { SLOW_LOAD, SLOW_STORE, SLOW_RMW, SLOW_CAS, SLOW_CALL, SLOW_FP };
+enum { FMA_IS_NAN = 0x40 }; /* in x of SLOW_FP: the sum was a NaN; arguments are the factors */
 enum { ARG_SPILL = 32, ARG_CONST = 64, ARG_NONE = 255 }; /* below 32: register */
 struct __attribute__((packed)) slow_site {
     uint8_t kind, code, type, cc;

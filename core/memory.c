@@ -958,14 +958,14 @@ bool mem_send_msi(struct vm *vm, gpa at, uint32_t data)
     const struct mem_range *r = mem_view_find(mem_view_now(vm), at);
     struct mem_region *region = r && !r->ram ? r->region : NULL;
     const struct mmio_ops *ops = region ? region->ops : NULL;
-    if (!ops || !ops->takes_msi || at % 4 || is_cut(r, at, 4)) {
+    if (!ops || !ops->msi || at % 4 || is_cut(r, at, 4)) {
         count(&vm->n_guest_errors);
         if (log_on(&vm->log, LOG_GUEST_ERRORS))
             log_print(&vm->log, "message-signalled interrupt to %#" PRIx64 " reaches nobody\n", at);
         return false;
     }
     count(&region->counts.writes);
-    ops_write(vm, region, ops, region->opaque, r->region_off + (at - r->start), 4, data);
+    ops->msi(region->opaque, r->region_off + (at - r->start), data);
     return true;
 }
 

@@ -42,9 +42,9 @@ struct mmio_ops {
     uint64_t (*read)(void *opaque, uint64_t off, unsigned size);
     void (*write)(void *opaque, uint64_t off, unsigned size, uint64_t value);
     uint8_t min_size, max_size; /* sizes the callbacks take; 0 means 1 and 8 */
-    /* A target of message-signalled interrupts. Only such regions are reached by mem_send_msi; the
-     * write callback is then called under the sender's lock and must keep to the rules of struct irq. */
-    bool takes_msi;
+    /* A target of message-signalled interrupts, or NULL: only such regions are reached by mem_send_msi.
+     * Called under the sender's lock; keeps to the rules of struct irq. */
+    void (*msi)(void *opaque, uint64_t off, uint32_t data);
 };
 
 /* RAM of `size` bytes, zeroed and not populated. Error when the host has no memory for it. */

@@ -270,6 +270,8 @@ static void *thread_main(void *opaque)
     char name[16];
     snprintf(name, sizeof(name), "vcpu%u", cpu->index);
     pthread_setname_np(pthread_self(), name);
+    cpu->self = pthread_self();
+    atomic_store(&cpu->is_alive, true);
     for (;;) {
         /* Cleared before what it asks for: one set in between makes run() return at once. */
         uint32_t req =
@@ -287,6 +289,17 @@ static void *thread_main(void *opaque)
             run_engine(cpu);
     }
     mem_reader_idle(cpu->reader);
+    atomic_store(&cpu->is_alive, false);
+    return NULL;
+}
+
+struct vcpu *vcpu_current(const struct vm *vm)
+{
+    for (unsigned i = 0; i < vm->n_vcpus; i++) {
+        struct vcpu *cpu = vm->vcpus[i];
+        if (atomic_load(&cpu->is_alive) && pthread_equal(cpu->self, pthread_self()))
+            return cpu;
+    }
     return NULL;
 }
 

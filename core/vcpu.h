@@ -29,6 +29,8 @@ struct vcpu {
     void *engine; /* engine's per-vCPU state, directly below arch for an engine with headroom */
     pthread_t thread;
     bool thread_started;
+    pthread_t self;          /* as the thread sees itself, while is_alive */
+    _Atomic bool is_alive;
 
     /* Anything to look at between units or guest entries. Set by any thread, then kick. */
     _Atomic uint32_t requests;
@@ -87,6 +89,9 @@ struct target {
  * order from 0. Its thread starts with vm_start. */
 struct error *vcpu_new(struct vm *vm, unsigned index, struct vcpu **out);
 void vcpu_free(struct vcpu *cpu);
+
+/* The vCPU whose thread calls, or NULL. */
+struct vcpu *vcpu_current(const struct vm *vm);
 
 /* An interrupt line or other input of this vCPU changed: wake it and make it look. Any thread. */
 void vcpu_interrupt(struct vcpu *cpu);

@@ -50,7 +50,7 @@ const struct verdict_info verdict_infos[N_VERDICTS] = {
 
 /* Something to call at a reset (reset set) or when the VM starts and stops (run set). */
 struct vm_hook {
-    void (*reset)(void *opaque);
+    void (*call)(void *opaque); /* reset, power button */
     void (*run)(void *opaque, bool running);
     void *opaque;
     struct vm_hook *next;
@@ -128,6 +128,7 @@ void vm_free(struct vm *vm)
     loop_free(vm->loop);
     free_hooks(vm->reset_hooks);
     free_hooks(vm->run_hooks);
+    free_hooks(vm->power_hooks);
     pthread_mutex_destroy(&vm->run_lock);
     pthread_cond_destroy(&vm->run_changed);
     if (vm->log.fd > 2)
@@ -151,12 +152,24 @@ static void hook_add(struct vm_hook **list, struct vm_hook hook)
 
 void vm_on_reset(struct vm *vm, void (*fn)(void *opaque), void *opaque)
 {
-    hook_add(&vm->reset_hooks, (struct vm_hook){ .reset = fn, .opaque = opaque });
+    hook_add(&vm->reset_hooks, (struct vm_hook){ .call = fn, .opaque = opaque });
 }
 
 void vm_on_run(struct vm *vm, void (*fn)(void *opaque, bool running), void *opaque)
 {
     hook_add(&vm->run_hooks, (struct vm_hook){ .run = fn, .opaque = opaque });
+}
+
+void vm_on_power_button(struct vm *vm, void (*fn)(void *opaque), void *opaque)
+{
+    hook_add(&vm->power_hooks, (struct vm_hook){ .call = fn, .opaque = opaque });
+}
+
+bool vm_press_power_button(struct vm *vm)
+{
+    for (struct vm_hook *h = vm->power_hooks; h; h = h->next)
+        h->call(h->opaque);
+    return vm->power_hooks;
 }
 
 static void hooks_forget(struct vm_hook **list, void *opaque)
@@ -176,6 +189,7 @@ void vm_forget(struct vm *vm, void *opaque)
 {
     hooks_forget(&vm->reset_hooks, opaque);
     hooks_forget(&vm->run_hooks, opaque);
+    hooks_forget(&vm->power_hooks, opaque);
 }
 
 static void tell_run(struct vm *vm, bool running)
@@ -255,7 +269,7 @@ void vm_reset(struct vm *vm)
     vm->was_reset = true;
     for (struct vm_hook *h = vm->reset_hooks, *next; h; h = next) {
         next = h->next;
-        h->reset(h->opaque);
+        h->call(h->opaque);
     }
 }
 

@@ -74,7 +74,7 @@ struct vm {
     bool was_reset;              /* power-on reset is done */
     unsigned n_early_resets;     /* in a row, each soon after the one before */
     uint64_t started_at_ns;      /* host clock */
-    struct vm_hook *reset_hooks, *run_hooks;
+    struct vm_hook *reset_hooks, *run_hooks, *power_hooks;
     int signal_fd; /* -1: signals are not ours */
     _Atomic unsigned n_asleep;   /* vCPUs that wait for an interrupt */
 
@@ -110,7 +110,11 @@ void vm_on_reset(struct vm *vm, void (*fn)(void *opaque), void *opaque);
 /* Told when the VM starts (true) and when it was stopped (false: vCPUs stand; finish what is under way
  * and touch guest memory no more). Main loop's thread. */
 void vm_on_run(struct vm *vm, void (*fn)(void *opaque, bool running), void *opaque);
-/* Forget the reset and run hooks with this opaque. */
+/* A board's power button: called when the user presses it. Main loop's thread. */
+void vm_on_power_button(struct vm *vm, void (*fn)(void *opaque), void *opaque);
+/* Press it. False if this board has none. Main loop's thread. */
+bool vm_press_power_button(struct vm *vm);
+/* Forget the reset, run and power button hooks with this opaque. */
 void vm_forget(struct vm *vm, void *opaque);
 /* SIGTERM, SIGINT and SIGHUP end this VM's run with a verdict from now on. Before other threads are
  * made: they inherit the mask. */

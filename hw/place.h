@@ -8,6 +8,18 @@
     PROP(type, addr, "addr", PROP_UINT, .def = "0xffffffffffffffff",                               \
          .help = "guest physical address")
 
+/* The same for a device behind x86's I/O ports. */
+enum { NO_PORT = MEM_N_PORTS };
+#define PORT_PROP(type)                                                                            \
+    PROP(type, iobase, "iobase", PROP_UINT, .def = "0x10000", .max = NO_PORT,                      \
+         .help = "first I/O port")
+
+static inline void place_ports(struct mem_region *r, uint32_t port)
+{
+    if (port < NO_PORT)
+        mem_map_ports(r, (uint16_t)port, 0);
+}
+
 static inline void place_region(struct mem_region *r, gpa addr)
 {
     if (addr != UINT64_MAX)

@@ -48,7 +48,8 @@ static void do_reset(struct call *c)
 
 static void do_powerdown(struct call *c)
 {
-    say(c, "this board has no power button; use the guest's own command, or quit");
+    if (!vm_press_power_button(c->vm))
+        say(c, "this board has no power button; use the guest's own command, or quit");
 }
 
 static void do_stop(struct call *c)

@@ -63,7 +63,12 @@ static void imsic_write(void *opaque, uint64_t off, unsigned size, uint64_t valu
     device_unlock(&m->dev);
 }
 
-static const struct mmio_ops imsic_ops = { imsic_read, imsic_write, 4, 4, .takes_msi = true };
+static void imsic_msi(void *opaque, uint64_t off, uint32_t data)
+{
+    imsic_write(opaque, off, 4, data);
+}
+
+static const struct mmio_ops imsic_ops = { imsic_read, imsic_write, 4, 4, imsic_msi };
 
 /* Bits of the identities that exist in 64-bit word w. */
 static uint64_t imsic_word_mask(const struct imsic *m, unsigned w)

@@ -181,7 +181,12 @@ static void msi_write(void *opaque, uint64_t off, unsigned size, uint64_t value)
     b->n_msis++;
 }
 
-static const struct mmio_ops msi_ops = { .read = msi_read, .write = msi_write, .takes_msi = true };
+static void msi_take(void *opaque, uint64_t off, uint32_t data)
+{
+    msi_write(opaque, off, 4, data);
+}
+
+static const struct mmio_ops msi_ops = { .read = msi_read, .write = msi_write, .msi = msi_take };
 
 struct board *board_new(void)
 {

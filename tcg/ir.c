@@ -157,7 +157,7 @@ void ir_set(struct ir *ir, unsigned slot, ir_val v)
 {
     if (!ir->no_fold && ir->slot_value[slot] == v)
         return;
-    assert(ir_type_of(ir, v) == ir->slots[slot].type);
+    assert(ir->overflow || ir_type_of(ir, v) == ir->slots[slot].type);
     struct ir_op *op = emit(ir, IR_set, ir->slots[slot].type);
     op->imm = slot;
     op->a = v;
@@ -370,7 +370,7 @@ static void split_address(struct ir *ir, ir_val *base, int64_t *off)
     if (ir->no_fold || op->code != IR_add || !ir_is_const(ir, op->b, &c))
         return;
     int64_t sum = (int64_t)((uint64_t)*off + (uint64_t)c);
-    if (sum == (int32_t)sum) {
+    if (sum > -IR_OFFSET_LIMIT && sum < IR_OFFSET_LIMIT) {
         *base = op->a;
         *off = sum;
     }

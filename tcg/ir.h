@@ -67,6 +67,8 @@ enum {
 #define IR_SPAN_LO(span) ((int16_t)((uint32_t)(span) >> 16))
 #define IR_SPAN_HI(span) ((int16_t)(span))
 enum { IR_MODE_MASK = 0x0f, IR_SPAN_WRITES = 0x80 };
+/* Offsets of loads and stores stay inside this, so that with spans and sizes they fit 32 bits. */
+enum { IR_OFFSET_LIMIT = 1 << 30 };
 enum ir_rmw { IR_RMW_SWAP, IR_RMW_ADD, IR_RMW_AND, IR_RMW_OR, IR_RMW_XOR, IR_RMW_MIN, IR_RMW_MAX,
               IR_RMW_MINU, IR_RMW_MAXU, N_IR_RMW };
 enum { IR_FENCE_RR = 1, IR_FENCE_RW = 2, IR_FENCE_WR = 4, IR_FENCE_WW = 8 };

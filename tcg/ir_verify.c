@@ -119,7 +119,7 @@ static void check_memory(struct check *c, const struct ir_op *op)
     if (op->type == IR_F32 || op->type == IR_F64)
         rule(c, size == most[op->type], "an access is narrower than its float");
     if (op->code == IR_load || op->code == IR_store) {
-        rule(c, op->imm == (int32_t)op->imm, "an offset is out of range");
+        rule(c, op->imm > -IR_OFFSET_LIMIT && op->imm < IR_OFFSET_LIMIT, "an offset is out of range");
         check_leader(c, op);
     } else {
         rule(c, op->imm == 0, "an atomic access has an offset");

@@ -267,12 +267,14 @@ bool tlb_protect_page(struct tcg *tcg, const uint8_t *page, const struct tcg_cpu
 
 /* ---- filling ------------------------------------------------------------------------------------------ */
 
-static struct ram_block *ram_at(struct vm *vm, uint64_t gpa_, uint8_t **host)
+/* The RAM that a whole page shows, page for page. Where the map changes within the page, or RAM lies
+ * askew in it, each access goes through the dispatch. */
+static struct ram_block *ram_at(struct vm *vm, uint64_t page, uint8_t **host)
 {
-    const struct mem_range *r = mem_view_find(mem_view_now(vm), gpa_);
-    if (!r || !r->ram)
+    const struct mem_range *r = mem_view_find(mem_view_now(vm), page);
+    if (!r || !r->ram || r->start + r->size - page < 4096 || (r->region_off - r->start) & 4095)
         return NULL;
-    *host = r->ram->host + r->region_off + (gpa_ - r->start);
+    *host = r->ram->host + r->region_off + (page - r->start);
     return r->ram;
 }
 

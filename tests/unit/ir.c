@@ -181,6 +181,15 @@ static void the_constant_part_of_an_address_becomes_its_offset(void **unused)
     assert_int_equal(ir.ops[v].imm, 24);
 }
 
+static void offsets_leave_room_for_the_bytes_behind_them(void **unused)
+{
+    start();
+    ir_val far = ir_2i(&ir, IR_add, ir_get(&ir, X1), 0x7ffffff1);
+    ir_val v = ir_load(&ir, IR_I64, far, 8, IR_64, 0);
+    assert_int_equal(ir.ops[v].a, far);
+    assert_int_equal(ir.ops[v].imm, 8);
+}
+
 static void slots_are_forwarded_inside_a_block(void **unused)
 {
     start();
@@ -389,7 +398,7 @@ static void text_round_trips(void **unused)
                                "    v7 = select.i64 v6, v0, v3\n"
                                "    v8 = load.i64 v0+16 s32 mode1 leads g0 -8..4 writes\n"
                                "    store.i64 v0+8, v7 u32 mode1 in g0\n"
-                               "    v10 = load.i32 v0-2147483648 u16 aligned acquire\n"
+                               "    v10 = load.i32 v0-1073741823 u16 aligned acquire\n"
                                "    v11 = rmw maxu.i64 v0, v7 s32 aligned acquire release\n"
                                "    v12 = cas.i64 v0, v7, v4 u64\n"
                                "    fence rr ww\n"
@@ -482,6 +491,7 @@ int main(void)
         cmocka_unit_test(additions_of_constants_join),
         cmocka_unit_test(extensions_of_extended_values_vanish),
         cmocka_unit_test(the_constant_part_of_an_address_becomes_its_offset),
+        cmocka_unit_test(offsets_leave_room_for_the_bytes_behind_them),
         cmocka_unit_test(slots_are_forwarded_inside_a_block),
         cmocka_unit_test(a_writing_helper_ends_forwarding),
         cmocka_unit_test(a_branch_on_constants_is_a_jump),

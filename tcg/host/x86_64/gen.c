@@ -435,7 +435,7 @@ static void align_patch(struct gen *g, unsigned skip)
 static void alu_value(struct gen *g, bool w, enum alu alu, unsigned dst, ir_val v)
 {
     int64_t c;
-    struct mem m;
+    struct mem m = { 0 };
     if (const32_of(g, v, &c))
         alu_ri(&g->b, w, alu, dst, (int32_t)c);
     else if (in_memory(g, v, &m))
@@ -457,7 +457,7 @@ static void gen_alu(struct gen *g, const struct ir_op *op, enum alu alu)
     ir_val a = op->a, b = op->b;
     bool commutes = ir_op_infos[op->code].flags & IR_COMMUTES;
     int64_t c;
-    struct mem m;
+    struct mem m = { 0 };
     unsigned ra = use(g, a);
     int rb = -1;
     bool imm = const32_of(g, b, &c), mem = !imm && in_memory(g, b, &m);

@@ -7,7 +7,10 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { MAX_UNIT_INSNS = 256 };
+enum {
+    MAX_UNIT_INSNS = 256,
+    FOLLOW_CALLS = 8, /* what is behind a call later than this makes a unit of its own, if it ever runs */
+};
 
 struct found {
     struct insn_scan scan;
@@ -83,7 +86,11 @@ static void trace(struct plan *p, int32_t off)
             leader = true;
             break;
         case INSN_CALL:
-        case INSN_CALL_INDIRECT: leader = after_call = true; break;
+        case INSN_CALL_INDIRECT:
+            if (p->n >= FOLLOW_CALLS)
+                return;
+            leader = after_call = true;
+            break;
         default: break;
         }
         off = next;

@@ -266,6 +266,33 @@ static void exchange(ir_val *a, ir_val *b)
     *b = t;
 }
 
+/* The low `width` bits of an i64, extended; IR_NONE if there is no operation for it. */
+static ir_val extend_low(struct ir *ir, ir_val a, unsigned width, bool sign)
+{
+    switch (width) {
+    case 8: return ir_1(ir, sign ? IR_sext8 : IR_zext8, a);
+    case 16: return ir_1(ir, sign ? IR_sext16 : IR_zext16, a);
+    case 32: return ir_1(ir, sign ? IR_sext32 : IR_zext32, ir_1(ir, IR_trunc, a));
+    default: return IR_NONE;
+    }
+}
+
+/* Extensions written as a pair of shifts, or as a mask. */
+static ir_val fold_extension(struct ir *ir, enum ir_code code, enum ir_type type, ir_val a, int64_t c)
+{
+    const struct ir_op *in = &ir->ops[a];
+    int64_t left;
+    if (type != IR_I64)
+        return IR_NONE;
+    if (code == IR_and)
+        return c == 0xff ? extend_low(ir, a, 8, false) : c == 0xffff ? extend_low(ir, a, 16, false)
+                                                                     : IR_NONE;
+    if ((code != IR_shr && code != IR_sar) || in->code != IR_shl ||
+        !ir_is_const(ir, in->b, &left) || left != c || c <= 0 || c > 63)
+        return IR_NONE;
+    return extend_low(ir, in->a, 64 - (unsigned)c, code == IR_sar);
+}
+
 /* As fold_1; may also put a simpler operation in place of the one given. */
 static ir_val fold_2(struct ir *ir, enum ir_code *code, enum ir_type type, ir_val *a, ir_val *b)
 {
@@ -290,7 +317,7 @@ static ir_val fold_2(struct ir *ir, enum ir_code *code, enum ir_type type, ir_va
         *b = ir_const(ir, type, cb);
     }
     if (*code != IR_add)
-        return IR_NONE;
+        return fold_extension(ir, *code, type, *a, cb);
     const struct ir_op *in = &ir->ops[*a];
     int64_t off = (int64_t)((uint64_t)in->imm + (uint64_t)cb);
     if (in->code == IR_pc && off == (int32_t)off)

@@ -172,6 +172,27 @@ static void extensions_of_extended_values_vanish(void **unused)
     assert_int_equal(ir_1(&ir, IR_funbox, ir_1(&ir, IR_fbox, s)), s);
 }
 
+static void a_pair_of_shifts_is_an_extension(void **unused)
+{
+    static const struct {
+        enum ir_code right;
+        unsigned by;
+        enum ir_code code;
+    } cases[] = {
+        { IR_shr, 56, IR_zext8 },  { IR_sar, 56, IR_sext8 },  { IR_shr, 48, IR_zext16 },
+        { IR_sar, 48, IR_sext16 }, { IR_shr, 32, IR_zext32 }, { IR_sar, 32, IR_sext32 },
+        { IR_shr, 47, IR_shr },
+    };
+    start();
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        ir_val up = ir_2i(&ir, IR_shl, ir_get(&ir, X1), cases[i].by);
+        assert_int_equal(ir.ops[ir_2i(&ir, cases[i].right, up, cases[i].by)].code, cases[i].code);
+        assert_int_equal(ir.ops[ir_2i(&ir, cases[i].right, up, cases[i].by - 1)].code,
+                         cases[i].right);
+    }
+    assert_int_equal(ir.ops[ir_2i(&ir, IR_and, ir_get(&ir, X1), 0xff)].code, IR_zext8);
+}
+
 static void the_constant_part_of_an_address_becomes_its_offset(void **unused)
 {
     start();
@@ -490,6 +511,7 @@ int main(void)
         cmocka_unit_test(identities_give_their_operand),
         cmocka_unit_test(additions_of_constants_join),
         cmocka_unit_test(extensions_of_extended_values_vanish),
+        cmocka_unit_test(a_pair_of_shifts_is_an_extension),
         cmocka_unit_test(the_constant_part_of_an_address_becomes_its_offset),
         cmocka_unit_test(offsets_leave_room_for_the_bytes_behind_them),
         cmocka_unit_test(slots_are_forwarded_inside_a_block),

@@ -147,6 +147,7 @@ void cache_link(struct tcg *tcg, struct link *l, struct unit *to)
 {
     pthread_mutex_lock(&tcg->lock);
     if (!l->to && !atomic_load(&to->dead) && !atomic_load(&l->from->dead)) {
+        tcg->counts.links++;
         l->to = to;
         l->next = to->incoming;
         to->incoming = l;

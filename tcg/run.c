@@ -272,7 +272,7 @@ static struct error *available(const char *target_name)
 
 static struct error *parse_options(struct tcg *tcg, const char *text, uint64_t *mib)
 {
-    static const char *const known[] = { "tb-size", "backend", "thread", "group", "unit-insns", "one-insn-per-tb", "host-features" };
+    static const char *const known[] = { "tb-size", "backend", "thread", "group", "unit-insns", "one-insn-per-tb", "host-features", "count-tlb" };
     struct options o;
     struct error *err = options_split(text ? text : "", NULL, &o);
     if (err)
@@ -293,6 +293,8 @@ static struct error *parse_options(struct tcg *tcg, const char *text, uint64_t *
         err = options_get_bool(&o, "group", &tcg->group_accesses);
     if (!err)
         err = options_get_bool(&o, "one-insn-per-tb", &tcg->single_insn);
+    if (!err)
+        err = options_get_bool(&o, "count-tlb", &tcg->count_tlb);
     if (!err && (v = options_get(&o, "host-features"))) {
         tcg->baseline_host = !strcmp(v, "baseline");
         if (!tcg->baseline_host && strcmp(v, "all"))
@@ -424,6 +426,7 @@ static void print_help(void (*print)(void *opaque, const char *line), void *opaq
     print(opaque, "  unit-insns=N          most guest instructions in a unit, 1 to 256 (default 32)");
     print(opaque, "  one-insn-per-tb=on    units of one instruction, for debugging");
     print(opaque, "  group=off             a TLB check for every memory access");
+    print(opaque, "  count-tlb=on          count TLB hits too, for -stats (costs an addition an access)");
     print(opaque, "  host-features=baseline   use plain x86-64 instructions only");
 }
 
@@ -438,6 +441,7 @@ static void stats(struct vm *vm, void (*add)(void *opaque, const char *name, dou
     }
     const struct { const char *name; double value; } all[] = {
         { "tcg.units", (double)tcg->counts.units },
+        { "tcg.links", (double)tcg->counts.links },
         { "tcg.units_dead", (double)tcg->counts.dead },
         { "tcg.guest_insns_translated", (double)tcg->counts.guest_insns },
         { "tcg.guest_bytes_translated", (double)tcg->counts.guest_bytes },
@@ -454,6 +458,12 @@ static void stats(struct vm *vm, void (*add)(void *opaque, const char *name, dou
         { "tcg.mmio", (double)sum.mmio },
         { "tcg.traps", (double)sum.traps },
     };
+    if (tcg->count_tlb) {
+        uint64_t hits = 0;
+        for (unsigned i = 0; i < vm->n_vcpus; i++)
+            hits += tcg_cpu_of(vm->vcpus[i])->tlb_checks;
+        add(opaque, "tcg.tlb_hits", (double)hits);
+    }
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         add(opaque, all[i].name, all[i].value);
 }

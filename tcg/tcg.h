@@ -159,6 +159,7 @@ struct tcg_cpu {
     const void *site;            /* of the slow call under way */
     uint64_t host_sp, stack_limit;
     uint32_t fp_mode, fp_host_mode; /* host control word for guest code, for C */
+    uint64_t tlb_checks;         /* first-level lookups that hit, when they are counted */
     uint32_t fp_scratch;
     uint8_t fp_flags, fp_rounding;  /* SF_*: sticky flags collected; guest's mode */
     uint8_t pad_[2];
@@ -262,9 +263,9 @@ struct tcg {
 
     struct disas *disas_guest, *disas_host;
     unsigned max_insns;        /* per unit */
-    bool group_accesses, single_insn, baseline_host;
+    bool group_accesses, single_insn, baseline_host, count_tlb;
     struct {
-        uint64_t units, guest_bytes, guest_insns, host_bytes, evictions, dead, translate_ns;
+        uint64_t links, units, guest_bytes, guest_insns, host_bytes, evictions, dead, translate_ns;
     } counts;
 };
 

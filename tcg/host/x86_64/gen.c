@@ -774,6 +774,8 @@ static void gen_tlb_check(struct gen *g, struct scratch s, unsigned base, int32_
            MEMX(RBP, t0, 0, TCG_DISP(tlb) + (int32_t)(write ? offsetof(struct tlb_entry, write)
                                                            : offsetof(struct tlb_entry, read))));
     cold_from(slow, jcc32(&g->b, CC_NE));
+    if (g->tcg->count_tlb)
+        alu_mi(&g->b, true, ALU_ADD, MEM(RBP, TCG_DISP(tlb_checks)), 1);
 }
 
 static struct mem addend_mem(unsigned t0)

@@ -173,11 +173,14 @@ static void tr_lr(struct tr *t, const struct operands *o)
     set_gpr(t, o->d, v);
 }
 
-/* The reservation is this address: memory changes if it still holds what lr read. */
+/* The reservation is this address: memory changes if it still holds what lr read; of a double word that
+ * lr read, sc.w looks at its half. */
 static void try_sc(struct tr *t, const struct operands *o)
 {
     struct ir *ir = t->ir;
     ir_val expected = ir_get(ir, RV_SLOT_RES_VALUE);
+    if ((o->extra & IR_SIZE_MASK) == IR_32)
+        expected = ir_1(ir, IR_sext32, ir_1(ir, IR_trunc, expected));
     ir_val old = ir_cas(ir, gpr(t, o->a), expected, gpr(t, o->b), o->extra | IR_ALIGNED, 0);
     ir_set(ir, RV_SLOT_RES_ADDR, ir_i64(ir, -1));
     set_gpr(t, o->d, ir_setc(ir, IR_NE, old, expected));

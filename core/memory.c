@@ -659,12 +659,13 @@ flags_hit(struct vm *vm, struct ram_block *ram, uint64_t off, uint64_t n)
     }
 }
 
-/* After the bytes are there: a log that is read between the two would otherwise miss them. Whoever
- * sets a flag calls mem_sync before it trusts the page's contents. */
+/* After the bytes are there: a log that is read between the two would otherwise miss them. Either we
+ * see a flag here, or who sets it, and looks at the page then, sees the bytes. */
 static inline void range_written(struct vm *vm, const struct mem_range *r, gpa at, uint64_t n)
 {
     uint64_t off = r->region_off + (at - r->start), last = (off + n - 1) / PAGE;
     uint8_t any = 0;
+    atomic_thread_fence(memory_order_seq_cst);
     for (uint64_t page = off / PAGE; page <= last; page++)
         any |= atomic_load_explicit(&r->ram->page_flags[page], memory_order_relaxed);
     if (__builtin_expect(any, 0))

@@ -69,13 +69,22 @@ static uint64_t place_load(struct tcg_cpu *t, const struct tlb_place *p, uint64_
     return v;
 }
 
+/* n bytes of RAM were written: either we see here that their page is watched, or who began to watch it
+ * sees the bytes. */
+static void bytes_written(struct tcg_cpu *t, const struct tlb_place *p, unsigned n)
+{
+    uint64_t page = (uint64_t)(p->host - p->ram->host) >> 12;
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(&p->ram->page_flags[page], memory_order_relaxed))
+        mem_mark_written(t->tcg->vm, p->gpa, n);
+}
+
 static void place_store(struct tcg_cpu *t, const struct tlb_place *p, uint64_t va, unsigned size,
                         uint64_t v)
 {
     if (p->host && !p->ram->rom) {
         host_store(p->host, size, v);
-        if (p->attention)
-            mem_mark_written(t->tcg->vm, p->gpa, size);
+        bytes_written(t, p, size);
         return;
     }
     bool live = t->fp_live;
@@ -91,12 +100,12 @@ static void place_store(struct tcg_cpu *t, const struct tlb_place *p, uint64_t v
         raise_fault(t, va, ACCESS_WRITE, MEM_FAULT_NO_MEMORY, 0);
 }
 
-/* Where rights change within a page, the access's last byte must have them too. */
+/* Where rights change within a page, in steps of four bytes, all of the access must have them. */
 static void check_rest(struct tcg_cpu *t, const struct tlb_place *p, uint64_t va, unsigned size,
                        enum access access, unsigned mode)
 {
-    if (p->partial && size > 1)
-        translate(t, va + size - 1, access, mode);
+    for (unsigned i = 4 - (va & 3); p->partial && i < size; i += 4)
+        translate(t, va + i, access, mode);
 }
 
 static bool crosses_page(uint64_t va, unsigned size)
@@ -129,6 +138,8 @@ uint64_t softmmu_load(struct tcg_cpu *t, uint64_t va, unsigned shape, unsigned m
     uint64_t next = align_up(va, 4096);
     unsigned n = (unsigned)(next - va);
     struct tlb_place p2 = translate(t, next, ACCESS_READ, mode);
+    check_rest(t, &p, va, n, ACCESS_READ, mode);
+    check_rest(t, &p2, next, size - n, ACCESS_READ, mode);
     uint64_t v = 0;
     for (unsigned i = 0; i < size; i++) {
         struct tlb_place *q = i < n ? &p : &p2;
@@ -153,6 +164,8 @@ void softmmu_store(struct tcg_cpu *t, uint64_t va, uint64_t v, unsigned shape, u
     uint64_t next = align_up(va, 4096); /* both pages must be there before anything is written */
     unsigned n = (unsigned)(next - va);
     struct tlb_place p2 = translate(t, next, ACCESS_WRITE, mode);
+    check_rest(t, &p, va, n, ACCESS_WRITE, mode);
+    check_rest(t, &p2, next, size - n, ACCESS_WRITE, mode);
     for (unsigned i = 0; i < size; i++) {
         struct tlb_place *q = i < n ? &p : &p2;
         place_store(t, q, va + i, 1, v >> (8 * i) & 0xff);
@@ -202,8 +215,7 @@ uint64_t softmmu_rmw(struct tcg_cpu *t, enum ir_rmw kind, uint64_t va, uint64_t 
         old = host_load(p.host, size);
         while (!host_cas(p.host, size, &old, ir_eval_rmw(kind, log2, old, v))) {
         }
-        if (p.attention)
-            mem_mark_written(t->tcg->vm, p.gpa, size);
+        bytes_written(t, &p, size);
     } else {
         old = place_load(t, &p, va, size, ACCESS_WRITE);
         place_store(t, &p, va, size, bits(ir_eval_rmw(kind, log2, old, v), 0, 8 * size));
@@ -218,8 +230,8 @@ uint64_t softmmu_cas(struct tcg_cpu *t, uint64_t va, uint64_t expected, uint64_t
     struct tlb_place p = atomic_place(t, va, shape, mode);
     uint64_t old = bits(expected, 0, 8 * size);
     if (p.host && !p.ram->rom) {
-        if (host_cas(p.host, size, &old, desired) && p.attention)
-            mem_mark_written(t->tcg->vm, p.gpa, size);
+        if (host_cas(p.host, size, &old, desired))
+            bytes_written(t, &p, size);
     } else {
         uint64_t wanted = old;
         old = place_load(t, &p, va, size, ACCESS_WRITE);
@@ -243,10 +255,10 @@ void tcg_zero(struct vcpu *cpu, uint64_t va, unsigned n, unsigned mode)
 {
     struct tcg_cpu *t = tcg_cpu_of(cpu);
     struct tlb_place p = translate(t, va, ACCESS_WRITE, mode);
+    check_rest(t, &p, va, n, ACCESS_WRITE, mode);
     if (p.host && !p.ram->rom) {
         memset(p.host, 0, n);
-        if (p.attention)
-            mem_mark_written(t->tcg->vm, p.gpa, n);
+        bytes_written(t, &p, n);
         return;
     }
     for (unsigned i = 0; i < n; i += 8, p.gpa += 8)

@@ -36,7 +36,6 @@ struct unit {
     uint32_t flags;
     uint16_t n_insns, n_links;
     _Atomic bool dead;
-    uint32_t generation;     /* of the cache part its code lies in */
     uint32_t code_at, code_size; /* cache offset and size of everything */
     const void *entry;       /* for entries with the guest pc in hand; also in jump caches */
     uint32_t chain_at;       /* cache offset of the entry for linked jumps */
@@ -44,7 +43,7 @@ struct unit {
     void *ir;                /* the interpreter's copy */
     struct unit *hash_next;  /* lock-free for readers */
     struct unit *page_next[2]; /* in code_page lists */
-    struct unit *generation_next;
+    struct unit *part_next;
     struct link *incoming;
     struct link links[];
 };
@@ -145,6 +144,7 @@ struct tcg_cpu {
     struct ir *ir;               /* scratch for translation */
     struct plan *plan;
     bool halt, fp_live, counting;
+    bool tlb_lost;               /* first-level entries that allowed writes were pushed out */
     _Atomic bool flush_wanted;
     int64_t undo;                /* instructions of the running block not executed, if leaving now */
     uint64_t counts_wanted_ns;   /* when somebody last looked at n_insns */
@@ -253,7 +253,7 @@ struct tcg {
     unsigned part;
     struct unit *scratch;      /* being compiled: room for any number of links */
     struct unit *by_part[PARTS];
-    uint32_t generation;
+    _Atomic unsigned n_watching; /* vCPUs on the way from marking a page to knowing that all heed it */
 
     /* Stopping every vCPU outside generated code (eviction). */
     pthread_mutex_t run_lock;
@@ -289,8 +289,7 @@ struct tlb_place {
     uint64_t gpa;
     uint8_t *host;          /* NULL: not RAM */
     struct ram_block *ram;
-    bool attention;         /* a write must be told to mem_mark_written */
-    bool partial;           /* rights may differ within the page: good for this byte only */
+    bool partial;           /* rights may differ within the page: good for these four bytes only */
 };
 /* Translate for one access within a page, and remember it. False: *fault for raise_memory. */
 bool tlb_translate(struct tcg_cpu *t, uint64_t va, enum access access, unsigned mode,
@@ -324,21 +323,24 @@ struct unit *cache_find(struct tcg *tcg, const uint8_t *page, int32_t off, uint3
 /* With tcg->lock held. */
 void cache_publish(struct tcg *tcg, struct unit *u);
 void cache_kill(struct tcg *tcg, struct unit *u);
-/* Go on in the next part of the cache, emptying it if it is in use. Without the lock; the calling
+/* Part `full` is: go on in the next one, emptying it if it is in use. Without the lock; the calling
  * vCPU must not be in generated code. */
-void cache_make_room(struct tcg_cpu *t);
+void cache_make_room(struct tcg_cpu *t, unsigned full);
 /* [off, off + n) of a RAM block was or will be written: kill the units that cover it. */
 void cache_code_written(struct tcg *tcg, struct ram_block *ram, uint64_t off, uint64_t n);
 void cache_link(struct tcg *tcg, struct link *l, struct unit *to);
 
 /* ---- translate.c --------------------------------------------------------------------------------------- */
-/* The unit for guest pc; translated if need be. NULL: an exception was raised instead. */
+/* The unit for guest pc; translated if need be. NULL: look at arch pc again, because an exception was
+ * raised, or other vCPUs had to be waited for and all may be different now. */
 struct unit *translate_find(struct tcg_cpu *t, uint64_t pc);
-/* As translate_find, but NULL too if it is not translated yet. */
+/* As translate_find, but never waits: NULL too if it is not translated yet. */
 struct unit *translate_lookup(struct tcg_cpu *t, uint64_t pc);
 struct plan *plan_new(void); /* scratch for translate_find; free() */
 
 /* ---- run.c ---------------------------------------------------------------------------------------------- */
+/* Between the two every other vCPU stands outside generated code. The caller holds no unit, no host
+ * address and no memory view across them: units may be freed, and the memory map may change. */
 void run_enter_exclusive(struct tcg_cpu *t);
 void run_leave_exclusive(struct tcg_cpu *t);
 /* Where to go on from an indirect jump to pc without leaving generated code: a code address, or NULL

@@ -39,6 +39,7 @@ static void l1_clear_slot(struct tlb_entry *e)
 
 static void l1_clear(struct tcg_cpu *t)
 {
+    t->tlb_lost = true;
     for (uint64_t i = 0; i <= t->tlb_mask >> TLB_ENTRY_BITS; i++)
         l1_clear_slot(&t->tlb[i]);
 }
@@ -73,12 +74,12 @@ static void itlb_clear(struct tcg_cpu *t)
 
 /* ---- context numbers --------------------------------------------------------------------------- */
 
-/* All numbers are used up: start over with nothing remembered. */
+/* All numbers are used up: start over with nothing remembered. (Fetches are remembered by other numbers:
+ * so it is still known where large pages are.) */
 static void restart_contexts(struct tcg_cpu *t)
 {
     l1_clear(t);
     l2_clear(t);
-    forget_large_pages(t);
     for (unsigned i = 0; i < CONTEXTS; i++)
         t->contexts[i].ctx = CTX_NONE;
     t->next_ctx = 0;
@@ -97,8 +98,6 @@ static uint32_t context_number(struct tcg_cpu *t, uint64_t key)
                                                t->contexts[i].used < t->contexts[oldest].used))
             oldest = i;
     }
-    if (t->next_ctx > CTX_LAST)
-        restart_contexts(t);
     t->contexts[oldest].key = key;
     t->contexts[oldest].used = ++t->clock;
     return t->contexts[oldest].ctx = t->next_ctx++;
@@ -133,6 +132,8 @@ static struct fetch_context *fetch_context(struct tcg_cpu *t, uint64_t key, uint
 void tcg_context_changed(struct vcpu *cpu)
 {
     struct tcg_cpu *t = tcg_cpu_of(cpu);
+    if (t->next_ctx + t->target->n_modes > CTX_LAST + 1) /* before the first: all get new ones */
+        restart_contexts(t);
     for (unsigned m = 0; m < t->target->n_modes; m++)
         t->ctx[m] = context_number(t, t->target->context_key(cpu, (int)m));
     uint64_t key = t->target->context_key(cpu, -1);
@@ -160,6 +161,7 @@ void tlb_flush_everything(struct tcg_cpu *t)
 {
     t->counts.tlb_flushes++;
     restart_contexts(t);
+    forget_large_pages(t);
     itlb_clear(t);
     tlb_forget_jumps(t);
     tcg_context_changed(t->cpu);
@@ -303,6 +305,7 @@ static void l1_fill(struct tcg_cpu *t, uint64_t va, const struct l2_entry *e)
             slot = l1_slot(t, va);
         }
     }
+    t->tlb_lost |= slot->write != (uint64_t)TLB_NO_MATCH && slot->write != e->tag;
     l1_clear_slot(slot);
     slot->addend = (uintptr_t)e->host - page_of(va);
     slot->user = e->user;
@@ -359,7 +362,6 @@ bool tlb_translate(struct tcg_cpu *t, uint64_t va, enum access access, unsigned 
     }
     *out = (struct tlb_place){ .gpa = e->gpa | (va & 4095), .ram = e->ram,
                                .host = e->ram ? e->host + (va & 4095) : NULL };
-    out->attention = e->ram && page_needs_attention(e);
     out->partial = e == &once;
     return true;
 }
@@ -420,6 +422,7 @@ void tlb_init(struct tcg_cpu *t)
     t->fetch = xcalloc(FETCH_CONTEXTS, sizeof(*t->fetch));
     set_size(t, TLB_BITS_MIN);
     restart_contexts(t);
+    forget_large_pages(t);
     itlb_clear(t);
 }
 

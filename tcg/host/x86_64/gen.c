@@ -398,6 +398,16 @@ static struct cold *cold_slow(struct gen *g, enum slow_kind kind, unsigned dst)
     return c;
 }
 
+/* Behind the slow call of a memory access. It may push out of the TLB what a shared check relies on:
+ * then another vCPU could begin to watch the page for writes and not know that we may still write. */
+static void slow_resumes(struct gen *g, struct cold *c)
+{
+    for (unsigned q = 0; q < g->n_groups; q++)
+        if (g->groups[q].reg >= 0)
+            c->site.live_groups |= 1u << g->groups[q].reg;
+    c->resume = g->b.p;
+}
+
 /* Only to code on the same guest page: elsewhere the mapping may change under the link. */
 static bool can_link(const struct gen *g, int32_t off)
 {
@@ -906,7 +916,7 @@ static void gen_load_store(struct gen *g, const struct ir_op *op)
         gen_store_to(g, op, at, value, imm);
     else
         gen_load_from(g, op, d, at);
-    slow->resume = g->b.p;
+    slow_resumes(g, slow);
 }
 
 /* The host address of an atomic access in a scratch register. */
@@ -955,7 +965,7 @@ static void gen_rmw(struct gen *g, const struct ir_op *op)
     if (!inline_) {
         slow->site.dst = def(g, IR_NONE);
         cold_from(slow, jmp32(&g->b));
-        slow->resume = g->b.p;
+        slow_resumes(g, slow);
         return;
     }
     if (!op->uses && simple) {
@@ -964,7 +974,7 @@ static void gen_rmw(struct gen *g, const struct ir_op *op)
         unsigned t = gen_atomic_address(g, op, take_scratch(g), base, slow);
         put8(&g->b, 0xf0);
         op_rm(&g->b, w, alus[op->cc] << 3 | 1, v, MEM(t, 0));
-        slow->resume = g->b.p;
+        slow_resumes(g, slow);
         return;
     }
     unsigned d = slow->site.dst = def(g, IR_NONE);
@@ -977,7 +987,7 @@ static void gen_rmw(struct gen *g, const struct ir_op *op)
         op_rm(&g->b, w, 0x87, d, MEM(t, 0));
     }
     gen_extend_old(g, op, d, d);
-    slow->resume = g->b.p;
+    slow_resumes(g, slow);
 }
 
 static void gen_cas(struct gen *g, const struct ir_op *op)
@@ -1003,7 +1013,7 @@ static void gen_cas(struct gen *g, const struct ir_op *op)
         op_rm(&g->b, size == IR_64, 0x0fb1, desired, MEM(t, 0));
     }
     gen_extend_old(g, op, d, RAX);
-    slow->resume = g->b.p;
+    slow_resumes(g, slow);
 }
 
 /* ---- floating point ------------------------------------------------------------------------------------ */

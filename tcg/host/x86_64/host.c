@@ -326,6 +326,7 @@ const void *host_slow_call(void *arch, const struct slow_site *s)
     uint64_t r = 0, base = s->group != ARG_NONE ? arg(t, arch, s, 0) : 0; /* dst may be the same */
     t->site = s;
     t->undo = s->undo;
+    t->tlb_lost = false;
     t->counts.slow_calls++;
     switch (s->kind) {
     case SLOW_LOAD:
@@ -352,6 +353,9 @@ const void *host_slow_call(void *arch, const struct slow_site *s)
         break;
     }
     }
+    for (unsigned k = 0; t->tlb_lost && k < 8; k++)
+        if (s->live_groups >> k & 1)
+            t->regs[k] = 0;
     if (s->dst != ARG_NONE)
         *reg_place(t, arch, s->dst) = r;
     if (s->group != ARG_NONE) {

@@ -50,7 +50,7 @@ void cache_free(struct tcg *tcg)
 {
     for (unsigned p = 0; p < PARTS; p++)
         for (struct unit *u = tcg->by_part[p], *next; u; u = next) {
-            next = u->generation_next;
+            next = u->part_next;
             free_unit(tcg, u);
         }
     for (unsigned i = 0; i < ARRAY_LEN(tcg->pages); i++)
@@ -106,6 +106,19 @@ static uint64_t chunks_of(int32_t from, int32_t to)
     return (b == 63 ? ~(uint64_t)0 : ((uint64_t)1 << (b + 1)) - 1) & ~(((uint64_t)1 << a) - 1);
 }
 
+/* Pieces of `page` that u covers; a page that follows itself is both of its pages. */
+static uint64_t chunks_in(const struct unit *u, const uint8_t *page)
+{
+    return (u->page == page ? chunks_of(u->off, u->end) : 0) |
+           (u->page2 == page ? chunks_of(u->off - 4096, u->end - 4096) : 0);
+}
+
+static bool covers(const struct unit *u, const uint8_t *page, int32_t from, int32_t to)
+{
+    return (u->page == page && u->off < to && u->end > from) ||
+           (u->page2 == page && u->off - 4096 < to && u->end - 4096 > from);
+}
+
 static void add_to_page(struct tcg *tcg, const uint8_t *page, struct unit *u, unsigned which)
 {
     struct code_page **at = page_slot(tcg, page), *p = *at;
@@ -115,7 +128,7 @@ static void add_to_page(struct tcg *tcg, const uint8_t *page, struct unit *u, un
     }
     u->page_next[which] = p->units;
     p->units = u;
-    p->chunks |= chunks_of(u->off - (int32_t)which * 4096, u->end - (int32_t)which * 4096);
+    p->chunks |= chunks_in(u, page);
 }
 
 /* Code that was written is reached through the executable mapping: the writable one need not hold its
@@ -134,7 +147,7 @@ void cache_publish(struct tcg *tcg, struct unit *u)
     add_to_page(tcg, u->page, u, 0);
     if (u->page2)
         add_to_page(tcg, u->page2, u, 1);
-    u->generation_next = tcg->by_part[tcg->part];
+    u->part_next = tcg->by_part[tcg->part];
     tcg->by_part[tcg->part] = u;
     _Atomic(struct unit *) *head = &tcg->hash[hash_of(u->page, u->off, u->flags)];
     u->hash_next = atomic_load_explicit(head, memory_order_relaxed);
@@ -207,14 +220,15 @@ static void leave_page(struct tcg *tcg, const uint8_t *page, struct unit *u)
             *at = v->page_next[which];
             continue;
         }
-        p->chunks |= chunks_of(v->off - (int32_t)which * 4096, v->end - (int32_t)which * 4096);
+        p->chunks |= chunks_in(v, page);
         at = &v->page_next[which];
     }
 }
 
 void cache_kill(struct tcg *tcg, struct unit *u)
 {
-    atomic_store(&u->dead, true);
+    if (atomic_exchange(&u->dead, true))
+        return;
     tcg->backend->kill(tcg, u);
     unlink_incoming(tcg, u);
     leave_hash(tcg, u);
@@ -233,10 +247,8 @@ void cache_code_written(struct tcg *tcg, struct ram_block *ram, uint64_t off, ui
         bool killed = false;
         if (p && p->chunks & chunks_of((int32_t)from, (int32_t)to))
             for (struct unit *u = p->units, *next; u; u = next) {
-                unsigned which = u->page == p->page ? 0 : 1;
-                next = u->page_next[which];
-                int32_t base = (int32_t)which * 4096;
-                if (u->off - base < (int32_t)to && u->end - base > (int32_t)from) {
+                next = u->page_next[u->page == p->page ? 0 : 1];
+                if (covers(u, p->page, (int32_t)from, (int32_t)to)) {
                     cache_kill(tcg, u);
                     killed = true;
                 }
@@ -254,23 +266,19 @@ void cache_code_written(struct tcg *tcg, struct ram_block *ram, uint64_t off, ui
 
 static void empty_part(struct tcg *tcg, unsigned part)
 {
-    for (struct unit *u = tcg->by_part[part]; u; u = u->generation_next)
-        if (!u->dead)
-            cache_kill(tcg, u);
-    for (struct unit *u = tcg->by_part[part]; u; u = u->generation_next)
+    for (struct unit *u = tcg->by_part[part]; u; u = u->part_next)
+        cache_kill(tcg, u);
+    for (struct unit *u = tcg->by_part[part]; u; u = u->part_next)
         unlink_outgoing(u);
     for (struct unit *u = tcg->by_part[part], *next; u; u = next) {
-        next = u->generation_next;
+        next = u->part_next;
         free_unit(tcg, u);
     }
     tcg->by_part[part] = NULL;
 }
 
-void cache_make_room(struct tcg_cpu *t)
+static void next_part(struct tcg *tcg)
 {
-    struct tcg *tcg = t->tcg;
-    run_enter_exclusive(t);
-    pthread_mutex_lock(&tcg->lock);
     unsigned part = (tcg->part + 1) % PARTS;
     if (tcg->by_part[part]) {
         empty_part(tcg, part);
@@ -282,6 +290,15 @@ void cache_make_room(struct tcg_cpu *t)
     tcg->part = part;
     tcg->next = tcg->common_end + (uint32_t)(part * tcg->part_size);
     tcg->part_end = tcg->next + (uint32_t)tcg->part_size;
+}
+
+void cache_make_room(struct tcg_cpu *t, unsigned full)
+{
+    struct tcg *tcg = t->tcg;
+    run_enter_exclusive(t);
+    pthread_mutex_lock(&tcg->lock);
+    if (tcg->part == full) /* else another vCPU was faster */
+        next_part(tcg);
     pthread_mutex_unlock(&tcg->lock);
     run_leave_exclusive(t);
 }

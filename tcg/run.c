@@ -2,6 +2,7 @@
 #include "core/clock.h"
 #include "core/disas.h"
 #include "core/error.h"
+#include "core/memory.h"
 #include "core/options.h"
 #include "core/util.h"
 #include "tcg/tcg.h"
@@ -13,14 +14,18 @@ enum { DEFAULT_CACHE_MIB = 64, MAX_CACHE_MIB = 1024, DEFAULT_UNIT_INSNS = 32 };
 
 /* ---- standing outside generated code ------------------------------------------------------------ */
 
+/* Who waits here holds no memory view: whoever stands alone may in turn be waiting for a vCPU that
+ * changes the memory map. */
 static void begin_running(struct tcg_cpu *t)
 {
     struct tcg *tcg = t->tcg;
+    mem_reader_idle(t->cpu->reader);
     pthread_mutex_lock(&tcg->run_lock);
     while (atomic_load(&tcg->exclusive))
         pthread_cond_wait(&tcg->run_changed, &tcg->run_lock);
     tcg->n_running++;
     pthread_mutex_unlock(&tcg->run_lock);
+    mem_reader_quiesce(t->cpu->reader);
 }
 
 static void end_running(struct tcg_cpu *t)
@@ -37,6 +42,7 @@ static void end_running(struct tcg_cpu *t)
 void run_enter_exclusive(struct tcg_cpu *t)
 {
     struct tcg *tcg = t->tcg;
+    mem_reader_idle(t->cpu->reader);
     pthread_mutex_lock(&tcg->run_lock);
     tcg->n_running--;
     pthread_cond_broadcast(&tcg->run_changed);
@@ -59,6 +65,7 @@ void run_leave_exclusive(struct tcg_cpu *t)
     tcg->n_running++;
     pthread_cond_broadcast(&tcg->run_changed);
     pthread_mutex_unlock(&tcg->run_lock);
+    mem_reader_quiesce(t->cpu->reader);
 }
 
 /* ---- the loop -------------------------------------------------------------------------------------- */
@@ -123,7 +130,7 @@ static void run_units(struct tcg_cpu *t)
     do {
         uint64_t pc = *tcg_pc(t);
         struct unit *u = translate_find(t, pc);
-        if (!u)
+        if (!u) /* and the link may be gone */
             return;
         if (link && link->jump_at && !u->page2 && u->page == link->from->page &&
             u->flags == link->from->flags && !logged)
@@ -143,9 +150,10 @@ static enum vcpu_exit run(struct vcpu *cpu)
 {
     struct tcg_cpu *t = tcg_cpu_of(cpu);
     begin_running(t);
-    t->tcg->backend->fp_resume(t); /* nothing in the loop computes with floats */
     enum vcpu_exit exit = EXIT_KICKED;
     (void)!sigsetjmp(t->leave, 0);
+    if (!t->fp_live) /* nothing in the loop computes with floats */
+        t->tcg->backend->fp_resume(t);
     for (;;) {
         if (atomic_load_explicit(&t->exit_flag, memory_order_acquire) && answer_requests(t))
             break;

@@ -39,19 +39,15 @@ static unsigned plan_index(const struct plan *p, int32_t off)
 static bool scan_one(struct plan *p, int32_t off, struct insn_scan *out)
 {
     const struct tcg_target *target = p->t->target;
-    uint8_t bytes[32];
-    size_t n = (size_t)(4096 - off);
-    const uint8_t *at = p->page + off;
-    if (n < target->max_insn_len) {
-        memcpy(bytes, at, n);
-        at = bytes;
-        if (p->page2) {
-            memcpy(bytes + n, p->page2, target->max_insn_len - n);
-            n = target->max_insn_len;
-        }
+    uint8_t bytes[32]; /* a copy: the guest may write while we look */
+    size_t n = MIN((size_t)(4096 - off), target->max_insn_len);
+    memcpy(bytes, p->page + off, n);
+    if (p->page2) {
+        memcpy(bytes + n, p->page2, target->max_insn_len - n);
+        n = target->max_insn_len;
     }
     *out = (struct insn_scan){ 0 };
-    target->scan(p->t->cpu, p->flags & 0x7fffffff, at, n, off, out);
+    target->scan(p->t->cpu, p->flags & 0x7fffffff, bytes, n, off, out);
     return out->len;
 }
 
@@ -212,8 +208,8 @@ static struct unit *keep_unit(struct tcg *tcg, const struct unit *made)
     return u;
 }
 
-/* With the lock held. NULL: no room. */
-static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off)
+/* With the lock held. NULL: there is no room, or the first instruction reaches further than it did. */
+static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off, bool *room)
 {
     struct tcg *tcg = t->tcg;
     const struct log *log = &tcg->vm->log;
@@ -223,7 +219,8 @@ static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off)
     p->limit = tcg->single_insn || p->page2 ? 1 : tcg->max_insns;
     for (;; p->limit = (p->limit + 1) / 2) {
         make_plan(p, off);
-        assert(p->n);
+        if (!p->n)
+            return NULL;
         build(p, ir);
         if (!ir->overflow) {
             if (logged && log_on(log, LOG_IN_ASM))
@@ -251,24 +248,36 @@ static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off)
                 tcg->counts.translate_ns += host_now_ns() - begin;
                 return u;
             }
-            if (c == COMPILE_NO_ROOM)
+            if (c == COMPILE_NO_ROOM) {
+                *room = false;
                 return NULL;
+            }
         }
         assert(p->limit > 1); /* one instruction always fits */
     }
 }
 
-/* Mark a page as holding code, so that writes are seen; afterwards no vCPU writes it unseen. */
-static void watch_page(struct tcg_cpu *t, const uint8_t *page, struct ram_block *ram)
+/* Mark a page as holding code, so that writes are seen; afterwards no vCPU writes it unseen. True if
+ * others had to be waited for. */
+static bool watch_page(struct tcg_cpu *t, const uint8_t *page, struct ram_block *ram)
 {
+    struct tcg *tcg = t->tcg;
     _Atomic uint8_t *flags = &ram->page_flags[(uint64_t)(page - ram->host) >> 12];
-    if (atomic_load(flags) & PAGE_HAS_CODE)
-        return;
-    atomic_fetch_or(flags, PAGE_HAS_CODE);
-    if (tlb_protect_page(t->tcg, page, t)) {
+    bool marks = !(atomic_load(flags) & PAGE_HAS_CODE), waits;
+    if (marks) {
+        atomic_fetch_add(&tcg->n_watching, 1);
+        atomic_fetch_or(flags, PAGE_HAS_CODE);
+        waits = tlb_protect_page(tcg, page, t);
+    } else {
+        waits = atomic_load(&tcg->n_watching); /* maybe for this page, by another vCPU */
+    }
+    if (waits) {
         run_enter_exclusive(t); /* whoever was between check and store is done now */
         run_leave_exclusive(t);
     }
+    if (marks)
+        atomic_fetch_sub(&tcg->n_watching, 1);
+    return waits;
 }
 
 static bool is_watched(const uint8_t *page, struct ram_block *ram)
@@ -306,28 +315,23 @@ struct unit *translate_find(struct tcg_cpu *t, uint64_t pc)
     }
     if (u && u->page2 == p->page2)
         return u;
-    if (u) { /* the second page is another one in this address space */
-        pthread_mutex_lock(&tcg->lock);
+    if (watch_page(t, page, ram) || (p->page2 && watch_page(t, p->page2, ram2)))
+        return NULL;
+
+    bool room = true;
+    pthread_mutex_lock(&tcg->lock);
+    unsigned part = tcg->part;
+    u = cache_find(tcg, page, off, flags);
+    if (u && u->page2 != p->page2) { /* the second page is another one in this address space */
         cache_kill(tcg, u);
-        pthread_mutex_unlock(&tcg->lock);
+        u = NULL;
     }
-    for (;;) {
-        watch_page(t, page, ram);
-        if (p->page2)
-            watch_page(t, p->page2, ram2);
-        pthread_mutex_lock(&tcg->lock);
-        u = cache_find(tcg, page, off, flags);
-        bool room = true;
-        if (!u && is_watched(page, ram) && (!p->page2 || is_watched(p->page2, ram2))) {
-            u = translate(t, p, off);
-            room = u;
-        }
-        pthread_mutex_unlock(&tcg->lock);
-        if (u)
-            return u;
-        if (!room)
-            cache_make_room(t);
-    }
+    if (!u && is_watched(page, ram) && (!p->page2 || is_watched(p->page2, ram2)))
+        u = translate(t, p, off, &room);
+    pthread_mutex_unlock(&tcg->lock);
+    if (!room)
+        cache_make_room(t, part);
+    return u;
 }
 
 struct unit *translate_lookup(struct tcg_cpu *t, uint64_t pc)

@@ -1,0 +1,324 @@
+/* The translator at its edges, on each back end: what a guest cannot reach, what is forgotten when,
+ * and what writes by others do. The guest is RISC-V code in M-mode unless a fact says otherwise. */
+#include "core/accel.h"
+#include "core/error.h"
+#include "core/vm.h"
+#include "target/riscv/riscv.h"
+#include "tcg/tcg.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define RAM   ((uint64_t)0x80000000)
+#define TRAP  (RAM + 0x1000) /* the handler: wfi */
+#define CODE  (RAM + 0x4000)
+#define DATA  (RAM + 0x8000)
+#define ROOT  (RAM + 0x10000) /* page tables: one of each level */
+#define LEVEL1 (RAM + 0x11000)
+#define LEVEL0 (RAM + 0x12000)
+#define GIB4  ((uint64_t)1 << 32)
+enum { RAM_SIZE = 8 << 20, WFI = 0x10500073, ALL = 0xcf }; /* of a PTE: D, A, X, W, R, V */
+enum { T0 = 5, A0 = 10, A1 = 11, A2 = 12, A3 = 13, T3 = 28 };
+
+struct machine {
+    struct vm *vm;
+    struct vcpu *cpu;
+    struct riscv_cpu *r;
+    struct tcg_cpu *t;
+    struct ram_block *ram;
+};
+
+static void must(struct error *err)
+{
+    if (!err)
+        return;
+    fprintf(stderr, "%s\n", error_text(err));
+    abort();
+}
+
+static void put32(struct machine *m, uint64_t at, uint32_t v)
+{
+    assert_true(mem_write(m->vm, at, &v, sizeof(v)));
+}
+
+static void put64(struct machine *m, uint64_t at, uint64_t v)
+{
+    assert_true(mem_write(m->vm, at, &v, sizeof(v)));
+}
+
+static void put_code(struct machine *m, uint64_t at, const uint32_t *code, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        put32(m, at + 4 * i, code[i]);
+    put32(m, at + 4 * n, WFI);
+}
+
+static void machine_start(struct machine *m, const struct backend *backend)
+{
+    char options[64];
+    struct mem_region *ram;
+    snprintf(options, sizeof(options), "backend=%s", backend->name);
+    must(vm_new(&m->vm));
+    m->vm->accel = &tcg_accel;
+    m->vm->target = &riscv64_target;
+    m->vm->log.fd = 2;
+    must(riscv64_target.cpu_model(m->vm, "max"));
+    must(tcg_accel.vm_create(m->vm, options));
+    must(mem_add_ram(m->vm, "ram", RAM_SIZE, false, &ram));
+    mem_map(ram, RAM, 0);
+    m->ram = mem_region_ram(ram);
+    must(vcpu_new(m->vm, 0, &m->cpu));
+    m->cpu->requests = 0;
+    m->r = riscv_of(m->cpu);
+    m->t = tcg_cpu_of(m->cpu);
+    put32(m, TRAP, WFI);
+    riscv64_target.vcpu_reset(m->cpu);
+    m->r->mtvec = TRAP;
+}
+
+static void machine_stop(struct machine *m)
+{
+    vm_free(m->vm);
+}
+
+static void state_changed(struct machine *m)
+{
+    riscv64_target.vcpu_loaded(m->cpu);
+    tcg_accel.set_state(m->cpu);
+}
+
+/* From pc to wfi, or the trap that came before. */
+static void run(struct machine *m, uint64_t pc)
+{
+    m->r->pc = pc;
+    m->r->priv = RV_M;
+    m->r->mcause = 0;
+    state_changed(m);
+    enum vcpu_exit e = EXIT_KICKED;
+    for (unsigned k = 0; k < 100 && e != EXIT_HALTED; k++)
+        e = tcg_accel.run(m->cpu);
+    assert_int_equal(e, EXIT_HALTED);
+}
+
+#define ON_EACH_BACKEND(m)                                                       \
+    for (size_t b_ = 0; b_ < n_backends && (machine_start(m, backends[b_]), 1);  \
+         machine_stop(m), b_++)
+
+/* ---- reach ------------------------------------------------------------------------------------------ */
+
+/* Base and constant add up to an offset whose access ends beyond 2 GiB. */
+static void offset_near_2_gib_does_not_wrap(void **unused)
+{
+    static const uint32_t code[] = {
+        0x0005a283, /* lw t0, 0(a1) */
+        0x7ffff337, /* lui t1, 0x7ffff */
+        0x7ff30313, /* addi t1, t1, 0x7ff */
+        0x006503b3, /* add t2, a0, t1 */
+        0x7fa3be03, /* ld t3, 0x7fa(t2) */
+    };
+    struct machine m;
+    ON_EACH_BACKEND(&m) {
+        uint64_t nowhere = DATA + GIB4 + 0x100;
+        put_code(&m, CODE, code, ARRAY_LEN(code));
+        m.r->x[A0] = nowhere - 0x7ffffff9;
+        m.r->x[A1] = DATA; /* the page 4 GiB below */
+        run(&m, CODE);
+        assert_int_equal(m.r->mcause, RV_LOAD_ACCESS);
+        assert_int_equal(m.r->mtval, nowhere);
+    }
+}
+
+static void ram_that_begins_within_a_page_ends_where_it_ends(void **unused)
+{
+    static const uint32_t code[] = {
+        0x0005b283, /* ld t0, 0(a1) */
+        0x0006be03, /* ld t3, 0(a3) */
+    };
+    const uint64_t at = 0x40000800;
+    struct machine m;
+    ON_EACH_BACKEND(&m) {
+        struct mem_region *odd;
+        must(mem_add_ram(m.vm, "odd", 4096, false, &odd));
+        mem_map(odd, at, 0);
+        put_code(&m, CODE, code, ARRAY_LEN(code));
+        put64(&m, at + 4088, 77);
+        m.r->x[A1] = at + 4088;
+        m.r->x[A3] = at + 4096;
+        run(&m, CODE);
+        assert_int_equal(m.r->x[T0], 77);
+        assert_int_equal(m.r->mcause, RV_LOAD_ACCESS);
+        assert_int_equal(m.r->mtval, at + 4096);
+    }
+}
+
+/* ---- what is forgotten ---------------------------------------------------------------------------------- */
+
+static uint64_t pte(uint64_t pa, unsigned bits_)
+{
+    return pa >> 12 << 10 | bits_;
+}
+
+/* S-mode's address space; 0x40000000 is where LEVEL0 begins. */
+static void use_pages(struct machine *m, uint16_t asid)
+{
+    put64(m, ROOT + 8, pte(LEVEL1, 1));
+    put64(m, LEVEL1, pte(LEVEL0, 1));
+    m->r->satp = (uint64_t)RV_SV39 << 60 | (uint64_t)asid << 44 | ROOT >> 12;
+    m->r->priv = RV_S;
+    m->r->pmpcfg[0] = 0x1f; /* NAPOT, all rights everywhere */
+    m->r->pmpaddr[0] = ((uint64_t)1 << 54) - 1;
+}
+
+static const uint8_t *fetched_page(struct machine *m, uint64_t va)
+{
+    const uint8_t *page = NULL;
+    struct ram_block *ram;
+    assert_true(tlb_fetch_page(m->t, va, va, &page, &ram));
+    return page;
+}
+
+static void large_pages_are_remembered_when_context_numbers_start_over(void **unused)
+{
+    const uint64_t va = 0x40000000;
+    struct machine m;
+    ON_EACH_BACKEND(&m) {
+        use_pages(&m, 1);
+        put64(&m, LEVEL1, pte(RAM + 2 * MIB, ALL));
+        state_changed(&m);
+        assert_ptr_equal(fetched_page(&m, va), m.ram->host + 2 * MIB);
+        m.t->next_ctx = CTX_LAST + 1;
+        m.r->satp += (uint64_t)1 << 44;
+        riscv_update_flags(m.r);
+        m.r->satp -= (uint64_t)1 << 44;
+        riscv_update_flags(m.r);
+        put64(&m, LEVEL1, pte(RAM + 4 * MIB, ALL));
+        tcg_flush_page(m.cpu, va + 0x5000);
+        assert_ptr_equal(fetched_page(&m, va), m.ram->host + 4 * MIB);
+    }
+}
+
+/* ---- code ------------------------------------------------------------------------------------------------- */
+
+/* An instruction whose second half is at the start of the same physical page. */
+static void page_that_follows_itself_is_one_page(void **unused)
+{
+    const uint64_t va = 0x40000000;
+    struct machine m;
+    ON_EACH_BACKEND(&m) {
+        use_pages(&m, 1);
+        put64(&m, LEVEL0, pte(DATA, ALL));
+        put64(&m, LEVEL0 + 8, pte(DATA, ALL));
+        put32(&m, DATA, 0x9002 << 16 | 0x00a5); /* the addi's immediate is 10; c.ebreak */
+        put32(&m, DATA + 4092, 0x0513 << 16 | 1); /* c.nop, addi a0, a0, ... */
+        for (unsigned n = 10; n < 12; n++) {
+            put32(&m, DATA, 0x9002u << 16 | n << 4 | 5);
+            m.r->pc = va + 4094;
+            m.r->x[A0] = 100;
+            m.r->priv = RV_S;
+            m.r->mcause = 0;
+            state_changed(&m);
+            assert_int_equal(tcg_accel.run(m.cpu), EXIT_HALTED);
+            assert_int_equal(m.r->mcause, RV_BREAKPOINT);
+            assert_int_equal(m.r->x[A0], 100 + n);
+        }
+    }
+}
+
+/* What another vCPU does between two accesses of a unit that share a check: translate from the page. */
+struct intruder {
+    struct machine *m;
+    const uint8_t *page;
+    bool told; /* that this vCPU must be waited for */
+};
+
+static uint64_t intrude(void *opaque, uint64_t off, unsigned size)
+{
+    struct intruder *i = opaque;
+    size_t n = (size_t)(i->page - i->m->ram->host) >> 12;
+    atomic_fetch_or(&i->m->ram->page_flags[n], PAGE_HAS_CODE);
+    i->told = tlb_protect_page(i->m->t->tcg, i->page, NULL);
+    return 0;
+}
+
+static void intrude_write(void *opaque, uint64_t off, unsigned size, uint64_t v)
+{
+}
+
+static void store_behind_a_shared_check_is_seen(void **unused)
+{
+    static const struct mmio_ops ops = { .read = intrude, .write = intrude_write };
+    static const uint32_t code[] = {
+        0x00052283, /* lw t0, 0(a0): checks for the store too */
+        0x00062e03, /* lw t3, 0(a2): takes its place in the TLB */
+        0x0006ae03, /* lw t3, 0(a3): the intruder */
+        0x07c52e23, /* sw t3, 124(a0) */
+    };
+    struct machine m;
+    ON_EACH_BACKEND(&m) {
+        struct intruder in = { .m = &m, .page = m.ram->host + (DATA - RAM) };
+        struct mem_region *device = mem_add_mmio(m.vm, "intruder", 4096, &ops, &in);
+        mem_map(device, 0x10000000, 0);
+        put_code(&m, CODE, code, ARRAY_LEN(code));
+        m.r->x[A0] = DATA;
+        m.r->x[A2] = DATA + (4096 << TLB_BITS_MIN);
+        m.r->x[A3] = 0x10000000;
+        run(&m, CODE);
+        assert_int_equal(m.r->mcause, 0);
+        bool seen = !(m.ram->page_flags[(DATA - RAM) >> 12] & PAGE_HAS_CODE); /* nothing there: ends */
+        assert_true(seen || in.told);
+    }
+}
+
+static void unit_dies_once(void **unused)
+{
+    static const uint32_t code[] = { 0x00150513 }; /* addi a0, a0, 1 */
+    struct machine m;
+    ON_EACH_BACKEND(&m) {
+        put_code(&m, CODE, code, ARRAY_LEN(code));
+        state_changed(&m);
+        struct unit *u = translate_find(m.t, CODE);
+        assert_non_null(u);
+        cache_kill(m.t->tcg, u);
+        cache_kill(m.t->tcg, u);
+        assert_ptr_not_equal(translate_find(m.t, CODE), u);
+        assert_int_equal(m.t->tcg->counts.dead, 1);
+    }
+}
+
+/* ---- atomics ------------------------------------------------------------------------------------------------ */
+
+static void sc_of_another_size_stores_or_fails(void **unused)
+{
+    static const uint32_t code[] = {
+        0x1005b52f, /* lr.d a0, (a1) */
+        0x18d5a62f, /* sc.w a2, a3, (a1) */
+    };
+    struct machine m;
+    ON_EACH_BACKEND(&m) {
+        put_code(&m, CODE, code, ARRAY_LEN(code));
+        put64(&m, DATA, 0x1122334455667788);
+        m.r->x[A1] = DATA;
+        m.r->x[A3] = 99;
+        run(&m, CODE);
+        bool stored = load_le(m.ram->host + (DATA - RAM), 4) == 99;
+        assert_int_equal(m.r->x[A2] == 0, stored);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(offset_near_2_gib_does_not_wrap),
+        cmocka_unit_test(ram_that_begins_within_a_page_ends_where_it_ends),
+        cmocka_unit_test(large_pages_are_remembered_when_context_numbers_start_over),
+        cmocka_unit_test(page_that_follows_itself_is_one_page),
+        cmocka_unit_test(store_behind_a_shared_check_is_seen),
+        cmocka_unit_test(unit_dies_once),
+        cmocka_unit_test(sc_of_another_size_stores_or_fails),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

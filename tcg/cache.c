@@ -25,7 +25,8 @@ struct error *cache_init(struct tcg *tcg, size_t size)
     close(fd);
     if (tcg->rw == MAP_FAILED || tcg->rx == MAP_FAILED)
         return error_errno("cannot map the translation cache of %zu MiB", size >> 20);
-    tcg->scratch = xcalloc(1, sizeof(struct unit) + UNIT_LINKS(IR_MAX_BLOCKS) * sizeof(struct link));
+    tcg->scratch =
+        xcalloc(1, sizeof(struct unit) + UNIT_LINKS(IR_MAX_BLOCKS) * sizeof(struct link));
     pthread_mutex_init(&tcg->lock, NULL);
     pthread_mutex_init(&tcg->run_lock, NULL);
     pthread_cond_init(&tcg->run_changed, NULL);
@@ -70,13 +71,15 @@ void cache_free(struct tcg *tcg)
 
 static unsigned hash_of(const uint8_t *page, int32_t off, uint32_t flags)
 {
-    uint64_t h = ((uintptr_t)page >> 2 ^ (uint64_t)off ^ (uint64_t)flags << 40) * 0x9e3779b97f4a7c15u;
+    uint64_t h =
+        ((uintptr_t)page >> 2 ^ (uint64_t)off ^ (uint64_t)flags << 40) * 0x9e3779b97f4a7c15u;
     return h >> (64 - HASH_BITS);
 }
 
 struct unit *cache_find(struct tcg *tcg, const uint8_t *page, int32_t off, uint32_t flags)
 {
-    struct unit *u = atomic_load_explicit(&tcg->hash[hash_of(page, off, flags)], memory_order_acquire);
+    struct unit *u =
+        atomic_load_explicit(&tcg->hash[hash_of(page, off, flags)], memory_order_acquire);
     for (; u; u = u->hash_next)
         if (u->page == page && u->off == off && u->flags == flags &&
             !atomic_load_explicit(&u->dead, memory_order_relaxed))

@@ -121,6 +121,16 @@ static void log_entry(struct tcg_cpu *t, const struct unit *u)
                   (unsigned long long)*tcg_pc(t), u->flags, u->n_insns);
 }
 
+/* Next time nobody needs to look for u: link is how the last unit was left for it, or NULL. */
+static void remember_way(struct tcg_cpu *t, struct link *link, uint64_t pc, struct unit *u)
+{
+    if (link && link->jump_at && !u->page2 && u->page == link->from->page &&
+        u->flags == link->from->flags)
+        cache_link(t->tcg, link, u);
+    else
+        tlb_jump_insert(t, pc, u);
+}
+
 /* Run from arch pc until generated code is left for a reason other than a jump to a known address. */
 static void run_units(struct tcg_cpu *t)
 {
@@ -132,13 +142,10 @@ static void run_units(struct tcg_cpu *t)
         struct unit *u = translate_find(t, pc);
         if (!u) /* and the link may be gone */
             return;
-        if (link && link->jump_at && !u->page2 && u->page == link->from->page &&
-            u->flags == link->from->flags && !logged)
-            cache_link(tcg, link, u);
-        else if (!logged)
-            tlb_jump_insert(t, pc, u);
         if (logged)
             log_entry(t, u);
+        else if (!(u->flags & UNIT_ALONE))
+            remember_way(t, link, pc, u);
         t->counts.unit_entries++;
         link = tcg->backend->enter(t, u);
         if (link)
@@ -280,7 +287,9 @@ static struct error *available(const char *target_name)
 
 static struct error *parse_options(struct tcg *tcg, const char *text, uint64_t *mib)
 {
-    static const char *const known[] = { "tb-size", "backend", "thread", "group", "unit-insns", "one-insn-per-tb", "host-features", "count-tlb" };
+    static const char *const known[] = { "tb-size",       "backend",    "thread",
+                                         "group",         "unit-insns", "one-insn-per-tb",
+                                         "host-features", "count-tlb" };
     struct options o;
     struct error *err = options_split(text ? text : "", NULL, &o);
     if (err)
@@ -431,14 +440,17 @@ static void print_help(void (*print)(void *opaque, const char *line), void *opaq
     print(opaque, "  tb-size=MIB           size of the translation cache (default 64)");
     print(opaque, "  backend=jit|interp    generate host code, or interpret the IR");
     print(opaque, "  thread=multi          a host thread per vCPU (the only kind)");
-    print(opaque, "  unit-insns=N          most guest instructions in a unit, 1 to 256 (default 32)");
+    print(opaque,
+          "  unit-insns=N          most guest instructions in a unit, 1 to 256 (default 32)");
     print(opaque, "  one-insn-per-tb=on    units of one instruction, for debugging");
     print(opaque, "  group=off             a TLB check for every memory access");
-    print(opaque, "  count-tlb=on          count TLB hits too, for -stats (costs an addition an access)");
+    print(opaque,
+          "  count-tlb=on          count TLB hits too, for -stats (costs an addition an access)");
     print(opaque, "  host-features=baseline   use plain x86-64 instructions only");
 }
 
-static void stats(struct vm *vm, void (*add)(void *opaque, const char *name, double value), void *opaque)
+static void stats(struct vm *vm, void (*add)(void *opaque, const char *name, double value),
+                  void *opaque)
 {
     struct tcg *tcg = tcg_of_vm(vm);
     struct tcg_counts sum = { 0 };
@@ -447,7 +459,10 @@ static void stats(struct vm *vm, void (*add)(void *opaque, const char *name, dou
         for (size_t k = 0; k < sizeof(sum) / 8; k++)
             ((uint64_t *)&sum)[k] += from[k];
     }
-    const struct { const char *name; double value; } all[] = {
+    const struct {
+        const char *name;
+        double value;
+    } all[] = {
         { "tcg.units", (double)tcg->counts.units },
         { "tcg.links", (double)tcg->counts.links },
         { "tcg.units_dead", (double)tcg->counts.dead },

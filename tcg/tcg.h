@@ -28,6 +28,11 @@ struct link {
     int32_t off;             /* guest address relative to the unit's page */
 };
 
+/* In a unit's flags, above the guest's state word. */
+#define UNIT_COUNTS ((uint32_t)1 << 31) /* instructions */
+#define UNIT_ALONE  ((uint32_t)1 << 30) /* one instruction, looked up each time: see fetch_place.partial */
+#define UNIT_STATE  (UNIT_ALONE - 1)    /* the state word */
+
 /* One translation. Immutable once published, but for links and `dead`. */
 struct unit {
     const uint8_t *page;     /* host address of the guest page it starts in: with off and flags the key */
@@ -277,10 +282,15 @@ static inline struct tcg *tcg_of_vm(struct vm *vm)
 /* ---- tlb.c ----------------------------------------------------------------------------------------- */
 void tlb_init(struct tcg_cpu *t);
 void tlb_free(struct tcg_cpu *t);
-/* Host page and RAM block behind a virtual address for fetching (a part of) the instruction at pc;
- * false: an exception was raised (arch pc is the handler's). */
-bool tlb_fetch_page(struct tcg_cpu *t, uint64_t va, uint64_t pc, const uint8_t **page,
-                    struct ram_block **ram);
+/* Where instructions come from. */
+struct fetch_place {
+    const uint8_t *page;    /* host address */
+    struct ram_block *ram;
+    bool partial;           /* rights may differ within the page: good for these four bytes only */
+};
+/* The place behind a virtual address for (a part of) the instruction at pc; false: an exception was
+ * raised (arch pc is the handler's). */
+bool tlb_fetch_page(struct tcg_cpu *t, uint64_t va, uint64_t pc, struct fetch_place *out);
 void tlb_jump_insert(struct tcg_cpu *t, uint64_t pc, const struct unit *u);
 /* Drop all remembered jumps, e.g. because units went away. */
 void tlb_forget_jumps(struct tcg_cpu *t);

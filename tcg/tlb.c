@@ -94,8 +94,8 @@ static uint32_t context_number(struct tcg_cpu *t, uint64_t key)
             t->contexts[i].used = ++t->clock;
             return t->contexts[i].ctx;
         }
-        if (t->contexts[i].ctx == CTX_NONE || (t->contexts[oldest].ctx != CTX_NONE &&
-                                               t->contexts[i].used < t->contexts[oldest].used))
+        if (t->contexts[i].ctx == CTX_NONE ||
+            (t->contexts[oldest].ctx != CTX_NONE && t->contexts[i].used < t->contexts[oldest].used))
             oldest = i;
     }
     t->contexts[oldest].key = key;
@@ -137,7 +137,7 @@ void tcg_context_changed(struct vcpu *cpu)
     for (unsigned m = 0; m < t->target->n_modes; m++)
         t->ctx[m] = context_number(t, t->target->context_key(cpu, (int)m));
     uint64_t key = t->target->context_key(cpu, -1);
-    uint32_t flags = tcg_flags(t) | (uint32_t)t->counting << 31;
+    uint32_t flags = tcg_flags(t) | (t->counting ? UNIT_COUNTS : 0);
     struct fetch_context *f = t->fetch_now;
     if (!f || !f->valid || f->key != key || f->flags != flags) {
         f = fetch_context(t, key, flags);
@@ -344,8 +344,9 @@ bool tlb_translate(struct tcg_cpu *t, uint64_t va, enum access access, unsigned 
             e = &set[t->clock++ % L2_WAYS];
         if (!remember)
             e = &once;
-        *e = (struct l2_entry){ .tag = tag, .gpa = page_of(fill.gpa), .r = fill.r, .w = fill.w,
-                                .user = fill.user };
+        *e = (struct l2_entry){
+            .tag = tag, .gpa = page_of(fill.gpa), .r = fill.r, .w = fill.w, .user = fill.user
+        };
         e->ram = ram_at(t->tcg->vm, e->gpa, &e->host);
         if (fill.page_size > 4096)
             note_large_page(t, va, fill.page_size);
@@ -360,7 +361,8 @@ bool tlb_translate(struct tcg_cpu *t, uint64_t va, enum access access, unsigned 
     } else if (e->ram) {
         l1_fill(t, va, e);
     }
-    *out = (struct tlb_place){ .gpa = e->gpa | (va & 4095), .ram = e->ram,
+    *out = (struct tlb_place){ .gpa = e->gpa | (va & 4095),
+                               .ram = e->ram,
                                .host = e->ram ? e->host + (va & 4095) : NULL };
     out->partial = e == &once;
     return true;
@@ -373,27 +375,25 @@ uint64_t tlb_addend(struct tcg_cpu *t, uint64_t first, uint64_t last, bool write
     return (write ? e->write : e->read) == tag && page_of(first) == page_of(last) ? e->addend : 0;
 }
 
-bool tlb_fetch_page(struct tcg_cpu *t, uint64_t va, uint64_t pc, const uint8_t **page,
-                    struct ram_block **ram)
+bool tlb_fetch_page(struct tcg_cpu *t, uint64_t va, uint64_t pc, struct fetch_place *out)
 {
     uint64_t tag = page_of(va) | (uint64_t)(t->fetch_now - t->fetch);
     struct itlb_entry *e = &t->itlb[(va >> 12) % ITLB_SIZE];
     if (e->tag == tag) {
-        *page = e->page;
-        *ram = e->ram;
+        *out = (struct fetch_place){ .page = e->page, .ram = e->ram };
         return true;
     }
     struct tlb_fill fill = { 0 };
     int kind = MEM_FAULT_NO_MEMORY;
     if (t->target->translate_address(t->cpu, va, ACCESS_EXEC, 0, &fill)) {
         uint8_t *host;
-        *ram = ram_at(t->tcg->vm, page_of(fill.gpa), &host);
-        if (*ram) {
-            *page = host;
+        struct ram_block *ram = ram_at(t->tcg->vm, page_of(fill.gpa), &host);
+        if (ram) {
+            *out = (struct fetch_place){ .page = host, .ram = ram, .partial = fill.page_size < 4096 };
             if (fill.page_size > 4096)
                 note_large_page(t, va, fill.page_size);
-            if (fill.page_size >= 4096)
-                *e = (struct itlb_entry){ .tag = tag, .page = host, .ram = *ram };
+            if (!out->partial)
+                *e = (struct itlb_entry){ .tag = tag, .page = host, .ram = ram };
             return true;
         }
     } else {

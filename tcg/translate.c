@@ -1,6 +1,6 @@
 /* From guest code to a unit: find its instructions, build IR, compile, publish. */
-#include "core/disas.h"
 #include "core/clock.h"
+#include "core/disas.h"
 #include "core/util.h"
 #include "tcg/tcg.h"
 
@@ -9,7 +9,8 @@
 
 enum {
     MAX_UNIT_INSNS = 256,
-    FOLLOW_CALLS = 8, /* what is behind a call later than this makes a unit of its own, if it ever runs */
+    FOLLOW_CALLS =
+        8, /* what is behind a call later than this makes a unit of its own, if it ever runs */
 };
 
 struct found {
@@ -21,12 +22,12 @@ struct found {
 /* The instructions of a unit to be. */
 struct plan {
     struct tcg_cpu *t;
-    const uint8_t *page, *page2;   /* host bytes; page2 only for an instruction across the end */
+    const uint8_t *page, *page2; /* host bytes; page2 only for an instruction across the end */
     uint32_t flags;
     unsigned n, limit;
-    int32_t seen_end;              /* behind the highest instruction */
+    int32_t seen_end; /* behind the highest instruction */
     struct found insns[MAX_UNIT_INSNS];
-    int16_t at[4096 / 2 + 1];      /* by off / 2: index + 1 into insns, or 0 */
+    int16_t at[4096 / 2 + 1]; /* by off / 2: index + 1 into insns, or 0 */
     int32_t targets[MAX_UNIT_INSNS];
     unsigned n_targets;
 };
@@ -47,7 +48,7 @@ static bool scan_one(struct plan *p, int32_t off, struct insn_scan *out)
         n = target->max_insn_len;
     }
     *out = (struct insn_scan){ 0 };
-    target->scan(p->t->cpu, p->flags & 0x7fffffff, bytes, n, off, out);
+    target->scan(p->t->cpu, p->flags & UNIT_STATE, bytes, n, off, out);
     return out->len;
 }
 
@@ -121,7 +122,7 @@ static void make_plan(struct plan *p, int32_t start)
 static void build(struct plan *p, struct ir *ir)
 {
     struct tcg_cpu *t = p->t;
-    struct tr tr = { .ir = ir, .cpu = t->cpu, .flags = p->flags & 0x7fffffff };
+    struct tr tr = { .ir = ir, .cpu = t->cpu, .flags = p->flags & UNIT_STATE };
     ir_start(ir, t->target->slots, t->target->n_slots);
     uint16_t block = 0;
     for (unsigned k = 0; k < p->n && !ir->overflow; k++) {
@@ -216,7 +217,7 @@ static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off, bo
     bool logged = log->kinds && log_in_filter(log, t->pc_page + (uint64_t)(int64_t)off);
     uint64_t begin = host_now_ns();
     struct ir *ir = t->ir;
-    p->limit = tcg->single_insn || p->page2 ? 1 : tcg->max_insns;
+    p->limit = tcg->single_insn || p->page2 || p->flags & UNIT_ALONE ? 1 : tcg->max_insns;
     for (;; p->limit = (p->limit + 1) / 2) {
         make_plan(p, off);
         if (!p->n)
@@ -233,8 +234,12 @@ static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off, bo
             if (logged && log_on(log, LOG_OP_OPT))
                 log_ir(t, ir, "IR, optimised");
             struct unit *u = tcg->scratch;
-            *u = (struct unit){ .page = p->page, .page2 = p->page2, .off = off, .flags = p->flags,
-                                .end = p->seen_end, .n_insns = (uint16_t)p->n };
+            *u = (struct unit){ .page = p->page,
+                                .page2 = p->page2,
+                                .off = off,
+                                .flags = p->flags,
+                                .end = p->seen_end,
+                                .n_insns = (uint16_t)p->n };
             enum compiled c = tcg->backend->compile(tcg, u, ir);
             if (c == COMPILE_OK) {
                 u = keep_unit(tcg, u);
@@ -257,17 +262,22 @@ static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off, bo
     }
 }
 
+static _Atomic uint8_t *page_flags(const struct fetch_place *at)
+{
+    return &at->ram->page_flags[(uint64_t)(at->page - at->ram->host) >> 12];
+}
+
 /* Mark a page as holding code, so that writes are seen; afterwards no vCPU writes it unseen. True if
  * others had to be waited for. */
-static bool watch_page(struct tcg_cpu *t, const uint8_t *page, struct ram_block *ram)
+static bool watch_page(struct tcg_cpu *t, const struct fetch_place *at)
 {
     struct tcg *tcg = t->tcg;
-    _Atomic uint8_t *flags = &ram->page_flags[(uint64_t)(page - ram->host) >> 12];
+    _Atomic uint8_t *flags = page_flags(at);
     bool marks = !(atomic_load(flags) & PAGE_HAS_CODE), waits;
     if (marks) {
         atomic_fetch_add(&tcg->n_watching, 1);
         atomic_fetch_or(flags, PAGE_HAS_CODE);
-        waits = tlb_protect_page(tcg, page, t);
+        waits = tlb_protect_page(tcg, at->page, t);
     } else {
         waits = atomic_load(&tcg->n_watching); /* maybe for this page, by another vCPU */
     }
@@ -280,53 +290,68 @@ static bool watch_page(struct tcg_cpu *t, const uint8_t *page, struct ram_block 
     return waits;
 }
 
-static bool is_watched(const uint8_t *page, struct ram_block *ram)
+static bool is_watched(const struct fetch_place *at)
 {
-    return atomic_load(&ram->page_flags[(uint64_t)(page - ram->host) >> 12]) & PAGE_HAS_CODE;
+    return atomic_load(page_flags(at)) & PAGE_HAS_CODE;
+}
+
+/* Fetch what the instruction at pc needs besides its first bytes: the rest of it in the next page, or
+ * where rights change within the page. False: an exception was raised. */
+static bool fetch_rest(struct tcg_cpu *t, struct plan *p, uint64_t pc, bool partial,
+                       struct fetch_place *second)
+{
+    int32_t off = pc & 4095;
+    struct insn_scan scan;
+    if (!partial && 4096 - off >= (int32_t)t->target->max_insn_len)
+        return true;
+    bool whole = scan_one(p, off, &scan);
+    unsigned n = whole ? scan.len : (unsigned)(4096 - off);
+    struct fetch_place ignored;
+    for (unsigned i = 4 - (off & 3); partial && i < n; i += 4)
+        if (!tlb_fetch_page(t, pc + i, pc, &ignored))
+            return false;
+    if (whole)
+        return true;
+    if (!tlb_fetch_page(t, t->pc_page + 4096, pc, second))
+        return false;
+    p->page2 = second->page;
+    return true;
 }
 
 struct unit *translate_find(struct tcg_cpu *t, uint64_t pc)
 {
     struct tcg *tcg = t->tcg;
-    uint32_t flags = t->fetch_now->flags;
     int32_t off = pc & 4095;
-    const uint8_t *page;
-    struct ram_block *ram, *ram2 = NULL;
-    if (!tlb_fetch_page(t, pc, pc, &page, &ram))
+    struct fetch_place at, second = { 0 };
+    if (!tlb_fetch_page(t, pc, pc, &at))
         return NULL;
+    uint32_t flags = t->fetch_now->flags | (at.partial ? UNIT_ALONE : 0);
     t->pc_page = pc & ~(uint64_t)4095;
-    struct unit *u = cache_find(tcg, page, off, flags);
-    if (u && !u->page2)
+    struct unit *u = cache_find(tcg, at.page, off, flags);
+    if (u && !u->page2 && !at.partial)
         return u;
 
     struct plan *p = t->plan;
     p->t = t;
-    p->page = page;
+    p->page = at.page;
     p->page2 = NULL;
     p->flags = flags;
-    if (4096 - off < (int32_t)t->target->max_insn_len) {
-        struct insn_scan scan;
-        if (!scan_one(p, off, &scan)) {
-            const uint8_t *page2;
-            if (!tlb_fetch_page(t, t->pc_page + 4096, pc, &page2, &ram2))
-                return NULL;
-            p->page2 = page2;
-        }
-    }
+    if (!fetch_rest(t, p, pc, at.partial, &second))
+        return NULL;
     if (u && u->page2 == p->page2)
         return u;
-    if (watch_page(t, page, ram) || (p->page2 && watch_page(t, p->page2, ram2)))
+    if (watch_page(t, &at) || (p->page2 && watch_page(t, &second)))
         return NULL;
 
     bool room = true;
     pthread_mutex_lock(&tcg->lock);
     unsigned part = tcg->part;
-    u = cache_find(tcg, page, off, flags);
+    u = cache_find(tcg, at.page, off, flags);
     if (u && u->page2 != p->page2) { /* the second page is another one in this address space */
         cache_kill(tcg, u);
         u = NULL;
     }
-    if (!u && is_watched(page, ram) && (!p->page2 || is_watched(p->page2, ram2)))
+    if (!u && is_watched(&at) && (!p->page2 || is_watched(&second)))
         u = translate(t, p, off, &room);
     pthread_mutex_unlock(&tcg->lock);
     if (!room)
@@ -336,11 +361,10 @@ struct unit *translate_find(struct tcg_cpu *t, uint64_t pc)
 
 struct unit *translate_lookup(struct tcg_cpu *t, uint64_t pc)
 {
-    const uint8_t *page;
-    struct ram_block *ram;
-    if (!tlb_fetch_page(t, pc, pc, &page, &ram))
+    struct fetch_place at;
+    if (!tlb_fetch_page(t, pc, pc, &at) || at.partial)
         return NULL;
-    struct unit *u = cache_find(t->tcg, page, pc & 4095, t->fetch_now->flags);
+    struct unit *u = cache_find(t->tcg, at.page, pc & 4095, t->fetch_now->flags);
     return u && !u->page2 ? u : NULL;
 }
 

@@ -73,7 +73,7 @@ static bool is_live(const struct ir_op *op)
 
 static bool wants_head(const struct unit *u, const struct ir_block *b)
 {
-    return (b->loops && b->guest) || (u->flags >> 31 && b->n_insns);
+    return (b->loops && b->guest) || (u->flags & UNIT_COUNTS && b->n_insns);
 }
 
 /* How many operations, and where each block will start. */
@@ -182,7 +182,7 @@ static enum compiled interp_compile(struct tcg *tcg, struct unit *u, const struc
             p.ops[p.n++] = (struct op){ .code = OP_BLOCK,
                                         .a = p.block->loops && p.block->guest,
                                         .off = (int16_t)p.block->off,
-                                        .imm = u->flags >> 31 ? p.block->n_insns : 0 };
+                                        .imm = u->flags & UNIT_COUNTS ? p.block->n_insns : 0 };
         for (uint16_t i = p.block->first; i < p.block->first + p.block->n; i++)
             if (is_live(&ir->ops[i]))
                 pack_op(&p, i);

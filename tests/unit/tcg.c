@@ -1,10 +1,10 @@
 /* The translator at its edges, on each back end: what a guest cannot reach, what is forgotten when,
  * and what writes by others do. The guest is RISC-V code in M-mode unless a fact says otherwise. */
+#include "tcg/tcg.h"
 #include "core/accel.h"
 #include "core/error.h"
 #include "core/vm.h"
 #include "target/riscv/riscv.h"
-#include "tcg/tcg.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,14 +13,14 @@
 
 #include <cmocka.h>
 
-#define RAM   ((uint64_t)0x80000000)
-#define TRAP  (RAM + 0x1000) /* the handler: wfi */
-#define CODE  (RAM + 0x4000)
-#define DATA  (RAM + 0x8000)
-#define ROOT  (RAM + 0x10000) /* page tables: one of each level */
+#define RAM    ((uint64_t)0x80000000)
+#define TRAP   (RAM + 0x1000) /* the handler: wfi */
+#define CODE   (RAM + 0x4000)
+#define DATA   (RAM + 0x8000)
+#define ROOT   (RAM + 0x10000) /* page tables: one of each level */
 #define LEVEL1 (RAM + 0x11000)
 #define LEVEL0 (RAM + 0x12000)
-#define GIB4  ((uint64_t)1 << 32)
+#define GIB4   ((uint64_t)1 << 32)
 enum { RAM_SIZE = 8 << 20, WFI = 0x10500073, ALL = 0xcf }; /* of a PTE: D, A, X, W, R, V */
 enum { T0 = 5, A0 = 10, A1 = 11, A2 = 12, A3 = 13, T3 = 28 };
 
@@ -104,8 +104,8 @@ static void run(struct machine *m, uint64_t pc)
     assert_int_equal(e, EXIT_HALTED);
 }
 
-#define ON_EACH_BACKEND(m)                                                       \
-    for (size_t b_ = 0; b_ < n_backends && (machine_start(m, backends[b_]), 1);  \
+#define ON_EACH_BACKEND(m)                                                      \
+    for (size_t b_ = 0; b_ < n_backends && (machine_start(m, backends[b_]), 1); \
          machine_stop(m), b_++)
 
 /* ---- reach ------------------------------------------------------------------------------------------ */
@@ -121,7 +121,8 @@ static void offset_near_2_gib_does_not_wrap(void **unused)
         0x7fa3be03, /* ld t3, 0x7fa(t2) */
     };
     struct machine m;
-    ON_EACH_BACKEND(&m) {
+    ON_EACH_BACKEND(&m)
+    {
         uint64_t nowhere = DATA + GIB4 + 0x100;
         put_code(&m, CODE, code, ARRAY_LEN(code));
         m.r->x[A0] = nowhere - 0x7ffffff9;
@@ -140,7 +141,8 @@ static void ram_that_begins_within_a_page_ends_where_it_ends(void **unused)
     };
     const uint64_t at = 0x40000800;
     struct machine m;
-    ON_EACH_BACKEND(&m) {
+    ON_EACH_BACKEND(&m)
+    {
         struct mem_region *odd;
         must(mem_add_ram(m.vm, "odd", 4096, false, &odd));
         mem_map(odd, at, 0);
@@ -175,17 +177,17 @@ static void use_pages(struct machine *m, uint16_t asid)
 
 static const uint8_t *fetched_page(struct machine *m, uint64_t va)
 {
-    const uint8_t *page = NULL;
-    struct ram_block *ram;
-    assert_true(tlb_fetch_page(m->t, va, va, &page, &ram));
-    return page;
+    struct fetch_place at;
+    assert_true(tlb_fetch_page(m->t, va, va, &at));
+    return at.page;
 }
 
 static void large_pages_are_remembered_when_context_numbers_start_over(void **unused)
 {
     const uint64_t va = 0x40000000;
     struct machine m;
-    ON_EACH_BACKEND(&m) {
+    ON_EACH_BACKEND(&m)
+    {
         use_pages(&m, 1);
         put64(&m, LEVEL1, pte(RAM + 2 * MIB, ALL));
         state_changed(&m);
@@ -208,11 +210,12 @@ static void page_that_follows_itself_is_one_page(void **unused)
 {
     const uint64_t va = 0x40000000;
     struct machine m;
-    ON_EACH_BACKEND(&m) {
+    ON_EACH_BACKEND(&m)
+    {
         use_pages(&m, 1);
         put64(&m, LEVEL0, pte(DATA, ALL));
         put64(&m, LEVEL0 + 8, pte(DATA, ALL));
-        put32(&m, DATA, 0x9002 << 16 | 0x00a5); /* the addi's immediate is 10; c.ebreak */
+        put32(&m, DATA, 0x9002 << 16 | 0x00a5);   /* the addi's immediate is 10; c.ebreak */
         put32(&m, DATA + 4092, 0x0513 << 16 | 1); /* c.nop, addi a0, a0, ... */
         for (unsigned n = 10; n < 12; n++) {
             put32(&m, DATA, 0x9002u << 16 | n << 4 | 5);
@@ -258,7 +261,8 @@ static void store_behind_a_shared_check_is_seen(void **unused)
         0x07c52e23, /* sw t3, 124(a0) */
     };
     struct machine m;
-    ON_EACH_BACKEND(&m) {
+    ON_EACH_BACKEND(&m)
+    {
         struct intruder in = { .m = &m, .page = m.ram->host + (DATA - RAM) };
         struct mem_region *device = mem_add_mmio(m.vm, "intruder", 4096, &ops, &in);
         mem_map(device, 0x10000000, 0);
@@ -268,7 +272,8 @@ static void store_behind_a_shared_check_is_seen(void **unused)
         m.r->x[A3] = 0x10000000;
         run(&m, CODE);
         assert_int_equal(m.r->mcause, 0);
-        bool seen = !(m.ram->page_flags[(DATA - RAM) >> 12] & PAGE_HAS_CODE); /* nothing there: ends */
+        bool seen =
+            !(m.ram->page_flags[(DATA - RAM) >> 12] & PAGE_HAS_CODE); /* nothing there: ends */
         assert_true(seen || in.told);
     }
 }
@@ -277,7 +282,8 @@ static void unit_dies_once(void **unused)
 {
     static const uint32_t code[] = { 0x00150513 }; /* addi a0, a0, 1 */
     struct machine m;
-    ON_EACH_BACKEND(&m) {
+    ON_EACH_BACKEND(&m)
+    {
         put_code(&m, CODE, code, ARRAY_LEN(code));
         state_changed(&m);
         struct unit *u = translate_find(m.t, CODE);
@@ -298,7 +304,8 @@ static void sc_of_another_size_stores_or_fails(void **unused)
         0x18d5a62f, /* sc.w a2, a3, (a1) */
     };
     struct machine m;
-    ON_EACH_BACKEND(&m) {
+    ON_EACH_BACKEND(&m)
+    {
         put_code(&m, CODE, code, ARRAY_LEN(code));
         put64(&m, DATA, 0x1122334455667788);
         m.r->x[A1] = DATA;

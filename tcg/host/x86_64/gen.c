@@ -1711,7 +1711,7 @@ static void gen_block(struct gen *g, uint16_t n)
     g->insns_done = 0;
     if (blk->loops && blk->guest && n)
         gen_exit_check(g, blk->off);
-    if (g->unit->flags >> 31 && blk->n_insns)
+    if (g->unit->flags & UNIT_COUNTS && blk->n_insns)
         alu_mi(&g->b, true, ALU_ADD, MEM(RBP, TCG_DISP(n_insns)), blk->n_insns);
     look_ahead(g, blk);
     for (uint16_t i = blk->first; i < blk->first + blk->n; i++) {

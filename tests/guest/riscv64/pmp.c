@@ -28,6 +28,31 @@ static void fence(void)
     __asm__ volatile("sfence.vma" : : : "memory");
 }
 
+/* Instructions at a run into a word that may not be fetched from. */
+static void fetches(u64 a)
+{
+    u16 *code = (u16 *)a;
+    for (unsigned i = 0; i < 16; i++)
+        code[i] = 1; /* c.nop */
+    code[16] = 0x8082; /* ret */
+    __asm__ volatile("fence.i" : : : "memory");
+    csr_write(pmpaddr0, (a + 16) >> 2);
+    csr_write(pmpcfg0, (u64)(NAPOT | R | W | X) << 56 | (NA4 | R | W));
+    fence();
+    e = run(S, call_it, a, 0);
+    check_trap(&e, INSN_ACCESS, M, "NA4: code that runs into a forbidden word faults there");
+    check_equal(e.pc, a + 16, "its address");
+    code[7] = 0x0013; /* nop, whose second half is the word */
+    code[8] = 0;
+    __asm__ volatile("fence.i" : : : "memory");
+    e = run(S, call_it, a, 0);
+    check_trap(&e, INSN_ACCESS, M, "NA4: an instruction that reaches into it");
+    check_equal(e.pc, a + 14, "its address");
+    check_equal(e.tval, a + 16, "the address of the part that may not be fetched");
+    e = run(S, call_it, a + 20, 0);
+    check_trap(&e, NO_TRAP, M, "NA4: code behind it runs");
+}
+
 static void regions(u64 grain)
 {
     u64 a = (u64)area;
@@ -93,6 +118,15 @@ static void regions(u64 grain)
         check_trap(&e, LOAD_ACCESS, M, "NA4: an access whose end is forbidden faults");
         e = run(S, load8, a + 16, 1);
         check_trap(&e, LOAD_ACCESS, M, "NA4: one whose start is forbidden does");
+        e = run(S, load8, a + 14, 1);
+        check_trap(&e, LOAD_ACCESS, M, "NA4: a misaligned one around the word does");
+        csr_write(pmpaddr0, (a + 4092) >> 2);
+        fence();
+        e = run(S, load8, a + 4090, 1);
+        check_trap(&e, LOAD_ACCESS, M, "NA4: one around the last word of a page does");
+        e = run(S, load8, a + 4096, 1);
+        check_trap(&e, NO_TRAP, M, "NA4: not one behind it");
+        fetches(a);
     } else {
         skip("NA4", "the grain is larger");
     }

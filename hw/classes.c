@@ -6,6 +6,8 @@ extern const struct device_class plic_class, aclint_swi_class, aclint_mtimer_cla
 extern const struct device_class goldfish_rtc_class, sifive_test_class, ns16550_class;
 extern const struct device_class fw_cfg_class, cfi_flash_class, aplic_class, imsic_class;
 extern const struct device_class virtio_mmio_slot_class;
+/* A PC's. */
+extern const struct device_class i8259_class, ioapic_class, apic_class;
 /* What a user can plug in. */
 extern const struct device_class root_port_class;
 extern const struct device_class virtio_blk_pci_class, virtio_blk_device_class;
@@ -30,6 +32,9 @@ const struct device_class *const device_classes[] = {
     &aplic_class,
     &imsic_class,
     &virtio_mmio_slot_class,
+    &i8259_class,
+    &ioapic_class,
+    &apic_class,
     &root_port_class,
     &virtio_blk_pci_class,
     &virtio_blk_device_class,

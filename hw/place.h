@@ -8,11 +8,10 @@
     PROP(type, addr, "addr", PROP_UINT, .def = "0xffffffffffffffff",                               \
          .help = "guest physical address")
 
-/* The same for a device behind x86's I/O ports. */
+/* The same for blocks of x86's I/O ports, each by a uint32_t property of its own. */
 enum { NO_PORT = MEM_N_PORTS };
-#define PORT_PROP(type)                                                                            \
-    PROP(type, iobase, "iobase", PROP_UINT, .def = "0x10000", .max = NO_PORT,                      \
-         .help = "first I/O port")
+#define PORT_PROP(type, member, name_)                                                             \
+    PROP(type, member, name_, PROP_UINT, .def = "0x10000", .max = NO_PORT, .help = "first I/O port")
 
 static inline void place_ports(struct mem_region *r, uint32_t port)
 {

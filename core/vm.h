@@ -67,7 +67,7 @@ struct vm {
     pthread_cond_t run_changed;
     enum run_state state;
     bool reset_wanted, no_reboot, no_shutdown;
-    enum verdict verdict;
+    _Atomic enum verdict verdict;
     int exit_code;
     char verdict_detail[160];
     bool start_paused;           /* -S: vm_run does not start it */

@@ -46,7 +46,7 @@ struct unit {
     uint32_t chain_at;       /* cache offset of the entry for linked jumps */
     uint32_t kill_at;        /* where that entry is redirected to when the unit dies */
     void *ir;                /* the interpreter's copy */
-    struct unit *hash_next;  /* lock-free for readers */
+    struct unit *_Atomic hash_next; /* lock-free for readers */
     struct unit *page_next[2]; /* in code_page lists */
     struct unit *part_next;
     struct link *incoming;
@@ -91,7 +91,7 @@ enum {
  * its first byte: so misses include accesses that cross a page. */
 struct tlb_entry {
     _Atomic uint64_t read, write;
-    uint64_t addend; /* host address - guest virtual address */
+    _Atomic uint64_t addend; /* host address - guest virtual address */
     uint64_t user;   /* filled from a `user` page: see tcg_drop_user_pages */
 };
 
@@ -171,7 +171,7 @@ struct tcg_cpu {
     uint64_t n_insns;            /* counted while `counting`; else what to add to the time */
     struct jump_entry *jumps;    /* fetch_now->jumps */
     uint64_t ctx[N_MODES];       /* data contexts by mode */
-    uint64_t tlb_mask;           /* (entries - 1) << TLB_ENTRY_BITS */
+    _Atomic uint64_t tlb_mask;   /* (entries - 1) << TLB_ENTRY_BITS */
     uint64_t pc_page;            /* guest virtual address of the running unit's page */
     _Atomic uint32_t exit_flag;
     uint32_t pad2_;

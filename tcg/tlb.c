@@ -257,7 +257,7 @@ bool tlb_protect_page(struct tcg *tcg, const uint8_t *page, const struct tcg_cpu
         struct tcg_cpu *t = tcg_cpu_of(cpu);
         for (uint64_t k = 0; k <= t->tlb_mask >> TLB_ENTRY_BITS; k++) {
             struct tlb_entry *e = &t->tlb[k];
-            uint64_t tag = atomic_load_explicit(&e->write, memory_order_relaxed);
+            uint64_t tag = atomic_load_explicit(&e->write, memory_order_acquire);
             if (tag == (uint64_t)TLB_NO_MATCH || page_of(tag) + e->addend != (uintptr_t)page)
                 continue;
             atomic_store_explicit(&e->write, (uint64_t)TLB_NO_MATCH, memory_order_relaxed);
@@ -307,7 +307,7 @@ static void l1_fill(struct tcg_cpu *t, uint64_t va, const struct l2_entry *e)
     }
     t->tlb_lost |= slot->write != (uint64_t)TLB_NO_MATCH && slot->write != e->tag;
     l1_clear_slot(slot);
-    slot->addend = (uintptr_t)e->host - page_of(va);
+    atomic_store_explicit(&slot->addend, (uintptr_t)e->host - page_of(va), memory_order_relaxed);
     slot->user = e->user;
     if (e->r)
         atomic_store_explicit(&slot->read, e->tag, memory_order_relaxed);

@@ -1290,7 +1290,7 @@ static void returns_and_waits_can_trap(void **unused)
         { &rv_helper_wfi, RV_M, RV_MSTATUS_TW, false },
         { &rv_helper_sfence_inval, RV_U, 0, true },
     };
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    for (volatile size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct kit *k = kit_new();
         wr(k, MSTATUS, cases[i].status);
         k->r->mcause = 99;
@@ -1441,7 +1441,7 @@ static void watchpoints_match_addresses(void **unused)
         { 2, 0x1000, 0xff0, 4, true, false },  { 3, 0x1000, 0xfff, 4, true, true },
         { 3, 0x1000, 0x1000, 4, true, false },
     };
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    for (volatile size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct kit *k = kit_new();
         wr(k, TDATA2, cases[i].tdata2);
         wr(k, TDATA1, T6(T_STORE | T_U | cases[i].match << 7));

@@ -323,7 +323,7 @@ static unsigned free_desc(struct ring *r)
 
 static uint16_t split_add(struct ring *r, const struct buffer *buffers, unsigned n, bool indirect)
 {
-    unsigned slots[1024], count = indirect ? 1 : n;
+    unsigned slots[1024] = { 0 }, count = indirect ? 1 : n;
     for (unsigned i = 0; i < count; i++) {
         slots[i] = free_desc(r);
         r->taken[slots[i]] = 1;

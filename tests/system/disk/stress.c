@@ -108,7 +108,7 @@ static void *work(void *arg)
 
 static void zero_and_discard(struct job *j)
 {
-    uint64_t zeroed[2] = {0, MIB}, gone[2] = {MIB, MIB};
+    uint64_t zeroed[2] = { 0, MIB }, gone[2] = { MIB, MIB };
     if (ioctl(j->fd, BLKZEROOUT, zeroed) != 0)
         fail("zero", zeroed[0]);
     if (ioctl(j->fd, BLKDISCARD, gone) != 0 && errno != EOPNOTSUPP)
@@ -133,8 +133,13 @@ int main(int argc, char **argv)
     uint8_t *versions = calloc((size_t)mib * MIB / BLOCK, 1);
     struct job *jobs = calloc(threads, sizeof(*jobs));
     for (int i = 0; i < threads; i++) {
-        jobs[i] = (struct job){.fd = fd, .index = i, .threads = threads, .mib = mib,
-                               .seed = strtoull(argv[4], NULL, 0), .rng = i, .versions = versions};
+        jobs[i] = (struct job){ .fd = fd,
+                                .index = i,
+                                .threads = threads,
+                                .mib = mib,
+                                .seed = strtoull(argv[4], NULL, 0),
+                                .rng = i,
+                                .versions = versions };
         if (posix_memalign(&jobs[i].buffer, BLOCK, LARGEST) != 0)
             fail("no memory", 0);
         pthread_create(&jobs[i].thread, NULL, work, &jobs[i]);

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -22,7 +23,7 @@
 #define LEVEL0 (RAM + 0x12000)
 #define GIB4   ((uint64_t)1 << 32)
 enum { RAM_SIZE = 8 << 20, WFI = 0x10500073, ALL = 0xcf }; /* of a PTE: D, A, X, W, R, V */
-enum { T0 = 5, A0 = 10, A1 = 11, A2 = 12, A3 = 13, T3 = 28 };
+enum { T0 = 5, T1 = 6, A0 = 10, A1 = 11, A2 = 12, A3 = 13, T3 = 28 };
 
 struct machine {
     struct vm *vm;
@@ -294,6 +295,74 @@ static void unit_dies_once(void **unused)
     }
 }
 
+/* ---- several vCPUs --------------------------------------------------------------------------------------- */
+
+struct mover {
+    struct mem_region *moved;
+    _Atomic unsigned n;
+};
+
+static uint64_t read_zero(void *opaque, uint64_t off, unsigned size)
+{
+    return 0;
+}
+
+static void move_region(void *opaque, uint64_t off, unsigned size, uint64_t v)
+{
+    struct mover *mover = opaque;
+    mem_map(mover->moved, 0x20000000 + (mover->n++ & 1) * 0x1000, 0);
+}
+
+/* One vCPU moves a region, for which it waits for the other. That one rewrites a function and calls it
+ * out of a cache that is always full, for which it waits for the first. */
+static void moving_the_map_and_eviction_do_not_wait_for_each_other(void **unused)
+{
+    static const struct mmio_ops ops = { .read = read_zero, .write = move_region };
+    static const uint32_t moves[] = {
+        0x00552023, /* 1: sw t0, 0(a0) */
+        0xffdff06f, /* j 1b */
+    };
+    static const uint32_t rewrites[] = {
+        0x00530333, /* 1: add t1, t1, t0: addi a0, a0, n */
+        0x0065a023, /* sw t1, 0(a1) */
+        0x01c5a223, /* sw t3, 4(a1): ret */
+        0x0000100f, /* fence.i */
+        0x000580e7, /* jalr a1 */
+        0x00160613, /* addi a2, a2, 1 */
+        0xfe9ff06f, /* j 1b */
+    };
+    struct machine m;
+    ON_EACH_BACKEND(&m)
+    {
+        struct mover mover = { .moved = mem_add_mmio(m.vm, "moved", 4096, &ops, &mover) };
+        mem_map(mem_add_mmio(m.vm, "mover", 4096, &ops, &mover), 0x10000000, 0);
+        put_code(&m, CODE, moves, ARRAY_LEN(moves));
+        put_code(&m, CODE + 0x1000, rewrites, ARRAY_LEN(rewrites));
+        struct vcpu *second;
+        must(vcpu_new(m.vm, 1, &second));
+        struct tcg *tcg = m.t->tcg;
+        tcg->part_size = 16384;
+        tcg->part_end = tcg->next + 16384;
+        riscv64_target.vcpu_reset(second);
+        riscv_place(m.cpu, CODE, 0x10000000, 0);
+        riscv_place(second, CODE + 0x1000, 0, DATA);
+        struct riscv_cpu *r = riscv_of(second);
+        r->x[T0] = 1 << 20;
+        r->x[T1] = 0x00050513;
+        r->x[T3] = 0x8067;
+        for (unsigned i = 0; i < 2; i++) {
+            must(vcpu_start_thread(m.vm->vcpus[i]));
+            vcpu_resume(m.vm->vcpus[i]);
+        }
+        for (unsigned ms = 0; (mover.n < 500 || tcg->counts.evictions < 100) && ms < 20000; ms++)
+            usleep(1000);
+        assert_true(mover.n >= 500);
+        assert_true(tcg->counts.evictions >= 100);
+        for (unsigned i = 0; i < 2; i++)
+            vcpu_end_thread(m.vm->vcpus[i]);
+    }
+}
+
 /* ---- atomics ------------------------------------------------------------------------------------------------ */
 
 static void sc_of_another_size_stores_or_fails(void **unused)
@@ -324,6 +393,7 @@ int main(void)
         cmocka_unit_test(page_that_follows_itself_is_one_page),
         cmocka_unit_test(store_behind_a_shared_check_is_seen),
         cmocka_unit_test(unit_dies_once),
+        cmocka_unit_test(moving_the_map_and_eviction_do_not_wait_for_each_other),
         cmocka_unit_test(sc_of_another_size_stores_or_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

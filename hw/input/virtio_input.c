@@ -1,8 +1,8 @@
 /* virtio input devices (VIRTIO 1.3, 5.8): keyboard, mouse, tablet. What they have is a table; the
  * driver asks for it piece by piece through a window in the configuration. */
+#include "hw/input/virtio_input.h"
 #include "core/error.h"
 #include "core/vm.h"
-#include "hw/input/input.h"
 #include "hw/virtio/virtio.h"
 
 #include <stdio.h>
@@ -190,13 +190,13 @@ static struct virtio_input *find_input(struct vm *vm, enum input_kind kind)
     return NULL;
 }
 
-bool input_available(struct vm *vm, enum input_kind kind)
+bool virtio_input_available(struct vm *vm, enum input_kind kind)
 {
     return find_input(vm, kind);
 }
 
-bool input_send_event(struct vm *vm, enum input_kind kind, const struct input_event *events,
-                      size_t n)
+bool virtio_input_send_event(struct vm *vm, enum input_kind kind, const struct input_event *events,
+                             size_t n)
 {
     struct virtio_input *d = find_input(vm, kind);
     struct input_event group[MAX_GROUP + 1];
@@ -215,7 +215,7 @@ bool input_send_event(struct vm *vm, enum input_kind kind, const struct input_ev
     return taken;
 }
 
-uint32_t input_leds(struct vm *vm)
+uint32_t virtio_input_leds(struct vm *vm)
 {
     struct virtio_input *d = find_input(vm, INPUT_KEYBOARD);
     if (!d)

@@ -8,7 +8,8 @@ extern const struct device_class fw_cfg_class, cfi_flash_class, aplic_class, ims
 extern const struct device_class virtio_mmio_slot_class;
 /* A PC's. */
 extern const struct device_class i8259_class, ioapic_class, apic_class;
-extern const struct device_class i8254_class, hpet_class, mc146818_class, i8042_class;
+extern const struct device_class i8254_class, hpet_class, mc146818_class, i8042_class,
+    fw_cfg_io_class;
 /* What a user can plug in. */
 extern const struct device_class root_port_class;
 extern const struct device_class virtio_blk_pci_class, virtio_blk_device_class;
@@ -40,6 +41,7 @@ const struct device_class *const device_classes[] = {
     &hpet_class,
     &mc146818_class,
     &i8042_class,
+    &fw_cfg_io_class,
     &root_port_class,
     &virtio_blk_pci_class,
     &virtio_blk_device_class,

@@ -1,4 +1,4 @@
-/* Firmware configuration over MMIO, with the DMA interface. Facts: QEMU's docs/specs/fw_cfg, whose
+/* Firmware configuration over MMIO or a PC's I/O ports, with the DMA interface. Facts: QEMU's docs/specs/fw_cfg, whose
  * headings the comments name. */
 #include "hw/firmware/fw_cfg.h"
 
@@ -11,13 +11,16 @@
 
 enum {
     N_FILES = 64,
-    N_ITEMS = FW_CFG_FILE_FIRST + N_FILES,
+    ARCH_FIRST = FW_CFG_FILE_FIRST + N_FILES, /* of items[] */
+    N_ITEMS = ARCH_FIRST + FW_CFG_N_ARCH,
     NAME_SIZE = 56,
     DIR_ENTRY = 8 + NAME_SIZE, /* "File Directory": size, key, reserved, name; big-endian */
     CHUNK = 4096,
 };
 
 enum { DATA_AT = 0, SELECTOR_AT = 8, DMA_AT = 16 }; /* "Register Locations" */
+
+enum { PORT_SELECTOR = 0, PORT_DATA = 1, PORT_DMA = 4 }; /* of the port variant */
 
 enum { /* "DMA interface": bits of the control word */
        DMA_ERROR = 1 << 0,
@@ -34,8 +37,9 @@ struct item {
 
 struct fw_cfg {
     struct device dev;
-    uint64_t addr;
-    struct mem_region *mmio;
+    uint64_t addr;   /* of one variant */
+    uint32_t iobase; /* of the other */
+    struct mem_region *region;
 
     uint16_t key;      /* selected item, which may not exist */
     uint32_t offset;   /* next byte of it */
@@ -45,10 +49,20 @@ struct fw_cfg {
     uint32_t n_files;
 };
 
+/* Where a key's item is, or N_ITEMS. */
+static unsigned item_index(uint16_t key)
+{
+    if (key < ARCH_FIRST)
+        return key;
+    return key - FW_CFG_ARCH < FW_CFG_N_ARCH && key >= FW_CFG_ARCH ? ARCH_FIRST + key - FW_CFG_ARCH
+                                                                   : N_ITEMS;
+}
+
 static const struct item *selected(const struct fw_cfg *f)
 {
     static const struct item none;
-    return f->key < N_ITEMS ? &f->items[f->key] : &none;
+    unsigned i = item_index(f->key);
+    return i < N_ITEMS ? &f->items[i] : &none;
 }
 
 static void fw_cfg_select(struct fw_cfg *f, uint16_t key)
@@ -109,16 +123,29 @@ static void fw_cfg_dma(struct fw_cfg *f, gpa at)
 }
 
 /* ---- registers: the guest sees big-endian ones, a little-endian access arrives swapped -------- */
+/* The DMA register's bytes from `off` on read as a signature. */
+static uint64_t dma_signature(uint64_t off, unsigned size)
+{
+    return load_le("QEMU CFG" + off, size);
+}
+
+/* Its upper half waits for the lower one, which starts the request. */
+static void write_dma_half(struct fw_cfg *f, bool low, uint32_t value)
+{
+    if (low)
+        fw_cfg_dma(f, (gpa)f->dma_high << 32 | value);
+    f->dma_high = low ? 0 : value;
+}
+
 static uint64_t fw_cfg_read(void *opaque, uint64_t off, unsigned size)
 {
     struct fw_cfg *f = opaque;
-    static const uint8_t dma_signature[8] = "QEMU CFG";
     uint8_t buf[8] = { 0 };
+    if (off >= DMA_AT && off + size <= FW_CFG_SIZE)
+        return dma_signature(off - DMA_AT, size);
     device_lock(&f->dev);
     if (off < SELECTOR_AT)
         fw_cfg_take(f, buf, size); /* string-preserving, from any offset */
-    else if (off >= DMA_AT && off + size <= FW_CFG_SIZE)
-        memcpy(buf, dma_signature + (off - DMA_AT), size);
     device_unlock(&f->dev);
     return load_le(buf, size);
 }
@@ -135,28 +162,53 @@ static void fw_cfg_write(void *opaque, uint64_t off, unsigned size, uint64_t val
         fw_cfg_select(f, (uint16_t)value);
     } else if (off == DMA_AT && size == 8) {
         fw_cfg_dma(f, value);
-    } else if (off == DMA_AT && size == 4) {
-        f->dma_high = (uint32_t)value;
-    } else if (off == DMA_AT + 4 && size == 4) {
-        fw_cfg_dma(f, (gpa)f->dma_high << 32 | value);
-        f->dma_high = 0;
+    } else if (off >= DMA_AT && size == 4) {
+        write_dma_half(f, off > DMA_AT, (uint32_t)value);
     }
     device_unlock(&f->dev);
 }
 
-static const struct mmio_ops fw_cfg_ops = { fw_cfg_read, fw_cfg_write, 1, 8 };
+static const struct mmio_ops fw_cfg_ops = { fw_cfg_read, fw_cfg_write, 1, 8, NULL };
+
+/* The ports: the selector is little-endian, data come byte by byte. */
+static uint64_t fw_cfg_in(void *opaque, uint64_t off, unsigned size)
+{
+    struct fw_cfg *f = opaque;
+    uint8_t byte = 0;
+    if (off >= PORT_DMA)
+        return dma_signature(off - PORT_DMA, size);
+    device_lock(&f->dev);
+    if (off == PORT_DATA && size == 1)
+        fw_cfg_take(f, &byte, 1);
+    device_unlock(&f->dev);
+    return byte;
+}
+
+static void fw_cfg_out(void *opaque, uint64_t off, unsigned size, uint64_t value)
+{
+    struct fw_cfg *f = opaque;
+    device_lock(&f->dev);
+    if (off == PORT_SELECTOR && size == 2)
+        fw_cfg_select(f, (uint16_t)value);
+    else if (off >= PORT_DMA && size == 4)
+        write_dma_half(f, off > PORT_DMA, __builtin_bswap32((uint32_t)value));
+    device_unlock(&f->dev);
+}
+
+static const struct mmio_ops fw_cfg_port_ops = { fw_cfg_in, fw_cfg_out, 1, 4, NULL };
 
 /* ---- the board's side ------------------------------------------------------------------------- */
 void fw_cfg_add(struct device *dev, uint16_t key, const void *data, uint32_t n)
 {
     struct fw_cfg *f = (struct fw_cfg *)dev;
-    assert(key < N_ITEMS);
+    assert(item_index(key) < N_ITEMS);
+    struct item *item = &f->items[item_index(key)];
     device_lock(dev);
-    free(f->items[key].data);
-    f->items[key].data = xmalloc(MAX(n, 1));
-    f->items[key].n = n;
+    free(item->data);
+    item->data = xmalloc(MAX(n, 1));
+    item->n = n;
     if (n)
-        memcpy(f->items[key].data, data, n);
+        memcpy(item->data, data, n);
     device_unlock(dev);
 }
 
@@ -214,21 +266,35 @@ struct error *fw_cfg_add_file(struct device *dev, const char *name, const void *
     return NULL;
 }
 
-static struct error *fw_cfg_realize(struct device *dev)
+static void add_standard_items(struct device *dev)
 {
-    struct fw_cfg *f = (struct fw_cfg *)dev;
     fw_cfg_add(dev, FW_CFG_SIGNATURE, "QEMU", 4);
     fw_cfg_add_u32(dev, FW_CFG_ID, 3); /* "Revision / feature bitmap": registers and DMA */
     fw_cfg_add_u32(dev, FW_CFG_FILE_DIR, 0);
-    f->mmio = mem_add_mmio(dev->vm, dev->cls->name, FW_CFG_SIZE, &fw_cfg_ops, f);
-    place_region(f->mmio, f->addr);
+}
+
+static struct error *mmio_realize(struct device *dev)
+{
+    struct fw_cfg *f = (struct fw_cfg *)dev;
+    add_standard_items(dev);
+    f->region = mem_add_mmio(dev->vm, dev->cls->name, FW_CFG_SIZE, &fw_cfg_ops, f);
+    place_region(f->region, f->addr);
+    return NULL;
+}
+
+static struct error *port_realize(struct device *dev)
+{
+    struct fw_cfg *f = (struct fw_cfg *)dev;
+    add_standard_items(dev);
+    f->region = mem_add_mmio(dev->vm, dev->cls->name, FW_CFG_N_PORTS, &fw_cfg_port_ops, f);
+    place_ports(f->region, f->iobase);
     return NULL;
 }
 
 static void fw_cfg_unrealize(struct device *dev)
 {
     struct fw_cfg *f = (struct fw_cfg *)dev;
-    mem_free_region(f->mmio);
+    mem_free_region(f->region);
     for (unsigned i = 0; i < N_ITEMS; i++)
         free(f->items[i].data);
 }
@@ -244,12 +310,16 @@ static struct error *fw_cfg_loaded(struct device *dev)
 {
     struct fw_cfg *f = (struct fw_cfg *)dev;
     if (f->offset > selected(f)->n)
-        return error_new("fw-cfg-mmio: position %u is beyond item %#x", f->offset, f->key);
+        return error_new("%s: position %u is beyond item %#x", dev->cls->name, f->offset, f->key);
     return NULL;
 }
 
 static const struct prop fw_cfg_props[] = {
     ADDR_PROP(struct fw_cfg),
+};
+
+static const struct prop fw_cfg_port_props[] = {
+    PORT_PROP(struct fw_cfg, iobase, "iobase"),
 };
 
 static const struct field fw_cfg_state[] = {
@@ -266,7 +336,21 @@ const struct device_class fw_cfg_class = {
     .size = sizeof(struct fw_cfg),
     .props = TABLE(fw_cfg_props),
     .state = TABLE(fw_cfg_state),
-    .realize = fw_cfg_realize,
+    .realize = mmio_realize,
+    .unrealize = fw_cfg_unrealize,
+    .reset = fw_cfg_reset,
+    .loaded = fw_cfg_loaded,
+};
+
+const struct device_class fw_cfg_io_class = {
+    .name = "fw_cfg_io",
+    .desc = "firmware configuration at I/O ports",
+    .bus = "system",
+    .version = 1,
+    .size = sizeof(struct fw_cfg),
+    .props = TABLE(fw_cfg_port_props),
+    .state = TABLE(fw_cfg_state),
+    .realize = port_realize,
     .unrealize = fw_cfg_unrealize,
     .reset = fw_cfg_reset,
     .loaded = fw_cfg_loaded,

@@ -1,10 +1,10 @@
 /* The firmware configuration device: numbered and named blobs that firmware and kernels read. Class
- * "fw-cfg-mmio". Layout as in QEMU's docs/specs/fw_cfg; blobs are read-only to the guest. */
+ * "fw-cfg-mmio", or at I/O ports "fw_cfg_io" ("iobase": 0x510). Layout as in QEMU's docs/specs/fw_cfg; blobs are read-only to the guest. */
 #pragma once
 
 #include "core/device.h"
 
-enum { FW_CFG_SIZE = 0x18 };
+enum { FW_CFG_SIZE = 0x18, FW_CFG_N_PORTS = 12 };
 
 enum {
     FW_CFG_SIGNATURE = 0x00,
@@ -21,6 +21,8 @@ enum {
     FW_CFG_CMDLINE_DATA = 0x15,
     FW_CFG_FILE_DIR = 0x19,
     FW_CFG_FILE_FIRST = 0x20,
+    FW_CFG_ARCH = 0x8000, /* what each architecture has of its own */
+    FW_CFG_N_ARCH = 16,
 };
 
 /* Give the guest a blob under a key, or replace it; `data` is copied. Before vm_start. */

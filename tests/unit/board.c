@@ -216,13 +216,17 @@ struct found {
     unsigned n;
 };
 
-static bool is_mapped(struct vm *vm, const struct mem_region *r)
+static bool is_in(const struct mem_view *view, const struct mem_region *r)
 {
-    const struct mem_view *view = mem_view_now(vm);
     for (size_t i = 0; i < view->n; i++)
         if (view->ranges[i].region == r)
             return true;
     return false;
+}
+
+static bool is_mapped(struct vm *vm, const struct mem_region *r)
+{
+    return is_in(mem_view_now(vm), r) || is_in(mem_ports_now(vm), r);
 }
 
 static void find_region(void *opaque, struct mem_region *r)

@@ -143,9 +143,36 @@ static void position_survives_a_snapshot(void **unused)
     board_free(b);
 }
 
+/* Ports 0x510 to 0x51b. */
+static void a_pc_reads_it_by_ports(void **unused)
+{
+    struct board *b = board_with("fw_cfg_io", "iobase", "0x510", NULL);
+    uint32_t value;
+    uint8_t request[16], text[6];
+    fw_cfg_add_u32(b->dev, FW_CFG_ARCH + 2, 0x01020304);
+    assert_null(fw_cfg_add_file(b->dev, "opt/one", "abcdef", 6));
+    assert_true(mem_port_write(b->vm, 0x510, 2, FW_CFG_ARCH + 2));
+    for (uint32_t i = 4; i > 0; i--) {
+        assert_true(mem_port_read(b->vm, 0x511, 1, &value));
+        assert_int_equal(value, i);
+    }
+    assert_true(mem_port_read(b->vm, 0x514, 4, &value));
+    assert_memory_equal(&value, "QEMU", 4);
+    store_be(request, 4, FW_CFG_FILE_FIRST << 16 | SELECT | READ);
+    store_be(request + 4, 4, 6);
+    store_be(request + 8, 8, BOARD_RAM + 0x1000);
+    board_ram_write(b, 0, request, sizeof(request));
+    mem_port_write(b->vm, 0x514, 4, 0);
+    mem_port_write(b->vm, 0x518, 4, __builtin_bswap32(BOARD_RAM));
+    board_ram_read(b, 0x1000, text, 6);
+    assert_memory_equal(text, "abcdef", 6);
+    board_free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_pc_reads_it_by_ports),
         cmocka_unit_test(signature_is_read_byte_by_byte),
         cmocka_unit_test(dma_signature_is_big_endian_text),
         cmocka_unit_test(directory_lists_files_big_endian),

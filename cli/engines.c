@@ -2,7 +2,12 @@
 #include "core/accel.h"
 #include "core/util.h"
 
+#include "tandem-config.h"
+
 const struct accel *const accels[] = {
+#ifdef HAVE_KVM
+    &kvm_accel,
+#endif
     &tcg_accel,
 };
 const size_t n_accels = ARRAY_LEN(accels);

@@ -43,6 +43,8 @@ static void put_region(void *opaque, struct mem_region *r)
     char *group = xasprintf("mmio.%s", mem_region_name(r));
     put(s, group, "reads", (double)reads);
     put(s, group, "writes", (double)writes);
+    if (atomic_load(&counts->ns))
+        put(s, group, "seconds", (double)atomic_load(&counts->ns) / 1e9);
     free(group);
 }
 

@@ -1,6 +1,7 @@
 /* The engine interface. Every function is required; an engine with nothing to do has an empty one. */
 #pragma once
 
+#include "core/util.h"
 #include "core/vcpu.h"
 
 struct error;
@@ -30,13 +31,21 @@ struct accel {
     void (*code_written)(struct vm *vm, struct ram_block *ram, uint64_t off, uint64_t n);
     /* Somebody set PAGE_LOG_DIRTY on pages: writes must be seen from when this returns. */
     void (*dirty_log_started)(struct vm *vm, struct ram_block *ram);
+    /* Before somebody reads which PAGE_LOG_DIRTY bits are left: clear those of pages that were written,
+     * where that is not done at once. Any thread. */
+    void (*dirty_log_sync)(struct vm *vm, struct ram_block *ram);
+    /* With vm->irqchip IRQCHIP_ENGINE: drive an input of its controllers. Any thread, device locks may
+     * be held. */
+    void (*irq_line)(struct vm *vm, unsigned gsi, bool level);
+    /* Signal of eventfd `fd` sends this MSI (on), or no more. False: the engine cannot, core does. */
+    bool (*route_msi)(struct vm *vm, int fd, bool on, gpa at, uint32_t data);
     void (*print_help)(void (*print)(void *opaque, const char *line), void *opaque);
     /* Lines for -stats: name, value. */
     void (*stats)(struct vm *vm, void (*add)(void *opaque, const char *name, double value),
                   void *opaque);
 };
 
-extern const struct accel tcg_accel;
+extern const struct accel tcg_accel, kvm_accel; /* kvm_accel: Linux on some hosts */
 
 /* Every engine of this build, in order of preference (core knows only the list). */
 extern const struct accel *const accels[];

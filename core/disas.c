@@ -49,7 +49,7 @@ static void format_bytes(char *to, size_t room, const uint8_t *code, size_t n, b
 
 static bool is_fixed_width(const struct disas *d)
 {
-    return strcmp(d->isa, "x86_64") != 0;
+    return strcmp(d->isa, "x86_64") && strcmp(d->isa, "i386") && strcmp(d->isa, "i8086");
 }
 
 size_t disas_insn(struct disas *d, const uint8_t *code, size_t n, uint64_t addr, char *line,

@@ -7,7 +7,7 @@
 
 struct disas;
 
-/* `isa` is "riscv64", "x86_64" or "aarch64" (a host's or a guest's name); never NULL. Not for use by
+/* `isa` is "riscv64", "x86_64", "i386", "i8086" or "aarch64" (a host's or a guest's name); never NULL. Not for use by
  * two threads at once. */
 struct disas *disas_new(const char *isa);
 void disas_free(struct disas *d);

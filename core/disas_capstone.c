@@ -11,6 +11,8 @@ static const struct isa {
     cs_mode mode;
 } isas[] = {
     { "x86_64", CS_ARCH_X86, CS_MODE_64 },
+    { "i386", CS_ARCH_X86, CS_MODE_32 },
+    { "i8086", CS_ARCH_X86, CS_MODE_16 },
     { "aarch64", CS_ARCH_ARM64, CS_MODE_LITTLE_ENDIAN },
 #if CS_API_MAJOR >= 5
     { "riscv64", CS_ARCH_RISCV, CS_MODE_RISCV64 | CS_MODE_RISCVC },

@@ -970,6 +970,14 @@ bool mem_send_msi(struct vm *vm, gpa at, uint32_t data)
     return true;
 }
 
+void mem_count_time(struct vm *vm, gpa at, bool is_port, uint64_t ns)
+{
+    const struct mem_view *view = is_port ? mem_ports_now(vm) : mem_view_now(vm);
+    const struct mem_range *r = mem_view_find(view, at);
+    if (r)
+        atomic_fetch_add_explicit(&r->region->counts.ns, ns, memory_order_relaxed);
+}
+
 /* ---- doorbells ------------------------------------------------------------------------------ */
 
 static void doorbells_replace(struct mem_region *r, struct doorbells *now)

@@ -161,7 +161,10 @@ void mem_print(struct vm *vm, void (*print)(void *opaque, const char *line), voi
 /* Statistics of one MMIO region. */
 struct mem_counts {
     _Atomic uint64_t reads, writes;
+    _Atomic uint64_t ns; /* spent in callbacks, where the engine takes the time */
 };
+/* Add time to the region that answers at this address or port. vCPU's thread. */
+void mem_count_time(struct vm *vm, gpa at, bool is_port, uint64_t ns);
 const struct mem_counts *mem_region_counts(const struct mem_region *r);
 const char *mem_region_name(const struct mem_region *r);
 /* Visit every region of the VM (for statistics). */

@@ -213,6 +213,7 @@ struct conditional {
     } is[2]; /* mask 0: no second condition */
 };
 #define LOW32 UINT64_C(0xffffffff)
+#define KVM_IOCTLS UINT64_C(0xae) /* KVMIO of linux/kvm.h: what they reach is open already */
 static const struct conditional allowed_if[] = {
     { "clone", { { 0, CLONE_THREAD | CLONE_VM, CLONE_THREAD | CLONE_VM } } }, /* no processes */
     /* memory may be writable or executable, never both (DESIGN 3.9), nor become executable */
@@ -230,6 +231,7 @@ static const struct conditional allowed_if[] = {
     { "ioctl", { { 1, LOW32, FIONBIO } } },
     { "ioctl", { { 1, LOW32, BLKDISCARD } } },
     { "ioctl", { { 1, LOW32, BLKZEROOUT } } },
+    { "ioctl", { { 1, 0xff00, KVM_IOCTLS << 8 } } },
     { "fcntl", { { 1, LOW32, F_GETFD } } },
     { "fcntl", { { 1, LOW32, F_SETFD } } },
     { "fcntl", { { 1, LOW32, F_GETFL } } },

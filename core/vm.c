@@ -56,6 +56,15 @@ struct vm_hook {
     struct vm_hook *next;
 };
 
+/* A route that the main loop serves. */
+struct msi_route {
+    struct vm *vm;
+    int fd;
+    gpa address;
+    uint32_t data;
+    struct msi_route *next;
+};
+
 /* ---- life ----------------------------------------------------------------------------------- */
 
 struct error *vm_new(struct vm **out)
@@ -127,6 +136,11 @@ void vm_free(struct vm *vm)
     mem_free(vm->mem);
     loop_free(vm->loop);
     free_hooks(vm->reset_hooks);
+    while (vm->msi_routes) {
+        struct msi_route *r = vm->msi_routes;
+        vm->msi_routes = r->next;
+        free(r);
+    }
     free_hooks(vm->run_hooks);
     free_hooks(vm->power_hooks);
     pthread_mutex_destroy(&vm->run_lock);
@@ -365,6 +379,50 @@ int vm_run(struct vm *vm)
 void vm_send_msi(struct vm *vm, gpa address, uint32_t data)
 {
     mem_send_msi(vm, address, data);
+}
+
+static void on_msi_route(void *opaque, uint32_t ready)
+{
+    struct msi_route *r = opaque;
+    uint64_t n;
+    if (read(r->fd, &n, sizeof(n)) == sizeof(n))
+        vm_send_msi(r->vm, r->address, r->data);
+}
+
+void vm_route_msi(struct vm *vm, int fd, gpa address, uint32_t data)
+{
+    if (vm->accel->route_msi && vm->accel->route_msi(vm, fd, true, address, data))
+        return;
+    struct msi_route *r = xmalloc(sizeof(*r));
+    *r = (struct msi_route){ vm, fd, address, data, NULL };
+    pthread_mutex_lock(&vm->run_lock);
+    r->next = vm->msi_routes;
+    vm->msi_routes = r;
+    pthread_mutex_unlock(&vm->run_lock);
+    loop_watch(vm->loop, fd, EPOLLIN, on_msi_route, r);
+}
+
+static void free_on_loop(void *opaque)
+{
+    free(opaque);
+}
+
+void vm_unroute_msi(struct vm *vm, int fd)
+{
+    if (vm->accel->route_msi && vm->accel->route_msi(vm, fd, false, 0, 0))
+        return;
+    pthread_mutex_lock(&vm->run_lock);
+    struct msi_route **at = &vm->msi_routes, *r;
+    while (*at && (*at)->fd != fd)
+        at = &(*at)->next;
+    r = *at;
+    if (r)
+        *at = r->next;
+    pthread_mutex_unlock(&vm->run_lock);
+    if (!r)
+        return;
+    loop_unwatch(vm->loop, fd);
+    loop_post(vm->loop, free_on_loop, r); /* the callback may be under way */
 }
 
 /* ---- signals -------------------------------------------------------------------------------- */

@@ -39,6 +39,13 @@ struct verdict_info {
 };
 extern const struct verdict_info verdict_infos[N_VERDICTS];
 
+/* Where interrupt controllers are modelled. */
+enum irqchip {
+    IRQCHIP_USER,   /* by devices; every board can do that */
+    IRQCHIP_SPLIT,  /* those of the CPUs by the engine, others by devices */
+    IRQCHIP_ENGINE, /* all by the engine: accel->irq_line */
+};
+
 enum run_state { RUN_PRELAUNCH, RUN_RUNNING, RUN_PAUSED, RUN_ENDED };
 
 struct vm {
@@ -54,6 +61,8 @@ struct vm {
     void *accel_data;            /* engine's per-VM state */
     void *arch;                  /* target's per-VM state (CPU model, ...) or NULL */
     void *machine;               /* board's state */
+    uint8_t irqchips;            /* 1 << enum irqchip: what the board can do; before vm_create */
+    enum irqchip irqchip;        /* set by vm_create; the board makes what is left to user space */
 
     struct vcpu **vcpus;
     unsigned n_vcpus;
@@ -74,6 +83,7 @@ struct vm {
     bool was_reset;              /* power-on reset is done */
     unsigned n_early_resets;     /* in a row, each soon after the one before */
     uint64_t started_at_ns;      /* host clock */
+    struct msi_route *msi_routes; /* those that the engine does not do */
     struct vm_hook *reset_hooks, *run_hooks, *power_hooks;
     int signal_fd; /* -1: signals are not ours */
     _Atomic unsigned n_asleep;   /* vCPUs that wait for an interrupt */
@@ -126,3 +136,6 @@ bool vm_has_wake_source(const struct vm *vm);
 
 /* Send a message-signalled interrupt: a 32-bit write by a device. Any thread. */
 void vm_send_msi(struct vm *vm, gpa address, uint32_t data);
+/* Each signal of eventfd `fd` (EFD_NONBLOCK) sends this MSI until vm_unroute_msi. Any thread. */
+void vm_route_msi(struct vm *vm, int fd, gpa address, uint32_t data);
+void vm_unroute_msi(struct vm *vm, int fd);

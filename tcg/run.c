@@ -434,6 +434,21 @@ static void dirty_log_started(struct vm *vm, struct ram_block *ram)
     memory_changed(vm, NULL);
 }
 
+/* Writes are seen as they happen; interrupt controllers are devices. */
+static void dirty_log_sync(struct vm *vm, struct ram_block *ram)
+{
+    (void)vm, (void)ram;
+}
+static void irq_line(struct vm *vm, unsigned gsi, bool level)
+{
+    (void)vm, (void)gsi, (void)level;
+}
+static bool route_msi(struct vm *vm, int fd, bool on, gpa at, uint32_t data)
+{
+    (void)vm, (void)fd, (void)on, (void)at, (void)data;
+    return false;
+}
+
 static void print_help(void (*print)(void *opaque, const char *line), void *opaque)
 {
     print(opaque, "tcg: the dynamic binary translator, any guest on any host");
@@ -506,6 +521,9 @@ const struct accel tcg_accel = {
     .memory_changed = memory_changed,
     .code_written = code_written,
     .dirty_log_started = dirty_log_started,
+    .dirty_log_sync = dirty_log_sync,
+    .irq_line = irq_line,
+    .route_msi = route_msi,
     .print_help = print_help,
     .stats = stats,
 };

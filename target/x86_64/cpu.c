@@ -98,7 +98,7 @@ static const struct field x86_state[] = {
     FIELD_RAW(struct x86_cpu, lapic),
     FIELD(struct x86_cpu, lines, .valid = X86_INTR | X86_NMI | X86_SMI | X86_INIT | X86_SIPI),
     FIELD(struct x86_cpu, sipi, .max = 255),
-    DERIVED(struct x86_cpu, apic_id), /* the board's */
+    DERIVED(struct x86_cpu, apic_id),
     DERIVED(struct x86_cpu, takes_intr),
 };
 
@@ -190,12 +190,28 @@ static void vcpu_init(struct vcpu *cpu)
     struct x86_cpu *x = x86_of(cpu);
     x->cpu = cpu;
     x->model = x86_model_of(cpu->vm);
-    x->apic_id = cpu->index;
+    x->apic_id = x86_apic_id_of(x->model, cpu->index);
 }
 
 static void vcpu_free_arch(struct vcpu *cpu)
 {
     free(x86_of(cpu)->xsave_rest);
+}
+
+/* Power-on values of a local APIC inside the engine, SDM 3-11.4.7.1. LINT0 of the boot processor passes
+ * the 8259's interrupts on, which firmware for virtual machines relies on. */
+static void reset_lapic(struct x86_cpu *x, bool boot)
+{
+    enum { ID = 0x20, VERSION = 0x30, DFR = 0xe0, SVR = 0xf0, LVT = 0x320, LVT_LINT0 = 0x350 };
+    enum { MASKED = 1 << 16, EXTINT = 7 << 8 };
+    store_le(x->lapic + ID, 4, x->apic_id << 24);
+    store_le(x->lapic + VERSION, 4, 0x50014);
+    store_le(x->lapic + DFR, 4, UINT32_MAX);
+    store_le(x->lapic + SVR, 4, 0xff);
+    for (unsigned i = 0; i < 6; i++)
+        store_le(x->lapic + LVT + 16 * i, 4, MASKED);
+    if (boot)
+        store_le(x->lapic + LVT_LINT0, 4, EXTINT);
 }
 
 static void vcpu_reset(struct vcpu *cpu)
@@ -219,6 +235,7 @@ static void vcpu_reset(struct vcpu *cpu)
     if (cpu->index == 0)
         x->apic_base |= X86_APIC_BASE_BSP;
     x->run_state = cpu->index == 0 ? X86_RUNNABLE : X86_WAIT_INIT;
+    reset_lapic(x, cpu->index == 0);
     x->lines = wire;
     x->sipi = 0;
 }
@@ -291,11 +308,6 @@ void x86_set_apic(struct vcpu *cpu, const struct x86_apic_ops *ops, void *opaque
 {
     x86_of(cpu)->apic = ops;
     x86_of(cpu)->apic_opaque = opaque;
-}
-
-void x86_set_apic_id(struct vcpu *cpu, uint32_t apic_id)
-{
-    x86_of(cpu)->apic_id = apic_id;
 }
 
 void x86_set_intr(struct vcpu *cpu, bool level)

@@ -42,6 +42,14 @@ static unsigned bits_for(uint32_t n)
     return k;
 }
 
+uint32_t x86_apic_id_of(const struct x86_model *m, unsigned index)
+{
+    unsigned thread_bits = bits_for(m->threads), core_bits = bits_for(m->cores);
+    uint32_t thread = index % m->threads, core = index / m->threads % m->cores;
+    uint32_t socket = index / (m->threads * m->cores);
+    return thread | core << thread_bits | socket << (thread_bits + core_bits);
+}
+
 static void put_text(uint32_t *a, uint32_t *b, uint32_t *c, const char *text)
 {
     char padded[12] = { 0 };

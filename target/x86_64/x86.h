@@ -150,7 +150,7 @@ struct x86_cpu {
     /* ---- derived, or not the CPU's state ---- */
     struct vcpu *cpu;
     const struct x86_model *model;
-    uint32_t apic_id;
+    uint32_t apic_id; /* x86_apic_id_of */
     /* What boards drive: X86_INTR is a level, the others are requests that the engine takes. */
     _Atomic uint32_t lines;
     _Atomic uint32_t sipi;       /* vector of the last start-up request */
@@ -210,8 +210,8 @@ void x86_set_intr(struct vcpu *cpu, bool level);
 void x86_raise(struct vcpu *cpu, uint32_t what);
 /* A start-up IPI: begin at vector << 12 if the CPU waits for one. Any thread. */
 void x86_start_up(struct vcpu *cpu, uint8_t vector);
-/* Before a vCPU is made its APIC ID is its index; after, the board may place it by topology. */
-void x86_set_apic_id(struct vcpu *cpu, uint32_t apic_id);
+/* The APIC ID of vCPU `index`: its place in the topology (x86_set_topology), bits of thread lowest. */
+uint32_t x86_apic_id_of(const struct x86_model *m, unsigned index);
 /* What INIT does to the CPU (SDM 3-10.1, table 10-1): engines call it on the vCPU's thread. */
 void x86_init_signal(struct vcpu *cpu);
 /* What a start-up IPI does to a CPU that waits for it. */

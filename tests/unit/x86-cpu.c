@@ -220,6 +220,8 @@ static void topology_is_told(void **unused)
     cpuid(&k, 4, 3, r);
     assert_int_equal(r[0] >> 26, 3);
     assert_int_equal(r[0] >> 14 & 0xfff, 7);
+    assert_int_equal(x86_apic_id_of(x86_model_of(k.vm), 5), 5);
+    assert_int_equal(x86_apic_id_of(x86_model_of(k.vm), 6), 8);
     vm_free(k.vm);
 }
 

@@ -1,0 +1,162 @@
+/* In-kernel interrupt controllers, their routes, and MSIs into them. */
+#include "kvm/kvm.h"
+
+#include "core/error.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+static bool board_can(const struct kvm *kvm, enum irqchip kind)
+{
+    return kind == IRQCHIP_USER || kvm->vm->irqchips >> kind & 1;
+}
+
+static struct error *choose(struct kvm *kvm)
+{
+    static const char *const names[] = { "off", "split", "on" };
+    if (kvm->irqchip >= 0 && !board_can(kvm, kvm->irqchip))
+        return error_new("kernel-irqchip=%s: this board cannot do that%s", names[kvm->irqchip],
+                         board_can(kvm, IRQCHIP_ENGINE) ? "; on and off are accepted" : "");
+    for (int kind = IRQCHIP_ENGINE; kvm->irqchip < 0; kind--)
+        if (board_can(kvm, kind))
+            kvm->irqchip = kind;
+    kvm->vm->irqchip = kvm->irqchip;
+    return NULL;
+}
+
+static void send_msi(void *opaque, uint64_t off, uint32_t data)
+{
+    struct kvm *kvm = opaque;
+    struct kvm_msi msi = { .address_lo = (uint32_t)(kvm_isa.msi_at + off), .data = data };
+    if (ioctl(kvm->vm_fd, KVM_SIGNAL_MSI, &msi) < 0)
+        atomic_fetch_add(&kvm->vm->n_guest_errors, 1);
+}
+
+static uint64_t no_read(void *opaque, uint64_t off, unsigned size)
+{
+    (void)opaque, (void)off, (void)size;
+    return 0;
+}
+
+static void no_write(void *opaque, uint64_t off, unsigned size, uint64_t value)
+{
+    (void)opaque, (void)off, (void)size, (void)value;
+}
+
+/* The kernel answers vCPUs there; this is for devices, which send MSIs to the same addresses. */
+static const struct mmio_ops msi_ops = { .read = no_read, .write = no_write, .msi = send_msi };
+
+struct error *kvm_irq_create(struct kvm *kvm)
+{
+    struct error *err = choose(kvm);
+    if (err || kvm->irqchip == IRQCHIP_USER)
+        return err;
+    if (!kvm_check(kvm, KVM_CAP_IRQCHIP) || !kvm_check(kvm, KVM_CAP_SIGNAL_MSI) ||
+        !kvm_check(kvm, KVM_CAP_IRQ_ROUTING))
+        return error_new("this host's KVM has no interrupt controllers; kernel-irqchip=off works");
+    err = kvm_isa.irq_create(kvm);
+    if (!err && kvm_isa.msi_size) {
+        kvm->msi = mem_add_mmio(kvm->vm, "kvm-msi", kvm_isa.msi_size, &msi_ops, kvm);
+        mem_map(kvm->msi, kvm_isa.msi_at, 0);
+    }
+    return err ? err : kvm_irq_update_routes(kvm);
+}
+
+void kvm_irq_line(struct vm *vm, unsigned gsi, bool level)
+{
+    struct kvm *kvm = kvm_of(vm);
+    struct kvm_irq_level line = { .irq = gsi, .level = level };
+    if (ioctl(kvm->vm_fd, KVM_IRQ_LINE, &line) < 0)
+        atomic_fetch_add(&vm->n_guest_errors, 1);
+}
+
+/* ---- routes ---------------------------------------------------------------------------------------- */
+
+/* GSIs of controllers come first; route i is GSI kvm_isa.n_pins + i. kvm->lock is held, or nobody else is
+ * there yet. */
+struct error *kvm_irq_update_routes(struct kvm *kvm)
+{
+    size_t room = 3 * (size_t)kvm_isa.n_pins + kvm->n_routes;
+    struct kvm_irq_routing *table = xcalloc(1, sizeof(*table) + room * sizeof(table->entries[0]));
+    struct error *err = NULL;
+    if (kvm->irqchip == IRQCHIP_ENGINE)
+        table->nr = kvm_isa.pin_routes(table->entries);
+    for (size_t i = 0; i < kvm->n_routes; i++) {
+        const struct kvm_route *r = &kvm->routes[i];
+        if (r->fd < 0)
+            continue;
+        table->entries[table->nr++] = (struct kvm_irq_routing_entry){
+            .gsi = kvm_isa.n_pins + (uint32_t)i,
+            .type = KVM_IRQ_ROUTING_MSI,
+            .u.msi = { .address_lo = (uint32_t)r->at,
+                       .address_hi = (uint32_t)(r->at >> 32),
+                       .data = r->data },
+        };
+    }
+    if (ioctl(kvm->vm_fd, KVM_SET_GSI_ROUTING, table) < 0)
+        err = error_errno("KVM does not take interrupt routes");
+    free(table);
+    return err;
+}
+
+static bool tell_irqfd(struct kvm *kvm, int fd, size_t route, bool on)
+{
+    struct kvm_irqfd irqfd = { .fd = (uint32_t)fd,
+                               .gsi = kvm_isa.n_pins + (uint32_t)route,
+                               .flags = on ? 0 : KVM_IRQFD_FLAG_DEASSIGN };
+    return ioctl(kvm->vm_fd, KVM_IRQFD, &irqfd) >= 0;
+}
+
+static struct kvm_route *route_of(struct kvm *kvm, int fd)
+{
+    for (size_t i = 0; i < kvm->n_routes; i++)
+        if (kvm->routes[i].fd == fd)
+            return &kvm->routes[i];
+    return NULL;
+}
+
+static struct kvm_route *new_route(struct kvm *kvm)
+{
+    struct kvm_route *r = route_of(kvm, -1);
+    if (r)
+        return r;
+    if (kvm_isa.n_pins + kvm->n_routes + 1 >= KVM_MAX_LINES)
+        return NULL;
+    kvm->routes = xrealloc(kvm->routes, (kvm->n_routes + 1) * sizeof(*kvm->routes));
+    return &kvm->routes[kvm->n_routes++];
+}
+
+static bool add_route(struct kvm *kvm, int fd, gpa at, uint32_t data)
+{
+    struct kvm_route *r = route_of(kvm, fd);
+    bool is_new = !r;
+    if (!r && !(r = new_route(kvm)))
+        return false;
+    *r = (struct kvm_route){ fd, at, data };
+    struct error *err = kvm_irq_update_routes(kvm);
+    bool ok = !err && (!is_new || tell_irqfd(kvm, fd, (size_t)(r - kvm->routes), true));
+    error_free(err);
+    if (!ok)
+        r->fd = -1;
+    return ok;
+}
+
+bool kvm_route_msi(struct vm *vm, int fd, bool on, gpa at, uint32_t data)
+{
+    struct kvm *kvm = kvm_of(vm);
+    bool done = false;
+    if (kvm->irqchip == IRQCHIP_USER)
+        return false;
+    pthread_mutex_lock(&kvm->lock);
+    struct kvm_route *r = on ? NULL : route_of(kvm, fd);
+    if (on) {
+        done = add_route(kvm, fd, at, data);
+    } else if (r) {
+        tell_irqfd(kvm, fd, (size_t)(r - kvm->routes), false);
+        r->fd = -1;
+        error_free(kvm_irq_update_routes(kvm));
+        done = true;
+    }
+    pthread_mutex_unlock(&kvm->lock);
+    return done;
+}

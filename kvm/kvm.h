@@ -1,0 +1,150 @@
+/* Inside the KVM engine. The interface is the kernel's Documentation/virt/kvm/api.rst; its section numbers
+ * are not stable, so names are cited. */
+#pragma once
+
+#include "core/accel.h"
+#include "core/memory.h"
+#include "core/vm.h"
+
+#include <linux/kvm.h>
+#include <sys/ioctl.h>
+
+enum { KVM_N_REASONS = 64, KVM_MAX_LINES = 4096 };
+
+struct kvm_slot {
+    bool used;
+    gpa at;
+    uint64_t size;
+    struct ram_block *ram;
+    uint64_t off; /* in ram */
+    uint32_t flags;
+};
+struct kvm_bell {
+    gpa at;
+    uint64_t value;
+    unsigned size;
+    bool match, is_port;
+    int fd;
+};
+struct kvm_route {
+    int fd; /* -1: unused */
+    gpa at;
+    uint32_t data;
+};
+
+/* Behind vm->accel_data. */
+struct kvm {
+    struct vm *vm;
+    int sys_fd, vm_fd;
+    size_t run_size; /* of a vCPU's shared page(s) */
+
+    pthread_mutex_t lock; /* slots, bells, routes */
+    struct kvm_slot *slots;
+    size_t n_slots;
+    struct kvm_bell *bells;
+    size_t n_bells;
+    struct kvm_route *routes;
+    size_t n_routes;
+    uint64_t generation; /* of the memory view that the slots follow */
+    struct ram_block **logged; /* blocks whose writes are logged */
+    size_t n_logged;
+
+    /* Keeping vCPUs out of the guest for a moment. */
+    pthread_mutex_t pause_lock;
+    pthread_cond_t pause_changed;
+    _Atomic bool pausing;
+
+    /* -accel kvm,... */
+    bool pit;
+    int irqchip; /* enum irqchip, or -1: the best the board can do */
+    struct mem_region *msi; /* where MSIs for in-kernel APICs go */
+
+    size_t xsave_size; /* x86 */
+    void *isa;         /* the host instruction set's own */
+    _Atomic uint64_t n_slot_changes, n_pauses, n_kicks, n_signals;
+};
+
+/* Behind vcpu->engine. */
+struct kvm_vcpu {
+    struct vcpu *cpu;
+    struct kvm *kvm;
+    int fd;
+    struct kvm_run *run; /* shared with the kernel */
+    pthread_t thread;    /* the one that called run last */
+    bool thread_ready;
+    _Atomic bool in_guest;
+    bool down;       /* triple fault: waits for the reset */
+    bool unfinished; /* the last exit's instruction ends with the next entry */
+    void *isa;
+
+    struct kvm_counts {
+        uint64_t exits[KVM_N_REASONS], ns[KVM_N_REASONS], guest_ns, interrupted;
+    } counts;
+};
+
+static inline struct kvm *kvm_of(const struct vm *vm)
+{
+    return vm->accel_data;
+}
+static inline struct kvm_vcpu *kvm_vcpu_of(const struct vcpu *cpu)
+{
+    return cpu->engine;
+}
+
+int kvm_check(const struct kvm *kvm, int capability); /* 0: not there */
+struct error *kvm_enable(struct kvm *kvm, int capability, uint64_t arg, const char *what);
+
+/* slots.c */
+void kvm_memory_changed(struct vm *vm, const struct mem_view *now);
+void kvm_dirty_log_started(struct vm *vm, struct ram_block *ram);
+void kvm_dirty_log_sync(struct vm *vm, struct ram_block *ram);
+
+/* kvm.c: between these no vCPU is inside the guest. Not from inside run's entry. */
+void kvm_pause_vcpus(struct kvm *kvm);
+void kvm_continue_vcpus(struct kvm *kvm);
+
+/* irq.c */
+struct error *kvm_irq_create(struct kvm *kvm);
+void kvm_irq_line(struct vm *vm, unsigned gsi, bool level);
+struct error *kvm_irq_update_routes(struct kvm *kvm);
+bool kvm_route_msi(struct vm *vm, int fd, bool on, gpa at, uint32_t data);
+
+/* ---- one host instruction set ----------------------------------------------------------------- */
+enum kvm_verdict {
+    KVM_GO_ON,   /* enter the guest again */
+    KVM_LEAVE,   /* return EXIT_KICKED: requests are to be looked at */
+    KVM_HALTED,
+    KVM_DEBUG, /* a breakpoint or step of ours */
+    KVM_STOPPED, /* the run is over; vm_request_end was called */
+};
+/* Every function is required. All run on the vCPU's thread, or while it is stopped. */
+struct kvm_isa {
+    const char *target;
+    struct error *(*vm_init)(struct kvm *kvm); /* after KVM_CREATE_VM, model chosen */
+    void (*vm_free)(struct kvm *kvm);
+    uint32_t (*vcpu_id)(const struct vcpu *cpu); /* for KVM_CREATE_VCPU */
+    struct error *(*vcpu_init)(struct kvm_vcpu *k);
+    void (*vcpu_free)(struct kvm_vcpu *k);
+    struct error *(*get)(struct kvm_vcpu *k); /* kernel -> arch */
+    struct error *(*set)(struct kvm_vcpu *k); /* arch -> kernel */
+    enum kvm_verdict (*before_run)(struct kvm_vcpu *k); /* inject what waits */
+    void (*after_run)(struct kvm_vcpu *k);
+    /* An exit that kvm.c does not know; false: neither does this. */
+    bool (*handle)(struct kvm_vcpu *k, enum kvm_verdict *verdict);
+    /* For verdicts: where the instruction at pc is in memory; how to read it. */
+    bool (*code_address)(struct vcpu *cpu, uint64_t pc, gpa *at);
+    const char *(*disassembler)(struct vcpu *cpu);
+    /* Interrupt controllers in the kernel, by kvm->irqchip; what their pins' numbers (GSIs) reach: fills
+     * at most 3 * n_pins entries. */
+    struct error *(*irq_create)(struct kvm *kvm);
+    uint32_t (*pin_routes)(struct kvm_irq_routing_entry *to);
+    uint32_t n_pins;
+    /* Where MSIs go that in-kernel controllers take; 0 size: none. */
+    gpa msi_at;
+    uint64_t msi_size;
+};
+extern const struct kvm_isa kvm_isa;
+
+/* For kvm_isa.handle: the guest cannot go on; prints registers and code. */
+enum kvm_verdict kvm_failed(struct kvm_vcpu *k, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));

@@ -1,0 +1,276 @@
+/* The kernel's picture of guest memory: slots, doorbells, the dirty log, after each change of the view. */
+#include "kvm/kvm.h"
+
+#include "core/error.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define PAGE ((uint64_t)4096)
+
+/* ---- slots ---------------------------------------------------------------------------------------- */
+
+static struct error *tell_kernel(struct kvm *kvm, unsigned number, const struct kvm_slot *s)
+{
+    struct kvm_userspace_memory_region r = {
+        .slot = number,
+        .flags = s->used ? s->flags : 0,
+        .guest_phys_addr = s->at,
+        .memory_size = s->used ? s->size : 0,
+        .userspace_addr = (uintptr_t)(s->ram->host + s->off),
+    };
+    atomic_fetch_add_explicit(&kvm->n_slot_changes, 1, memory_order_relaxed);
+    if (ioctl(kvm->vm_fd, KVM_SET_USER_MEMORY_REGION, &r) < 0)
+        return error_errno("KVM does not take %" PRIu64 " KiB of memory at %#" PRIx64,
+                           s->size / KIB, s->at);
+    return NULL;
+}
+
+static bool is_logged(const struct kvm *kvm, const struct ram_block *ram)
+{
+    for (size_t i = 0; i < kvm->n_logged; i++)
+        if (kvm->logged[i] == ram)
+            return true;
+    return false;
+}
+
+/* The slot of a range; false if there is none to make. Slots are whole pages: what is left of a page that
+ * something else lies in is reached through exits. */
+static bool slot_of(const struct kvm *kvm, const struct mem_range *r, struct kvm_slot *s)
+{
+    if (!r->ram)
+        return false;
+    uint64_t skip = align_up(r->start, PAGE) - r->start;
+    if (r->size < skip + PAGE || (r->region_off + skip) % PAGE)
+        return false;
+    *s = (struct kvm_slot){ .used = true,
+                            .at = r->start + skip,
+                            .size = align_down(r->size - skip, PAGE),
+                            .ram = r->ram,
+                            .off = r->region_off + skip };
+    if (r->ram->rom)
+        s->flags |= KVM_MEM_READONLY;
+    else if (is_logged(kvm, r->ram))
+        s->flags |= KVM_MEM_LOG_DIRTY_PAGES;
+    return true;
+}
+
+static bool same_memory(const struct kvm_slot *a, const struct kvm_slot *b)
+{
+    return a->at == b->at && a->size == b->size && a->ram == b->ram && a->off == b->off;
+}
+
+static void collect(struct kvm *kvm, const struct kvm_slot *s);
+
+static struct error *remove_slot(struct kvm *kvm, unsigned i)
+{
+    struct kvm_slot *s = &kvm->slots[i];
+    if (s->flags & KVM_MEM_LOG_DIRTY_PAGES) /* what was written is forgotten with the slot */
+        collect(kvm, s);
+    s->used = false;
+    return tell_kernel(kvm, i, s);
+}
+
+static struct error *add_slot(struct kvm *kvm, const struct kvm_slot *want)
+{
+    unsigned i = 0;
+    while (i < kvm->n_slots && kvm->slots[i].used)
+        i++;
+    if (i == kvm->n_slots) {
+        kvm->slots = xrealloc(kvm->slots, (i + 1) * sizeof(*kvm->slots));
+        kvm->n_slots++;
+    }
+    kvm->slots[i] = *want;
+    return tell_kernel(kvm, i, want);
+}
+
+/* Between what is and what is to be: keep what stays, remove what is gone (with no vCPU inside the guest,
+ * for a piece of it may be about to come back), add what is new. */
+static struct error *update_slots(struct kvm *kvm, const struct mem_view *view)
+{
+    struct kvm_slot *want = xcalloc(view->n, sizeof(*want));
+    bool *keep = xcalloc(kvm->n_slots, sizeof(*keep)), paused = false;
+    size_t n_old = kvm->n_slots;
+    struct error *err = NULL;
+    for (size_t v = 0; v < view->n; v++) {
+        if (!slot_of(kvm, &view->ranges[v], &want[v]))
+            continue;
+        for (size_t i = 0; i < n_old; i++)
+            if (kvm->slots[i].used && same_memory(&kvm->slots[i], &want[v]) &&
+                (kvm->slots[i].flags ^ want[v].flags) != KVM_MEM_READONLY) {
+                keep[i] = true;
+                want[v].used = false;
+                if (kvm->slots[i].flags != want[v].flags) {
+                    kvm->slots[i].flags = want[v].flags;
+                    err = err ? err : tell_kernel(kvm, (unsigned)i, &kvm->slots[i]);
+                }
+            }
+    }
+    for (size_t i = 0; i < n_old && !err; i++) {
+        if (keep[i] || !kvm->slots[i].used)
+            continue;
+        if (!paused)
+            kvm_pause_vcpus(kvm);
+        paused = true;
+        err = remove_slot(kvm, (unsigned)i);
+    }
+    for (size_t v = 0; v < view->n && !err; v++)
+        if (want[v].used)
+            err = add_slot(kvm, &want[v]);
+    if (paused)
+        kvm_continue_vcpus(kvm);
+    free(keep);
+    free(want);
+    return err;
+}
+
+/* ---- doorbells ------------------------------------------------------------------------------------ */
+
+static struct error *tell_bell(struct kvm *kvm, const struct kvm_bell *b, bool on)
+{
+    struct kvm_ioeventfd e = {
+        .datamatch = b->value,
+        .addr = b->at,
+        .len = b->size,
+        .fd = b->fd,
+        .flags = (b->match ? KVM_IOEVENTFD_FLAG_DATAMATCH : 0u) |
+                 (b->is_port ? KVM_IOEVENTFD_FLAG_PIO : 0u) |
+                 (on ? 0u : KVM_IOEVENTFD_FLAG_DEASSIGN),
+    };
+    if (ioctl(kvm->vm_fd, KVM_IOEVENTFD, &e) < 0 && on)
+        return error_errno("KVM does not take a doorbell at %#" PRIx64, b->at);
+    return NULL;
+}
+
+static void add_bells(struct kvm_bell **all, size_t *n, const struct mem_range *r, bool is_port)
+{
+    size_t n_bells;
+    const struct doorbell *bells = r->ram ? NULL : mem_region_doorbells(r->region, &n_bells);
+    if (!bells)
+        return;
+    *all = xrealloc(*all, (*n + n_bells) * sizeof(**all));
+    for (size_t i = 0; i < n_bells; i++)
+        if (bells[i].off >= r->region_off && bells[i].off - r->region_off < r->size)
+            (*all)[(*n)++] = (struct kvm_bell){ .at = r->start + (bells[i].off - r->region_off),
+                                                .value = bells[i].match ? bells[i].value : 0,
+                                                .size = bells[i].size,
+                                                .match = bells[i].match,
+                                                .is_port = is_port,
+                                                .fd = bells[i].fd };
+}
+
+static bool same_bell(const struct kvm_bell *a, const struct kvm_bell *b)
+{
+    return a->at == b->at && a->value == b->value && a->size == b->size && a->match == b->match &&
+           a->is_port == b->is_port && a->fd == b->fd;
+}
+
+static bool has_bell(const struct kvm_bell *all, size_t n, const struct kvm_bell *bell)
+{
+    for (size_t i = 0; i < n; i++)
+        if (same_bell(&all[i], bell))
+            return true;
+    return false;
+}
+
+/* A doorbell that the kernel does not take is rung by mem_io_write: no error, only an exit more. */
+static void update_bells(struct kvm *kvm, const struct mem_view *memory,
+                         const struct mem_view *ports)
+{
+    struct kvm_bell *want = NULL;
+    size_t n = 0, kept = 0;
+    for (size_t i = 0; i < memory->n; i++)
+        add_bells(&want, &n, &memory->ranges[i], false);
+    for (size_t i = 0; i < ports->n; i++)
+        add_bells(&want, &n, &ports->ranges[i], true);
+    for (size_t i = 0; i < kvm->n_bells; i++)
+        if (!has_bell(want, n, &kvm->bells[i]))
+            error_free(tell_bell(kvm, &kvm->bells[i], false));
+    for (size_t i = 0; i < n; i++) {
+        struct error *err = NULL;
+        if (!has_bell(kvm->bells, kvm->n_bells, &want[i]))
+            err = tell_bell(kvm, &want[i], true);
+        if (!err)
+            want[kept++] = want[i];
+        error_free(err);
+    }
+    free(kvm->bells);
+    kvm->bells = want;
+    kvm->n_bells = kept;
+}
+
+/* ---- together --------------------------------------------------------------------------------------- */
+
+static void failed(struct vm *vm, struct error *err)
+{
+    if (!err)
+        return;
+    vm_request_end(vm, VERDICT_ENGINE_FAILED, 0, error_text(err));
+    error_free(err);
+}
+
+/* `now` may be older than what another thread has told us since: the newest counts. */
+void kvm_memory_changed(struct vm *vm, const struct mem_view *now)
+{
+    struct kvm *kvm = kvm_of(vm);
+    struct error *err = NULL;
+    (void)now;
+    if (!kvm)
+        return;
+    pthread_mutex_lock(&kvm->lock);
+    const struct mem_view *view = mem_view_now(vm);
+    if (view->generation != kvm->generation)
+        err = update_slots(kvm, view);
+    kvm->generation = view->generation;
+    update_bells(kvm, view, mem_ports_now(vm));
+    pthread_mutex_unlock(&kvm->lock);
+    failed(vm, err);
+}
+
+/* ---- dirty log --------------------------------------------------------------------------------------- */
+
+/* Pages of a slot that the guest wrote since the last time: their flag goes. kvm->lock is held. */
+static void collect(struct kvm *kvm, const struct kvm_slot *s)
+{
+    uint64_t n = s->size / PAGE, *map = calloc((n + 63) / 64, 8);
+    struct kvm_dirty_log log = { .slot = (uint32_t)(s - kvm->slots), .dirty_bitmap = map };
+    bool all = !map || ioctl(kvm->vm_fd, KVM_GET_DIRTY_LOG, &log) < 0;
+    for (uint64_t i = 0; i < n; i++)
+        if (all || map[i / 64] >> i % 64 & 1)
+            atomic_fetch_and(&s->ram->page_flags[s->off / PAGE + i], (uint8_t)~PAGE_LOG_DIRTY);
+    free(map);
+}
+
+static void set_logged(struct kvm *kvm, struct ram_block *ram)
+{
+    if (is_logged(kvm, ram))
+        return;
+    kvm->logged = xrealloc(kvm->logged, (kvm->n_logged + 1) * sizeof(*kvm->logged));
+    kvm->logged[kvm->n_logged++] = ram;
+}
+
+void kvm_dirty_log_started(struct vm *vm, struct ram_block *ram)
+{
+    struct kvm *kvm = kvm_of(vm);
+    pthread_mutex_lock(&kvm->lock);
+    set_logged(kvm, ram);
+    const struct mem_view *view = mem_view_now(vm);
+    struct error *err = update_slots(kvm, view);
+    kvm->generation = view->generation;
+    pthread_mutex_unlock(&kvm->lock);
+    failed(vm, err);
+}
+
+void kvm_dirty_log_sync(struct vm *vm, struct ram_block *ram)
+{
+    struct kvm *kvm = kvm_of(vm);
+    pthread_mutex_lock(&kvm->lock);
+    for (size_t i = 0; i < kvm->n_slots; i++)
+        if (kvm->slots[i].used && kvm->slots[i].ram == ram &&
+            kvm->slots[i].flags & KVM_MEM_LOG_DIRTY_PAGES)
+            collect(kvm, &kvm->slots[i]);
+    pthread_mutex_unlock(&kvm->lock);
+}

@@ -1,0 +1,758 @@
+/* The KVM engine with small guests of our own: what each exit means, interrupts, memory, state. Skipped
+ * with the reason where there is no KVM. */
+#include "board.h"
+
+#include "core/accel.h"
+#include "core/clock.h"
+#include "core/error.h"
+#include "core/loop.h"
+#include "kvm/kvm.h"
+#include "target/x86_64/model.h"
+#include "target/x86_64/x86.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { CODE = 0x1000, EXIT_PORT = 0xf4, TEST_PORT = 0x500, RAM_SIZE = 2 * 1024 * 1024 };
+#define TEST_MMIO   ((gpa)0xd0000000)
+#define PATIENCE_NS (30 * NS_PER_S) /* some hosts emulate the guest's kernel mode */
+
+/* ---- guests --------------------------------------------------------------------------------------- */
+/* Each is copied to CODE; `bits` it is written for. They end by a byte to EXIT_PORT. */
+#define GUEST(name, bits, text)                                                         \
+    extern const uint8_t guest_##name[], guest_##name##_end[];                          \
+    __asm__(".pushsection .rodata\n.balign 64\n.code" #bits "\nguest_" #name ":\n" text \
+            "\nguest_" #name "_end:\n.code64\n.popsection\n")
+#define END "mov $0xf4, %dx\n out %al, %dx\n 9: hlt\n jmp 9b\n"
+
+GUEST(ports, 16,
+      "mov $0x500, %dx\n in %dx, %al\n add $1, %al\n out %al, %dx\n"
+      "mov $0x504, %dx\n in %dx, %eax\n add $2, %eax\n out %eax, %dx\n"
+      "mov $0x777, %dx\n in %dx, %al\n" END);
+GUEST(string, 16,
+      "cld\n mov $4, %cx\n mov $0x500, %dx\n mov $0x3000, %di\n rep insb\n"
+      "mov $4, %cx\n mov $0x3000, %si\n rep outsb\n xor %al, %al\n" END);
+GUEST(mmio, 32,
+      "mov $0xd0000000, %ebx\n mov (%ebx), %eax\n add $1, %eax\n mov %eax, 8(%ebx)\n"
+      "movb $0x5a, 17(%ebx)\n movw $0x1234, 32(%ebx)\n mov 0x10000(%ebx), %eax\n" END);
+GUEST(rom, 32,
+      "mov $0xe0000000, %ebx\n mov (%ebx), %eax\n movl $0, (%ebx)\n cmp %eax, (%ebx)\n"
+      "setne %al\n" END);
+GUEST(bell, 32, "mov $0xd0000100, %ebx\n movl $7, (%ebx)\n movl $8, (%ebx)\n xor %eax, %eax\n" END);
+GUEST(wide, 64,
+      "movabs $0x123456789abcdef0, %rax\n movq %rax, 0x3000\n mov 0x3000, %rbx\n"
+      "cmp %rax, %rbx\n setne %al\n" END);
+GUEST(triple, 32, "lidt 0x3000\n ud2\n" END);
+GUEST(spin, 16, "1: incw 0x3000\n jmp 1b\n");
+GUEST(halt, 16, "cli\n hlt\n mov $3, %al\n" END);
+/* Vector 0x20's handler counts and acknowledges by a port; then HLT until it came. */
+GUEST(irq, 16,
+      "cli\n movw $(1f - guest_irq + 0x1000), 0x80\n movw $0, 0x82\n movw $0, 0x3000\n"
+      "2: sti\n hlt\n cli\n cmpw $2, 0x3000\n jb 2b\n mov 0x3000, %al\n cli\n" END
+      "1: push %ax\n push %dx\n incw 0x3000\n mov $0x501, %dx\n out %al, %dx\n pop %dx\n pop %ax\n "
+      "iret\n");
+/* The same through the kernel's 8259: interrupt 5 at vector 0x25. */
+GUEST(pic, 16,
+      "cli\n mov $0x11, %al\n out %al, $0x20\n mov $0x20, %al\n out %al, $0x21\n mov $4, %al\n"
+      "out %al, $0x21\n mov $1, %al\n out %al, $0x21\n mov $0xdf, %al\n out %al, $0x21\n"
+      "movw $(1f - guest_pic + 0x1000), 0x94\n movw $0, 0x96\n movw $0, 0x3000\n mov $0x502, %dx\n "
+      "out %al, %dx\n"
+      "2: sti\n hlt\n cli\n cmpw $1, 0x3000\n jb 2b\n mov 0x3000, %al\n cli\n" END
+      "1: push %ax\n incw 0x3000\n mov $0x20, %al\n out %al, $0x20\n pop %ax\n iret\n");
+/* An MSI with vector 0x30 to the kernel's local APIC, in protected mode with an IDT at 0x4000; the handler
+ * ends the run. */
+GUEST(msi, 32,
+      "mov $0xfee00000, %ebx\n movl $0x1ff, 0xf0(%ebx)\n movl $0, 0x3000\n lidt 0x3800\n sti\n"
+      "mov $0x502, %dx\n out %al, %dx\n 2: hlt\n jmp 2b\n"
+      ".balign 64\n movl $0, 0xfee000b0\n mov $1, %al\n" END);
+/* The boot processor is told to spin; the other one starts at page 2 and ends the run. */
+GUEST(second, 16, "mov %cs, %ax\n mov $0x500, %dx\n out %ax, %dx\n mov $9, %al\n" END);
+GUEST(first, 16, "mov $0x502, %dx\n out %al, %dx\n 1: hlt\n jmp 1b\n");
+GUEST(msr, 32, "mov $0x802, %ecx\n rdmsr\n cmp $0x77, %eax\n setne %al\n" END);
+
+/* ---- a board ------------------------------------------------------------------------------------------ */
+
+struct kit {
+    struct vm *vm;
+    struct x86_cpu *x;
+    uint64_t ports[8], mmio[64];
+    uint64_t reads, writes;
+    uint8_t feed;
+    void (*on_port)(struct kit *k, unsigned off, uint64_t value);
+    unsigned n_asked, n_acked;
+    int vector, fd;
+    const char *options;
+    unsigned irqchips, n_cpus;
+    struct timer *patience;
+    char *said;
+};
+
+static uint64_t port_read(void *opaque, uint64_t off, unsigned size)
+{
+    struct kit *k = opaque;
+    k->reads++;
+    return k->ports[off] ? k->ports[off] : k->feed++;
+}
+
+static void port_write(void *opaque, uint64_t off, unsigned size, uint64_t value)
+{
+    struct kit *k = opaque;
+    k->writes++;
+    k->ports[off] = value;
+    if (k->on_port)
+        k->on_port(k, (unsigned)off, value);
+}
+static const struct mmio_ops port_ops = { .read = port_read, .write = port_write };
+
+static void exit_write(void *opaque, uint64_t off, unsigned size, uint64_t value)
+{
+    struct kit *k = opaque;
+    vm_request_end(k->vm, VERDICT_GUEST_EXIT, (int)(value & 0xff), NULL);
+}
+static const struct mmio_ops exit_ops = { .read = port_read, .write = exit_write };
+
+static uint64_t mmio_read(void *opaque, uint64_t off, unsigned size)
+{
+    struct kit *k = opaque;
+    k->reads++;
+    return k->mmio[off];
+}
+static void mmio_write(void *opaque, uint64_t off, unsigned size, uint64_t value)
+{
+    struct kit *k = opaque;
+    k->writes++;
+    k->mmio[off % 64] = value;
+}
+static const struct mmio_ops mmio_ops = { .read = mmio_read, .write = mmio_write };
+
+static void lost_patience(void *opaque)
+{
+    struct kit *k = opaque;
+    vm_request_end(k->vm, VERDICT_QUIT, 0, "no end in sight");
+}
+
+static void must(struct error *err)
+{
+    if (err)
+        fail_msg("%s", error_text(err));
+}
+
+static bool no_kvm(void)
+{
+    struct error *err = kvm_accel.available("x86_64");
+    if (!err)
+        return false;
+    print_message("# %s\n", error_text(err));
+    error_free(err);
+    return true;
+}
+#define NEEDS_KVM() \
+    if (no_kvm())   \
+    skip()
+
+static void kit_open(struct kit *k, const char *model)
+{
+    struct mem_region *ram;
+    must(vm_new(&k->vm));
+    k->vm->accel = &kvm_accel;
+    k->vm->target = &x86_64_target;
+    k->vm->irqchips = (uint8_t)k->irqchips;
+    must(x86_cpu_model(k->vm, model ? model : "qemu64,check=off"));
+    must(kvm_accel.vm_create(k->vm, k->options));
+    must(mem_add_ram(k->vm, "ram", RAM_SIZE, false, &ram));
+    mem_map(ram, 0, 0);
+    mem_map_ports(mem_add_mmio(k->vm, "test-ports", 8, &port_ops, k), TEST_PORT, 0);
+    mem_map_ports(mem_add_mmio(k->vm, "exit", 1, &exit_ops, k), EXIT_PORT, 0);
+    mem_map(mem_add_mmio(k->vm, "test-mmio", 0x1000, &mmio_ops, k), TEST_MMIO, 0);
+    for (unsigned i = 0; i < MAX(k->n_cpus, 1); i++) {
+        struct vcpu *cpu;
+        must(vcpu_new(k->vm, i, &cpu));
+    }
+    k->x = x86_of(k->vm->vcpus[0]);
+    vm_reset(k->vm);
+    k->patience = timer_new(k->vm, lost_patience, k);
+    timer_set(k->patience, PATIENCE_NS);
+}
+
+static void kit_close(struct kit *k)
+{
+    timer_free(k->patience);
+    vm_free(k->vm);
+}
+
+static void place(struct kit *k, gpa at, const uint8_t *code, const uint8_t *end)
+{
+    assert_true(mem_write(k->vm, at, code, (size_t)(end - code)));
+}
+
+/* Real mode at CODE; 32 bits: flat segments. 64: identity mapped by one 1 GiB... by 2 MiB pages. */
+static void start_at(struct kit *k, unsigned width)
+{
+    struct x86_cpu *x = k->x;
+    if (width == 16) {
+        x->seg[X86_CS].selector = 0;
+        x->seg[X86_CS].base = 0;
+        x->rip = CODE;
+        x->gpr[X86_RSP] = 0x8000;
+        return;
+    }
+    if (width == 64) {
+        const uint64_t tables[][2] = { { 0x10000, 0x11003 },
+                                       { 0x11000, 0x12003 },
+                                       { 0x12000, 0x83 } };
+        for (size_t i = 0; i < ARRAY_LEN(tables); i++) {
+            uint8_t le[8];
+            store_le(le, 8, tables[i][1]);
+            assert_true(mem_write(k->vm, tables[i][0], le, 8));
+        }
+    }
+    x86_place_flat(x->cpu, CODE, width == 64 ? 0x10000 : 0);
+    x->gpr[X86_RSP] = 0x8000;
+}
+
+#define RUN(k, name, width) \
+    (place(k, CODE, guest_##name, guest_##name##_end), start_at(k, width), vm_run((k)->vm))
+
+static uint64_t peek(struct kit *k, gpa at, unsigned n)
+{
+    uint8_t le[8];
+    assert_true(mem_read(k->vm, at, le, n));
+    return load_le(le, n);
+}
+
+/* ---- facts ------------------------------------------------------------------------------------------------ */
+
+static void ports_reach_the_common_dispatch(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { .ports = { [0] = 0x41, [4] = 0x10000000 } };
+    kit_open(&k, NULL);
+    assert_int_equal(RUN(&k, ports, 16), 0xff); /* a port that nobody answers */
+    assert_int_equal(k.vm->verdict, VERDICT_GUEST_EXIT);
+    assert_int_equal(k.ports[0], 0x42);
+    assert_int_equal(k.ports[4], 0x10000002);
+    kit_close(&k);
+}
+
+static void string_instructions_move_every_item(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { .feed = 0x61 };
+    kit_open(&k, NULL);
+    assert_int_equal(RUN(&k, string, 16), 0);
+    assert_int_equal(peek(&k, 0x3000, 4), 0x64636261);
+    assert_int_equal(k.writes, 4);
+    assert_int_equal(k.ports[0], 0x64);
+    kit_close(&k);
+}
+
+static void mmio_reaches_the_common_dispatch(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { .mmio = { [0] = 0xfffffffe } };
+    kit_open(&k, NULL);
+    assert_int_equal(RUN(&k, mmio, 32), 0xff); /* where nobody answers */
+    assert_int_equal(k.mmio[8], 0xffffffff);
+    assert_int_equal(k.mmio[17], 0x5a);
+    assert_int_equal(k.mmio[32], 0x1234);
+    assert_int_equal(k.reads, 1);
+    assert_int_equal(k.writes, 3);
+    kit_close(&k);
+}
+
+static void add_number(void *opaque, const char *name, double value)
+{
+    double *sum = opaque;
+    if (!strcmp(name, "kvm.exits.mmio"))
+        sum[0] = value;
+    if (!strcmp(name, "kvm.exits.io"))
+        sum[1] = value;
+    if (!strcmp(name, "kvm.guest_seconds"))
+        sum[2] = value;
+}
+
+static void exits_are_counted_by_reason(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { 0 };
+    double sum[3] = { 0 };
+    kit_open(&k, NULL);
+    RUN(&k, mmio, 32);
+    kvm_accel.stats(k.vm, add_number, sum);
+    assert_int_equal(sum[0], 5);
+    assert_int_equal(sum[1], 1);
+    assert_true(sum[2] > 0);
+    kit_close(&k);
+}
+
+static void rom_is_read_without_exits_and_keeps_its_contents(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { 0 };
+    struct mem_region *rom;
+    double sum[3] = { 0 };
+    kit_open(&k, NULL);
+    must(mem_add_ram(k.vm, "rom", 0x1000, true, &rom));
+    mem_map(rom, 0xe0000000, 0);
+    assert_true(mem_load(k.vm, 0xe0000000, "ABCD", 4));
+    assert_int_equal(RUN(&k, rom, 32), 0);
+    assert_int_equal(peek(&k, 0xe0000000, 4), 0x44434241);
+    kvm_accel.stats(k.vm, add_number, sum);
+    assert_int_equal(sum[0], 1); /* the write */
+    kit_close(&k);
+}
+
+static void doorbell_rings_inside_the_kernel(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { 0 };
+    double sum[3] = { 0 };
+    uint64_t n = 0;
+    int fd = eventfd(0, EFD_NONBLOCK);
+    kit_open(&k, NULL);
+    struct mem_region *bell = mem_add_mmio(k.vm, "bell", 0x100, &mmio_ops, &k);
+    mem_map(bell, TEST_MMIO + 0x100, 1);
+    must(mem_add_doorbell(bell, 0, 4, true, 7, fd));
+    assert_int_equal(RUN(&k, bell, 32), 0);
+    assert_int_equal(read(fd, &n, sizeof(n)), 8);
+    assert_int_equal(n, 1);
+    assert_int_equal(k.writes, 1); /* 8 is not the value of the doorbell */
+    kvm_accel.stats(k.vm, add_number, sum);
+    assert_int_equal(sum[0], 1);
+    kit_close(&k);
+    close(fd);
+}
+
+static void long_mode_runs(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { 0 };
+    kit_open(&k, NULL);
+    assert_int_equal(RUN(&k, wide, 64), 0);
+    assert_int_equal(peek(&k, 0x3000, 8), 0x123456789abcdef0);
+    kit_close(&k);
+}
+
+static void triple_fault_resets(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { 0 };
+    kit_open(&k, NULL);
+    k.vm->no_reboot = true;
+    RUN(&k, triple, 32);
+    assert_int_equal(k.vm->verdict, VERDICT_RESET);
+    kit_close(&k);
+}
+
+static void spinning_guest_is_stopped_and_goes_on(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { 0 };
+    kit_open(&k, NULL);
+    place(&k, CODE, guest_spin, guest_spin_end);
+    start_at(&k, 16);
+    for (unsigned i = 0; i < 3; i++) {
+        vm_start(k.vm);
+        uint64_t before = peek(&k, 0x3000, 2);
+        for (unsigned n = 0; n < 2000 && peek(&k, 0x3000, 2) == before; n++)
+            usleep(1000);
+        assert_int_not_equal(peek(&k, 0x3000, 2), before);
+        vm_pause(k.vm);
+        uint64_t still = peek(&k, 0x3000, 2);
+        usleep(5000);
+        assert_int_equal(peek(&k, 0x3000, 2), still);
+        assert_in_range(k.x->rip, CODE, CODE + 16);
+    }
+    kit_close(&k);
+}
+
+static void halt_with_interrupts_off_ends_the_run(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { 0 };
+    kit_open(&k, NULL);
+    timer_cancel(k.patience);
+    RUN(&k, halt, 16);
+    assert_int_equal(k.vm->verdict, VERDICT_ALL_HALTED);
+    kit_close(&k);
+}
+
+/* A local APIC of one vector. */
+static int acknowledge(void *opaque)
+{
+    struct kit *k = opaque;
+    k->n_asked++;
+    x86_set_intr(k->x->cpu, false);
+    return k->vector;
+}
+static uint8_t get_tpr(void *opaque)
+{
+    return 0;
+}
+static void set_tpr(void *opaque, uint8_t cr8)
+{
+}
+static bool set_base(void *opaque, uint64_t value)
+{
+    return true;
+}
+static bool read_msr(void *opaque, uint32_t index, uint64_t *value)
+{
+    *value = 0x77;
+    return index == 0x802;
+}
+static bool write_msr(void *opaque, uint32_t index, uint64_t value)
+{
+    return false;
+}
+static const struct x86_apic_ops apic_ops = { acknowledge, get_tpr,  set_tpr,
+                                              set_base,    read_msr, write_msr };
+
+static void again(struct kit *k, unsigned off, uint64_t value)
+{
+    if (off != 1)
+        return;
+    k->n_acked++;
+    if (k->n_acked < 2)
+        x86_set_intr(k->x->cpu, true);
+}
+
+static void raise_once(void *opaque)
+{
+    struct kit *k = opaque;
+    x86_set_intr(k->x->cpu, true);
+}
+
+static void interrupts_of_a_user_space_apic_arrive(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { .vector = 0x20, .on_port = again };
+    kit_open(&k, NULL);
+    x86_set_apic(k.x->cpu, &apic_ops, &k);
+    struct timer *t = timer_new(k.vm, raise_once, &k);
+    timer_set(t, NS_PER_S / 20); /* while it sleeps in HLT */
+    assert_int_equal(RUN(&k, irq, 16), 2);
+    assert_int_equal(k.n_asked, 2);
+    timer_free(t);
+    kit_close(&k);
+}
+
+static void x2apic_registers_of_a_user_space_apic_are_reached(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { 0 };
+    kit_open(&k, "qemu64,+x2apic,check=off");
+    x86_set_apic(k.x->cpu, &apic_ops, &k);
+    assert_int_equal(RUN(&k, msr, 32), 0);
+    kit_close(&k);
+}
+
+static void start_second(struct kit *k, unsigned off, uint64_t value)
+{
+    if (off != 2)
+        return;
+    struct vcpu *second = k->vm->vcpus[1];
+    x86_raise(second, X86_INIT);
+    x86_start_up(second, 2);
+}
+
+static void second_cpu_starts(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { .n_cpus = 2, .on_port = start_second };
+    kit_open(&k, NULL);
+    place(&k, 0x2000, guest_second, guest_second_end);
+    assert_int_equal(RUN(&k, first, 16), 9);
+    assert_int_equal(k.ports[0], 0x200);
+    kit_close(&k);
+}
+
+static void pulse(struct kit *k, unsigned off, uint64_t value)
+{
+    if (off != 2)
+        return;
+    kvm_accel.irq_line(k->vm, 5, true);
+    kvm_accel.irq_line(k->vm, 5, false);
+}
+
+static void kernels_8259_takes_lines(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { .irqchips = 1 << IRQCHIP_ENGINE, .on_port = pulse };
+    kit_open(&k, NULL);
+    assert_int_equal(k.vm->irqchip, IRQCHIP_ENGINE);
+    assert_int_equal(RUN(&k, pic, 16), 1);
+    kit_close(&k);
+}
+
+static void write_idt(struct kit *k, unsigned vector, uint32_t handler)
+{
+    uint8_t gate[8], idtr[6];
+    store_le(gate, 8,
+             (uint64_t)(handler & 0xffff) | (uint64_t)0x10 << 16 | (uint64_t)0x8e00 << 32 |
+                 (uint64_t)(handler >> 16) << 48);
+    store_le(idtr, 2, 0x7ff);
+    store_le(idtr + 2, 4, 0x4000);
+    assert_true(mem_write(k->vm, 0x4000 + 8 * vector, gate, 8));
+    assert_true(mem_write(k->vm, 0x3800, idtr, 6));
+    /* IRET loads CS from the table: entry 0x10, as x86_place_flat has it. */
+    uint8_t code[8];
+    store_le(code, 8, 0x00cf9b000000ffff);
+    assert_true(mem_write(k->vm, 0x5010, code, 8));
+    store_le(code, 8, 0x00cf93000000ffff);
+    assert_true(mem_write(k->vm, 0x5018, code, 8));
+    k->x->gdt = (struct x86_table){ 0x5000, 0x1f };
+}
+
+static uint32_t msi_handler(void)
+{
+    return CODE + (uint32_t)(((uintptr_t)guest_msi_end - (uintptr_t)guest_msi) & ~(uintptr_t)63);
+}
+
+static void send_msi(struct kit *k, unsigned off, uint64_t value)
+{
+    if (off == 2)
+        vm_send_msi(k->vm, 0xfee00000, 0x30);
+}
+
+static void message_reaches_the_kernels_apic(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { .irqchips = 1 << IRQCHIP_ENGINE, .on_port = send_msi };
+    kit_open(&k, NULL);
+    write_idt(&k, 0x30, msi_handler());
+    assert_int_equal(RUN(&k, msi, 32), 1);
+    kit_close(&k);
+}
+
+static void signal_fd(struct kit *k, unsigned off, uint64_t value)
+{
+    uint64_t one = 1;
+    if (off == 2)
+        assert_int_equal(write(k->fd, &one, 8), 8);
+}
+
+static void eventfd_is_routed_as_a_message(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { .irqchips = 1 << IRQCHIP_ENGINE, .on_port = signal_fd };
+    k.fd = eventfd(0, EFD_NONBLOCK);
+    kit_open(&k, NULL);
+    vm_route_msi(k.vm, k.fd, 0xfee00000, 0x31);
+    vm_route_msi(k.vm, k.fd, 0xfee00000, 0x30); /* the newer one counts */
+    assert_null(k.vm->msi_routes);              /* the kernel does it */
+    write_idt(&k, 0x30, msi_handler());
+    assert_int_equal(RUN(&k, msi, 32), 1);
+    vm_unroute_msi(k.vm, k.fd);
+    kit_close(&k);
+    close(k.fd);
+}
+
+static void boards_that_cannot_are_not_given_kernel_controllers(void **unused)
+{
+    NEEDS_KVM();
+    struct vm *vm;
+    must(vm_new(&vm));
+    vm->target = &x86_64_target;
+    must(x86_cpu_model(vm, NULL));
+    struct error *err = kvm_accel.vm_create(vm, "kernel-irqchip=on");
+    assert_non_null(err);
+    assert_non_null(strstr(error_text(err), "this board cannot"));
+    error_free(err);
+    err = kvm_accel.vm_create(vm, "kernel-irqchip=maybe");
+    assert_non_null(strstr(error_text(err), "on, split or off"));
+    error_free(err);
+    vm_free(vm);
+}
+
+/* A state with something in every place. */
+static void fill(struct x86_cpu *x)
+{
+    for (unsigned i = 0; i < 16; i++) {
+        x->gpr[i] = 0x0101010101010101 * (i + 1);
+        for (unsigned n = 0; n < 16; n++)
+            x->zmm[i][n] = (uint8_t)(16 * i + n);
+    }
+    for (unsigned i = 0; i < 8; i++)
+        for (unsigned n = 0; n < 10; n++)
+            x->st[i][n] = (uint8_t)(0x80 + 8 * i + n);
+    x->fcw = 0x27f;
+    x->fsw = 0x3800;
+    x->ftw = 0xff;
+    x->mxcsr = 0x1fa0;
+    x->fip = 0x1234;
+    x->fdp = 0x5678;
+    x->rflags = 0x246;
+    x->cr2 = 0xdeadbeef000;
+    x->dr[0] = 0x1000;
+    x->dr[3] = 0x4000;
+    x->seg[X86_FS].base = 0x7f0000001000;
+    x->seg[X86_GS].base = 0xffff888000000000;
+    x->gdt = (struct x86_table){ 0xfffffe0000001000, 0x7f };
+    x->idt = (struct x86_table){ 0xfffffe0000000000, 0xfff };
+    x->star = 0x0023001000000000;
+    x->lstar = 0xffffffff81000080;
+    x->cstar = 0xffffffff81000090;
+    x->sfmask = 0x47700;
+    x->kernel_gs_base = 0xffff888000001000;
+    x->sysenter_cs = 0x10;
+    x->sysenter_esp = 0xfffffe0000002000;
+    x->sysenter_eip = 0xffffffff81001000;
+    x->events.nmi_masked = true;
+    x->xinuse |= 3;
+}
+
+static struct bytes saved(struct kit *k)
+{
+    struct bytes b = { 0 };
+    struct x86_cpu *x = k->x;
+    x->tsc = x->tsc_adjust = 0; /* it runs */
+    state_save(&b, &x86_64_target.state, 1, x);
+    return b;
+}
+
+static void say_difference(const struct x86_cpu *a, const struct x86_cpu *b)
+{
+    const char *name = state_differ(&x86_64_target.state, a, b);
+    if (name)
+        print_message("# first to differ: %s\n", name);
+}
+
+static void state_round_trip(unsigned irqchips)
+{
+    struct kit a = { .irqchips = irqchips }, b = { .irqchips = irqchips };
+    size_t pos = 0;
+    kit_open(&a, NULL);
+    start_at(&a, 64);
+    fill(a.x);
+    kvm_accel.set_state(a.x->cpu);
+    kvm_accel.get_state(a.x->cpu);
+    assert_int_equal(a.vm->verdict, VERDICT_NONE);
+    assert_int_equal(a.x->lstar, 0xffffffff81000080);
+    assert_int_equal(a.x->gpr[7], 0x0808080808080808);
+    assert_int_equal(a.x->zmm[15][15], 0xff);
+    assert_int_equal(a.x->fcw, 0x27f);
+    assert_int_equal(a.x->seg[X86_GS].base, 0xffff888000000000);
+    struct bytes one = saved(&a);
+    kit_open(&b, NULL);
+    must(state_load(one.at, one.n, &pos, &x86_64_target.state, 1, b.x));
+    kvm_accel.set_state(b.x->cpu);
+    kvm_accel.get_state(b.x->cpu);
+    assert_int_equal(b.vm->verdict, VERDICT_NONE);
+    struct bytes two = saved(&b);
+    say_difference(a.x, b.x);
+    assert_int_equal(one.n, two.n);
+    assert_memory_equal(one.at, two.at, one.n);
+    bytes_free(&one);
+    bytes_free(&two);
+    kit_close(&a);
+    kit_close(&b);
+}
+
+static void state_survives_a_fresh_vcpu(void **unused)
+{
+    NEEDS_KVM();
+    state_round_trip(0);
+}
+static void state_survives_a_fresh_vcpu_with_the_kernels_apic(void **unused)
+{
+    NEEDS_KVM();
+    state_round_trip(1 << IRQCHIP_ENGINE);
+}
+
+static void written_pages_are_logged(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { 0 };
+    kit_open(&k, NULL);
+    struct ram_block *ram = mem_view_find(mem_view_now(k.vm), 0)->ram;
+    for (unsigned i = 0; i < RAM_SIZE / 4096; i++)
+        ram->page_flags[i] |= PAGE_LOG_DIRTY;
+    kvm_accel.dirty_log_started(k.vm, ram);
+    assert_int_equal(RUN(&k, wide, 64), 0);
+    kvm_accel.dirty_log_sync(k.vm, ram);
+    assert_false(ram->page_flags[3] & PAGE_LOG_DIRTY);
+    assert_true(ram->page_flags[4] & PAGE_LOG_DIRTY);
+    assert_true(ram->page_flags[100] & PAGE_LOG_DIRTY);
+    kit_close(&k);
+}
+
+/* The map is cut into pieces and put together while the guest runs in it. */
+static void map_changes_under_a_running_guest(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { 0 };
+    kit_open(&k, NULL);
+    place(&k, CODE, guest_spin, guest_spin_end);
+    start_at(&k, 16);
+    struct mem_region *hole = mem_add_mmio(k.vm, "hole", 0x1000, &mmio_ops, &k);
+    vm_start(k.vm);
+    for (unsigned i = 0; i < 50; i++) {
+        mem_map(hole, 0x6000, 1);
+        mem_unmap(hole);
+    }
+    uint64_t before = peek(&k, 0x3000, 2);
+    for (unsigned n = 0; n < 2000 && peek(&k, 0x3000, 2) == before; n++)
+        usleep(1000);
+    assert_int_not_equal(peek(&k, 0x3000, 2), before);
+    vm_pause(k.vm);
+    assert_int_equal(k.vm->verdict, VERDICT_NONE);
+    kit_close(&k);
+}
+
+/* Code outside memory is what every KVM gives up at. */
+static void what_kvm_cannot_execute_is_a_verdict(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { 0 };
+    char text[4096] = "";
+    int fds[2];
+    kit_open(&k, NULL);
+    assert_int_equal(pipe(fds), 0);
+    k.vm->log.fd = fds[1];
+    x86_place_flat(k.x->cpu, TEST_MMIO, 0);
+    vm_run(k.vm);
+    assert_int_equal(k.vm->verdict, VERDICT_ENGINE_FAILED);
+    k.vm->log.fd = 2;
+    close(fds[1]);
+    ssize_t n = read(fds[0], text, sizeof(text) - 1);
+    assert_true(n > 0);
+    assert_non_null(strstr(text, "rip=00000000d0000000"));
+    close(fds[0]);
+    kit_close(&k);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ports_reach_the_common_dispatch),
+        cmocka_unit_test(string_instructions_move_every_item),
+        cmocka_unit_test(mmio_reaches_the_common_dispatch),
+        cmocka_unit_test(exits_are_counted_by_reason),
+        cmocka_unit_test(rom_is_read_without_exits_and_keeps_its_contents),
+        cmocka_unit_test(doorbell_rings_inside_the_kernel),
+        cmocka_unit_test(long_mode_runs),
+        cmocka_unit_test(triple_fault_resets),
+        cmocka_unit_test(spinning_guest_is_stopped_and_goes_on),
+        cmocka_unit_test(halt_with_interrupts_off_ends_the_run),
+        cmocka_unit_test(interrupts_of_a_user_space_apic_arrive),
+        cmocka_unit_test(x2apic_registers_of_a_user_space_apic_are_reached),
+        cmocka_unit_test(second_cpu_starts),
+        cmocka_unit_test(kernels_8259_takes_lines),
+        cmocka_unit_test(message_reaches_the_kernels_apic),
+        cmocka_unit_test(eventfd_is_routed_as_a_message),
+        cmocka_unit_test(boards_that_cannot_are_not_given_kernel_controllers),
+        cmocka_unit_test(state_survives_a_fresh_vcpu),
+        cmocka_unit_test(state_survives_a_fresh_vcpu_with_the_kernels_apic),
+        cmocka_unit_test(written_pages_are_logged),
+        cmocka_unit_test(map_changes_under_a_running_guest),
+        cmocka_unit_test(what_kvm_cannot_execute_is_a_verdict),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

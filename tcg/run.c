@@ -212,11 +212,6 @@ noreturn void tcg_halt(struct vcpu *cpu)
     tcg_leave(cpu);
 }
 
-void tcg_sync_code(struct vcpu *cpu)
-{
-    (void)cpu; /* stale units die when they are written; predictions go when code is left */
-}
-
 uint8_t tcg_fp_flags(struct vcpu *cpu)
 {
     struct tcg_cpu *t = tcg_cpu_of(cpu);

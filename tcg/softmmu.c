@@ -280,8 +280,7 @@ static uint64_t compare(struct sf_ctx *ctx, enum sf_format f, enum ir_cc cc, uin
     return order == SF_LESS || (cc == IR_FLE && order == SF_EQUAL);
 }
 
-uint64_t softfp_op(struct tcg_cpu *t, const struct ir_op *op, enum ir_type from, uint64_t a,
-                   uint64_t b, uint64_t c)
+uint64_t softfp_op(struct tcg_cpu *t, const struct ir_op *op, uint64_t a, uint64_t b, uint64_t c)
 {
     if (ir_evaluates(op->code))
         return ir_eval(op->code, op->type, a, b);
@@ -317,7 +316,6 @@ uint64_t softfp_op(struct tcg_cpu *t, const struct ir_op *op, enum ir_type from,
     case IR_fnarrow: r = sf_convert(&ctx, SF_F64, SF_F32, a); break;
     default: break;
     }
-    (void)from;
     t->fp_flags |= ctx.flags;
     return r;
 }

@@ -100,15 +100,14 @@ noreturn void tcg_halt(struct vcpu *cpu);
  * the state word changed; data modes may change without. */
 void tcg_context_changed(struct vcpu *cpu);
 /* Forget translations of addresses: all; one page in every address space; all of the contexts with
- * (key & mask) == value; one page in those contexts. */
+ * (key & mask) == value. If fetches are concerned, leave the unit (ir_leave): predicted returns know
+ * old addresses. The same is all that an instruction barrier takes: code that was written is forgotten
+ * when it is written. */
 void tcg_flush_all(struct vcpu *cpu);
 void tcg_flush_page(struct vcpu *cpu, uint64_t va);
 void tcg_flush_contexts(struct vcpu *cpu, uint64_t mask, uint64_t value);
 /* Forget the current mode-0 context's entries that were filled with `user` set. */
 void tcg_drop_user_pages(struct vcpu *cpu);
-/* Guest instruction memory is to be seen as it is now (fence.i): what is stale is gone already by
- * write tracking; this drops the return predictions. */
-void tcg_sync_code(struct vcpu *cpu);
 /* Sticky floating-point flags (SF_INVALID...) raised in generated code so far; and set them. The
  * rounding mode changed. */
 uint8_t tcg_fp_flags(struct vcpu *cpu);

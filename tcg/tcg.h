@@ -126,7 +126,7 @@ struct fetch_context {
 
 struct tcg_counts {
     uint64_t tlb_misses, tlb_walks, tlb_flushes, context_switches;
-    uint64_t unit_entries, links, indirect_misses, slow_calls, mmio, traps, code_writes;
+    uint64_t unit_entries, indirect_misses, slow_calls, mmio, traps;
 };
 
 struct tcg_cpu {
@@ -163,7 +163,6 @@ struct tcg_cpu {
     const void *resume;
     const void *site;            /* of the slow call under way */
     uint64_t host_sp, stack_limit;
-    uint32_t fp_mode, fp_host_mode; /* host control word for guest code, for C */
     uint64_t tlb_checks;         /* first-level lookups that hit, when they are counted */
     uint32_t fp_scratch;
     uint8_t fp_flags, fp_rounding;  /* SF_*: sticky flags collected; guest's mode */
@@ -321,8 +320,7 @@ uint64_t softmmu_rmw(struct tcg_cpu *t, enum ir_rmw kind, uint64_t va, uint64_t 
 uint64_t softmmu_cas(struct tcg_cpu *t, uint64_t va, uint64_t expected, uint64_t desired,
                      unsigned shape, unsigned mode);
 /* An operation with IR_FP on bit patterns, by softfloat; flags go to fp_flags. */
-uint64_t softfp_op(struct tcg_cpu *t, const struct ir_op *op, enum ir_type from, uint64_t a,
-                   uint64_t b, uint64_t c);
+uint64_t softfp_op(struct tcg_cpu *t, const struct ir_op *op, uint64_t a, uint64_t b, uint64_t c);
 
 /* ---- cache.c ------------------------------------------------------------------------------------------ */
 struct error *cache_init(struct tcg *tcg, size_t size);

@@ -42,8 +42,6 @@ RV_HELPER(sfence_vma, void, (RV_CPU, uint64_t va, uint64_t asid, uint64_t given)
           IR_CALL_RAISES)
 /* sfence.w.inval and sfence.inval.ir: the privilege check, nothing else to do. */
 RV_HELPER(sfence_inval, void, (RV_CPU), 0, IR_CALL_RAISES)
-/* Then ir_leave. */
-RV_HELPER(fence_i, void, (RV_CPU), 0, 0)
 
 /* Cache block operations on the block that holds va. kind: enum rv_cbo. */
 RV_HELPER(cbo, void, (RV_CPU, uint64_t va, uint64_t kind), 2, IR_CALL_RAISES)

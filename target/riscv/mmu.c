@@ -277,11 +277,6 @@ void rvh_sfence_inval(struct riscv_cpu *r)
         riscv_raise_illegal(r);
 }
 
-void rvh_fence_i(struct riscv_cpu *r)
-{
-    tcg_sync_code(r->cpu);
-}
-
 /* ---- cache blocks (CMO 2.5) ---------------------------------------------------------------------------- */
 
 /* menvcfg and senvcfg open the operations to lower modes (CMO 4); CBIE 1 makes inval a flush, which is

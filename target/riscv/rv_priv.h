@@ -5,11 +5,12 @@
 
 #define RV_BIT(irq) ((uint64_t)1 << (irq))
 #define RV_MSECCFG_USEED ((uint64_t)1 << 8)
+#define RV_MSECCFG_SSEED ((uint64_t)1 << 9)
+
+/* ---- mmu.c ---- */
 /* The address space is about to be another one: drop what a supervisor's context knows of this one
  * alone. */
 void riscv_forget_local(struct riscv_cpu *r);
-
-#define RV_MSECCFG_SSEED ((uint64_t)1 << 9)
 
 /* ---- csr.c ---- */
 /* A CSR access by the mode the CPU is in. False: it is illegal, nothing happened. *old is what it read

@@ -17,7 +17,7 @@ enum { OP_BLOCK = N_IR_OPS };
 
 /* One operation; dst and a to d are places of values. */
 struct op {
-    uint8_t code, type, cc, x, shape, from;
+    uint8_t code, type, cc, x, shape;
     int16_t off;   /* guest instruction, relative to the page */
     uint16_t undo; /* instructions of its block behind it */
     uint16_t dst, a, b, c, d;
@@ -148,8 +148,6 @@ static void pack_op(struct packer *p, uint16_t i)
         op->off = (int16_t)insn->off;
         op->undo = insns_behind(p, insn);
     }
-    if (ir_op_infos[op->code].flags & IR_FP)
-        op->from = ir_type_of(p->ir, from->a);
     switch (op->code) {
     case IR_get:
     case IR_set: op->imm = p->ir->slots[from->imm].offset; break;
@@ -237,7 +235,7 @@ static uint64_t run_float(struct tcg_cpu *t, const struct op *op, uint64_t a, ui
                           uint64_t c)
 {
     const struct ir_op ir = { .code = op->code, .type = op->type, .cc = op->cc, .x = op->x };
-    return softfp_op(t, &ir, op->from, a, b, c);
+    return softfp_op(t, &ir, a, b, c);
 }
 
 /* Operations on the bits of floats: the sign, and f32 inside f64. */

@@ -66,9 +66,6 @@ void tcg_drop_user_pages(struct vcpu *cpu)
 {
     kit->drops++;
 }
-void tcg_sync_code(struct vcpu *cpu)
-{
-}
 uint8_t tcg_fp_flags(struct vcpu *cpu)
 {
     return kit->fp_flags;

@@ -1066,7 +1066,6 @@ static struct cold *slow_fp(struct gen *g, const struct ir_op *op, unsigned dst)
     const ir_val v[3] = { op->a, op->b, op->c };
     for (unsigned k = 0; k < ir_op_infos[op->code].n_values; k++)
         c->site.arg[k] = arg_code(g, c, k, v[k]);
-    c->site.from_type = ir_type_of(g->ir, op->a);
     return c;
 }
 
@@ -1746,7 +1745,7 @@ static void put_site(struct gen *g, const struct cold *c)
     site.resume = (int32_t)(c->resume - g->b.p);
     size_t n = offsetof(struct slow_site, span);
     if (site.group != ARG_NONE)
-        n = offsetof(struct slow_site, from_type);
+        n = offsetof(struct slow_site, pad_);
     if (site.kind == SLOW_FP)
         n = offsetof(struct slow_site, helper);
     for (unsigned k = 0; k < 4; k++)

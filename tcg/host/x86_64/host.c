@@ -349,7 +349,7 @@ const void *host_slow_call(void *arch, const struct slow_site *s)
             break;
         }
         struct ir_op op = { .code = s->code, .type = s->type, .cc = s->cc, .x = s->x };
-        r = softfp_op(t, &op, s->from_type, arg(t, arch, s, 0), arg(t, arch, s, 1), arg(t, arch, s, 2));
+        r = softfp_op(t, &op, arg(t, arch, s, 0), arg(t, arch, s, 1), arg(t, arch, s, 2));
         break;
     }
     }

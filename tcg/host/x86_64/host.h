@@ -36,7 +36,7 @@ struct __attribute__((packed)) slow_site {
     int32_t imm, resume;          /* resume: relative to the site */
     int32_t span;                 /* of a group's accesses */
     uint8_t writes;
-    uint8_t from_type, pad_[2];
+    uint8_t pad_[3];
     uint64_t helper;              /* or the constant value of a store */
     int64_t consts[4];
 };

@@ -24,6 +24,8 @@ static struct error *run(struct cli *cli, int argc, char **argv, int *status)
     if (cli->chosen)
         fprintf(stderr, "tandem: %s\n", cli->chosen);
     err = cli_build(cli, &built);
+    if (cli->engine_line && !err)
+        fprintf(stderr, "tandem: %s\n", cli->engine_line);
     if (!err)
         err = cli_run(cli, &built, ready_fd, status);
     cli_unbuild(&built); /* the last output leaves, terminals are restored */

@@ -32,6 +32,7 @@ struct build {
     struct text_list disks; /* ids of drives that wait for a virtio-blk */
     struct nic_info *nics;
     size_t n_nics;
+    const char *irqchip; /* -M kernel-irqchip=, which is the engine's */
 };
 
 /* A value for a key=value list: commas doubled. */
@@ -148,7 +149,8 @@ static struct error *unknown_accel(const char *text)
     size_t n = 0;
     snprintf(name, sizeof(name), "%.*s", (int)strcspn(text, ","), text);
     if (!strcmp(name, "kvm"))
-        return error_new("-accel: the KVM engine is not part of this version; use -accel tcg");
+        return error_new("-accel: this build has no KVM engine (it is for Linux on the guest's own "
+                         "instruction set); use -accel tcg");
     for (; n < n_accels && n < ARRAY_LEN(names); n++)
         names[n] = accels[n]->name;
     char *hint = nearest_hint(name, names, n);
@@ -158,26 +160,51 @@ static struct error *unknown_accel(const char *text)
     return err;
 }
 
-/* The first engine of the user's list that can serve; the last one's reason if none can. */
+/* Nothing said: every engine, the best first. */
+static void default_accels(struct cli *cli)
+{
+    for (size_t i = 0; i < n_accels; i++)
+        text_add(&cli->accels, accels[i]->name);
+}
+
+/* Why an engine before the chosen one is not it. A guest of another kind than the host's is the plain case
+ * of the translator, and worth a word only to who asked for something else. */
+static void tell_choice(struct cli *cli, const struct accel *chosen, const char *reasons,
+                        bool asked)
+{
+    if (*reasons && (asked || cli_is_host_arch(cli->arch)))
+        cli->engine_line = cli_text(cli, "using -accel %s%s", chosen->name, reasons);
+}
+
+/* The first engine of the list that can serve; every one's reason if none can. */
 static struct error *choose_accel(struct build *b)
 {
     struct cli *cli = b->cli;
-    struct error *err = NULL;
-    if (!cli->accels.n)
-        text_add(&cli->accels, "tcg");
+    const char *reasons = "";
+    bool asked = cli->accels.n;
+    if (!asked)
+        default_accels(cli);
+    for (size_t i = 0; i < cli->accels.n; i++)
+        if (!accel_named(cli->accels.at[i]))
+            return unknown_accel(cli->accels.at[i]);
     for (size_t i = 0; i < cli->accels.n; i++) {
         const char *text = cli->accels.at[i], *options = strchr(text, ',');
         const struct accel *accel = accel_named(text);
-        error_free(err);
-        err = accel ? error_in(accel->available(cli->arch), "-accel %s", accel->name)
-                    : unknown_accel(text);
-        if (err)
+        struct error *err = accel->available(cli->arch);
+        if (err) {
+            reasons = cli_text(cli, "%s; not %s: %s", reasons, accel->name, error_text(err));
+            error_free(err);
             continue;
+        }
         b->vm->accel = accel;
         b->machine.accel_options = options ? options + 1 : NULL;
+        if (b->irqchip && !strcmp(accel->name, "kvm"))
+            b->machine.accel_options =
+                cli_text(cli, "kernel-irqchip=%s%s", b->irqchip, options ? options : "");
+        tell_choice(cli, accel, reasons, asked);
         return NULL;
     }
-    return err;
+    return error_new("no engine can run this guest%s", reasons);
 }
 
 /* ---- -machine: what is not the board's own ---------------------------------------------------- */
@@ -215,6 +242,10 @@ static struct error *split_machine(struct build *b)
         return err;
     const char *name = options_get(&list, "type"), *accel = options_get(&list, "accel");
     const char *memory = options_get(&list, "memory-backend");
+    b->irqchip = options_get(&list, "kernel-irqchip");
+    if (!b->irqchip)
+        b->irqchip = options_get(&list, "kernel_irqchip");
+    b->irqchip = b->irqchip ? cli_text(cli, "%s", b->irqchip) : NULL;
     if (accel)
         add_accel_list(cli, accel);
     if (memory)

@@ -44,6 +44,7 @@ struct cli {
     uint64_t ram_size;
     int64_t rtc_offset_ns;
     unsigned smp_cpus;
+    const char *engine_line; /* which engine and why not another; NULL: the best or the one asked for */
     const char *last_line; /* the verdict, once the run has ended */
     struct text_list owned;
 };
@@ -59,6 +60,8 @@ void cli_free(struct cli *cli);
 struct error *cli_print_help(struct cli *cli, bool *printed);
 extern const struct option_table cli_options;
 
+/* engines.c: is this the host's own architecture? */
+bool cli_is_host_arch(const char *arch);
 /* default.c: what the files given alone tell about architecture and boot. */
 struct error *cli_choose(struct cli *cli);
 

@@ -1,4 +1,6 @@
 /* Every engine of this build, in order of preference. */
+#include "cli/cli.h"
+
 #include "core/accel.h"
 #include "core/util.h"
 
@@ -11,3 +13,8 @@ const struct accel *const accels[] = {
     &tcg_accel,
 };
 const size_t n_accels = ARRAY_LEN(accels);
+
+bool cli_is_host_arch(const char *arch)
+{
+    return arch && !strcmp(arch, HOST_ISA);
+}

@@ -9,6 +9,7 @@
 #include "core/vcpu.h"
 #include "hw/machine/machine.h"
 #include "target/riscv/riscv.h"
+#include "target/x86_64/x86.h"
 
 #include "tandem-config.h"
 
@@ -133,7 +134,7 @@ static struct error *help_machine(struct cli *cli, const char *name)
     return err;
 }
 
-static const struct target *const targets[] = { &riscv64_target };
+static const struct target *const targets[] = { &riscv64_target, &x86_64_target };
 
 static struct error *help_cpu(struct cli *cli)
 {

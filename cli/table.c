@@ -88,9 +88,11 @@ static struct error *add_machine(void *opaque, const struct option *o, const cha
     return NULL;
 }
 
-static struct error *refuse_kvm(void *opaque, const struct option *o, const char *arg)
+static struct error *enable_kvm(void *opaque, const struct option *o, const char *arg)
 {
-    return error_new("the KVM engine is not part of this version; use -accel tcg");
+    struct cli *cli = opaque;
+    text_add(&cli->accels, "kvm");
+    return NULL;
 }
 
 static struct error *add_drive(void *opaque, const struct option *o, const char *arg)
@@ -413,10 +415,10 @@ static const struct option table[] = {
       set_text, AT(cpu) },
     { "smp", "N[,cores=,threads=,sockets=,maxcpus=]", "number of CPUs", set_smp },
     { "m", "SIZE", "memory, in MiB unless it ends in K, M, G", set_memory },
-    { "accel", "tcg[,tb-size=MiB,backend=jit|interp]",
+    { "accel", "kvm|tcg[,OPTION=VALUE...]",
       "the engine; several are tried in order; -accel help, -accel tcg,help", add_text,
       AT(accels) },
-    { "enable-kvm", NULL, "the KVM engine (refused: not in this version)", refuse_kvm },
+    { "enable-kvm", NULL, "the same as -accel kvm", enable_kvm },
     { "name", "NAME[,debug-threads=on|off]", "name of the virtual machine", set_name },
     { "uuid", "UUID", "identifier of the virtual machine", set_uuid },
     { "global", "DRIVER.PROPERTY=VALUE", "default of a property for all devices of a class",

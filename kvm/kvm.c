@@ -82,13 +82,17 @@ static struct error *create_vm(int sys_fd, int *vm_fd)
 
 static struct error *available(const char *target_name)
 {
-    int fd;
+    int fd, vm_fd;
     if (strcmp(target_name, kvm_isa.target))
         return error_new("KVM runs only %s guests on this host, and this one is %s", kvm_isa.target,
                          target_name);
     struct error *err = open_device(&fd);
+    if (err)
+        return err;
+    err = create_vm(fd, &vm_fd);
     if (!err)
-        close(fd);
+        close(vm_fd);
+    close(fd);
     return err;
 }
 

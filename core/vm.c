@@ -46,6 +46,8 @@ const struct verdict_info verdict_infos[N_VERDICTS] = {
                               "give a bootable image, or -kernel FILE", 33 },
     [VERDICT_ENGINE_FAILED] = { "engine failed", "the accelerator could not go on",
                                 "try the other one with -accel, and please report it", 34 },
+    [VERDICT_GUEST_PANIC] = { "guest panic", "the guest's system crashed and said so",
+                              "its last words are on its console", 35 },
 };
 
 /* Something to call at a reset (reset set) or when the VM starts and stops (run set). */

@@ -31,6 +31,7 @@ enum verdict {
     VERDICT_TRAP_LOOP,       /* a trap handler that faults on its own first instruction for ever */
     VERDICT_NO_BOOTABLE,     /* nothing to boot */
     VERDICT_ENGINE_FAILED,   /* the accelerator gave up */
+    VERDICT_GUEST_PANIC,     /* the guest's system crashed and said so */
     N_VERDICTS
 };
 struct verdict_info {

@@ -8,10 +8,12 @@ extern const struct device_class fw_cfg_class, cfi_flash_class, aplic_class, ims
 extern const struct device_class virtio_mmio_slot_class;
 /* A PC's. */
 extern const struct device_class i8259_class, ioapic_class, apic_class;
+extern const struct device_class ich9_pm_class, piix4_pm_class, reset_control_class;
 extern const struct device_class i8254_class, hpet_class, mc146818_class, i8042_class,
     fw_cfg_io_class;
 /* What a user can plug in. */
 extern const struct device_class root_port_class;
+extern const struct device_class isa_debugcon_class, isa_debug_exit_class, pvpanic_class;
 extern const struct device_class virtio_blk_pci_class, virtio_blk_device_class;
 extern const struct device_class virtio_net_pci_class, virtio_net_device_class;
 extern const struct device_class virtio_serial_pci_class, virtio_serial_device_class;
@@ -42,7 +44,13 @@ const struct device_class *const device_classes[] = {
     &mc146818_class,
     &i8042_class,
     &fw_cfg_io_class,
+    &ich9_pm_class,
+    &piix4_pm_class,
+    &reset_control_class,
     &root_port_class,
+    &isa_debugcon_class,
+    &isa_debug_exit_class,
+    &pvpanic_class,
     &virtio_blk_pci_class,
     &virtio_blk_device_class,
     &virtio_net_pci_class,

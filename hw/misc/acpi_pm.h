@@ -1,0 +1,32 @@
+/* ACPI fixed hardware: events, power management timer, sleep and power button, general-purpose events, the SMI
+ * command port, and on the ICH9 the TCO watchdog. Classes "ICH9-PM" (q35) and "PIIX4-PM-block" (pc), whose
+ * ACPI tables the board writes: PM1a event block at base + 0, control at + 4, timer at + 8; general-purpose
+ * events 0 at base + 0x20 (16 bytes) or in a region of their own (4 bytes).
+ *
+ * S5 is sleep type 0, S4 is 2, and both power off; there are no others. */
+#pragma once
+
+#include "core/device.h"
+
+enum {
+    ICH9_PM_SIZE = 0x80,
+    PIIX4_PM_SIZE = 0x40,
+    PIIX4_GPE_SIZE = 4,
+    /* Values for the FADT's ACPI_ENABLE and ACPI_DISABLE, to be written to the SMI command port, 0xb2. */
+    ICH9_ACPI_ENABLE = 0x02,
+    ICH9_ACPI_DISABLE = 0x03,
+    PIIX4_ACPI_ENABLE = 0xf1,
+    PIIX4_ACPI_DISABLE = 0xf0,
+};
+
+/* The system control interrupt (a level), and SMI (a pulse). */
+struct irq *acpi_pm_sci(struct device *pm);
+struct irq *acpi_pm_smi(struct device *pm);
+/* General-purpose event n of block 0; latched when it rises. */
+struct irq acpi_pm_gpe_input(struct device *pm, unsigned n);
+/* The register block: whoever holds PMBASE maps it. */
+struct mem_region *acpi_pm_region(struct device *pm);
+/* ICH9: GCS.NO_REBOOT, 10.1.56 of the data sheet: the watchdog does not reset. */
+void acpi_pm_set_no_reboot(struct device *pm, bool on);
+/* The user presses it. The power button is also pressed by vm_press_power_button. Main loop's thread. */
+void acpi_pm_sleep_button(struct device *pm);

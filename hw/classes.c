@@ -8,6 +8,7 @@ extern const struct device_class fw_cfg_class, cfi_flash_class, aplic_class, ims
 extern const struct device_class virtio_mmio_slot_class;
 /* A PC's. */
 extern const struct device_class i8259_class, ioapic_class, apic_class;
+extern const struct device_class isa_serial_class, isa_parallel_class;
 extern const struct device_class ich9_pm_class, piix4_pm_class, reset_control_class;
 extern const struct device_class i8254_class, hpet_class, mc146818_class, i8042_class,
     fw_cfg_io_class;
@@ -44,6 +45,8 @@ const struct device_class *const device_classes[] = {
     &mc146818_class,
     &i8042_class,
     &fw_cfg_io_class,
+    &isa_serial_class,
+    &isa_parallel_class,
     &ich9_pm_class,
     &piix4_pm_class,
     &reset_control_class,

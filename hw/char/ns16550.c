@@ -1,4 +1,4 @@
-/* 16550A serial port. Sections: TI PC16550D data sheet (SNLS378C), 8. Characters leave at once unless
+/* 16550A serial port, in memory or, on a PC, at I/O ports. Sections: TI PC16550D data sheet (SNLS378C), 8. Characters leave at once unless
  * the back end is full; received ones wait in the FIFO and, beyond it, in the back end. */
 #include "hw/char/ns16550.h"
 
@@ -55,9 +55,11 @@ enum { /* modem status, 8.10: the low half tells what changed in the high half *
 
 struct uart {
     struct device dev;
-    uint64_t addr;
+    uint64_t addr;           /* of one variant */
+    uint32_t iobase;         /* of the other */
+    uint32_t clock_hz;       /* 16 clocks by the divisor are a bit */
     struct chardev *chardev; /* NULL: nothing is plugged in */
-    struct mem_region *mmio;
+    struct mem_region *region;
     struct irq out;
     struct timer *timeout; /* derived: runs while characters wait below the trigger level */
 
@@ -125,7 +127,7 @@ static uint64_t timeout_ns(const struct uart *u)
 {
     unsigned char_bits =
         1 + 5 + (u->lcr & 3) + !!(u->lcr & LCR_PARITY) + (u->lcr & LCR_STOP2 ? 2 : 1);
-    uint64_t bit_ns = NS_PER_S * 16 * MAX(u->divisor, 1) / NS16550_CLOCK_HZ;
+    uint64_t bit_ns = NS_PER_S * 16 * MAX(u->divisor, 1) / u->clock_hz;
     return MIN(4 * char_bits * bit_ns, NS_PER_S);
 }
 
@@ -374,15 +376,30 @@ struct irq *ns16550_output(struct device *dev)
     return &((struct uart *)dev)->out;
 }
 
-static struct error *uart_realize(struct device *dev)
+static void uart_start(struct uart *u, uint32_t clock_hz)
 {
-    struct uart *u = (struct uart *)dev;
-    u->timeout = timer_new(dev->vm, uart_timed_out, u);
-    u->mmio = mem_add_mmio(dev->vm, dev->cls->name, NS16550_SIZE, &uart_ops, u);
-    place_region(u->mmio, u->addr);
+    struct vm *vm = u->dev.vm;
+    u->clock_hz = clock_hz;
+    u->timeout = timer_new(vm, uart_timed_out, u);
+    u->region = mem_add_mmio(vm, u->dev.cls->name, NS16550_SIZE, &uart_ops, u);
     if (u->chardev)
         chardev_attach(u->chardev,
                        &(struct chardev_front){ uart_room, uart_receive, uart_event, u });
+}
+
+static struct error *uart_realize(struct device *dev)
+{
+    struct uart *u = (struct uart *)dev;
+    uart_start(u, NS16550_CLOCK_HZ);
+    place_region(u->region, u->addr);
+    return NULL;
+}
+
+static struct error *isa_realize(struct device *dev)
+{
+    struct uart *u = (struct uart *)dev;
+    uart_start(u, ISA_SERIAL_CLOCK_HZ);
+    place_ports(u->region, u->iobase);
     return NULL;
 }
 
@@ -391,7 +408,7 @@ static void uart_unrealize(struct device *dev)
     struct uart *u = (struct uart *)dev;
     if (u->chardev)
         chardev_detach(u->chardev);
-    mem_free_region(u->mmio);
+    mem_free_region(u->region);
     timer_free(u->timeout);
 }
 
@@ -420,10 +437,11 @@ static struct error *uart_loaded(struct device *dev)
     return NULL;
 }
 
-static const struct prop uart_props[] = {
-    ADDR_PROP(struct uart),
-    PROP(struct uart, chardev, "chardev", PROP_CHARDEV, .help = "the line's other end"),
-};
+#define CHARDEV_PROP \
+    PROP(struct uart, chardev, "chardev", PROP_CHARDEV, .help = "the line's other end")
+
+static const struct prop uart_props[] = { ADDR_PROP(struct uart), CHARDEV_PROP };
+static const struct prop isa_props[] = { PORT_PROP(struct uart, iobase, "iobase"), CHARDEV_PROP };
 
 static const struct field uart_state[] = {
     FIELD(struct uart, ier, .valid = 0x0f),
@@ -453,6 +471,20 @@ const struct device_class ns16550_class = {
     .props = TABLE(uart_props),
     .state = TABLE(uart_state),
     .realize = uart_realize,
+    .unrealize = uart_unrealize,
+    .reset = uart_reset,
+    .loaded = uart_loaded,
+};
+
+const struct device_class isa_serial_class = {
+    .name = "isa-serial",
+    .desc = "16550A serial port at I/O ports",
+    .bus = "system",
+    .version = 1,
+    .size = sizeof(struct uart),
+    .props = TABLE(isa_props),
+    .state = TABLE(uart_state),
+    .realize = isa_realize,
     .unrealize = uart_unrealize,
     .reset = uart_reset,
     .loaded = uart_loaded,

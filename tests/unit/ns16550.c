@@ -199,9 +199,27 @@ static void fifo_survives_a_snapshot(void **unused)
     board_free(b);
 }
 
+static void a_pc_has_it_at_io_ports(void **unused)
+{
+    struct board *b = board_new();
+    uint32_t value;
+    assert_null(chardev_add(b->vm, "c0", "ringbuf", &line));
+    struct device *uart = board_add(b, "isa-serial", "chardev", "c0", "iobase", "0x3f8", NULL);
+    *ns16550_output(uart) = board_irq(b, 4);
+    mem_port_write(b->vm, 0x3f8 + IER, 1, 1);
+    chardev_feed(line, (const uint8_t *)"x", 1);
+    board_step(b);
+    assert_true(b->lines[4].level);
+    assert_true(mem_port_read(b->vm, 0x3f8 + DATA, 1, &value));
+    assert_int_equal(value, 'x');
+    assert_false(b->lines[4].level);
+    board_free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_pc_has_it_at_io_ports),
         cmocka_unit_test(written_characters_reach_the_back_end),
         cmocka_unit_test(typed_characters_are_read_in_order),
         cmocka_unit_test(more_than_the_fifo_holds_is_not_lost),

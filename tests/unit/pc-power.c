@@ -194,9 +194,21 @@ static void a_panic_ends_the_run_unless_a_crash_kernel_takes_over(void **unused)
     board_free(b);
 }
 
+static void a_parallel_port_answers_probes_and_has_no_printer(void **unused)
+{
+    struct board *b = board_with("isa-parallel", NULL);
+    board_write(b, 0, 1, 0x55);
+    assert_int_equal(board_read(b, 0, 1), 0x55);
+    board_write(b, 2, 1, 0x0e);
+    assert_int_equal(board_read(b, 2, 1), 0xce);
+    assert_int_equal(board_read(b, 1, 1) & 0xa0, 0x20); /* busy, no paper */
+    board_free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_parallel_port_answers_probes_and_has_no_printer),
         cmocka_unit_test(the_command_port_switches_acpi_on_and_off),
         cmocka_unit_test(pm_timer_counts_at_3579545_hz_and_wraps),
         cmocka_unit_test(pm_timer_interrupts_when_its_top_bit_changes),

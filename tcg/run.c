@@ -164,8 +164,10 @@ static enum vcpu_exit run(struct vcpu *cpu)
     for (;;) {
         if (atomic_load_explicit(&t->exit_flag, memory_order_acquire) && answer_requests(t))
             break;
-        if (t->target->take_interrupt(cpu))
+        if (t->target->take_interrupt(cpu)) {
             t->counts.traps++;
+            t->halt = false; /* there is a handler to run */
+        }
         if (t->halt) {
             t->halt = false;
             if (!t->target->target->has_work(cpu)) {

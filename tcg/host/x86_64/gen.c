@@ -431,13 +431,13 @@ static void put_link(struct gen *g, uint8_t *at, struct link *l)
         l->jump_at = at - g->tcg->rw;
 }
 
-/* The displacement of the next jump must not cross a cache line, so that it can be patched while
- * others execute it. `skip`: bytes before the displacement. */
+/* The displacement of the next jump must be aligned, so that a patch is one store to all who execute
+ * it meanwhile. `skip`: bytes before the displacement. */
 static void align_patch(struct gen *g, unsigned skip)
 {
-    unsigned at = (uintptr_t)(g->b.p + skip) & 63;
-    for (; at > 60 && at < 64; at++)
-        put8(&g->b, 0x90);
+    static const char nops[][4] = { "", "\x90", "\x66\x90", "\x0f\x1f\x00" };
+    unsigned n = -(uintptr_t)(g->b.p + skip) & 3;
+    put_bytes(&g->b, nops[n], n);
 }
 
 /* ---- integer operations ---------------------------------------------------------------------------- */

@@ -483,6 +483,11 @@ static void check_all_halted(void *opaque)
     for (unsigned i = 0; i < vm->n_vcpus; i++)
         if (!sleeps(vm->vcpus[i], &never_wakes))
             return;
+    pthread_mutex_lock(&vm->run_lock);
+    bool reset = vm->reset_wanted; /* asked for before they slept: that will wake them */
+    pthread_mutex_unlock(&vm->run_lock);
+    if (reset)
+        return;
     if (never_wakes || !vm_has_wake_source(vm))
         vm_request_end(vm, VERDICT_ALL_HALTED, 0, NULL);
 }

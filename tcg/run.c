@@ -405,6 +405,7 @@ static void set_state(struct vcpu *cpu)
 {
     struct tcg_cpu *t = tcg_cpu_of(cpu);
     t->fp_flags = *((uint8_t *)cpu->arch + t->target->fp_flags_offset);
+    t->halt = false; /* the state may be another one now; waiting is for nobody to rely on */
     t->fp_rounding = t->target->rounding(cpu);
     tlb_flush_everything(t);
 }

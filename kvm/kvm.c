@@ -186,6 +186,26 @@ static struct error *open_vm(struct kvm *kvm)
     return NULL;
 }
 
+static void state_failed(struct kvm_vcpu *k, struct error *err)
+{
+    if (!err)
+        return;
+    vm_request_end(k->cpu->vm, VERDICT_ENGINE_FAILED, 0, error_text(err));
+    error_free(err);
+}
+
+/* Before any vCPU goes on all have their state: one that runs earlier may send another an interrupt, which
+ * setting that one's state later would undo. Main loop's thread, vCPUs stopped. */
+static void place_all(void *opaque, bool running)
+{
+    struct kvm *kvm = opaque;
+    for (unsigned i = 0; running && i < kvm->vm->n_vcpus; i++) {
+        struct kvm_vcpu *k = kvm_vcpu_of(kvm->vm->vcpus[i]);
+        state_failed(k, kvm_isa.set(k));
+        k->placed = true;
+    }
+}
+
 static struct error *vm_create(struct vm *vm, const char *options)
 {
     struct kvm *kvm = xcalloc(1, sizeof(*kvm));
@@ -206,6 +226,7 @@ static struct error *vm_create(struct vm *vm, const char *options)
         free_kvm(kvm);
         return error_in(err, "-accel kvm");
     }
+    vm_on_run(vm, place_all, kvm);
     sigaction(KICK_SIGNAL, &(struct sigaction){ .sa_handler = on_kick }, NULL);
     vm->accel_data = kvm;
     kvm_memory_changed(vm, mem_view_now(vm));
@@ -610,14 +631,6 @@ static void finish_instruction(struct kvm_vcpu *k)
     }
 }
 
-static void state_failed(struct kvm_vcpu *k, struct error *err)
-{
-    if (!err)
-        return;
-    vm_request_end(k->cpu->vm, VERDICT_ENGINE_FAILED, 0, error_text(err));
-    error_free(err);
-}
-
 static void get_state(struct vcpu *cpu)
 {
     struct kvm_vcpu *k = kvm_vcpu_of(cpu);
@@ -630,7 +643,9 @@ static void set_state(struct vcpu *cpu)
     struct kvm_vcpu *k = kvm_vcpu_of(cpu);
     k->down = false;
     k->unfinished = false;
-    state_failed(k, kvm_isa.set(k));
+    if (!k->placed)
+        state_failed(k, kvm_isa.set(k));
+    k->placed = false;
 }
 
 /* The kernel's own slots see writes; there is no translated code. */

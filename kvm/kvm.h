@@ -73,6 +73,7 @@ struct kvm_vcpu {
     pthread_t thread;    /* the one that called run last */
     bool thread_ready;
     _Atomic bool in_guest;
+    bool placed;     /* the kernel has arch's state already: place_all */
     bool down;       /* triple fault: waits for the reset */
     bool unfinished; /* the last exit's instruction ends with the next entry */
     void *isa;

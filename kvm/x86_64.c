@@ -35,6 +35,10 @@ struct isa_vcpu {
     uint64_t known[MAX_MSRS]; /* what the kernel holds as of the last get or set */
     bool msrs_known;
     uint8_t cr8; /* as told to the kernel last */
+    /* The APIC as it was read: others may change it while this vCPU stands, so that only what somebody
+     * else than the kernel changed is written back. */
+    uint8_t lapic[X86_LAPIC_PAGE], run_state;
+    bool apic_known;
 };
 
 static struct isa *isa_of(const struct kvm_vcpu *k)
@@ -392,11 +396,13 @@ static uint32_t vcpu_id(const struct vcpu *cpu)
 
 /* ---- general and system registers ------------------------------------------------------------------ */
 
-#define GPRS(X)                                                                              \
-    X(0, rax)                                                                                \
-    X(1, rcx)                                                                                \
-    X(2, rdx) X(3, rbx) X(4, rsp) X(5, rbp) X(6, rsi) X(7, rdi) X(8, r8) X(9, r9) X(10, r10) \
-        X(11, r11) X(12, r12) X(13, r13) X(14, r14) X(15, r15)
+#define GPRS(X)                                                                                \
+    X(0, rax)                                                                                  \
+    X(1, rcx)                                                                                  \
+    X(2, rdx)                                                                                  \
+    X(3, rbx)                                                                                  \
+    X(4, rsp) X(5, rbp) X(6, rsi) X(7, rdi) X(8, r8) X(9, r9) X(10, r10) X(11, r11) X(12, r12) \
+        X(13, r13) X(14, r14) X(15, r15)
 
 static struct error *get_gprs(struct kvm_vcpu *k, struct x86_cpu *x)
 {
@@ -452,11 +458,11 @@ static struct kvm_segment segment_to(const struct x86_segment *s)
 }
 
 /* Both versions of the structure begin alike; the older has no pdptrs. */
-#define SEGMENTS(X)                                                                       \
-    X(es, seg[X86_ES])                                                                    \
-    X(cs, seg[X86_CS])                                                                    \
-    X(ss, seg[X86_SS]) X(ds, seg[X86_DS]) X(fs, seg[X86_FS]) X(gs, seg[X86_GS]) X(tr, tr) \
-        X(ldt, ldt)
+#define SEGMENTS(X)    \
+    X(es, seg[X86_ES]) \
+    X(cs, seg[X86_CS]) \
+    X(ss, seg[X86_SS]) \
+    X(ds, seg[X86_DS]) X(fs, seg[X86_FS]) X(gs, seg[X86_GS]) X(tr, tr) X(ldt, ldt)
 #define SYSTEM(X) X(cr0) X(cr2) X(cr3) X(cr4) X(cr8) X(efer) X(apic_base)
 
 static struct error *get_system(struct kvm_vcpu *k, struct x86_cpu *x)
@@ -855,6 +861,9 @@ static struct error *get_run_state(struct kvm_vcpu *k, struct x86_cpu *x)
         return error_errno("KVM_GET_LAPIC");
     x->run_state = (uint8_t)MIN(s.mp_state, (uint32_t)X86_SIPI_TAKEN);
     memcpy(x->lapic, apic.regs, sizeof(x->lapic));
+    memcpy(mine(k)->lapic, apic.regs, sizeof(x->lapic));
+    mine(k)->run_state = x->run_state;
+    mine(k)->apic_known = true;
     return NULL;
 }
 
@@ -868,6 +877,8 @@ static struct error *set_run_state(struct kvm_vcpu *k, struct x86_cpu *x)
         }
         return NULL;
     }
+    if (mine(k)->apic_known && mine(k)->run_state == x->run_state)
+        return NULL;
     return ioctl(k->fd, KVM_SET_MP_STATE, &s) < 0 ? error_errno("KVM_SET_MP_STATE") : NULL;
 }
 
@@ -876,6 +887,8 @@ static struct error *set_lapic(struct kvm_vcpu *k, const struct x86_cpu *x)
 {
     struct kvm_lapic_state apic;
     if (k->kvm->irqchip == IRQCHIP_USER)
+        return NULL;
+    if (mine(k)->apic_known && !memcmp(mine(k)->lapic, x->lapic, sizeof(x->lapic)))
         return NULL;
     memcpy(apic.regs, x->lapic, sizeof(apic.regs));
     return ioctl(k->fd, KVM_SET_LAPIC, &apic) < 0 ? error_errno("KVM_SET_LAPIC") : NULL;
@@ -911,6 +924,7 @@ static struct error *set(struct kvm_vcpu *k)
     err = err ? err : set_debug(k, x);
     err = err ? err : set_run_state(k, x);
     err = err ? err : set_events(k, x);
+    mine(k)->apic_known = false;               /* the kernel goes on from here */
     k->run->ready_for_interrupt_injection = 0; /* of the last exit, which this is not */
     k->run->apic_base = x->apic_base;
     k->run->cr8 = mine(k)->cr8 = (uint8_t)x->cr8;
@@ -947,14 +961,13 @@ static struct error *take_start_up(struct kvm_vcpu *k, struct x86_cpu *x)
 static void offer_interrupt(struct kvm_vcpu *k, struct x86_cpu *x)
 {
     struct kvm_run *run = k->run;
-    if (atomic_load(&x->lines) & X86_INTR && x->apic && run->ready_for_interrupt_injection &&
-        run->if_flag) {
+    if (x->apic && x86_has_interrupt(x) && run->ready_for_interrupt_injection && run->if_flag) {
         int vector = x->apic->acknowledge(x->apic_opaque);
         struct kvm_interrupt interrupt = { (uint32_t)vector };
         if (vector >= 0)
             ioctl(k->fd, KVM_INTERRUPT, &interrupt);
     }
-    run->request_interrupt_window = (atomic_load(&x->lines) & X86_INTR) != 0;
+    run->request_interrupt_window = x86_has_interrupt(x);
     run->cr8 = mine(k)->cr8 = x->apic ? x->apic->get_tpr(x->apic_opaque) : mine(k)->cr8;
 }
 

@@ -294,7 +294,7 @@ static bool has_work(struct vcpu *cpu)
     case X86_INIT_TAKEN: return lines & (X86_INIT | X86_SIPI);
     default: break;
     }
-    return lines & (X86_NMI | X86_SMI | X86_INIT) || (lines & X86_INTR && x->takes_intr);
+    return lines & (X86_NMI | X86_SMI | X86_INIT) || (x->takes_intr && x86_has_interrupt(x));
 }
 
 /* HLT with interrupts off: only an NMI, SMI or INIT ends it, which no sleeping CPU sends. */

@@ -189,9 +189,12 @@ enum {
     X86_INIT = 1 << 3,
     X86_SIPI = 1 << 4,
 };
-/* Where maskable interrupts come from: a local APIC in user space (or a lone 8259). Called on the vCPU's
- * thread with no lock held, only while the engine leaves interrupt controllers to user space. */
+/* Where maskable interrupts come from: a local APIC in user space, or a lone 8259 behind the INTR wire.
+ * Called on the vCPU's thread with no lock held, only while the engine leaves interrupt controllers to user space. */
 struct x86_apic_ops {
+    /* Is there an interrupt that the priorities let through? Any thread; takes no lock. Whoever makes it
+     * true calls vcpu_interrupt. */
+    bool (*pending)(void *opaque);
     /* INTA: the vector to take now, which is then in service; -1 when there is none any more. */
     int (*acknowledge)(void *opaque);
     /* CR8, 0 to 15 (SDM 3-11.8.6). */
@@ -199,12 +202,17 @@ struct x86_apic_ops {
     void (*set_tpr)(void *opaque, uint8_t cr8);
     /* IA32_APIC_BASE was written; false: #GP. The value is kept in x86_cpu.apic_base. */
     bool (*set_base)(void *opaque, uint64_t value);
-    /* x2APIC registers, MSRs 0x800 to 0x8ff; false: #GP. */
+    /* x2APIC registers, MSRs 0x800 to 0x8ff, and the deadline, 0x6e0; false: #GP. */
     bool (*read_msr)(void *opaque, uint32_t index, uint64_t *value);
     bool (*write_msr)(void *opaque, uint32_t index, uint64_t value);
 };
 void x86_set_apic(struct vcpu *cpu, const struct x86_apic_ops *ops, void *opaque);
-/* The INTR wire. Any thread, device locks may be held. */
+/* Is a maskable interrupt offered, by the APIC or the wire? Any thread. */
+static inline bool x86_has_interrupt(const struct x86_cpu *x)
+{
+    return atomic_load(&x->lines) & X86_INTR || (x->apic && x->apic->pending(x->apic_opaque));
+}
+/* The INTR wire of a CPU without a local APIC, or beside it. Any thread, device locks may be held. */
 void x86_set_intr(struct vcpu *cpu, bool level);
 /* Edges: X86_NMI, X86_SMI, X86_INIT. Any thread. */
 void x86_raise(struct vcpu *cpu, uint32_t what);

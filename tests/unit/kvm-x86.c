@@ -6,6 +6,9 @@
 #include "core/clock.h"
 #include "core/error.h"
 #include "core/loop.h"
+#include "hw/intc/i8259.h"
+#include "hw/intc/lapic.h"
+#include "hw/machine/x86_apic.h"
 #include "kvm/kvm.h"
 #include "target/x86_64/model.h"
 #include "target/x86_64/x86.h"
@@ -76,6 +79,16 @@ GUEST(second, 16, "mov %cs, %ax\n mov $0x500, %dx\n out %ax, %dx\n mov $9, %al\n
 GUEST(first, 16, "mov $0x502, %dx\n out %al, %dx\n 1: hlt\n jmp 1b\n");
 GUEST(msr, 32, "mov $0x802, %ecx\n rdmsr\n cmp $0x77, %eax\n setne %al\n" END);
 
+/* INIT and SIPI to the other CPU through the APIC's page, then the same MSI handler as above. */
+GUEST(ipi, 32,
+      "mov $0xfee00000, %ebx\n movl $0x1ff, 0xf0(%ebx)\n movl $0x01000000, 0x310(%ebx)\n"
+      "movl $0x00004500, 0x300(%ebx)\n movl $0x00004602, 0x300(%ebx)\n 1: hlt\n jmp 1b\n");
+/* The local APIC's timer, one shot, vector 0x30. */
+GUEST(timer, 32,
+      "mov $0xfee00000, %ebx\n movl $0x1ff, 0xf0(%ebx)\n lidt 0x3800\n movl $0xb, 0x3e0(%ebx)\n"
+      "movl $0x30, 0x320(%ebx)\n movl $0x100000, 0x380(%ebx)\n 2: sti\n hlt\n jmp 2b\n"
+      ".balign 64\n movl $0, 0xfee000b0\n mov $4, %al\n" END);
+
 /* ---- a board ------------------------------------------------------------------------------------------ */
 
 struct kit {
@@ -89,6 +102,7 @@ struct kit {
     int vector, fd;
     const char *options;
     unsigned irqchips, n_cpus;
+    struct device *pic;
     struct timer *patience;
     char *said;
 };
@@ -391,6 +405,10 @@ static int acknowledge(void *opaque)
     x86_set_intr(k->x->cpu, false);
     return k->vector;
 }
+static bool pending(void *opaque)
+{
+    return false; /* the wire says it */
+}
 static uint8_t get_tpr(void *opaque)
 {
     return 0;
@@ -411,8 +429,8 @@ static bool write_msr(void *opaque, uint32_t index, uint64_t value)
 {
     return false;
 }
-static const struct x86_apic_ops apic_ops = { acknowledge, get_tpr,  set_tpr,
-                                              set_base,    read_msr, write_msr };
+static const struct x86_apic_ops apic_ops = { pending,  acknowledge, get_tpr,  set_tpr,
+                                              set_base, read_msr,    write_msr };
 
 static void again(struct kit *k, unsigned off, uint64_t value)
 {
@@ -510,10 +528,10 @@ static void write_idt(struct kit *k, unsigned vector, uint32_t handler)
     k->x->gdt = (struct x86_table){ 0x5000, 0x1f };
 }
 
-static uint32_t msi_handler(void)
-{
-    return CODE + (uint32_t)(((uintptr_t)guest_msi_end - (uintptr_t)guest_msi) & ~(uintptr_t)63);
-}
+/* A handler that begins at the last multiple of 64 of its guest. */
+#define HANDLER(name) \
+    (CODE +           \
+     (uint32_t)(((uintptr_t)guest_##name##_end - (uintptr_t)guest_##name - 1) & ~(uintptr_t)63))
 
 static void send_msi(struct kit *k, unsigned off, uint64_t value)
 {
@@ -526,7 +544,7 @@ static void message_reaches_the_kernels_apic(void **unused)
     NEEDS_KVM();
     struct kit k = { .irqchips = 1 << IRQCHIP_ENGINE, .on_port = send_msi };
     kit_open(&k, NULL);
-    write_idt(&k, 0x30, msi_handler());
+    write_idt(&k, 0x30, HANDLER(msi));
     assert_int_equal(RUN(&k, msi, 32), 1);
     kit_close(&k);
 }
@@ -547,11 +565,125 @@ static void eventfd_is_routed_as_a_message(void **unused)
     vm_route_msi(k.vm, k.fd, 0xfee00000, 0x31);
     vm_route_msi(k.vm, k.fd, 0xfee00000, 0x30); /* the newer one counts */
     assert_null(k.vm->msi_routes);              /* the kernel does it */
-    write_idt(&k, 0x30, msi_handler());
+    write_idt(&k, 0x30, HANDLER(msi));
     assert_int_equal(RUN(&k, msi, 32), 1);
     vm_unroute_msi(k.vm, k.fd);
     kit_close(&k);
     close(k.fd);
+}
+
+/* ---- interrupt controllers in user space ---- */
+
+static struct device *add(struct kit *k, const char *name, const char *prop, const char *value)
+{
+    struct prop_value props[] = { { prop, value } };
+    struct device *dev;
+    must(device_create(k->vm, name, props, 1, &dev));
+    return dev;
+}
+
+/* A PC's controllers; the VM is reset once more, so that they are, too. */
+static struct device *add_controllers(struct kit *k)
+{
+    char n[8];
+    snprintf(n, sizeof(n), "%u", k->vm->n_vcpus);
+    struct prop_value props[] = { { "num-cpus", n }, { "addr", "0xfee00000" } };
+    struct device *apic, *pic = add(k, "isa-i8259", "iobase", "0x20");
+    must(device_create(k->vm, "apic", props, 2, &apic));
+    apic_wire(apic, NULL, pic);
+    *i8259_output(pic) = apic_lint(apic, 0);
+    x86_wire_apics(k->vm, apic);
+    vm_reset(k->vm);
+    return pic;
+}
+
+static void pulse_pic(struct kit *k, unsigned off, uint64_t value)
+{
+    struct irq line = i8259_input(k->pic, 5);
+    irq_set(&line, true);
+    irq_set(&line, false);
+}
+
+static void our_8259_is_heard_through_the_local_apic(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { .on_port = pulse_pic };
+    kit_open(&k, NULL);
+    k.pic = add_controllers(&k);
+    assert_int_equal(RUN(&k, pic, 16), 1);
+    kit_close(&k);
+}
+
+static void message_reaches_our_apic(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { .on_port = send_msi };
+    kit_open(&k, NULL);
+    add_controllers(&k);
+    write_idt(&k, 0x30, HANDLER(msi));
+    assert_int_equal(RUN(&k, msi, 32), 1);
+    kit_close(&k);
+}
+
+static void eventfd_is_routed_to_our_apic_by_the_main_loop(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { .on_port = signal_fd };
+    k.fd = eventfd(0, EFD_NONBLOCK);
+    kit_open(&k, NULL);
+    add_controllers(&k);
+    vm_route_msi(k.vm, k.fd, 0xfee00000, 0x30);
+    write_idt(&k, 0x30, HANDLER(msi));
+    assert_int_equal(RUN(&k, msi, 32), 1);
+    vm_unroute_msi(k.vm, k.fd);
+    assert_null(k.vm->msi_routes);
+    kit_close(&k);
+    close(k.fd);
+}
+
+static void start_by_ipi(unsigned irqchips)
+{
+    struct kit k = { .n_cpus = 2, .irqchips = irqchips };
+    kit_open(&k, NULL);
+    if (!irqchips)
+        add_controllers(&k);
+    place(&k, 0x2000, guest_second, guest_second_end);
+    assert_int_equal(RUN(&k, ipi, 32), 9);
+    assert_int_equal(k.ports[0], 0x200);
+    kit_close(&k);
+}
+
+static void second_cpu_starts_by_our_apic(void **unused)
+{
+    NEEDS_KVM();
+    start_by_ipi(0);
+}
+static void second_cpu_starts_by_the_kernels_apic(void **unused)
+{
+    NEEDS_KVM();
+    start_by_ipi(1 << IRQCHIP_ENGINE);
+}
+
+static void tick(unsigned irqchips)
+{
+    struct kit k = { .irqchips = irqchips };
+    kit_open(&k, NULL);
+    if (!irqchips)
+        add_controllers(&k);
+    write_idt(&k, 0x30, HANDLER(timer));
+    assert_int_equal(RUN(&k, timer, 32), 4);
+    kit_close(&k);
+}
+
+static void timer_of_our_apic_ticks(void **unused)
+{
+    NEEDS_KVM();
+    tick(0);
+}
+static void timer_of_the_kernels_apic_ticks(void **unused)
+{
+    NEEDS_KVM();
+    tick(1 << IRQCHIP_ENGINE);
 }
 
 static void boards_that_cannot_are_not_given_kernel_controllers(void **unused)
@@ -747,6 +879,13 @@ int main(void)
         cmocka_unit_test(kernels_8259_takes_lines),
         cmocka_unit_test(message_reaches_the_kernels_apic),
         cmocka_unit_test(eventfd_is_routed_as_a_message),
+        cmocka_unit_test(our_8259_is_heard_through_the_local_apic),
+        cmocka_unit_test(message_reaches_our_apic),
+        cmocka_unit_test(eventfd_is_routed_to_our_apic_by_the_main_loop),
+        cmocka_unit_test(second_cpu_starts_by_our_apic),
+        cmocka_unit_test(second_cpu_starts_by_the_kernels_apic),
+        cmocka_unit_test(timer_of_our_apic_ticks),
+        cmocka_unit_test(timer_of_the_kernels_apic_ticks),
         cmocka_unit_test(boards_that_cannot_are_not_given_kernel_controllers),
         cmocka_unit_test(state_survives_a_fresh_vcpu),
         cmocka_unit_test(state_survives_a_fresh_vcpu_with_the_kernels_apic),

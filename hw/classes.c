@@ -15,6 +15,7 @@ extern const struct device_class i8254_class, hpet_class, mc146818_class, i8042_
 /* What a user can plug in. */
 extern const struct device_class root_port_class;
 extern const struct device_class isa_debugcon_class, isa_debug_exit_class, pvpanic_class;
+extern const struct device_class ich9_ahci_class, ide_hd_class, ide_cd_class;
 extern const struct device_class edu_class, pc_testdev_class;
 extern const struct device_class virtio_blk_pci_class, virtio_blk_device_class;
 extern const struct device_class virtio_net_pci_class, virtio_net_device_class;
@@ -55,6 +56,9 @@ const struct device_class *const device_classes[] = {
     &isa_debugcon_class,
     &isa_debug_exit_class,
     &pvpanic_class,
+    &ich9_ahci_class,
+    &ide_hd_class,
+    &ide_cd_class,
     &edu_class,
     &pc_testdev_class,
     &virtio_blk_pci_class,

@@ -78,6 +78,8 @@ static struct world world_with(const struct device_class *cls)
         add_netdev(&w);
         props[n++] = (struct prop_value){ "netdev", "n0" };
     }
+    if (cls->bus && !strcmp(cls->bus, "ide"))
+        board_add(w.g->b, "ich9-ahci", NULL);
     if (cls->bus && !strcmp(cls->bus, "virtio-serial"))
         board_add(w.g->b, "virtio-serial-pci", NULL);
     struct error *err = device_create(w.vm, cls->name, props, n, &w.dev);

@@ -199,6 +199,7 @@ static void state_failed(struct kvm_vcpu *k, struct error *err)
 static void place_all(void *opaque, bool running)
 {
     struct kvm *kvm = opaque;
+    kvm_isa.clock(kvm, running);
     for (unsigned i = 0; running && i < kvm->vm->n_vcpus; i++) {
         struct kvm_vcpu *k = kvm_vcpu_of(kvm->vm->vcpus[i]);
         state_failed(k, kvm_isa.set(k));

@@ -123,6 +123,8 @@ struct kvm_isa {
     const char *target;
     struct error *(*vm_init)(struct kvm *kvm); /* after KVM_CREATE_VM, model chosen */
     void (*vm_free)(struct kvm *kvm);
+    /* The paravirtual clock goes on from where it was (running), or its time is noted. */
+    void (*clock)(struct kvm *kvm, bool running);
     uint32_t (*vcpu_id)(const struct vcpu *cpu); /* for KVM_CREATE_VCPU */
     struct error *(*vcpu_init)(struct kvm_vcpu *k);
     void (*vcpu_free)(struct kvm_vcpu *k);

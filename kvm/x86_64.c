@@ -27,6 +27,8 @@ struct isa {
     struct kvm_irqchip chips[3]; /* as after power-on */
     struct kvm_pit_state2 pit;
     bool has_pit;
+    uint64_t clock_ns; /* KVM's clock as of the last stop */
+    bool clock_known;
 };
 
 /* Per vCPU. */
@@ -290,6 +292,24 @@ static uint32_t pin_routes(struct kvm_irq_routing_entry *to)
             };
     }
     return n;
+}
+
+/* KVM's clock stands while the VM does; vCPUs are told, so that a pause looks like no lockup. */
+static void vm_clock(struct kvm *kvm, bool running)
+{
+    struct isa *isa = kvm->isa;
+    struct kvm_clock_data now = { 0 };
+    if (!kvm_check(kvm, KVM_CAP_ADJUST_CLOCK))
+        return;
+    if (!running) {
+        isa->clock_known = ioctl(kvm->vm_fd, KVM_GET_CLOCK, &now) >= 0;
+        isa->clock_ns = now.clock;
+        for (unsigned i = 0; i < kvm->vm->n_vcpus; i++) /* refused by a guest that has no such clock */
+            ioctl(kvm_vcpu_of(kvm->vm->vcpus[i])->fd, KVM_KVMCLOCK_CTRL);
+    } else if (isa->clock_known) {
+        now.clock = isa->clock_ns;
+        ioctl(kvm->vm_fd, KVM_SET_CLOCK, &now);
+    }
 }
 
 static void isa_free(struct kvm *kvm)
@@ -1078,6 +1098,7 @@ const struct kvm_isa kvm_isa = {
     .target = "x86_64",
     .vm_init = vm_init,
     .vm_free = isa_free,
+    .clock = vm_clock,
     .vcpu_id = vcpu_id,
     .vcpu_init = isa_vcpu_init,
     .vcpu_free = isa_vcpu_free,

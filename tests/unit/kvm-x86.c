@@ -838,6 +838,30 @@ static void map_changes_under_a_running_guest(void **unused)
     kit_close(&k);
 }
 
+static uint64_t kvm_clock(struct kit *k)
+{
+    struct kvm_clock_data now = { 0 };
+    assert_true(ioctl(kvm_of(k->vm)->vm_fd, KVM_GET_CLOCK, &now) >= 0);
+    return now.clock;
+}
+
+static void clock_stands_while_the_vm_does(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { 0 };
+    kit_open(&k, NULL);
+    place(&k, CODE, guest_spin, guest_spin_end);
+    start_at(&k, 16);
+    vm_start(k.vm);
+    vm_pause(k.vm);
+    uint64_t stopped_at = kvm_clock(&k);
+    usleep(300000);
+    vm_start(k.vm);
+    assert_true(kvm_clock(&k) < stopped_at + 250000000);
+    vm_pause(k.vm);
+    kit_close(&k);
+}
+
 /* Code outside memory is what every KVM gives up at. */
 static void what_kvm_cannot_execute_is_a_verdict(void **unused)
 {
@@ -891,6 +915,7 @@ int main(void)
         cmocka_unit_test(state_survives_a_fresh_vcpu_with_the_kernels_apic),
         cmocka_unit_test(written_pages_are_logged),
         cmocka_unit_test(map_changes_under_a_running_guest),
+        cmocka_unit_test(clock_stands_while_the_vm_does),
         cmocka_unit_test(what_kvm_cannot_execute_is_a_verdict),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,6 +37,9 @@ struct accel {
     /* With vm->irqchip IRQCHIP_ENGINE: drive an input of its controllers. Any thread, device locks may
      * be held. */
     void (*irq_line)(struct vm *vm, unsigned gsi, bool level);
+    /* With IRQCHIP_SPLIT: what pin `gsi` of the I/O APIC sends now (valid), or that it sends nothing, so that
+     * the CPUs' controllers know whose end of interrupt is asked for. Any thread, no device lock held. */
+    void (*pin_message)(struct vm *vm, unsigned gsi, bool valid, gpa at, uint32_t data);
     /* Signal of eventfd `fd` sends this MSI (on), or no more. False: the engine cannot, core does. */
     bool (*route_msi)(struct vm *vm, int fd, bool on, gpa at, uint32_t data);
     void (*print_help)(void (*print)(void *opaque, const char *line), void *opaque);

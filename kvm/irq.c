@@ -54,6 +54,8 @@ struct error *kvm_irq_create(struct kvm *kvm)
     if (!kvm_check(kvm, KVM_CAP_IRQCHIP) || !kvm_check(kvm, KVM_CAP_SIGNAL_MSI) ||
         !kvm_check(kvm, KVM_CAP_IRQ_ROUTING))
         return error_new("this host's KVM has no interrupt controllers; kernel-irqchip=off works");
+    for (unsigned i = 0; i < KVM_MAX_PINS; i++)
+        kvm->pins[i].fd = -1;
     err = kvm_isa.irq_create(kvm);
     if (!err && kvm_isa.msi_size) {
         kvm->msi = mem_add_mmio(kvm->vm, "kvm-msi", kvm_isa.msi_size, &msi_ops, kvm);
@@ -72,6 +74,17 @@ void kvm_irq_line(struct vm *vm, unsigned gsi, bool level)
 
 /* ---- routes ---------------------------------------------------------------------------------------- */
 
+static struct kvm_irq_routing_entry message(uint32_t gsi, const struct kvm_route *r)
+{
+    return (struct kvm_irq_routing_entry){
+        .gsi = gsi,
+        .type = KVM_IRQ_ROUTING_MSI,
+        .u.msi = { .address_lo = (uint32_t)r->at,
+                   .address_hi = (uint32_t)(r->at >> 32),
+                   .data = r->data },
+    };
+}
+
 /* GSIs of controllers come first; route i is GSI kvm_isa.n_pins + i. kvm->lock is held, or nobody else is
  * there yet. */
 struct error *kvm_irq_update_routes(struct kvm *kvm)
@@ -81,22 +94,30 @@ struct error *kvm_irq_update_routes(struct kvm *kvm)
     struct error *err = NULL;
     if (kvm->irqchip == IRQCHIP_ENGINE)
         table->nr = kvm_isa.pin_routes(table->entries);
-    for (size_t i = 0; i < kvm->n_routes; i++) {
-        const struct kvm_route *r = &kvm->routes[i];
-        if (r->fd < 0)
-            continue;
-        table->entries[table->nr++] = (struct kvm_irq_routing_entry){
-            .gsi = kvm_isa.n_pins + (uint32_t)i,
-            .type = KVM_IRQ_ROUTING_MSI,
-            .u.msi = { .address_lo = (uint32_t)r->at,
-                       .address_hi = (uint32_t)(r->at >> 32),
-                       .data = r->data },
-        };
-    }
+    for (uint32_t i = 0; kvm->irqchip == IRQCHIP_SPLIT && i < kvm_isa.n_pins; i++)
+        if (kvm->pins[i].fd >= 0)
+            table->entries[table->nr++] = message(i, &kvm->pins[i]);
+    for (uint32_t i = 0; i < kvm->n_routes; i++)
+        if (kvm->routes[i].fd >= 0)
+            table->entries[table->nr++] = message(kvm_isa.n_pins + i, &kvm->routes[i]);
     if (ioctl(kvm->vm_fd, KVM_SET_GSI_ROUTING, table) < 0)
         err = error_errno("KVM does not take interrupt routes");
     free(table);
     return err;
+}
+
+void kvm_pin_message(struct vm *vm, unsigned gsi, bool valid, gpa at, uint32_t data)
+{
+    struct kvm *kvm = kvm_of(vm);
+    if (kvm->irqchip != IRQCHIP_SPLIT || gsi >= kvm_isa.n_pins)
+        return;
+    struct kvm_route now = { valid ? 0 : -1, at, data }, *pin = &kvm->pins[gsi];
+    pthread_mutex_lock(&kvm->lock);
+    if (pin->fd != now.fd || pin->at != at || pin->data != data) {
+        *pin = now;
+        error_free(kvm_irq_update_routes(kvm));
+    }
+    pthread_mutex_unlock(&kvm->lock);
 }
 
 static bool tell_irqfd(struct kvm *kvm, int fd, size_t route, bool on)

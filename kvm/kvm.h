@@ -9,7 +9,7 @@
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
 
-enum { KVM_N_REASONS = 64, KVM_MAX_LINES = 4096 };
+enum { KVM_N_REASONS = 64, KVM_MAX_LINES = 4096, KVM_MAX_PINS = 24 };
 
 struct kvm_slot {
     bool used;
@@ -43,6 +43,7 @@ struct kvm {
     size_t n_slots;
     struct kvm_bell *bells;
     size_t n_bells;
+    struct kvm_route pins[KVM_MAX_PINS]; /* split: what the I/O APIC's pins send; fd -1: nothing */
     struct kvm_route *routes;
     size_t n_routes;
     uint64_t generation; /* of the memory view that the slots follow */
@@ -106,6 +107,7 @@ void kvm_continue_vcpus(struct kvm *kvm);
 
 /* irq.c */
 struct error *kvm_irq_create(struct kvm *kvm);
+void kvm_pin_message(struct vm *vm, unsigned gsi, bool valid, gpa at, uint32_t data);
 void kvm_irq_line(struct vm *vm, unsigned gsi, bool level);
 struct error *kvm_irq_update_routes(struct kvm *kvm);
 bool kvm_route_msi(struct vm *vm, int fd, bool on, gpa at, uint32_t data);

@@ -304,7 +304,8 @@ static void vm_clock(struct kvm *kvm, bool running)
     if (!running) {
         isa->clock_known = ioctl(kvm->vm_fd, KVM_GET_CLOCK, &now) >= 0;
         isa->clock_ns = now.clock;
-        for (unsigned i = 0; i < kvm->vm->n_vcpus; i++) /* refused by a guest that has no such clock */
+        for (unsigned i = 0; i < kvm->vm->n_vcpus;
+             i++) /* refused by a guest that has no such clock */
             ioctl(kvm_vcpu_of(kvm->vm->vcpus[i])->fd, KVM_KVMCLOCK_CTRL);
     } else if (isa->clock_known) {
         now.clock = isa->clock_ns;
@@ -416,13 +417,14 @@ static uint32_t vcpu_id(const struct vcpu *cpu)
 
 /* ---- general and system registers ------------------------------------------------------------------ */
 
-#define GPRS(X)                                                                                \
-    X(0, rax)                                                                                  \
-    X(1, rcx)                                                                                  \
-    X(2, rdx)                                                                                  \
-    X(3, rbx)                                                                                  \
-    X(4, rsp) X(5, rbp) X(6, rsi) X(7, rdi) X(8, r8) X(9, r9) X(10, r10) X(11, r11) X(12, r12) \
-        X(13, r13) X(14, r14) X(15, r15)
+#define GPRS(X)                                                                                 \
+    X(0, rax)                                                                                   \
+    X(1, rcx)                                                                                   \
+    X(2, rdx)                                                                                   \
+    X(3, rbx)                                                                                   \
+    X(4, rsp)                                                                                   \
+    X(5, rbp) X(6, rsi) X(7, rdi) X(8, r8) X(9, r9) X(10, r10) X(11, r11) X(12, r12) X(13, r13) \
+        X(14, r14) X(15, r15)
 
 static struct error *get_gprs(struct kvm_vcpu *k, struct x86_cpu *x)
 {
@@ -988,7 +990,8 @@ static void offer_interrupt(struct kvm_vcpu *k, struct x86_cpu *x)
             ioctl(k->fd, KVM_INTERRUPT, &interrupt);
     }
     run->request_interrupt_window = x86_has_interrupt(x);
-    run->cr8 = mine(k)->cr8 = x->apic ? x->apic->get_tpr(x->apic_opaque) : mine(k)->cr8;
+    if (k->kvm->irqchip == IRQCHIP_USER)
+        run->cr8 = mine(k)->cr8 = x->apic ? x->apic->get_tpr(x->apic_opaque) : mine(k)->cr8;
 }
 
 static enum kvm_verdict before_run(struct kvm_vcpu *k)
@@ -997,8 +1000,11 @@ static enum kvm_verdict before_run(struct kvm_vcpu *k)
     uint32_t lines = atomic_load(&x->lines);
     if (lines & (X86_NMI | X86_SMI))
         take_edges(k, x);
-    if (k->kvm->irqchip != IRQCHIP_USER)
+    if (k->kvm->irqchip != IRQCHIP_USER) {
+        if (k->kvm->irqchip == IRQCHIP_SPLIT && x->apic)
+            offer_interrupt(k, x);
         return KVM_GO_ON;
+    }
     if (lines & (X86_INIT | X86_SIPI)) {
         struct error *err = take_start_up(k, x);
         if (err) {
@@ -1080,6 +1086,7 @@ static bool handle(struct kvm_vcpu *k, enum kvm_verdict *verdict)
             run->hyperv.u.hcall.result = HV_INVALID_HYPERCALL;
         k->unfinished = true;
         return true;
+    case KVM_EXIT_IOAPIC_EOI: x86_end_of_interrupt(k->cpu->vm, run->eoi.vector); return true;
     case KVM_EXIT_DEBUG: *verdict = KVM_DEBUG; return true;
     case KVM_EXIT_SET_TPR:
     case KVM_EXIT_X86_BUS_LOCK:

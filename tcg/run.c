@@ -441,6 +441,10 @@ static void irq_line(struct vm *vm, unsigned gsi, bool level)
 {
     (void)vm, (void)gsi, (void)level;
 }
+static void pin_message(struct vm *vm, unsigned gsi, bool valid, gpa at, uint32_t data)
+{
+    (void)vm, (void)gsi, (void)valid, (void)at, (void)data;
+}
 static bool route_msi(struct vm *vm, int fd, bool on, gpa at, uint32_t data)
 {
     (void)vm, (void)fd, (void)on, (void)at, (void)data;
@@ -521,6 +525,7 @@ const struct accel tcg_accel = {
     .dirty_log_started = dirty_log_started,
     .dirty_log_sync = dirty_log_sync,
     .irq_line = irq_line,
+    .pin_message = pin_message,
     .route_msi = route_msi,
     .print_help = print_help,
     .stats = stats,

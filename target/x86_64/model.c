@@ -517,7 +517,23 @@ static struct error *apply_item(struct x86_model *m, const char *name, const cha
 
 struct x86_vm {
     struct x86_model model;
+    void (*on_eoi)(void *opaque, uint8_t vector);
+    void *on_eoi_opaque;
 };
+
+void x86_on_end_of_interrupt(struct vm *vm, void (*fn)(void *opaque, uint8_t vector), void *opaque)
+{
+    struct x86_vm *v = vm->arch;
+    v->on_eoi = fn;
+    v->on_eoi_opaque = opaque;
+}
+
+void x86_end_of_interrupt(struct vm *vm, uint8_t vector)
+{
+    struct x86_vm *v = vm->arch;
+    if (v->on_eoi)
+        v->on_eoi(v->on_eoi_opaque, vector);
+}
 
 struct error *x86_cpu_model(struct vm *vm, const char *text)
 {

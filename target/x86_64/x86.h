@@ -207,6 +207,10 @@ struct x86_apic_ops {
     bool (*write_msr)(void *opaque, uint32_t index, uint64_t value);
 };
 void x86_set_apic(struct vcpu *cpu, const struct x86_apic_ops *ops, void *opaque);
+/* Who is told when a CPU ends a level-triggered interrupt of an I/O APIC, where local APICs are the engine's
+ * and the I/O APIC is a device (IRQCHIP_SPLIT). x86_end_of_interrupt: the engine, vCPU's thread. */
+void x86_on_end_of_interrupt(struct vm *vm, void (*fn)(void *opaque, uint8_t vector), void *opaque);
+void x86_end_of_interrupt(struct vm *vm, uint8_t vector);
 /* Is a maskable interrupt offered, by the APIC or the wire? Any thread. */
 static inline bool x86_has_interrupt(const struct x86_cpu *x)
 {

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/loop.h"
 #include "hw/intc/i8259.h"
+#include "hw/intc/ioapic.h"
 #include "hw/intc/lapic.h"
 #include "hw/machine/x86_apic.h"
 #include "kvm/kvm.h"
@@ -89,6 +90,14 @@ GUEST(timer, 32,
       "movl $0x30, 0x320(%ebx)\n movl $0x100000, 0x380(%ebx)\n 2: sti\n hlt\n jmp 2b\n"
       ".balign 64\n movl $0, 0xfee000b0\n mov $4, %al\n" END);
 
+/* I/O APIC pin 16, level-triggered, vector 0x30: two rounds, each ended by the local APIC's EOI. */
+GUEST(level, 32,
+      "mov $0xfee00000, %ebx\n movl $0x1ff, 0xf0(%ebx)\n lidt 0x3800\n mov $0xfec00000, %ecx\n"
+      "movl $0x31, (%ecx)\n movl $0, 0x10(%ecx)\n movl $0x30, (%ecx)\n movl $0x8030, 0x10(%ecx)\n"
+      "mov $0x502, %dx\n out %al, %dx\n 2: sti\n hlt\n jmp 2b\n"
+      ".balign 64\n mov $0x503, %dx\n out %al, %dx\n movl $0, 0xfee000b0\n incl 0x3000\n"
+      "cmpl $2, 0x3000\n je 3f\n sti\n 4: hlt\n jmp 4b\n 3: mov 0x3000, %al\n" END);
+
 /* ---- a board ------------------------------------------------------------------------------------------ */
 
 struct kit {
@@ -102,7 +111,7 @@ struct kit {
     int vector, fd;
     const char *options;
     unsigned irqchips, n_cpus;
-    struct device *pic;
+    struct device *pic, *ioapic;
     struct timer *patience;
     char *said;
 };
@@ -590,7 +599,7 @@ static struct device *add_controllers(struct kit *k)
     struct prop_value props[] = { { "num-cpus", n }, { "addr", "0xfee00000" } };
     struct device *apic, *pic = add(k, "isa-i8259", "iobase", "0x20");
     must(device_create(k->vm, "apic", props, 2, &apic));
-    apic_wire(apic, NULL, pic);
+    apic_wire(apic, k->ioapic, pic);
     *i8259_output(pic) = apic_lint(apic, 0);
     x86_wire_apics(k->vm, apic);
     vm_reset(k->vm);
@@ -684,6 +693,59 @@ static void timer_of_the_kernels_apic_ticks(void **unused)
 {
     NEEDS_KVM();
     tick(1 << IRQCHIP_ENGINE);
+}
+
+/* ---- split ---- */
+
+/* The line falls with the second round; what is still high after an EOI interrupts again. */
+static void drive_pin(struct kit *k, unsigned off, uint64_t value)
+{
+    struct irq line = ioapic_input(k->ioapic, 16);
+    k->n_acked += off == 3;
+    if (off == 2 || k->n_acked == 2)
+        irq_set(&line, off == 2);
+}
+
+static void level_interrupt_comes_again_until_its_line_falls(unsigned irqchips)
+{
+    struct kit k = { .irqchips = irqchips, .on_port = drive_pin };
+    kit_open(&k, NULL);
+    k.ioapic = add(&k, "ioapic", "addr", "0xfec00000");
+    if (irqchips) {
+        x86_wire_split(k.vm, k.ioapic, NULL);
+        vm_reset(k.vm);
+    } else {
+        add_controllers(&k);
+    }
+    write_idt(&k, 0x30, HANDLER(level));
+    assert_int_equal(RUN(&k, level, 32), 2);
+    assert_int_equal(k.n_acked, 2);
+    kit_close(&k);
+}
+
+static void our_ioapic_hears_the_end_from_our_apic(void **unused)
+{
+    NEEDS_KVM();
+    level_interrupt_comes_again_until_its_line_falls(0);
+}
+static void our_ioapic_hears_the_end_from_the_kernels_apic(void **unused)
+{
+    NEEDS_KVM();
+    level_interrupt_comes_again_until_its_line_falls(1 << IRQCHIP_SPLIT);
+}
+
+static void our_8259_is_heard_by_the_kernels_apic(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { .irqchips = 1 << IRQCHIP_SPLIT, .on_port = pulse_pic };
+    kit_open(&k, NULL);
+    assert_int_equal(k.vm->irqchip, IRQCHIP_SPLIT);
+    k.pic = add(&k, "isa-i8259", "iobase", "0x20");
+    k.ioapic = add(&k, "ioapic", "addr", "0xfec00000");
+    x86_wire_split(k.vm, k.ioapic, k.pic);
+    vm_reset(k.vm);
+    assert_int_equal(RUN(&k, pic, 16), 1);
+    kit_close(&k);
 }
 
 static void boards_that_cannot_are_not_given_kernel_controllers(void **unused)
@@ -910,6 +972,9 @@ int main(void)
         cmocka_unit_test(second_cpu_starts_by_the_kernels_apic),
         cmocka_unit_test(timer_of_our_apic_ticks),
         cmocka_unit_test(timer_of_the_kernels_apic_ticks),
+        cmocka_unit_test(our_ioapic_hears_the_end_from_our_apic),
+        cmocka_unit_test(our_ioapic_hears_the_end_from_the_kernels_apic),
+        cmocka_unit_test(our_8259_is_heard_by_the_kernels_apic),
         cmocka_unit_test(boards_that_cannot_are_not_given_kernel_controllers),
         cmocka_unit_test(state_survives_a_fresh_vcpu),
         cmocka_unit_test(state_survives_a_fresh_vcpu_with_the_kernels_apic),

@@ -49,7 +49,11 @@ struct error *vcpu_new(struct vm *vm, unsigned index, struct vcpu **out)
     cpu->stopped = true;
     cpu->work_end = &cpu->work;
     pthread_mutex_init(&cpu->lock, NULL);
-    pthread_cond_init(&cpu->wake, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&cpu->wake, &attr);
+    pthread_condattr_destroy(&attr);
     pthread_cond_init(&cpu->parked, NULL);
     cpu->reader = mem_reader_new(vm, cpu);
     vm->target->vcpu_init(cpu);
@@ -218,12 +222,25 @@ static void fell_asleep(struct vcpu *cpu)
         vm_check_all_halted(vm);
 }
 
+/* With the lock, and `sleeping` set. */
+static void nap(struct vcpu *cpu)
+{
+    uint64_t until = host_now_ns() + cpu->nap_ns;
+    struct timespec at = { .tv_sec = (time_t)(until / NS_PER_S),
+                           .tv_nsec = (long)(until % NS_PER_S) };
+    if (!atomic_load(&cpu->requests))
+        pthread_cond_timedwait(&cpu->wake, &cpu->lock, &at);
+    cpu->nap_ns = 0;
+}
+
 void vcpu_wait(struct vcpu *cpu)
 {
     uint64_t from = 0;
     mem_reader_idle(cpu->reader);
     pthread_mutex_lock(&cpu->lock);
     atomic_store(&cpu->sleeping, true);
+    if (cpu->nap_ns)
+        nap(cpu);
     while (may_sleep(cpu)) {
         if (!from) {
             from = host_now_ns();

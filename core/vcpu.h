@@ -43,6 +43,9 @@ struct vcpu {
     _Atomic bool sleeping;    /* inside the wait: wants a signal */
     _Atomic bool powered_off; /* waits for a start (SBI HSM, PSCI), whatever is pending */
     bool never_wakes;         /* as of the last halt: no interrupt is enabled that could wake it */
+    /* For a halt that there is no reason for (an interrupt is pending): stay asleep for this long all
+     * the same, unless something new comes. Set by the target as it halts. */
+    uint64_t nap_ns;
     bool stopped;             /* parked: arch is the truth */
     struct vcpu_work *work, **work_end;
     struct mem_reader *reader;

@@ -279,6 +279,7 @@ void vm_reset(struct vm *vm)
     for (unsigned i = 0; i < vm->n_vcpus; i++) {
         struct vcpu *cpu = vm->vcpus[i];
         cpu->halted = false;
+        cpu->nap_ns = 0;
         cpu->powered_off = false;
         vm->target->vcpu_reset(cpu);
     }

@@ -170,7 +170,7 @@ static enum vcpu_exit run(struct vcpu *cpu)
         }
         if (t->halt) {
             t->halt = false;
-            if (!t->target->target->has_work(cpu)) {
+            if (cpu->nap_ns || !t->target->target->has_work(cpu)) {
                 exit = EXIT_HALTED;
                 break;
             }

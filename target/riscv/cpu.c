@@ -164,6 +164,7 @@ static void derive(struct riscv_cpu *r)
     r->data_key = riscv_context_key(r->cpu, 0);
     r->fetch_key = riscv_context_key(r->cpu, -1);
     r->n_futile_traps = 0;
+    r->wfis_in_vain = 0;
 }
 
 /* priv 3.4; what it leaves open is zero, but for A/D updates, which a CPU without Svade does from the

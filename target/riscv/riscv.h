@@ -164,6 +164,7 @@ struct riscv_cpu {
     pthread_mutex_t timer_lock; /* stimecmp against its timer */
     const struct riscv_imsic_ops *imsic;
     void *imsic_opaque;
+    uint8_t wfis_in_vain; /* WFIs in a row that found an interrupt pending which was not taken */
     _Atomic uint32_t n_futile_traps; /* see riscv_trap: handlers that fault on their first instruction */
 };
 

@@ -1,4 +1,5 @@
 /* Traps: exceptions and interrupts in, mret and sret out, waiting (priv 3.1.6 to 3.1.9, 3.3, 4.1). */
+#include "core/clock.h"
 #include "core/vm.h"
 #include "target/riscv/rv_priv.h"
 
@@ -48,7 +49,8 @@ enum { FUTILE_TRAPS = 100000 };
 static bool is_stuck(struct vcpu *cpu)
 {
     struct riscv_cpu *r = riscv_of(cpu);
-    return cpu->halted || cpu->powered_off || r->n_futile_traps >= FUTILE_TRAPS;
+    return (cpu->halted && !riscv_has_work(cpu)) || cpu->powered_off ||
+           r->n_futile_traps >= FUTILE_TRAPS;
 }
 
 /* A handler whose first instruction traps to that handler gets nowhere unless another hart helps. */
@@ -109,6 +111,7 @@ void riscv_trap(struct riscv_cpu *r, uint64_t cause, uint64_t pc, uint64_t tval)
 {
     bool interrupt = cause & RV_CAUSE_INTERRUPT;
     uint64_t delegated = interrupt ? r->mideleg : r->medeleg;
+    r->wfis_in_vain = 0;
     unsigned from = r->priv, to = r->priv != RV_M && (delegated >> (cause & 63) & 1) ? RV_S : RV_M;
     if (to == RV_M)
         enter_machine(r, cause, pc, tval);
@@ -286,8 +289,8 @@ void riscv_set_irq(struct vcpu *cpu, unsigned bit, bool level)
     struct riscv_cpu *r = riscv_of(cpu);
     if (!level)
         atomic_fetch_and(&r->mip_lines, ~RV_BIT(bit));
-    else if (!(atomic_fetch_or(&r->mip_lines, RV_BIT(bit)) & RV_BIT(bit)))
-        vcpu_interrupt(cpu);
+    else if (!(atomic_fetch_or(&r->mip_lines, RV_BIT(bit)) & RV_BIT(bit)) || bit == RV_MSI)
+        vcpu_interrupt(cpu); /* a second message between harts may have more to say: see nap_ns */
 }
 
 void riscv_raise_pending(struct vcpu *cpu, unsigned bit)
@@ -307,13 +310,31 @@ static void check_wait(struct riscv_cpu *r, bool bounded)
         riscv_raise_illegal(r);
 }
 
+/* How long to sleep in a WFI that need not wait. OpenSBI's harts wait for their start with an interrupt
+ * pending: spinning, they would keep the first hart from working on a busy host. And before version
+ * 1.3 they must not see that they are to start before the interrupt that tells them, because their
+ * start address is written in between: so they sleep until then, or for much longer than that takes. */
+static uint64_t nap_ns(unsigned in_vain)
+{
+    enum { AWAKE = 8, LONGEST = 5 };
+    const uint64_t first = NS_PER_S / 1000;
+    return in_vain > AWAKE ? first << 2 * MIN(in_vain - AWAKE - 1, LONGEST - 1u) : 0;
+}
+
 void rvh_wfi(struct riscv_cpu *r)
 {
     check_wait(r, false);
     r->pc = tcg_insn_pc(r->cpu) + 4;
-    if (riscv_has_work(r->cpu))
-        tcg_leave(r->cpu);
-    tcg_halt(r->cpu);
+    if (!riscv_has_work(r->cpu)) {
+        r->wfis_in_vain = 0;
+        tcg_halt(r->cpu);
+    }
+    if (r->wfis_in_vain < UINT8_MAX)
+        r->wfis_in_vain++;
+    r->cpu->nap_ns = nap_ns(r->wfis_in_vain);
+    if (r->cpu->nap_ns)
+        tcg_halt(r->cpu);
+    tcg_leave(r->cpu);
 }
 
 /* Zawrs: a stall may end for any reason, so it lasts as long as somebody else wants the processor.

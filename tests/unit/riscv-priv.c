@@ -1309,6 +1309,30 @@ static void wfi_halts_unless_something_is_pending(void **unused)
     kit_free(k);
 }
 
+static void wfi_in_vain_again_and_again_sleeps(void **unused)
+{
+    struct kit *k = kit_new();
+    wr(k, MIE, RV_BIT(RV_MSI));
+    riscv_set_irq(k->cpu, RV_MSI, true);
+    uint64_t last = 0;
+    for (unsigned i = 0; i < 300; i++) {
+        k->cpu->nap_ns = 0;
+        int outcome = OUTCOME(rvh_wfi(k->r));
+        assert_int_equal(outcome, k->cpu->nap_ns ? HALTED : LEFT);
+        assert_true(k->cpu->nap_ns >= last && k->cpu->nap_ns < NS_PER_S);
+        last = k->cpu->nap_ns;
+    }
+    assert_true(last);
+    unsigned interrupts = k->interrupts;
+    k->cpu->requests = 0;
+    riscv_set_irq(k->cpu, RV_MSI, true); /* another hart says it once more */
+    assert_int_equal(k->interrupts, interrupts + 1);
+    riscv_trap(k->r, RV_ECALL_M, 0, 0);
+    assert_int_equal(OUTCOME(rvh_wfi(k->r)), LEFT);
+    assert_int_equal(k->cpu->nap_ns, 0);
+    kit_free(k);
+}
+
 static void ecall_names_the_mode(void **unused)
 {
     static const uint8_t causes[] = { [RV_U] = 8, [RV_S] = 9, [RV_M] = 11 };
@@ -1641,6 +1665,7 @@ int main(void)
         cmocka_unit_test(mret_and_sret_undo_traps),
         cmocka_unit_test(returns_and_waits_can_trap),
         cmocka_unit_test(wfi_halts_unless_something_is_pending),
+        cmocka_unit_test(wfi_in_vain_again_and_again_sleeps),
         cmocka_unit_test(ecall_names_the_mode),
         cmocka_unit_test(memory_faults_report_kind_and_address),
         cmocka_unit_test(a_handler_that_faults_for_ever_ends_the_run),

@@ -122,6 +122,38 @@ static void an_interrupt_wakes_a_halted_vcpu(void **unused)
     board_free(b);
 }
 
+/* Halts although there is work; x counts how often. */
+static enum vcpu_exit nap_again(struct vcpu *cpu)
+{
+    board_cpu(cpu)->interrupt = true;
+    __atomic_fetch_add(&board_cpu(cpu)->x, 1, __ATOMIC_RELAXED);
+    cpu->nap_ns = cpu->index ? NS_PER_S / 1000 : 3600 * (uint64_t)NS_PER_S;
+    return EXIT_HALTED;
+}
+
+static void wait_for_naps(struct vcpu *cpu, uint64_t n)
+{
+    while (__atomic_load_n(&board_cpu(cpu)->x, __ATOMIC_RELAXED) < n)
+        sched_yield();
+}
+
+static void a_nap_lasts_its_time_or_until_something_new_comes(void **unused)
+{
+    struct board *b = board_new();
+    b->run = nap_again;
+    struct vcpu *long_naps = board_add_vcpu(b), *short_naps = board_add_vcpu(b);
+    vm_start(b->vm);
+    wait_for_naps(short_naps, 3);
+    wait_for_naps(long_naps, 1);
+    usleep(2000);
+    assert_int_equal(__atomic_load_n(&board_cpu(long_naps)->x, __ATOMIC_RELAXED), 1);
+    vcpu_interrupt(long_naps);
+    wait_for_naps(long_naps, 2);
+    vm_pause(b->vm);
+    assert_true(__atomic_load_n(&board_cpu(long_naps)->x, __ATOMIC_RELAXED) <= 3);
+    board_free(b);
+}
+
 static void *interrupt_often(void *opaque)
 {
     struct vcpu *cpu = opaque;
@@ -415,6 +447,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_paused_vm_stands_and_its_clock_too),
         cmocka_unit_test(an_interrupt_wakes_a_halted_vcpu),
+        cmocka_unit_test(a_nap_lasts_its_time_or_until_something_new_comes),
         cmocka_unit_test(no_interrupt_is_lost_between_threads),
         cmocka_unit_test(work_runs_on_a_vcpu_that_runs_halts_or_stands),
         cmocka_unit_test(a_vcpu_without_power_waits_for_it),

@@ -16,7 +16,7 @@ extern const struct device_class i8254_class, hpet_class, mc146818_class, i8042_
 extern const struct device_class root_port_class;
 extern const struct device_class isa_debugcon_class, isa_debug_exit_class, pvpanic_class;
 extern const struct device_class ich9_ahci_class, ide_hd_class, ide_cd_class;
-extern const struct device_class edu_class, pc_testdev_class;
+extern const struct device_class edu_class, pc_testdev_class, pci_testdev_class;
 extern const struct device_class virtio_blk_pci_class, virtio_blk_device_class;
 extern const struct device_class virtio_net_pci_class, virtio_net_device_class;
 extern const struct device_class virtio_serial_pci_class, virtio_serial_device_class;
@@ -60,6 +60,7 @@ const struct device_class *const device_classes[] = {
     &ide_hd_class,
     &ide_cd_class,
     &edu_class,
+    &pci_testdev_class,
     &pc_testdev_class,
     &virtio_blk_pci_class,
     &virtio_blk_device_class,

@@ -5,7 +5,12 @@
 #include "core/error.h"
 #include "hw/firmware/fw_cfg.h"
 #include "hw/intc/aplic.h"
+#include "hw/intc/i8259.h"
+#include "hw/intc/ioapic.h"
+#include "hw/intc/lapic.h"
 #include "hw/intc/plic.h"
+#include "hw/misc/acpi_pm.h"
+#include "hw/timer/hpet.h"
 #include "tape.h"
 
 #include <stdlib.h>
@@ -49,9 +54,56 @@ static struct board *fw_cfg_world(void)
     return b;
 }
 
+/* A PC's devices that take their wires from the board. */
+static const char *const pc_devices[] = {
+    "isa-i8259", "apic",    "ioapic",         "isa-pit",    "hpet",         "mc146818rtc",
+    "i8042",     "ICH9-PM", "PIIX4-PM-block", "isa-serial", "isa-parallel", "fw_cfg_io",
+};
+enum { N_WORLDS = 10 + ARRAY_LEN(pc_devices) };
+
+/* Regions beyond the first are where the kit puts them, in steps of 16 MiB. */
+static struct board *pc_world(unsigned which)
+{
+    struct board *b = board_with(pc_devices[which], NULL);
+    b->vm->no_reboot = true;
+    return b;
+}
+
+static struct irq pc_input(struct board *b, unsigned which, uint8_t v)
+{
+    switch (which) {
+    case 0: return i8259_input(b->dev, v % 16 == 2 ? 3 : v % 16);
+    case 1: return apic_lint(b->dev, v % 2);
+    case 2: return ioapic_input(b->dev, v % IOAPIC_N_PINS);
+    case 4: return hpet_legacy_input(b->dev, v % 2);
+    case 7: return acpi_pm_gpe_input(b->dev, v % 64);
+    case 8: return acpi_pm_gpe_input(b->dev, v % 16);
+    default: return (struct irq){ 0 };
+    }
+}
+
+/* What the vCPU does beside its bus: acknowledge, MSRs. */
+static void pc_cpu(struct board *b, unsigned which, uint8_t what, uint64_t v)
+{
+    if (which == 0)
+        i8259_acknowledge(b->dev);
+    if (which != 1)
+        return;
+    if (what % 4 == 0)
+        lapic_accept(lapic_of(b->dev, 0));
+    else if (what % 4 == 1)
+        lapic_write_msr(lapic_of(b->dev, 0), 0x1b, v);
+    else if (what % 4 == 2)
+        lapic_write_msr(lapic_of(b->dev, 0), 0x800 + what / 4, v);
+    else
+        lapic_write_msr(lapic_of(b->dev, 0), 0x6e0, v);
+}
+
 static struct board *world_new(unsigned which)
 {
-    switch (which % 10) {
+    if (which >= 10)
+        return pc_world(which - 10);
+    switch (which) {
     case 0: return plic_world();
     case 1: return aplic_world("off");
     case 2: return aplic_world("on");
@@ -68,26 +120,39 @@ static struct board *world_new(unsigned which)
 static void drive_wire(struct board *b, unsigned which, uint8_t v)
 {
     struct irq irq = { 0 };
-    if (which % 10 == 0)
+    if (which >= 10)
+        irq = pc_input(b, which - 10, v & 127);
+    else if (which == 0)
         irq = plic_input(b->dev, 1 + v % 95);
-    else if (which % 10 <= 2)
+    else if (which <= 2)
         irq = aplic_input(b->dev, 1 + v % 96);
     irq_set(&irq, v & 128);
+}
+
+static gpa place(unsigned which, uint8_t what, uint16_t v)
+{
+    if (which >= 10) /* one of the first four regions, near its start */
+        return BOARD_MMIO + (v >> 14) * (SECOND - BOARD_MMIO) + (v & 0x3ff);
+    gpa at = (what & 128 ? SECOND : BOARD_MMIO) + v;
+    return what & 64 ? at + 0x200000 - 0x8000 : at; /* a PLIC's contexts */
 }
 
 static void step(struct board *b, unsigned which, struct tape *t)
 {
     uint8_t what = tape_u8(t);
     unsigned size = 1u << (what >> 4 & 3);
-    gpa at = (what & 128 ? SECOND : BOARD_MMIO) + tape_u16(t);
-    if (what & 64)
-        at += 0x200000 - 0x8000; /* a PLIC's contexts */
+    gpa at = place(which, what, tape_u16(t));
     switch (what & 15) {
     case 0: drive_wire(b, which, tape_u8(t)); break;
     case 1: board_advance_ns(b, tape_u32(t)); break;
     case 2: device_reset(b->dev); break;
     case 3: board_ram_write(b, tape_u8(t), (uint8_t[]){ tape_u8(t) }, 1); break;
-    case 4: board_poke(b, BOARD_MMIO + 16, 8, __builtin_bswap64(BOARD_RAM + tape_u8(t))); break;
+    case 4:
+        if (which >= 10)
+            pc_cpu(b, which - 10, tape_u8(t), tape_u64(t));
+        else
+            board_poke(b, BOARD_MMIO + 16, 8, __builtin_bswap64(BOARD_RAM + tape_u8(t)));
+        break;
     case 5:
     case 6:
     case 7:
@@ -101,7 +166,7 @@ static void step(struct board *b, unsigned which, struct tape *t)
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     struct tape t = { bytes, n };
-    unsigned which = tape_u8(&t);
+    unsigned which = tape_u8(&t) % N_WORLDS;
     struct board *b = world_new(which);
     for (unsigned i = 0; i < MAX_STEPS && tape_left(&t); i++)
         step(b, which, &t);

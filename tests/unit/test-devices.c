@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 enum { EDU = 3 << 3 };
-extern const struct device_class edu_class;
+extern const struct device_class edu_class, pci_testdev_class;
 
 static struct board *b;
 static gpa bar;
@@ -89,12 +89,36 @@ static void pc_testdev_stores_and_drives_lines(void **unused)
     board_free(pc);
 }
 
+/* A write is counted by the device, or by a doorbell that matches. */
+static void pci_testdev_counts_writes_by_device_and_doorbell(void **unused)
+{
+    struct guest *g = guest_new();
+    guest_add(g, &pci_testdev_class, "addr", "3", NULL);
+    guest_place_bars(g, EDU);
+    gpa bars[2] = { guest_config_read(g, EDU, PCI_BAR0, 4) & ~15u,
+                    GUEST_PIO + (guest_config_read(g, EDU, PCI_BAR0 + 4, 4) & ~3u) };
+    for (unsigned i = 0; i < 2; i++)
+        for (unsigned test = 0; test < 3; test++) {
+            board_poke(g->b, bars[i], 1, test);
+            assert_int_equal(board_peek(g->b, bars[i] + 1, 1), 4);
+            gpa at = bars[i] + board_peek(g->b, bars[i] + 4, 4);
+            uint32_t data = (uint32_t)board_peek(g->b, bars[i] + 8, 4);
+            for (unsigned k = 0; k < 5; k++)
+                board_poke(g->b, at, 4, data);
+            assert_int_equal(board_peek(g->b, bars[i] + 12, 4), 5);
+        }
+    board_poke(g->b, bars[0], 1, 3);
+    assert_int_equal(board_peek(g->b, bars[0] + 1, 1), 0); /* no such test */
+    guest_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(edu_inverts_and_multiplies),
         cmocka_unit_test(edu_interrupts_until_acknowledged),
         cmocka_unit_test(edu_moves_data_within_its_buffer_only),
+        cmocka_unit_test(pci_testdev_counts_writes_by_device_and_doorbell),
         cmocka_unit_test(pc_testdev_stores_and_drives_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

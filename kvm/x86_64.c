@@ -377,17 +377,25 @@ static void find_msrs(struct kvm_vcpu *k)
     free(list);
 }
 
+/* The pace asked for, else the host's. */
+static struct error *set_tsc_pace(struct kvm_vcpu *k, uint32_t khz)
+{
+    int has = kvm_check(k->kvm, KVM_CAP_GET_TSC_KHZ) ? ioctl(k->fd, KVM_GET_TSC_KHZ, 0) : 0;
+    if (!khz && has > 0)
+        x86_set_tsc_khz(k->cpu->vm, (uint32_t)has);
+    if (!khz || (int)khz == has || ioctl(k->fd, KVM_SET_TSC_KHZ, (unsigned long)khz) >= 0)
+        return NULL;
+    return error_errno("this host's KVM runs the clock at %d kHz and not at tsc-frequency=%" PRIu64,
+                       has, (uint64_t)khz * 1000);
+}
+
 static struct error *isa_vcpu_init(struct kvm_vcpu *k)
 {
     struct isa_vcpu *m = xcalloc(1, sizeof(*m));
     const struct x86_model *model = x86_model_of(k->cpu->vm);
     m->xsave = xcalloc(1, k->kvm->xsave_size);
     k->isa = m;
-    struct error *err = NULL;
-    if (model->tsc_khz && kvm_check(k->kvm, KVM_CAP_TSC_CONTROL) &&
-        ioctl(k->fd, KVM_SET_TSC_KHZ, (unsigned long)model->tsc_khz) < 0)
-        err = error_errno("KVM cannot run the clock at tsc-frequency=%" PRIu64,
-                          (uint64_t)model->tsc_khz * 1000);
+    struct error *err = set_tsc_pace(k, model->tsc_khz);
     if (!err && x86_model_has(model, X86_HV, 7)) {
         struct kvm_enable_cap synic = { .cap = KVM_CAP_HYPERV_SYNIC2 };
         if (ioctl(k->fd, KVM_ENABLE_CAP, &synic) < 0)
@@ -417,14 +425,15 @@ static uint32_t vcpu_id(const struct vcpu *cpu)
 
 /* ---- general and system registers ------------------------------------------------------------------ */
 
-#define GPRS(X)                                                                                 \
-    X(0, rax)                                                                                   \
-    X(1, rcx)                                                                                   \
-    X(2, rdx)                                                                                   \
-    X(3, rbx)                                                                                   \
-    X(4, rsp)                                                                                   \
-    X(5, rbp) X(6, rsi) X(7, rdi) X(8, r8) X(9, r9) X(10, r10) X(11, r11) X(12, r12) X(13, r13) \
-        X(14, r14) X(15, r15)
+#define GPRS(X)                                                                                  \
+    X(0, rax)                                                                                    \
+    X(1, rcx)                                                                                    \
+    X(2, rdx)                                                                                    \
+    X(3, rbx)                                                                                    \
+    X(4, rsp)                                                                                    \
+    X(5, rbp)                                                                                    \
+    X(6, rsi) X(7, rdi) X(8, r8) X(9, r9) X(10, r10) X(11, r11) X(12, r12) X(13, r13) X(14, r14) \
+        X(15, r15)
 
 static struct error *get_gprs(struct kvm_vcpu *k, struct x86_cpu *x)
 {

@@ -589,6 +589,11 @@ void x86_set_topology(struct vm *vm, uint32_t cores, uint32_t threads)
     m->threads = threads;
 }
 
+void x86_set_tsc_khz(struct vm *vm, uint32_t khz)
+{
+    ((struct x86_vm *)vm->arch)->model.tsc_khz = khz;
+}
+
 bool x86_model_has(const struct x86_model *m, enum x86_word word, unsigned bit)
 {
     return m->words[word] >> bit & 1;
@@ -638,6 +643,13 @@ static void fit_xsave(struct x86_model *m, uint64_t engine)
             m->xcr0 |= needs[i].components;
 }
 
+/* Virtualization in the guest belongs to many models and is there on few hosts: worth a word only to who
+ * asked for it. */
+static bool is_nesting(enum x86_word word, unsigned bit)
+{
+    return word == X86_EA_EDX || (word == X86_E1_ECX && bit == 2) || (word == X86_1_ECX && bit == 5);
+}
+
 struct error *x86_model_fit(struct vm *vm, const struct x86_engine_cpu *e,
                             void (*print)(void *opaque, const char *line), void *opaque)
 {
@@ -661,7 +673,7 @@ struct error *x86_model_fit(struct vm *vm, const struct x86_engine_cpu *e,
             if (m->enforce)
                 err = error_new("-cpu %s,enforce: this host cannot give '%s' (%s bit %u)", m->name,
                                 name, words[w].leaf, b);
-            else if (m->check && print && (m->on[w] >> b & 1 || w != X86_EA_EDX)) {
+            else if (m->check && print && (m->on[w] >> b & 1 || !is_nesting(w, b))) {
                 snprintf(line, sizeof(line),
                          "-cpu %s: this host cannot give '%s' (%s bit %u); left out", m->name, name,
                          words[w].leaf, b);

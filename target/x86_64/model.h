@@ -64,6 +64,8 @@ const struct x86_model *x86_model_of(const struct vm *vm);
  * under `check`, as an error under `enforce`; host and max become what it has. */
 struct error *x86_model_fit(struct vm *vm, const struct x86_engine_cpu *engine,
                             void (*print)(void *opaque, const char *line), void *opaque);
+/* The pace of the clock, once the engine knows it and nobody asked for one. */
+void x86_set_tsc_khz(struct vm *vm, uint32_t khz);
 /* By the board, before vCPUs are made. */
 void x86_set_topology(struct vm *vm, uint32_t cores, uint32_t threads);
 

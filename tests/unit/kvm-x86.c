@@ -98,6 +98,11 @@ GUEST(level, 32,
       ".balign 64\n mov $0x503, %dx\n out %al, %dx\n movl $0, 0xfee000b0\n incl 0x3000\n"
       "cmpl $2, 0x3000\n je 3f\n sti\n 4: hlt\n jmp 4b\n 3: mov 0x3000, %al\n" END);
 
+/* Asks for a reset until it was started three times. */
+GUEST(again, 16,
+      "incw 0x3000\n cmpw $3, 0x3000\n je 1f\n mov $0x502, %dx\n out %al, %dx\n"
+      "2: hlt\n jmp 2b\n 1: mov 0x3000, %al\n" END);
+
 /* ---- a board ------------------------------------------------------------------------------------------ */
 
 struct kit {
@@ -924,6 +929,29 @@ static void clock_stands_while_the_vm_does(void **unused)
     kit_close(&k);
 }
 
+static void ask_for_reset(struct kit *k, unsigned off, uint64_t value)
+{
+    if (off == 2)
+        vm_request_reset(k->vm);
+}
+
+static void start_real(void *opaque)
+{
+    start_at(opaque, 16);
+}
+
+static void reset_starts_again(void **unused)
+{
+    NEEDS_KVM();
+    for (unsigned irqchips = 0; irqchips <= 1 << IRQCHIP_ENGINE; irqchips += 1 << IRQCHIP_ENGINE) {
+        struct kit k = { .irqchips = irqchips, .on_port = ask_for_reset, .n_cpus = 2 };
+        kit_open(&k, NULL);
+        vm_on_reset(k.vm, start_real, &k);
+        assert_int_equal(RUN(&k, again, 16), 3);
+        kit_close(&k);
+    }
+}
+
 /* Code outside memory is what every KVM gives up at. */
 static void what_kvm_cannot_execute_is_a_verdict(void **unused)
 {
@@ -981,6 +1009,7 @@ int main(void)
         cmocka_unit_test(written_pages_are_logged),
         cmocka_unit_test(map_changes_under_a_running_guest),
         cmocka_unit_test(clock_stands_while_the_vm_does),
+        cmocka_unit_test(reset_starts_again),
         cmocka_unit_test(what_kvm_cannot_execute_is_a_verdict),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -61,7 +61,8 @@ struct error *kvm_irq_create(struct kvm *kvm)
         kvm->msi = mem_add_mmio(kvm->vm, "kvm-msi", kvm_isa.msi_size, &msi_ops, kvm);
         mem_map(kvm->msi, kvm_isa.msi_at, 0);
     }
-    return err ? err : kvm_irq_update_routes(kvm);
+    /* Split controllers have no routes at first. */
+    return err || kvm->irqchip == IRQCHIP_SPLIT ? err : kvm_irq_update_routes(kvm);
 }
 
 void kvm_irq_line(struct vm *vm, unsigned gsi, bool level)

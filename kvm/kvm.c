@@ -199,6 +199,8 @@ static void state_failed(struct kvm_vcpu *k, struct error *err)
 static void place_all(void *opaque, bool running)
 {
     struct kvm *kvm = opaque;
+    if (running)
+        kvm_memory_start(kvm);
     kvm_isa.clock(kvm, running);
     for (unsigned i = 0; running && i < kvm->vm->n_vcpus; i++) {
         struct kvm_vcpu *k = kvm_vcpu_of(kvm->vm->vcpus[i]);
@@ -230,7 +232,6 @@ static struct error *vm_create(struct vm *vm, const char *options)
     vm_on_run(vm, place_all, kvm);
     sigaction(KICK_SIGNAL, &(struct sigaction){ .sa_handler = on_kick }, NULL);
     vm->accel_data = kvm;
-    kvm_memory_changed(vm, mem_view_now(vm));
     return NULL;
 }
 

@@ -47,6 +47,7 @@ struct kvm {
     struct kvm_route *routes;
     size_t n_routes;
     uint64_t generation; /* of the memory view that the slots follow */
+    bool started;        /* slots follow every change; before, the map of the start is all that counts */
     struct ram_block **logged; /* blocks whose writes are logged */
     size_t n_logged;
 
@@ -98,6 +99,8 @@ struct error *kvm_enable(struct kvm *kvm, int capability, uint64_t arg, const ch
 
 /* slots.c */
 void kvm_memory_changed(struct vm *vm, const struct mem_view *now);
+/* Before the first vCPU runs, and at each start: from now on the kernel's picture is kept up. */
+void kvm_memory_start(struct kvm *kvm);
 void kvm_dirty_log_started(struct vm *vm, struct ram_block *ram);
 void kvm_dirty_log_sync(struct vm *vm, struct ram_block *ram);
 

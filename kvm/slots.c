@@ -212,6 +212,18 @@ static void failed(struct vm *vm, struct error *err)
     error_free(err);
 }
 
+/* kvm->lock is held. */
+static struct error *follow(struct kvm *kvm)
+{
+    const struct mem_view *view = mem_view_now(kvm->vm);
+    struct error *err = NULL;
+    if (view->generation != kvm->generation)
+        err = update_slots(kvm, view);
+    kvm->generation = view->generation;
+    update_bells(kvm, view, mem_ports_now(kvm->vm));
+    return err;
+}
+
 /* `now` may be older than what another thread has told us since: the newest counts. */
 void kvm_memory_changed(struct vm *vm, const struct mem_view *now)
 {
@@ -221,13 +233,22 @@ void kvm_memory_changed(struct vm *vm, const struct mem_view *now)
     if (!kvm)
         return;
     pthread_mutex_lock(&kvm->lock);
-    const struct mem_view *view = mem_view_now(vm);
-    if (view->generation != kvm->generation)
-        err = update_slots(kvm, view);
-    kvm->generation = view->generation;
-    update_bells(kvm, view, mem_ports_now(vm));
+    if (kvm->started)
+        err = follow(kvm);
     pthread_mutex_unlock(&kvm->lock);
     failed(vm, err);
+}
+
+/* Each slot costs the kernel milliseconds, so a board that is being built tells its map but once. */
+void kvm_memory_start(struct kvm *kvm)
+{
+    struct error *err = NULL;
+    pthread_mutex_lock(&kvm->lock);
+    if (!kvm->started)
+        err = follow(kvm);
+    kvm->started = true;
+    pthread_mutex_unlock(&kvm->lock);
+    failed(kvm->vm, err);
 }
 
 /* ---- dirty log --------------------------------------------------------------------------------------- */
@@ -258,8 +279,11 @@ void kvm_dirty_log_started(struct vm *vm, struct ram_block *ram)
     pthread_mutex_lock(&kvm->lock);
     set_logged(kvm, ram);
     const struct mem_view *view = mem_view_now(vm);
-    struct error *err = update_slots(kvm, view);
-    kvm->generation = view->generation;
+    struct error *err = NULL;
+    if (kvm->started) {
+        err = update_slots(kvm, view);
+        kvm->generation = view->generation;
+    }
     pthread_mutex_unlock(&kvm->lock);
     failed(vm, err);
 }

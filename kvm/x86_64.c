@@ -425,15 +425,15 @@ static uint32_t vcpu_id(const struct vcpu *cpu)
 
 /* ---- general and system registers ------------------------------------------------------------------ */
 
-#define GPRS(X)                                                                                  \
-    X(0, rax)                                                                                    \
-    X(1, rcx)                                                                                    \
-    X(2, rdx)                                                                                    \
-    X(3, rbx)                                                                                    \
-    X(4, rsp)                                                                                    \
-    X(5, rbp)                                                                                    \
-    X(6, rsi) X(7, rdi) X(8, r8) X(9, r9) X(10, r10) X(11, r11) X(12, r12) X(13, r13) X(14, r14) \
-        X(15, r15)
+#define GPRS(X) \
+    X(0, rax)   \
+    X(1, rcx)   \
+    X(2, rdx)   \
+    X(3, rbx)   \
+    X(4, rsp)   \
+    X(5, rbp)   \
+    X(6, rsi)   \
+    X(7, rdi) X(8, r8) X(9, r9) X(10, r10) X(11, r11) X(12, r12) X(13, r13) X(14, r14) X(15, r15)
 
 static struct error *get_gprs(struct kvm_vcpu *k, struct x86_cpu *x)
 {

@@ -70,6 +70,7 @@ struct target {
     size_t arch_size;      /* of *vcpu->arch */
     struct field_list state;
     uint16_t state_version;
+    bool has_ports; /* IN and OUT: memory has a second space (mem_map_ports) */
     /* Parse "-cpu MODEL,flag=on": fills vm->arch. NULL model: default. */
     struct error *(*cpu_model)(struct vm *vm, const char *model);
     void (*cpu_help)(void (*print)(void *opaque, const char *line), void *opaque);

@@ -5,6 +5,7 @@
 #include "core/device.h"
 #include "core/error.h"
 #include "core/vm.h"
+#include "hw/isa.h"
 #include "hw/place.h"
 
 /* ---- isa-debugcon ----------------------------------------------------------------------------- */
@@ -34,6 +35,9 @@ static const struct mmio_ops debugcon_ops = { debugcon_read, debugcon_write, 1, 
 static struct error *debugcon_realize(struct device *dev)
 {
     struct debugcon *d = (struct debugcon *)dev;
+    struct error *err = isa_check(dev);
+    if (err)
+        return err;
     d->ports = mem_add_mmio(dev->vm, dev->cls->name, 1, &debugcon_ops, d);
     place_ports(d->ports, d->iobase);
     return NULL;
@@ -90,6 +94,9 @@ static const struct mmio_ops exit_ops = { exit_read, exit_write, 1, 4, NULL };
 static struct error *exit_realize(struct device *dev)
 {
     struct debug_exit *d = (struct debug_exit *)dev;
+    struct error *err = isa_check(dev);
+    if (err)
+        return err;
     d->ports = mem_add_mmio(dev->vm, dev->cls->name, d->iosize, &exit_ops, d);
     place_ports(d->ports, d->iobase);
     return NULL;

@@ -2,6 +2,7 @@
 #include "hw/misc/pc_testdev.h"
 
 #include "core/error.h"
+#include "hw/isa.h"
 #include "hw/place.h"
 
 #include <assert.h>
@@ -91,6 +92,9 @@ static struct error *testdev_realize(struct device *dev)
 {
     struct testdev *t = (struct testdev *)dev;
     struct vm *vm = dev->vm;
+    struct error *err = isa_check(dev);
+    if (err)
+        return err;
     t->store = mem_add_mmio(vm, "testdev-ioport", 4, &store_ops, t);
     t->flush = mem_add_mmio(vm, "testdev-flush", 4, &flush_ops, t);
     t->store_bytes = mem_add_mmio(vm, "testdev-ioport-byte", 4, &store_byte_ops, t);

@@ -2,6 +2,7 @@
 #include "core/device.h"
 #include "core/error.h"
 #include "core/vm.h"
+#include "hw/isa.h"
 #include "hw/place.h"
 
 enum { PANICKED = 1 << 0, CRASH_LOADED = 1 << 1, SHUT_DOWN = 1 << 2, EVENTS = 7 };
@@ -34,6 +35,9 @@ static const struct mmio_ops pvpanic_ops = { pvpanic_read, pvpanic_write, 1, 1, 
 static struct error *pvpanic_realize(struct device *dev)
 {
     struct pvpanic *p = (struct pvpanic *)dev;
+    struct error *err = isa_check(dev);
+    if (err)
+        return err;
     p->ports = mem_add_mmio(dev->vm, dev->cls->name, 1, &pvpanic_ops, p);
     place_ports(p->ports, p->iobase);
     return NULL;

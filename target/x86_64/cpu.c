@@ -466,6 +466,7 @@ const struct target x86_64_target = {
     .arch_size = sizeof(struct x86_cpu),
     .state = TABLE(x86_state),
     .state_version = 1,
+    .has_ports = true,
     .cpu_model = x86_cpu_model,
     .cpu_help = x86_cpu_help,
     .vcpu_init = vcpu_init,

@@ -145,6 +145,7 @@ static const struct target test_target = {
     .arch_size = sizeof(struct board_cpu),
     .state = TABLE(board_cpu_state),
     .state_version = 1,
+    .has_ports = true,
     .cpu_model = test_cpu_model,
     .cpu_help = null_print_help,
     .vcpu_init = null_vcpu,

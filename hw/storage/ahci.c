@@ -57,7 +57,7 @@ enum { /* 3.3.7 */
        CMD_ATAPI = 1 << 24,
        CMD_WRITABLE = CMD_START | CMD_RECEIVE | CMD_ATAPI,
 };
-enum { LINK_UP = 0x113, SCTL_DET = 15, SCTL_RESET = 1, NO_DRIVE_STATUS = 0x7f };
+enum { LINK_UP = 0x123, SCTL_DET = 15, SCTL_RESET = 1, NO_DRIVE_STATUS = 0x7f };
 enum {
     FIS_PIO_AT = 0x20,
     FIS_D2H_AT = 0x40,

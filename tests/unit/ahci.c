@@ -186,7 +186,7 @@ static void controller_and_ports_say_what_they_are(void **unused)
     assert_int_equal(rd(&w, 0) & 0xc0001f1f, 0xc0001f05);
     assert_int_equal(rd(&w, 0x0c), 0x3f);
     assert_int_equal(prd(&w, SIG), 0x101);
-    assert_int_equal(prd(&w, SSTS), 0x113);
+    assert_int_equal(prd(&w, SSTS), 0x123);
     assert_int_equal(rd(&w, 0x180 + SSTS), 0); /* nothing on port 1 */
     assert_int_equal(rd(&w, 0x180 + TFD), 0x7f);
     world_free(&w);
@@ -303,7 +303,7 @@ static void link_reset_brings_the_signature_back(void **unused)
     pwr(&w, SCTL, 0x301);
     assert_int_equal(prd(&w, SSTS), 0);
     pwr(&w, SCTL, 0x300);
-    assert_int_equal(prd(&w, SSTS), 0x113);
+    assert_int_equal(prd(&w, SSTS), 0x123);
     board_ram_read(w.b, FISES + 0x40, &fis, 1);
     assert_int_equal(fis, 0x34);
     world_free(&w);

@@ -297,11 +297,12 @@ static bool has_work(struct vcpu *cpu)
     return lines & (X86_NMI | X86_SMI | X86_INIT) || (x->takes_intr && x86_has_interrupt(x));
 }
 
-/* HLT with interrupts off: only an NMI, SMI or INIT ends it, which no sleeping CPU sends. */
+/* HLT with interrupts off, or waiting for a start: only an NMI, SMI, INIT or SIPI ends it, which no sleeping
+ * CPU sends. */
 static bool can_wake(struct vcpu *cpu)
 {
     struct x86_cpu *x = x86_of(cpu);
-    return x->takes_intr || x->run_state == X86_WAIT_INIT || x->run_state == X86_INIT_TAKEN;
+    return x->takes_intr && x->run_state != X86_WAIT_INIT && x->run_state != X86_INIT_TAKEN;
 }
 
 void x86_set_apic(struct vcpu *cpu, const struct x86_apic_ops *ops, void *opaque)

@@ -489,6 +489,7 @@ static struct error *set_key(struct x86_model *m, const char *key, const char *v
     if (!strcmp(key, "vendor")) {
         if (strlen(value) != 12)
             return error_new("-cpu: vendor='%s': 12 characters are expected", value);
+        m->vendor_said = true;
         return set_text(key, value, m->vendor, sizeof(m->vendor));
     }
     if (!strcmp(key, "model-id"))
@@ -607,7 +608,6 @@ static void take_host(struct x86_model *m, const struct x86_engine_cpu *e)
     m->words[X86_HV] = 0;
     if (m->migratable)
         set_feature(m->words, X86_E7_EDX, 8, false); /* a clock that may not change its pace */
-    strcpy(m->vendor, e->vendor);
     if (!*m->brand)
         strcpy(m->brand, e->brand);
     m->family = e->family;
@@ -647,7 +647,8 @@ static void fit_xsave(struct x86_model *m, uint64_t engine)
  * asked for it. */
 static bool is_nesting(enum x86_word word, unsigned bit)
 {
-    return word == X86_EA_EDX || (word == X86_E1_ECX && bit == 2) || (word == X86_1_ECX && bit == 5);
+    return word == X86_EA_EDX || (word == X86_E1_ECX && bit == 2) ||
+           (word == X86_1_ECX && bit == 5);
 }
 
 struct error *x86_model_fit(struct vm *vm, const struct x86_engine_cpu *e,
@@ -659,6 +660,9 @@ struct error *x86_model_fit(struct vm *vm, const struct x86_engine_cpu *e,
     char name[40], line[160];
     if (m->takes_host)
         take_host(m, e);
+    /* On the host's CPU its maker counts: which of SYSCALL and SYSENTER 32-bit programs have follows it. */
+    if (*e->vendor && !m->vendor_said)
+        strcpy(m->vendor, e->vendor);
     m->words[X86_KVM_EAX] = m->kvm_leaves ? e->words[X86_KVM_EAX] : 0;
     memcpy(unsaid, m->words, sizeof(unsaid));
     for (unsigned w = 0; w < N_X86_WORDS; w++) {

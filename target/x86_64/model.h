@@ -23,6 +23,7 @@ enum { X86_N_XSAVE = 20 };
 struct x86_model {
     char name[32];      /* "Nehalem-v2" */
     char vendor[13], brand[49];
+    bool vendor_said; /* by vendor=: the host's does not replace it */
     uint16_t family, model, stepping;
     uint32_t level, xlevel; /* the last leaves */
     uint8_t phys_bits, virt_bits;

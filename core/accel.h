@@ -10,8 +10,8 @@ struct ram_block;
 struct vm;
 
 struct accel {
-    const char *name;      /* "tcg", "kvm" */
-    size_t vcpu_headroom;  /* bytes the engine wants directly below vcpu->arch, 4 KiB multiple */
+    const char *name;     /* "tcg", "kvm" */
+    size_t vcpu_headroom; /* bytes the engine wants directly below vcpu->arch, 4 KiB multiple */
     /* Can this host serve a guest of this architecture? NULL, or the reason why not. */
     struct error *(*available)(const char *target_name);
     /* `options` is the text behind the name in -accel NAME,key=value,...; may be NULL. */

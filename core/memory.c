@@ -402,8 +402,9 @@ static struct mem_region *winner_at(const struct mem *mem, enum mem_space space,
 {
     struct mem_region *best = NULL;
     for (struct mem_region *r = mem->regions; r; r = r->next)
-        if (r->space == space && covers(r, at) && (!best || r->priority > best->priority ||
-                              (r->priority == best->priority && r->order > best->order)))
+        if (r->space == space && covers(r, at) &&
+            (!best || r->priority > best->priority ||
+             (r->priority == best->priority && r->order > best->order)))
             best = r;
     return best;
 }

@@ -91,7 +91,8 @@ struct mem_view {
 };
 const struct mem_view *mem_view_now(const struct vm *vm);
 const struct mem_view *mem_ports_now(const struct vm *vm); /* of the ports; the same rules */
-const struct mem_range *mem_view_find(const struct mem_view *view, gpa at); /* NULL: nothing there */
+const struct mem_range *mem_view_find(const struct mem_view *view,
+                                      gpa at); /* NULL: nothing there */
 
 /* Copy between guest memory and a private buffer. False if any byte is outside RAM; then nothing
  * was written (a read leaves buf unspecified). Any thread. MMIO is not reached. */
@@ -168,4 +169,5 @@ void mem_count_time(struct vm *vm, gpa at, bool is_port, uint64_t ns);
 const struct mem_counts *mem_region_counts(const struct mem_region *r);
 const char *mem_region_name(const struct mem_region *r);
 /* Visit every region of the VM (for statistics). */
-void mem_each_region(struct vm *vm, void (*visit)(void *opaque, struct mem_region *r), void *opaque);
+void mem_each_region(struct vm *vm, void (*visit)(void *opaque, struct mem_region *r),
+                     void *opaque);

@@ -47,7 +47,7 @@ struct kvm {
     struct kvm_route *routes;
     size_t n_routes;
     uint64_t generation; /* of the memory view that the slots follow */
-    bool started;        /* slots follow every change; before, the map of the start is all that counts */
+    bool started; /* slots follow every change; before, the map of the start is all that counts */
     struct ram_block **logged; /* blocks whose writes are logged */
     size_t n_logged;
 
@@ -58,7 +58,7 @@ struct kvm {
 
     /* -accel kvm,... */
     bool pit;
-    int irqchip; /* enum irqchip, or -1: the best the board can do */
+    int irqchip;            /* enum irqchip, or -1: the best the board can do */
     struct mem_region *msi; /* where MSIs for in-kernel APICs go */
 
     size_t xsave_size; /* x86 */
@@ -117,10 +117,10 @@ bool kvm_route_msi(struct vm *vm, int fd, bool on, gpa at, uint32_t data);
 
 /* ---- one host instruction set ----------------------------------------------------------------- */
 enum kvm_verdict {
-    KVM_GO_ON,   /* enter the guest again */
-    KVM_LEAVE,   /* return EXIT_KICKED: requests are to be looked at */
+    KVM_GO_ON, /* enter the guest again */
+    KVM_LEAVE, /* return EXIT_KICKED: requests are to be looked at */
     KVM_HALTED,
-    KVM_DEBUG, /* a breakpoint or step of ours */
+    KVM_DEBUG,   /* a breakpoint or step of ours */
     KVM_STOPPED, /* the run is over; vm_request_end was called */
 };
 /* Every function is required. All run on the vCPU's thread, or while it is stopped. */
@@ -133,8 +133,8 @@ struct kvm_isa {
     uint32_t (*vcpu_id)(const struct vcpu *cpu); /* for KVM_CREATE_VCPU */
     struct error *(*vcpu_init)(struct kvm_vcpu *k);
     void (*vcpu_free)(struct kvm_vcpu *k);
-    struct error *(*get)(struct kvm_vcpu *k); /* kernel -> arch */
-    struct error *(*set)(struct kvm_vcpu *k); /* arch -> kernel */
+    struct error *(*get)(struct kvm_vcpu *k);           /* kernel -> arch */
+    struct error *(*set)(struct kvm_vcpu *k);           /* arch -> kernel */
     enum kvm_verdict (*before_run)(struct kvm_vcpu *k); /* inject what waits */
     void (*after_run)(struct kvm_vcpu *k);
     /* An exit that kvm.c does not know; false: neither does this. */

@@ -62,7 +62,7 @@ static void machine_start(struct machine *m, const struct backend *backend)
 {
     char options[64];
     struct mem_region *ram;
-    snprintf(options, sizeof(options), "backend=%s", backend->name);
+    snprintf(options, sizeof(options), "backend=%s,unit-insns=256", backend->name);
     must(vm_new(&m->vm));
     m->vm->accel = &tcg_accel;
     m->vm->target = &riscv64_target;
@@ -278,6 +278,26 @@ static void store_behind_a_shared_check_is_seen(void **unused)
     }
 }
 
+/* sc without its lr takes five blocks of the IR, which has room for 256. */
+static void unit_too_complex_is_made_shorter(void **unused)
+{
+    enum { N = 250 };
+    uint32_t code[2 * N];
+    struct machine m;
+    for (unsigned i = 0; i < N; i++) {
+        code[2 * i] = 0x18d5b62f;     /* sc.d a2, a3, (a1): fails */
+        code[2 * i + 1] = 0x00c50533; /* add a0, a0, a2 */
+    }
+    ON_EACH_BACKEND(&m)
+    {
+        put_code(&m, CODE, code, ARRAY_LEN(code));
+        m.r->x[A1] = DATA;
+        run(&m, CODE);
+        assert_int_equal(m.r->x[A0], N);
+        assert_true(m.t->tcg->counts.units > N / 51);
+    }
+}
+
 static void unit_dies_once(void **unused)
 {
     static const uint32_t code[] = { 0x00150513 }; /* addi a0, a0, 1 */
@@ -392,6 +412,7 @@ int main(void)
         cmocka_unit_test(large_pages_are_remembered_when_context_numbers_start_over),
         cmocka_unit_test(page_that_follows_itself_is_one_page),
         cmocka_unit_test(store_behind_a_shared_check_is_seen),
+        cmocka_unit_test(unit_too_complex_is_made_shorter),
         cmocka_unit_test(unit_dies_once),
         cmocka_unit_test(moving_the_map_and_eviction_do_not_wait_for_each_other),
         cmocka_unit_test(sc_of_another_size_stores_or_fails),

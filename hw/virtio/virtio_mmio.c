@@ -82,7 +82,7 @@ static void transport_reset(struct virtio_device *v)
 {
     struct virtio_mmio *m = &v->mmio;
     m->feature_select = m->driver_feature_select = m->queue_select = 0;
-    m->guest_page_size = m->queue_align = 0;
+    m->queue_align = 0; /* Linux tells its page size once, and resets the device after that */
     v->legacy = m->force_legacy;
     line_update(v);
 }
@@ -380,7 +380,9 @@ void virtio_mmio_unrealize(struct device *dev)
 
 void virtio_mmio_reset(struct device *dev)
 {
-    virtio_reset(container_of(dev, struct virtio_device, dev));
+    struct virtio_device *v = container_of(dev, struct virtio_device, dev);
+    v->mmio.guest_page_size = 0;
+    virtio_reset(v);
 }
 
 struct error *virtio_mmio_loaded(struct device *dev)

@@ -841,6 +841,8 @@ static void legacy_mmio_driver_works(void **unused)
     guest_set_status(g, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
     struct ring r = legacy_ring(g);
     board_poke(g->b, g->mmio + 0x28, 4, 4096);
+    board_poke(g->b, g->mmio + 0x70, 4, 0); /* after the page size, as Linux does */
+    board_poke(g->b, g->mmio + 0x70, 4, 3);
     board_poke(g->b, g->mmio + 0x30, 4, 0);
     board_poke(g->b, g->mmio + 0x38, 4, 256);
     board_poke(g->b, g->mmio + 0x3c, 4, 4096);

@@ -1,0 +1,133 @@
+/* What the files of the code generator share. gen.c: blocks, integer operations, ends; gen_values.c:
+ * where values are, cold code; gen_memory.c: guest memory; gen_fp.c: floating point.
+ *
+ * A value is in a register, a constant, still in its slot's memory, or spilled. A pinned register
+ * holds its slot's value; an SSA value may be an alias of it until the slot is set again. */
+#pragma once
+
+#include "core/util.h"
+#include "tcg/host/x86_64/host.h"
+
+enum loc_kind { LOC_NONE, LOC_CONST, LOC_REG, LOC_SLOT, LOC_SPILL };
+struct loc {
+    uint8_t kind, reg;
+    uint16_t n; /* slot or spill number */
+};
+
+enum cold_kind { COLD_SLOW, COLD_EXIT, COLD_NAN, COLD_DIV, COLD_DROP_RETURNS };
+struct cold {
+    uint8_t kind, n_from, reg, flags;
+    uint8_t *from[3];  /* displacements of the jumps that lead here */
+    uint8_t *resume;
+    struct link *link;
+    struct slow_site site;
+};
+
+enum { MAX_COLD = 2048, MAX_FIXUPS = 512, MAX_GROUPS = 64, GROUP_VALUE = 0xf000 };
+
+struct fixup {
+    uint8_t *at;
+    uint16_t block;
+};
+
+struct gen {
+    struct buf b;
+    struct tcg *tcg;
+    struct host *host;
+    struct unit *unit;
+    const struct ir *ir;
+    uint16_t block, i;           /* being generated */
+    unsigned insn;               /* index into ir->insns of the current instruction */
+    uint16_t insns_done;         /* instructions of this block started */
+    uint32_t locked;             /* registers in use by the current operation */
+    uint64_t spill_used;
+    bool failed;
+    uint16_t n_cold, n_fixups, n_links, n_groups;
+    ir_val held[32];             /* value in each register, IR_NONE, or GROUP_VALUE + n */
+    ir_val lazy[128];            /* value whose only home is this slot's memory */
+    struct { int8_t reg; uint16_t leader, last; } groups[MAX_GROUPS];
+    uint8_t group_of[IR_MAX_OPS]; /* of a leader: index + 1 */
+    struct loc loc[IR_MAX_OPS];
+    uint16_t last_use[IR_MAX_OPS];
+    uint8_t hint[IR_MAX_OPS];    /* pinned register the value is wanted in, or 255 */
+    uint8_t *label[IR_MAX_BLOCKS];
+    struct cold cold[MAX_COLD];
+    struct fixup fixups[MAX_FIXUPS];
+};
+
+static const uint8_t temp_gprs[] = { RAX, RCX, RDX, RSI, RDI };
+static const uint8_t temp_xmms[] = { XMM0, XMM0 + 1, XMM0 + 2, XMM0 + 3, XMM0 + 4, XMM0 + 5 };
+#define TEMP_MASK (1u << RAX | 1u << RCX | 1u << RDX | 1u << RSI | 1u << RDI | 0x3fu << XMM0)
+
+static inline bool is_temp(unsigned r)
+{
+    return TEMP_MASK >> r & 1;
+}
+
+static inline bool is_fp(enum ir_type t)
+{
+    return t == IR_F32 || t == IR_F64;
+}
+
+/* i32 values are the low half of whatever holds the i64 they were cut from. */
+static inline ir_val resolve(const struct ir *ir, ir_val v)
+{
+    while (ir->ops[v].code == IR_trunc)
+        v = ir->ops[v].a;
+    return v;
+}
+
+static inline struct mem slot_mem(const struct gen *g, unsigned slot)
+{
+    return MEM(RBP, g->ir->slots[slot].offset);
+}
+
+static inline struct mem spill_mem(unsigned n)
+{
+    return MEM(RBP, TCG_DISP(spills) + 8 * (int32_t)n);
+}
+
+/* gen_values.c */
+void put_value(struct gen *g, ir_val v, unsigned r);
+void evict(struct gen *g, unsigned r);
+unsigned take(struct gen *g, bool fp);
+void take_exact(struct gen *g, unsigned r);
+void load_into(struct gen *g, ir_val v, unsigned r);
+unsigned use(struct gen *g, ir_val v);
+void save_alias(struct gen *g, unsigned r);
+unsigned def(struct gen *g, ir_val reuse);
+void result_in(struct gen *g, unsigned r);
+void release(struct gen *g, ir_val v);
+bool const_of(const struct gen *g, ir_val v, int64_t *c);
+bool const32_of(const struct gen *g, ir_val v, int64_t *c);
+bool in_memory(const struct gen *g, ir_val v, struct mem *m);
+struct cold *cold_new(struct gen *g, enum cold_kind kind);
+void cold_from(struct cold *c, uint8_t *at);
+uint8_t arg_code(struct gen *g, struct cold *c, unsigned k, ir_val v);
+struct cold *cold_slow(struct gen *g, enum slow_kind kind, unsigned dst);
+void slow_resumes(struct gen *g, struct cold *c);
+bool can_link(const struct gen *g, int32_t off);
+struct link *new_link(struct gen *g, int32_t off, bool linkable);
+void put_link(struct gen *g, uint8_t *at, struct link *l);
+void align_patch(struct gen *g, unsigned skip);
+
+/* gen_memory.c */
+void gen_load_store(struct gen *g, const struct ir_op *op);
+void gen_rmw(struct gen *g, const struct ir_op *op);
+void gen_cas(struct gen *g, const struct ir_op *op);
+
+/* gen_fp.c */
+uint8_t sse_prefix(enum ir_type t);
+void gen_fp2(struct gen *g, const struct ir_op *op, uint8_t code);
+void gen_fp1(struct gen *g, const struct ir_op *op, uint8_t prefix, uint8_t code, enum ir_type to);
+void gen_fma(struct gen *g, const struct ir_op *op);
+void gen_fcmp(struct gen *g, const struct ir_op *op);
+void gen_ftoi(struct gen *g, const struct ir_op *op);
+void gen_itof(struct gen *g, const struct ir_op *op);
+void gen_fsign(struct gen *g, const struct ir_op *op);
+void gen_fbox(struct gen *g, const struct ir_op *op);
+void gen_funbox(struct gen *g, const struct ir_op *op);
+void gen_fbits(struct gen *g, const struct ir_op *op);
+void gen_bitsf(struct gen *g, const struct ir_op *op);
+void gen_fflags(struct gen *g);
+void gen_set_fflags(struct gen *g, const struct ir_op *op);

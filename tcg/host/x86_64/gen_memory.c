@@ -1,0 +1,270 @@
+/* Loads, stores and atomic accesses: the inline TLB check, and who shares one. */
+#include "tcg/host/x86_64/gen.h"
+
+/* ---- guest memory ------------------------------------------------------------------------------------ */
+
+/* Registers for a TLB check. All that a memory operation needs is taken before its first jump to the
+ * slow call: what taking moves or spills would be missing behind the call otherwise. */
+struct scratch {
+    unsigned t0, t1;
+};
+
+static struct scratch take_scratch(struct gen *g)
+{
+    unsigned t0 = take(g, false);
+    return (struct scratch){ t0, take(g, false) };
+}
+
+/* Leaves the TLB slot's offset in t0 if the slot matches; else goes to `slow`. [lo, hi] are the first
+ * and last byte checked, relative to base. */
+static void gen_tlb_check(struct gen *g, struct scratch s, unsigned base, int32_t lo, int32_t hi,
+                          bool write, unsigned mode, struct cold *slow)
+{
+    unsigned t0 = s.t0, t1 = s.t1;
+    if (lo)
+        lea(&g->b, true, t0, MEM(base, lo));
+    else
+        mov_rr(&g->b, true, t0, base);
+    shift_ri(&g->b, true, SHIFT_SHR, t0, 12 - TLB_ENTRY_BITS);
+    alu_rm(&g->b, false, ALU_AND, t0, MEM(RBP, TCG_DISP(tlb_mask)));
+    if (hi)
+        lea(&g->b, true, t1, MEM(base, hi));
+    else
+        mov_rr(&g->b, true, t1, base);
+    alu_ri(&g->b, true, ALU_AND, t1, -4096);
+    alu_rm(&g->b, true, ALU_OR, t1, MEM(RBP, TCG_DISP(ctx) + 8 * (int32_t)mode));
+    alu_rm(&g->b, true, ALU_CMP, t1,
+           MEMX(RBP, t0, 0, TCG_DISP(tlb) + (int32_t)(write ? offsetof(struct tlb_entry, write)
+                                                           : offsetof(struct tlb_entry, read))));
+    cold_from(slow, jcc32(&g->b, CC_NE));
+    if (g->tcg->count_tlb)
+        alu_mi(&g->b, true, ALU_ADD, MEM(RBP, TCG_DISP(tlb_checks)), 1);
+}
+
+static struct mem addend_mem(unsigned t0)
+{
+    return MEMX(RBP, t0, 0, TCG_DISP(tlb) + (int32_t)offsetof(struct tlb_entry, addend));
+}
+
+static void gen_load_from(struct gen *g, const struct ir_op *op, unsigned d, struct mem m)
+{
+    unsigned size = op->shape & IR_SIZE_MASK;
+    bool sign = op->shape & IR_SIGNED, w = op->type == IR_I64;
+    if (is_fp(op->type)) {
+        movs_xm(&g->b, op->type == IR_F64, d - XMM0, m);
+        return;
+    }
+    switch (size) {
+    case IR_8: op_rm(&g->b, sign && w, sign ? 0x0fbe : 0x0fb6, d, m); break;
+    case IR_16: op_rm(&g->b, sign && w, sign ? 0x0fbf : 0x0fb7, d, m); break;
+    case IR_32:
+        if (sign && w)
+            op_rm(&g->b, true, 0x63, d, m);
+        else
+            mov_rm(&g->b, false, d, m);
+        break;
+    default: mov_rm(&g->b, true, d, m);
+    }
+}
+
+static void gen_store_to(struct gen *g, const struct ir_op *op, struct mem m, int value_reg, int64_t c)
+{
+    unsigned size = op->shape & IR_SIZE_MASK;
+    if (value_reg < 0) {
+        switch (size) {
+        case IR_8: op_rm(&g->b, false, 0xc6, 0, m); put8(&g->b, (uint8_t)c); break;
+        case IR_16:
+            op_rm_full(&g->b, 0x66, false, false, 0xc7, 0, m);
+            put8(&g->b, (uint8_t)c);
+            put8(&g->b, (uint8_t)(c >> 8));
+            break;
+        default: mov_mi(&g->b, size == IR_64, m, (int32_t)c);
+        }
+        return;
+    }
+    if (is_fp(op->type)) {
+        movs_mx(&g->b, op->type == IR_F64, m, value_reg - XMM0);
+        return;
+    }
+    switch (size) {
+    case IR_8: op_rm_full(&g->b, 0, false, true, 0x88, value_reg, m); break;
+    case IR_16: op_rm_full(&g->b, 0x66, false, false, 0x89, value_reg, m); break;
+    default: mov_mr(&g->b, size == IR_64, m, value_reg);
+    }
+}
+
+/* Jump to `slow` unless base + off is a multiple of the access's size. */
+static void gen_align_check(struct gen *g, const struct ir_op *op, struct scratch s, unsigned base,
+                            struct cold *slow)
+{
+    unsigned mask = (1u << (op->shape & IR_SIZE_MASK)) - 1, r = base;
+    if (!(op->shape & IR_ALIGNED) || !mask)
+        return;
+    if (op->imm & mask) {
+        r = s.t0;
+        lea(&g->b, true, r, MEM(base, (int32_t)op->imm));
+    }
+    op_rr_full(&g->b, 0, false, true, 0xf6, 0, r); /* test r8, imm8 */
+    put8(&g->b, mask);
+    cold_from(slow, jcc32(&g->b, CC_NE));
+}
+
+/* Does the constant fit a store's immediate? */
+static bool store_const(const struct gen *g, const struct ir_op *op, int64_t *c)
+{
+    return !is_fp(op->type) && const_of(g, op->b, c) &&
+           ((op->shape & IR_SIZE_MASK) < IR_64 || *c == (int32_t)*c);
+}
+
+void gen_load_store(struct gen *g, const struct ir_op *op)
+{
+    bool store = op->code == IR_store, grouped = op->d != IR_NONE, leads = op->d == g->i;
+    unsigned mode = op->x & IR_MODE_MASK;
+    int32_t off = (int32_t)op->imm, last = off + (1 << (op->shape & IR_SIZE_MASK)) - 1;
+    int64_t imm = 0;
+    unsigned base = use(g, op->a);
+    int value = -1;
+    if (store && !store_const(g, op, &imm))
+        value = use(g, op->b);
+
+    int n = grouped ? g->group_of[op->d] - 1 : -1;
+    int addend = n >= 0 && !leads ? g->groups[n].reg : -1;
+    if (addend >= 0)
+        g->locked |= 1u << addend;
+    struct cold *slow = cold_slow(g, store ? SLOW_STORE : SLOW_LOAD, ARG_NONE);
+    slow->site.arg[0] = base;
+    if (store)
+        slow->site.arg[1] = arg_code(g, slow, 1, op->b);
+
+    unsigned d = 0, t0;
+    if (!store)
+        slow->site.dst = d = def(g, op->a);
+    if (addend >= 0) {
+        t0 = addend;
+        test_rr(&g->b, true, t0, t0);
+        cold_from(slow, jcc32(&g->b, CC_E));
+    } else {
+        int32_t lo = off, hi = last;
+        bool write = store;
+        if (leads) {
+            lo = off + IR_SPAN_LO(op->imm2);
+            hi = off + IR_SPAN_HI(op->imm2) - 1;
+            write = op->x & IR_SPAN_WRITES;
+        }
+        struct scratch s = take_scratch(g);
+        t0 = s.t0;
+        gen_align_check(g, op, s, base, slow);
+        gen_tlb_check(g, s, base, lo, hi, write, mode, slow);
+        mov_rm(&g->b, true, t0, addend_mem(t0));
+        if (leads && n >= 0) {
+            g->groups[n].reg = t0;
+            g->held[t0] = GROUP_VALUE + n;
+            slow->site.group = t0;
+            slow->site.span = op->imm2;
+            slow->site.writes = write;
+        }
+    }
+    struct mem at = MEMX(base, t0, 0, off);
+    if (store)
+        gen_store_to(g, op, at, value, imm);
+    else
+        gen_load_from(g, op, d, at);
+    slow_resumes(g, slow);
+}
+
+/* The host address of an atomic access in a scratch register. */
+static unsigned gen_atomic_address(struct gen *g, const struct ir_op *op, struct scratch s,
+                                   unsigned base, struct cold *slow)
+{
+    struct ir_op aligned = *op;
+    aligned.shape |= IR_ALIGNED;
+    aligned.imm = 0;
+    gen_align_check(g, &aligned, s, base, slow);
+    gen_tlb_check(g, s, base, 0, (1 << (op->shape & IR_SIZE_MASK)) - 1, true, op->x & IR_MODE_MASK,
+                  slow);
+    mov_rm(&g->b, true, s.t0, addend_mem(s.t0));
+    alu_rr(&g->b, true, ALU_ADD, s.t0, base);
+    return s.t0;
+}
+
+/* d = the old value in s, extended by the access's shape to the operation's type. */
+static void gen_extend_old(struct gen *g, const struct ir_op *op, unsigned d, unsigned s)
+{
+    bool sign = op->shape & IR_SIGNED, w = op->type == IR_I64;
+    switch (op->shape & IR_SIZE_MASK) {
+    case IR_8: op_rr_full(&g->b, 0, sign && w, true, sign ? 0x0fbe : 0x0fb6, d, s); break;
+    case IR_16: op_rr(&g->b, sign && w, sign ? 0x0fbf : 0x0fb7, d, s); break;
+    case IR_32:
+        if (sign && w)
+            op_rr(&g->b, true, 0x63, d, s);
+        else
+            mov_rr(&g->b, false, d, s);
+        break;
+    default: mov_rr(&g->b, true, d, s);
+    }
+}
+
+void gen_rmw(struct gen *g, const struct ir_op *op)
+{
+    unsigned size = op->shape & IR_SIZE_MASK;
+    bool w = size == IR_64, simple = op->cc == IR_RMW_ADD || op->cc == IR_RMW_AND ||
+                                     op->cc == IR_RMW_OR || op->cc == IR_RMW_XOR;
+    bool inline_ = size >= IR_32 && (op->cc == IR_RMW_SWAP || op->cc == IR_RMW_ADD ||
+                                     (simple && !op->uses));
+    unsigned base = use(g, op->a), v = use(g, op->b);
+    struct cold *slow = cold_slow(g, SLOW_RMW, ARG_NONE);
+    slow->site.arg[0] = base;
+    slow->site.arg[1] = v;
+    if (!inline_) {
+        slow->site.dst = def(g, IR_NONE);
+        cold_from(slow, jmp32(&g->b));
+        slow_resumes(g, slow);
+        return;
+    }
+    if (!op->uses && simple) {
+        static const uint8_t alus[] = { [IR_RMW_ADD] = ALU_ADD, [IR_RMW_AND] = ALU_AND,
+                                        [IR_RMW_OR] = ALU_OR, [IR_RMW_XOR] = ALU_XOR };
+        unsigned t = gen_atomic_address(g, op, take_scratch(g), base, slow);
+        put8(&g->b, 0xf0);
+        op_rm(&g->b, w, alus[op->cc] << 3 | 1, v, MEM(t, 0));
+        slow_resumes(g, slow);
+        return;
+    }
+    unsigned d = slow->site.dst = def(g, IR_NONE);
+    unsigned t = gen_atomic_address(g, op, take_scratch(g), base, slow);
+    mov_rr(&g->b, true, d, v);
+    if (op->cc == IR_RMW_ADD) {
+        put8(&g->b, 0xf0);
+        op_rm(&g->b, w, 0x0fc1, d, MEM(t, 0));
+    } else {
+        op_rm(&g->b, w, 0x87, d, MEM(t, 0));
+    }
+    gen_extend_old(g, op, d, d);
+    slow_resumes(g, slow);
+}
+
+void gen_cas(struct gen *g, const struct ir_op *op)
+{
+    unsigned size = op->shape & IR_SIZE_MASK;
+    take_exact(g, RAX);
+    unsigned base = use(g, op->a), desired = use(g, op->c), d = RAX;
+    struct cold *slow = cold_slow(g, SLOW_CAS, ARG_NONE);
+    slow->site.arg[0] = base;
+    load_into(g, resolve(g->ir, op->b), RAX);
+    slow->site.arg[1] = RAX;
+    slow->site.arg[2] = desired;
+    if (g->hint[g->i] != 255)
+        d = def(g, IR_NONE);
+    else
+        put_value(g, g->i, RAX);
+    slow->site.dst = d;
+    if (size < IR_32) {
+        cold_from(slow, jmp32(&g->b));
+    } else {
+        unsigned t = gen_atomic_address(g, op, take_scratch(g), base, slow);
+        put8(&g->b, 0xf0);
+        op_rm(&g->b, size == IR_64, 0x0fb1, desired, MEM(t, 0));
+    }
+    gen_extend_old(g, op, d, RAX);
+    slow_resumes(g, slow);
+}

@@ -1,0 +1,351 @@
+/* Where values are while a block is generated: registers, slots, spills; and the code off the straight
+ * way that brings them back. */
+#include "tcg/host/x86_64/gen.h"
+
+/* ---- values in registers ----------------------------------------------------------------------- */
+
+void put_value(struct gen *g, ir_val v, unsigned r)
+{
+    g->loc[v] = (struct loc){ .kind = LOC_REG, .reg = r };
+    g->held[r] = v;
+}
+
+/* Give up register r: its value goes to where it can be found again. */
+void evict(struct gen *g, unsigned r)
+{
+    ir_val v = g->held[r];
+    g->held[r] = IR_NONE;
+    if (v == IR_NONE)
+        return;
+    if (v >= GROUP_VALUE) {
+        g->groups[v - GROUP_VALUE].reg = -1;
+        return;
+    }
+    if (g->ir->ops[v].code == IR_const) {
+        g->loc[v].kind = LOC_CONST;
+        return;
+    }
+    unsigned n = __builtin_ctzll(~g->spill_used);
+    if (n >= SPILLS) {
+        g->failed = true;
+        return;
+    }
+    g->spill_used |= (uint64_t)1 << n;
+    if (r >= XMM0)
+        movs_mx(&g->b, true, spill_mem(n), r - XMM0);
+    else
+        mov_mr(&g->b, true, spill_mem(n), r);
+    g->loc[v] = (struct loc){ .kind = LOC_SPILL, .n = n };
+}
+
+static uint32_t value_end(const struct gen *g, ir_val v)
+{
+    return v >= GROUP_VALUE ? g->groups[v - GROUP_VALUE].last : g->last_use[v];
+}
+
+/* A free scratch register, locked. If there is none, the value used latest gives way. */
+unsigned take(struct gen *g, bool fp)
+{
+    const uint8_t *regs = fp ? temp_xmms : temp_gprs;
+    unsigned n = fp ? ARRAY_LEN(temp_xmms) : ARRAY_LEN(temp_gprs);
+    int best = -1;
+    uint32_t best_end = 0;
+    for (unsigned k = 0; k < n; k++) {
+        unsigned r = regs[k];
+        if (g->locked >> r & 1)
+            continue;
+        if (g->held[r] == IR_NONE) {
+            best = r;
+            break;
+        }
+        uint32_t end = value_end(g, g->held[r]) + 1;
+        if (g->held[r] >= GROUP_VALUE)
+            end += 8; /* cheap to lose */
+        if (end > best_end) {
+            best_end = end;
+            best = r;
+        }
+    }
+    if (best < 0) {
+        g->failed = true;
+        return regs[0];
+    }
+    evict(g, best);
+    g->locked |= 1u << best;
+    return best;
+}
+
+/* Exactly this register, emptied and locked. What it held moves to another. */
+void take_exact(struct gen *g, unsigned r)
+{
+    ir_val v = g->held[r];
+    g->locked |= 1u << r;
+    if (v == IR_NONE)
+        return;
+    if (v >= GROUP_VALUE || g->ir->ops[v].code == IR_const) {
+        evict(g, r);
+        return;
+    }
+    unsigned to = take(g, false);
+    g->locked &= ~(1u << to);
+    g->held[r] = IR_NONE;
+    mov_rr(&g->b, true, to, r);
+    put_value(g, v, to);
+}
+
+void load_into(struct gen *g, ir_val v, unsigned r)
+{
+    struct loc l = g->loc[v];
+    switch (l.kind) {
+    case LOC_CONST:
+        mov_ri(&g->b, r, g->ir->ops[v].imm);
+        break;
+    case LOC_REG:
+        if (r >= XMM0)
+            movaps(&g->b, r - XMM0, l.reg - XMM0);
+        else
+            mov_rr(&g->b, true, r, l.reg);
+        break;
+    case LOC_SLOT:
+    case LOC_SPILL: {
+        struct mem m = l.kind == LOC_SLOT ? slot_mem(g, l.n) : spill_mem(l.n);
+        if (r >= XMM0)
+            movs_xm(&g->b, true, r - XMM0, m);
+        else
+            mov_rm(&g->b, true, r, m);
+        break;
+    }
+    default:
+        g->failed = true;
+    }
+}
+
+/* The value in some register, locked for this operation. */
+unsigned use(struct gen *g, ir_val v)
+{
+    v = resolve(g->ir, v);
+    struct loc l = g->loc[v];
+    if (l.kind == LOC_REG) {
+        g->locked |= 1u << l.reg;
+        return l.reg;
+    }
+    bool fp = is_fp(ir_type_of(g->ir, v));
+    if (fp && l.kind == LOC_CONST) {
+        unsigned t = take(g, false), x = take(g, true);
+        mov_ri(&g->b, t, g->ir->ops[v].imm);
+        mov_xr(&g->b, true, x - XMM0, t);
+        g->locked &= ~(1u << t);
+        put_value(g, v, x);
+        return x;
+    }
+    unsigned r = take(g, fp);
+    load_into(g, v, r);
+    if (l.kind == LOC_SPILL)
+        g->spill_used &= ~((uint64_t)1 << l.n);
+    if (l.kind == LOC_SLOT)
+        g->lazy[l.n] = IR_NONE;
+    put_value(g, v, r);
+    return r;
+}
+
+static bool dies_here(const struct gen *g, ir_val v)
+{
+    return g->last_use[v] <= g->i;
+}
+
+/* A value in a pinned register that is about to change and is still needed moves to scratch. */
+void save_alias(struct gen *g, unsigned r)
+{
+    ir_val v = g->held[r];
+    if (v == IR_NONE)
+        return;
+    g->held[r] = IR_NONE;
+    if (g->last_use[v] <= g->i)
+        return;
+    unsigned t = take(g, r >= XMM0);
+    g->locked &= ~(1u << t);
+    g->loc[v].kind = LOC_REG;
+    g->loc[v].reg = r;
+    load_into(g, v, t);
+    put_value(g, v, t);
+}
+
+/* Where the result of the current operation goes: the pinned register it is wanted in, an operand's
+ * register that is free from now on (reuse), or a fresh one. Becomes the value's place at once, so
+ * operands that share it must have been read into the instruction already or be equal to it. */
+unsigned def(struct gen *g, ir_val reuse)
+{
+    bool fp = is_fp(ir_type_of(g->ir, g->i));
+    unsigned r;
+    if (g->hint[g->i] != 255) {
+        r = g->hint[g->i];
+        save_alias(g, r);
+    } else {
+        r = 255;
+        if (reuse != IR_NONE) {
+            ir_val v = resolve(g->ir, reuse);
+            if (g->loc[v].kind == LOC_REG && is_temp(g->loc[v].reg) && dies_here(g, v) &&
+                (g->loc[v].reg >= XMM0) == fp)
+                r = g->loc[v].reg;
+        }
+        if (r == 255)
+            r = take(g, fp);
+    }
+    g->locked |= 1u << r;
+    put_value(g, g->i, r);
+    return r;
+}
+
+/* The result of the current operation is in r, an integer register locked for it: it stays there or
+ * moves to where it is wanted. */
+void result_in(struct gen *g, unsigned r)
+{
+    if (g->hint[g->i] == 255)
+        put_value(g, g->i, r);
+    else
+        mov_rr(&g->b, true, def(g, IR_NONE), r);
+}
+
+void release(struct gen *g, ir_val v)
+{
+    if (v == IR_NONE)
+        return;
+    v = resolve(g->ir, v);
+    if (g->last_use[v] > g->i)
+        return;
+    struct loc l = g->loc[v];
+    if (l.kind == LOC_REG && g->held[l.reg] == v)
+        g->held[l.reg] = IR_NONE;
+    if (l.kind == LOC_SPILL)
+        g->spill_used &= ~((uint64_t)1 << l.n);
+    if (l.kind == LOC_SLOT && g->lazy[l.n] == v)
+        g->lazy[l.n] = IR_NONE;
+    g->loc[v].kind = g->ir->ops[v].code == IR_const ? LOC_CONST : LOC_NONE;
+}
+
+bool const_of(const struct gen *g, ir_val v, int64_t *c)
+{
+    return ir_is_const(g->ir, resolve(g->ir, v), c);
+}
+
+bool const32_of(const struct gen *g, ir_val v, int64_t *c)
+{
+    return const_of(g, v, c) && *c == (int32_t)*c;
+}
+
+/* A value that can be a memory operand: in its slot or spilled, and not needed in a register later. */
+bool in_memory(const struct gen *g, ir_val v, struct mem *m)
+{
+    v = resolve(g->ir, v);
+    struct loc l = g->loc[v];
+    if (g->last_use[v] > g->i)
+        return false;
+    if (l.kind == LOC_SLOT)
+        *m = slot_mem(g, l.n);
+    else if (l.kind == LOC_SPILL)
+        *m = spill_mem(l.n);
+    else
+        return false;
+    return true;
+}
+
+/* ---- cold code ----------------------------------------------------------------------------------- */
+
+struct cold *cold_new(struct gen *g, enum cold_kind kind)
+{
+    if (g->n_cold == MAX_COLD) {
+        g->failed = true;
+        g->n_cold--;
+    }
+    struct cold *c = &g->cold[g->n_cold++];
+    c->kind = kind;
+    c->n_from = 0;
+    c->resume = NULL;
+    return c;
+}
+
+void cold_from(struct cold *c, uint8_t *at)
+{
+    c->from[c->n_from++] = at;
+}
+
+static const struct ir_insn *current_insn(const struct gen *g)
+{
+    return &g->ir->insns[g->insn];
+}
+
+uint8_t arg_code(struct gen *g, struct cold *c, unsigned k, ir_val v)
+{
+    if (v == IR_NONE)
+        return ARG_NONE;
+    v = resolve(g->ir, v);
+    switch (g->loc[v].kind) {
+    case LOC_CONST:
+        if (c->site.kind == SLOW_CALL)
+            c->site.consts[k] = g->ir->ops[v].imm;
+        else
+            c->site.helper = (uint64_t)g->ir->ops[v].imm; /* the value of a store */
+        return ARG_CONST + k;
+    case LOC_SPILL: return ARG_SPILL + g->loc[v].n;
+    default: return use(g, v);
+    }
+}
+
+/* A slow call standing for the current operation. Operands must have their final places. */
+struct cold *cold_slow(struct gen *g, enum slow_kind kind, unsigned dst)
+{
+    const struct ir_op *op = &g->ir->ops[g->i];
+    struct cold *c = cold_new(g, COLD_SLOW);
+    const struct ir_insn *insn = current_insn(g);
+    c->site = (struct slow_site){
+        .kind = kind, .code = op->code, .type = op->type, .cc = op->cc, .x = op->x,
+        .shape = op->shape, .dst = dst, .group = ARG_NONE, .off = insn->off,
+        .undo = g->ir->blocks[g->block].n_insns - g->insns_done,
+        .imm = (int32_t)op->imm, .arg = { ARG_NONE, ARG_NONE, ARG_NONE, ARG_NONE },
+    };
+    if (op->code != IR_call)
+        c->site.x &= ~IR_SPAN_WRITES;
+    return c;
+}
+
+/* Behind the slow call of a memory access. It may push out of the TLB what a shared check relies on:
+ * then another vCPU could begin to watch the page for writes and not know that we may still write. */
+void slow_resumes(struct gen *g, struct cold *c)
+{
+    for (unsigned q = 0; q < g->n_groups; q++)
+        if (g->groups[q].reg >= 0)
+            c->site.live_groups |= 1u << g->groups[q].reg;
+    c->resume = g->b.p;
+}
+
+/* Only to code on the same guest page: elsewhere the mapping may change under the link. */
+bool can_link(const struct gen *g, int32_t off)
+{
+    return off >= 0 && off + (int32_t)g->tcg->target->max_insn_len <= 4096;
+}
+
+struct link *new_link(struct gen *g, int32_t off, bool linkable)
+{
+    struct link *l = &g->unit->links[g->n_links++];
+    *l = (struct link){ .from = g->unit, .off = off };
+    l->jump_at = linkable;
+    return l;
+}
+
+void put_link(struct gen *g, uint8_t *at, struct link *l)
+{
+    struct cold *c = cold_new(g, COLD_EXIT);
+    cold_from(c, at);
+    c->link = l;
+    if (l->jump_at)
+        l->jump_at = at - g->tcg->rw;
+}
+
+/* The displacement of the next jump must be aligned, so that a patch is one store to all who execute
+ * it meanwhile. `skip`: bytes before the displacement. */
+void align_patch(struct gen *g, unsigned skip)
+{
+    static const char nops[][4] = { "", "\x90", "\x66\x90", "\x0f\x1f\x00" };
+    unsigned n = -(uintptr_t)(g->b.p + skip) & 3;
+    put_bytes(&g->b, nops[n], n);
+}

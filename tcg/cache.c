@@ -241,26 +241,52 @@ void cache_kill(struct tcg *tcg, struct unit *u)
     tcg->counts.dead++;
 }
 
+static bool kill_covering(struct tcg *tcg, struct code_page *p, int32_t from, int32_t to)
+{
+    bool killed = false;
+    if (!(p->chunks & chunks_of(from, to)))
+        return false;
+    for (struct unit *u = p->units, *next; u; u = next) {
+        next = u->page_next[u->page == p->page ? 0 : 1];
+        if (covers(u, p->page, from, to)) {
+            cache_kill(tcg, u);
+            killed = true;
+        }
+    }
+    return killed;
+}
+
 void cache_code_written(struct tcg *tcg, struct ram_block *ram, uint64_t off, uint64_t n)
 {
     pthread_mutex_lock(&tcg->lock);
     for (uint64_t at = align_down(off, 4096); at < off + n; at += 4096) {
         struct code_page *p = *page_slot(tcg, ram->host + at);
         uint64_t from = MAX(off, at) - at, to = MIN(off + n, at + 4096) - at;
-        bool killed = false;
-        if (p && p->chunks & chunks_of((int32_t)from, (int32_t)to))
-            for (struct unit *u = p->units, *next; u; u = next) {
-                next = u->page_next[u->page == p->page ? 0 : 1];
-                if (covers(u, p->page, (int32_t)from, (int32_t)to)) {
-                    cache_kill(tcg, u);
-                    killed = true;
-                }
-            }
-        if (p && killed)
+        bool killed = p && kill_covering(tcg, p, (int32_t)from, (int32_t)to);
+        if (p && killed) {
             p->quiet_writes = 0;
+            p->apart &= p->units ? ~(uint64_t)0 : 0;
+        }
         /* Data that was code once: writes need not come here any more. */
         if (!p || (!p->units && ++p->quiet_writes > QUIET_WRITES))
             atomic_fetch_and(&ram->page_flags[at >> 12], (uint8_t)~PAGE_HAS_CODE);
+    }
+    pthread_mutex_unlock(&tcg->lock);
+}
+
+uint64_t cache_apart(struct tcg *tcg, const uint8_t *page)
+{
+    const struct code_page *p = *page_slot(tcg, page);
+    return p ? p->apart : 0;
+}
+
+void cache_set_apart(struct tcg *tcg, const uint8_t *page, int32_t off)
+{
+    pthread_mutex_lock(&tcg->lock);
+    struct code_page *p = *page_slot(tcg, page);
+    if (p && !(p->apart & chunks_of(off, off + 1))) {
+        p->apart |= chunks_of(off, off + 1);
+        kill_covering(tcg, p, off, off + 1);
     }
     pthread_mutex_unlock(&tcg->lock);
 }

@@ -216,8 +216,9 @@ bool ir_is_const(const struct ir *ir, ir_val v, int64_t *value);
 /* ---- passes ---------------------------------------------------------------------------------- */
 /* Resolve jumps inside the unit, drop dead operations and dead sets, count uses. */
 void ir_finish(struct ir *ir);
-/* Find accesses on one base, near each other, that can share the TLB check of the first. */
-void ir_group_accesses(struct ir *ir);
+/* Find accesses on one base, near each other, that can share the TLB check of the first; but for those of
+ * instructions in the 64-byte pieces of the page that have their bit set in `apart`. */
+void ir_group_accesses(struct ir *ir, uint64_t apart);
 
 /* ---- text (tcg/ir_text.c) -------------------------------------------------------------------- */
 /* One line per operation. */

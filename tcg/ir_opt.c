@@ -162,13 +162,18 @@ static bool disturbs_tlb(const struct ir_op *op)
            !(((const struct ir_helper *)(intptr_t)op->imm)->flags & IR_CALL_PURE);
 }
 
-void ir_group_accesses(struct ir *ir)
+void ir_group_accesses(struct ir *ir, uint64_t apart)
 {
+    uint16_t insn = 0;
     for (uint16_t n = 0; n < ir->n_blocks; n++) {
         const struct ir_block *b = &ir->blocks[n];
         struct group groups[GROUPS] = { 0 };
         for (uint16_t i = b->first; i < b->first + b->n; i++) {
             const struct ir_op *op = &ir->ops[i];
+            while (insn + 1 < ir->n_insns && ir->insns[insn + 1].op <= i)
+                insn++;
+            if (ir->n_insns && apart >> (ir->insns[insn].off >> 6 & 63) & 1)
+                continue;
             if ((op->code == IR_load || op->code == IR_store) &&
                 !(op->shape & (IR_ALIGNED | IR_ACQUIRE | IR_RELEASE)))
                 join_or_open(ir, groups, i);

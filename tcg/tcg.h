@@ -62,6 +62,7 @@ struct code_page {
     struct code_page *next;  /* hash chain */
     struct unit *units;
     uint64_t chunks;         /* 64-byte pieces that units cover */
+    uint64_t apart;          /* pieces whose accesses had better not share TLB checks */
     uint32_t quiet_writes;   /* writes since a unit of this page last died */
 };
 
@@ -129,6 +130,12 @@ struct tcg_counts {
     uint64_t unit_entries, indirect_misses, slow_calls, mmio, traps;
 };
 
+/* A shared check that fails again and again. */
+struct failing {
+    uint64_t pc, since_ns;
+    uint32_t n;
+};
+
 struct tcg_cpu {
     struct tlb_entry tlb[1 << TLB_BITS_MAX]; /* the first (tlb_mask >> 5) + 1 are in use */
     struct l2_entry l2[L2_SETS][L2_WAYS];
@@ -153,6 +160,7 @@ struct tcg_cpu {
     _Atomic bool flush_wanted;
     int64_t undo;                /* instructions of the running block not executed, if leaving now */
     uint64_t counts_wanted_ns;   /* when somebody last looked at n_insns */
+    struct failing failing[16];  /* by pc */
     struct tcg_counts counts;
 
     /* ---- used by generated code; close to arch ---- */
@@ -305,6 +313,9 @@ bool tlb_translate(struct tcg_cpu *t, uint64_t va, enum access access, unsigned 
                    struct tlb_place *out, int *fault);
 /* What to add to addresses of [first, last] to reach them, if generated code may do so now; else 0. */
 uint64_t tlb_addend(struct tcg_cpu *t, uint64_t first, uint64_t last, bool write, unsigned mode);
+/* The shared check of the instruction at `off` failed: its accesses were done one by one, slowly. When
+ * that is what its time goes into, translate it anew without. */
+void tlb_group_failed(struct tcg_cpu *t, int32_t off);
 /* Code is about to be translated from this page: forget that it can be written directly. True if a
  * vCPU other than `self` may be about to. */
 bool tlb_protect_page(struct tcg *tcg, const uint8_t *page, const struct tcg_cpu *self);
@@ -336,6 +347,10 @@ void cache_kill(struct tcg *tcg, struct unit *u);
 void cache_make_room(struct tcg_cpu *t, unsigned full);
 /* [off, off + n) of a RAM block was or will be written: kill the units that cover it. */
 void cache_code_written(struct tcg *tcg, struct ram_block *ram, uint64_t off, uint64_t n);
+/* Pieces of a page (bit n: bytes 64n to 64n + 63) whose accesses share no checks; with the lock held. And
+ * make the one at `off` such. */
+uint64_t cache_apart(struct tcg *tcg, const uint8_t *page);
+void cache_set_apart(struct tcg *tcg, const uint8_t *page, int32_t off);
 void cache_link(struct tcg *tcg, struct link *l, struct unit *to);
 
 /* ---- translate.c --------------------------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
  *
  * Only the vCPU's own thread writes here, but for write tags, which a thread that translates code
  * from the page clears in every vCPU (tlb_protect_page). */
+#include "core/clock.h"
 #include "core/util.h"
 #include "tcg/tcg.h"
 
@@ -375,6 +376,27 @@ uint64_t tlb_addend(struct tcg_cpu *t, uint64_t first, uint64_t last, bool write
     return (write ? e->write : e->read) == tag && page_of(first) == page_of(last) ? e->addend : 0;
 }
 
+/* A stack frame across two pages, in a loop, would otherwise stay slow for as long as it lives. */
+void tlb_group_failed(struct tcg_cpu *t, int32_t off)
+{
+    enum { OFTEN = 1024, SOON_NS = 10000000 };
+    uint64_t pc = t->pc_page + (uint64_t)(int64_t)off;
+    struct failing *f = &t->failing[(pc >> 1) % ARRAY_LEN(t->failing)];
+    if (f->pc != pc)
+        *f = (struct failing){ .pc = pc, .since_ns = host_now_ns() };
+    if (++f->n < OFTEN)
+        return;
+    uint64_t now = host_now_ns();
+    const struct itlb_entry *e = &t->itlb[(pc >> 12) % ITLB_SIZE];
+    if (now - f->since_ns < SOON_NS && page_of(e->tag) == page_of(pc) && off >= 0 && off < 4096) {
+        cache_set_apart(t->tcg, e->page, off);
+        atomic_store_explicit(&t->exit_flag, 1,
+                              memory_order_relaxed); /* out of the old unit's loop */
+    }
+    f->n = 0;
+    f->since_ns = now;
+}
+
 bool tlb_fetch_page(struct tcg_cpu *t, uint64_t va, uint64_t pc, struct fetch_place *out)
 {
     uint64_t tag = page_of(va) | (uint64_t)(t->fetch_now - t->fetch);
@@ -389,7 +411,8 @@ bool tlb_fetch_page(struct tcg_cpu *t, uint64_t va, uint64_t pc, struct fetch_pl
         uint8_t *host;
         struct ram_block *ram = ram_at(t->tcg->vm, page_of(fill.gpa), &host);
         if (ram) {
-            *out = (struct fetch_place){ .page = host, .ram = ram, .partial = fill.page_size < 4096 };
+            *out =
+                (struct fetch_place){ .page = host, .ram = ram, .partial = fill.page_size < 4096 };
             if (fill.page_size > 4096)
                 note_large_page(t, va, fill.page_size);
             if (!out->partial)

@@ -230,7 +230,7 @@ static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off, bo
                 log_ir(t, ir, "IR");
             ir_finish(ir);
             if (tcg->group_accesses)
-                ir_group_accesses(ir);
+                ir_group_accesses(ir, cache_apart(tcg, p->page));
             if (logged && log_on(log, LOG_OP_OPT))
                 log_ir(t, ir, "IR, optimised");
             struct unit *u = tcg->scratch;

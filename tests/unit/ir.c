@@ -373,7 +373,7 @@ static void check_file(const char *path)
     mark[1] = 0;
     must_parse(text);
     ir_finish(&ir);
-    ir_group_accesses(&ir);
+    ir_group_accesses(&ir, 0);
     struct error *err = ir_verify(&ir);
     if (err)
         fail_msg("%s: after the passes: %s", path, error_text(err));

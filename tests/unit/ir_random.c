@@ -1324,7 +1324,7 @@ static void report(struct machine *m, struct program *p)
         build_alone(ir, p, u, m->no_fold);
         ir_finish(ir);
         if (!strstr(m->options, "group=off"))
-            ir_group_accesses(ir);
+            ir_group_accesses(ir, 0);
         fprintf(stderr, "unit %u:\n", u);
         ir_print(ir, print_line, NULL);
     }
@@ -1384,7 +1384,7 @@ static void random_units_print_and_parse(void **unused)
             check_text(ir);
             ir_finish(ir);
             check_text(ir);
-            ir_group_accesses(ir);
+            ir_group_accesses(ir, 0);
             check_text(ir);
         }
     }

@@ -278,6 +278,30 @@ static void store_behind_a_shared_check_is_seen(void **unused)
     }
 }
 
+/* A loop on a stack frame that lies in two pages. */
+static void shared_checks_that_fail_all_the_time_are_given_up(void **unused)
+{
+    static const uint32_t code[] = {
+        0x00153023, /* sd ra, 0(a0) */
+        0x00853423, /* sd s0, 8(a0) */
+        0x01053283, /* ld t0, 16(a0) */
+        0x01853303, /* ld t1, 24(a0) */
+        0xfff58593, /* addi a1, a1, -1 */
+        0xfe0596e3, /* bnez a1, . - 20 */
+    };
+    enum { N = 200000 };
+    struct machine m;
+    ON_EACH_BACKEND(&m)
+    {
+        put_code(&m, CODE, code, ARRAY_LEN(code));
+        m.r->x[A0] = DATA + 4096 - 16;
+        m.r->x[A1] = N;
+        run(&m, CODE);
+        assert_int_equal(m.r->x[A1], 0);
+        assert_true(m.t->counts.slow_calls < N); /* four times N without a cure */
+    }
+}
+
 /* sc without its lr takes five blocks of the IR, which has room for 256. */
 static void unit_too_complex_is_made_shorter(void **unused)
 {
@@ -412,6 +436,7 @@ int main(void)
         cmocka_unit_test(large_pages_are_remembered_when_context_numbers_start_over),
         cmocka_unit_test(page_that_follows_itself_is_one_page),
         cmocka_unit_test(store_behind_a_shared_check_is_seen),
+        cmocka_unit_test(shared_checks_that_fail_all_the_time_are_given_up),
         cmocka_unit_test(unit_too_complex_is_made_shorter),
         cmocka_unit_test(unit_dies_once),
         cmocka_unit_test(moving_the_map_and_eviction_do_not_wait_for_each_other),

@@ -212,7 +212,7 @@ struct conditional {
         uint64_t mask, value;
     } is[2]; /* mask 0: no second condition */
 };
-#define LOW32 UINT64_C(0xffffffff)
+#define LOW32      UINT64_C(0xffffffff)
 #define KVM_IOCTLS UINT64_C(0xae) /* KVMIO of linux/kvm.h: what they reach is open already */
 static const struct conditional allowed_if[] = {
     { "clone", { { 0, CLONE_THREAD | CLONE_VM, CLONE_THREAD | CLONE_VM } } }, /* no processes */

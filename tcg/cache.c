@@ -265,7 +265,8 @@ void cache_code_written(struct tcg *tcg, struct ram_block *ram, uint64_t off, ui
         bool killed = p && kill_covering(tcg, p, (int32_t)from, (int32_t)to);
         if (p && killed) {
             p->quiet_writes = 0;
-            p->apart &= p->units ? ~(uint64_t)0 : 0;
+            if (!p->units)
+                p->apart = 0;
         }
         /* Data that was code once: writes need not come here any more. */
         if (!p || (!p->units && ++p->quiet_writes > QUIET_WRITES))

@@ -278,15 +278,17 @@ static ir_val extend_low(struct ir *ir, ir_val a, unsigned width, bool sign)
 }
 
 /* Extensions written as a pair of shifts, or as a mask. */
-static ir_val fold_extension(struct ir *ir, enum ir_code code, enum ir_type type, ir_val a, int64_t c)
+static ir_val fold_extension(struct ir *ir, enum ir_code code, enum ir_type type, ir_val a,
+                             int64_t c)
 {
     const struct ir_op *in = &ir->ops[a];
     int64_t left;
     if (type != IR_I64)
         return IR_NONE;
     if (code == IR_and)
-        return c == 0xff ? extend_low(ir, a, 8, false) : c == 0xffff ? extend_low(ir, a, 16, false)
-                                                                     : IR_NONE;
+        return c == 0xff     ? extend_low(ir, a, 8, false)
+               : c == 0xffff ? extend_low(ir, a, 16, false)
+                             : IR_NONE;
     if ((code != IR_shr && code != IR_sar) || in->code != IR_shl ||
         !ir_is_const(ir, in->b, &left) || left != c || c <= 0 || c > 63)
         return IR_NONE;

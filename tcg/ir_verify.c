@@ -10,28 +10,28 @@
 static const struct {
     const char *types, *operands;
 } rules[N_IR_OPS] = {
-    [IR_const] = { "ilfd", "" },  [IR_get] = { "ilfd", "" },     [IR_set] = { "ilfd", "s" },
-    [IR_pc] = { "l", "" },        [IR_add] = { "il", "ss" },     [IR_sub] = { "il", "ss" },
-    [IR_mul] = { "il", "ss" },    [IR_mulhu] = { "il", "ss" },   [IR_mulhs] = { "il", "ss" },
-    [IR_mulhsu] = { "il", "ss" }, [IR_divu] = { "il", "ss" },    [IR_divs] = { "il", "ss" },
-    [IR_remu] = { "il", "ss" },   [IR_rems] = { "il", "ss" },    [IR_and] = { "il", "ss" },
-    [IR_or] = { "il", "ss" },     [IR_xor] = { "il", "ss" },     [IR_andn] = { "il", "ss" },
-    [IR_shl] = { "il", "ss" },    [IR_shr] = { "il", "ss" },     [IR_sar] = { "il", "ss" },
-    [IR_rol] = { "il", "ss" },    [IR_ror] = { "il", "ss" },     [IR_clz] = { "il", "s" },
-    [IR_ctz] = { "il", "s" },     [IR_popcnt] = { "il", "s" },   [IR_bswap] = { "il", "s" },
-    [IR_sext8] = { "il", "s" },   [IR_sext16] = { "il", "s" },   [IR_zext8] = { "il", "s" },
-    [IR_zext16] = { "il", "s" },  [IR_sext32] = { "i", "s" },    [IR_zext32] = { "i", "s" },
-    [IR_trunc] = { "l", "s" },    [IR_setc] = { "il", "ss" },    [IR_select] = { "ilfd", "lss" },
-    [IR_load] = { "ilfd", "l" },  [IR_store] = { "ilfd", "ls" }, [IR_rmw] = { "il", "ls" },
-    [IR_fflags] = { "l", "" },   [IR_set_fflags] = { "l", "s" },
-    [IR_cas] = { "il", "lss" },   [IR_fence] = { "v", "" },      [IR_fadd] = { "fd", "ss" },
-    [IR_fsub] = { "fd", "ss" },   [IR_fmul] = { "fd", "ss" },    [IR_fdiv] = { "fd", "ss" },
-    [IR_fsqrt] = { "fd", "s" },   [IR_fma] = { "fd", "sss" },    [IR_fcmp] = { "fd", "ss" },
-    [IR_ftoi] = { "fd", "s" },    [IR_itof] = { "fd", "n" },     [IR_fwiden] = { "f", "s" },
-    [IR_fnarrow] = { "d", "s" },  [IR_fneg] = { "fd", "s" },     [IR_fabs] = { "fd", "s" },
-    [IR_fbits] = { "fd", "s" },   [IR_bitsf] = { "fd", "b" },    [IR_fbox] = { "f", "s" },
-    [IR_funbox] = { "d", "s" },   [IR_call] = { "l", "" },       [IR_jump] = { "v", "" },
-    [IR_branch] = { "il", "ss" }, [IR_jumpi] = { "v", "l" },     [IR_leave] = { "v", "" },
+    [IR_const] = { "ilfd", "" },  [IR_get] = { "ilfd", "" },      [IR_set] = { "ilfd", "s" },
+    [IR_pc] = { "l", "" },        [IR_add] = { "il", "ss" },      [IR_sub] = { "il", "ss" },
+    [IR_mul] = { "il", "ss" },    [IR_mulhu] = { "il", "ss" },    [IR_mulhs] = { "il", "ss" },
+    [IR_mulhsu] = { "il", "ss" }, [IR_divu] = { "il", "ss" },     [IR_divs] = { "il", "ss" },
+    [IR_remu] = { "il", "ss" },   [IR_rems] = { "il", "ss" },     [IR_and] = { "il", "ss" },
+    [IR_or] = { "il", "ss" },     [IR_xor] = { "il", "ss" },      [IR_andn] = { "il", "ss" },
+    [IR_shl] = { "il", "ss" },    [IR_shr] = { "il", "ss" },      [IR_sar] = { "il", "ss" },
+    [IR_rol] = { "il", "ss" },    [IR_ror] = { "il", "ss" },      [IR_clz] = { "il", "s" },
+    [IR_ctz] = { "il", "s" },     [IR_popcnt] = { "il", "s" },    [IR_bswap] = { "il", "s" },
+    [IR_sext8] = { "il", "s" },   [IR_sext16] = { "il", "s" },    [IR_zext8] = { "il", "s" },
+    [IR_zext16] = { "il", "s" },  [IR_sext32] = { "i", "s" },     [IR_zext32] = { "i", "s" },
+    [IR_trunc] = { "l", "s" },    [IR_setc] = { "il", "ss" },     [IR_select] = { "ilfd", "lss" },
+    [IR_load] = { "ilfd", "l" },  [IR_store] = { "ilfd", "ls" },  [IR_rmw] = { "il", "ls" },
+    [IR_fflags] = { "l", "" },    [IR_set_fflags] = { "l", "s" }, [IR_cas] = { "il", "lss" },
+    [IR_fence] = { "v", "" },     [IR_fadd] = { "fd", "ss" },     [IR_fsub] = { "fd", "ss" },
+    [IR_fmul] = { "fd", "ss" },   [IR_fdiv] = { "fd", "ss" },     [IR_fsqrt] = { "fd", "s" },
+    [IR_fma] = { "fd", "sss" },   [IR_fcmp] = { "fd", "ss" },     [IR_ftoi] = { "fd", "s" },
+    [IR_itof] = { "fd", "n" },    [IR_fwiden] = { "f", "s" },     [IR_fnarrow] = { "d", "s" },
+    [IR_fneg] = { "fd", "s" },    [IR_fabs] = { "fd", "s" },      [IR_fbits] = { "fd", "s" },
+    [IR_bitsf] = { "fd", "b" },   [IR_fbox] = { "f", "s" },       [IR_funbox] = { "d", "s" },
+    [IR_call] = { "l", "" },      [IR_jump] = { "v", "" },        [IR_branch] = { "il", "ss" },
+    [IR_jumpi] = { "v", "l" },    [IR_leave] = { "v", "" },
 };
 
 static const char type_letters[] = {
@@ -119,7 +119,8 @@ static void check_memory(struct check *c, const struct ir_op *op)
     if (op->type == IR_F32 || op->type == IR_F64)
         rule(c, size == most[op->type], "an access is narrower than its float");
     if (op->code == IR_load || op->code == IR_store) {
-        rule(c, op->imm > -IR_OFFSET_LIMIT && op->imm < IR_OFFSET_LIMIT, "an offset is out of range");
+        rule(c, op->imm > -IR_OFFSET_LIMIT && op->imm < IR_OFFSET_LIMIT,
+             "an offset is out of range");
         check_leader(c, op);
     } else {
         rule(c, op->imm == 0, "an atomic access has an offset");

@@ -5,7 +5,8 @@
 #include "tcg/softfloat.h"
 #include "tcg/tcg.h"
 
-static noreturn void raise_fault(struct tcg_cpu *t, uint64_t va, enum access access, int kind, int fault)
+static noreturn void raise_fault(struct tcg_cpu *t, uint64_t va, enum access access, int kind,
+                                 int fault)
 {
     *tcg_pc(t) = tcg_insn_pc(t->cpu);
     t->undo++; /* the instruction itself does not retire */
@@ -178,13 +179,13 @@ void softmmu_store(struct tcg_cpu *t, uint64_t va, uint64_t v, unsigned shape, u
 /* One compare-and-swap on host memory; true if *expected was there, else *expected is what is. */
 static bool host_cas(uint8_t *p, unsigned size, uint64_t *expected, uint64_t desired)
 {
-#define CAS(T)                                                                                     \
-    {                                                                                              \
-        T e = (T)*expected;                                                                        \
-        bool ok = __atomic_compare_exchange_n((T *)p, &e, (T)desired, false, __ATOMIC_SEQ_CST,     \
-                                              __ATOMIC_SEQ_CST);                                   \
-        *expected = e;                                                                             \
-        return ok;                                                                                 \
+#define CAS(T)                                                                                 \
+    {                                                                                          \
+        T e = (T)*expected;                                                                    \
+        bool ok = __atomic_compare_exchange_n((T *)p, &e, (T)desired, false, __ATOMIC_SEQ_CST, \
+                                              __ATOMIC_SEQ_CST);                               \
+        *expected = e;                                                                         \
+        return ok;                                                                             \
     }
     switch (size) {
     case 1: CAS(uint8_t)

@@ -542,14 +542,14 @@ static struct image *make_rom(gpa start, gpa dtb, gpa next, bool entropy)
     /* The device tree offers the entropy source to supervisors, but firmware older than Zkr does not
      * open it to them (mseccfg.SSEED, scalar cryptography 1.0.1, 4.3). */
     const uint32_t code[] = {
-        0x00000617,                       /* auipc a2, 0             */
-        entropy ? 0x20000313 : NOP,       /* li    t1, 1 << 9, SSEED */
-        entropy ? 0x74732073 : NOP,       /* csrs  mseccfg, t1       */
-        0x02063283,                       /* ld    t0, 32(a2)        */
-        0x02863583,                       /* ld    a1, 40(a2)        */
-        0xf1402573,                       /* csrr  a0, mhartid       */
-        0x03060613,                       /* addi  a2, a2, 48        */
-        0x00028067,                       /* jr    t0                */
+        0x00000617,                 /* auipc a2, 0             */
+        entropy ? 0x20000313 : NOP, /* li    t1, 1 << 9, SSEED */
+        entropy ? 0x74732073 : NOP, /* csrs  mseccfg, t1       */
+        0x02063283,                 /* ld    t0, 32(a2)        */
+        0x02863583,                 /* ld    a1, 40(a2)        */
+        0xf1402573,                 /* csrr  a0, mhartid       */
+        0x03060613,                 /* addi  a2, a2, 48        */
+        0x00028067,                 /* jr    t0                */
     };
     const uint64_t info[] = {
         0x4942534f,    /* magic, "OSBI" */

@@ -3,7 +3,14 @@
 #include "target/riscv/insns.h"
 
 enum { CSR_WRITE = 1, CSR_SET = 2, CSR_CLEAR = 3, CSR_IMMEDIATE = 4 };
-enum { CSR_FFLAGS = 1, CSR_FRM = 2, CSR_FCSR = 3, CSR_SSTATUS = 0x100, CSR_SIP = 0x144, CSR_MSTATUS = 0x300 };
+enum {
+    CSR_FFLAGS = 1,
+    CSR_FRM = 2,
+    CSR_FCSR = 3,
+    CSR_SSTATUS = 0x100,
+    CSR_SIP = 0x144,
+    CSR_MSTATUS = 0x300
+};
 
 /* A set or clear of status bits that concern data accesses or what interrupts do later: nothing that
  * the rest of the unit depends on, and no interrupt becomes deliverable. */
@@ -17,7 +24,8 @@ static bool is_harmless_status(unsigned csr, unsigned op, int64_t mask)
 }
 
 /* fflags and reads of frm and fcsr, with the floating-point unit on: no helper. True if it was one. */
-static bool tr_fp_status(struct tr *t, const struct operands *o, unsigned csr, unsigned op, bool writes)
+static bool tr_fp_status(struct tr *t, const struct operands *o, unsigned csr, unsigned op,
+                         bool writes)
 {
     struct ir *ir = t->ir;
     if (!(t->flags & RV_FLAG_FS_ON) || csr < CSR_FFLAGS || csr > CSR_FCSR)

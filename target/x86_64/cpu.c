@@ -289,7 +289,8 @@ static bool has_work(struct vcpu *cpu)
 {
     struct x86_cpu *x = x86_of(cpu);
     uint32_t lines = atomic_load(&x->lines);
-    switch (x->run_state) {
+    uint8_t run_state = x->run_state;
+    switch (run_state) {
     case X86_WAIT_INIT: return lines & X86_INIT;
     case X86_INIT_TAKEN: return lines & (X86_INIT | X86_SIPI);
     default: break;

@@ -463,7 +463,7 @@ int main(void)
                                         cmocka_unit_test(zeros_and_ones_are_illegal),
                                         cmocka_unit_test(scattered_immediates_come_together),
                                         cmocka_unit_test(operands_go_back_into_the_encoding),
-        cmocka_unit_test(objdump_reads_the_same),
+                                        cmocka_unit_test(objdump_reads_the_same),
                                         WITH_CAPSTONE };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

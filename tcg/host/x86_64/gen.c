@@ -46,7 +46,7 @@ static void gen_alu(struct gen *g, const struct ir_op *op, enum alu alu)
     } else if (rb >= 0 && d == (unsigned)rb) {
         if (commutes) {
             rb = ra;
-        } else { /* d = a - d */
+        } else {                         /* d = a - d */
             op_rr(&g->b, w, 0xf7, 3, d); /* neg */
             alu = ALU_ADD;
             rb = ra;
@@ -235,7 +235,9 @@ static void gen_bswap(struct gen *g, const struct ir_op *op)
 static void gen_bit_count(struct gen *g, const struct ir_op *op)
 {
     bool w = op->type == IR_I64;
-    if (op->code == IR_popcnt ? g->host->popcnt : op->code == IR_clz ? g->host->lzcnt : g->host->bmi1) {
+    if (op->code == IR_popcnt ? g->host->popcnt
+        : op->code == IR_clz  ? g->host->lzcnt
+                              : g->host->bmi1) {
         uint32_t code = op->code == IR_popcnt ? 0x0fb8 : op->code == IR_clz ? 0x0fbd : 0x0fbc;
         gen_unary(g, op, 0xf3, w, code, false);
         return;
@@ -251,10 +253,10 @@ static void gen_bit_count(struct gen *g, const struct ir_op *op)
 
 static enum cc_x86 cc_of(enum ir_cc cc)
 {
-    static const uint8_t to[] = { [IR_EQ] = CC_E,  [IR_NE] = CC_NE,  [IR_LT] = CC_L,
-                                  [IR_GE] = CC_GE, [IR_LE] = CC_LE,  [IR_GT] = CC_G,
-                                  [IR_LTU] = CC_B, [IR_GEU] = CC_AE, [IR_LEU] = CC_BE,
-                                  [IR_GTU] = CC_A };
+    static const uint8_t to[] = {
+        [IR_EQ] = CC_E, [IR_NE] = CC_NE, [IR_LT] = CC_L,   [IR_GE] = CC_GE,  [IR_LE] = CC_LE,
+        [IR_GT] = CC_G, [IR_LTU] = CC_B, [IR_GEU] = CC_AE, [IR_LEU] = CC_BE, [IR_GTU] = CC_A
+    };
     return to[cc];
 }
 
@@ -632,14 +634,21 @@ static void gen_op(struct gen *g, const struct ir_op *op)
     case IR_xor: gen_alu(g, op, ALU_XOR); break;
     case IR_andn: gen_andn(g, op); break;
     case IR_mul: gen_mul(g, op); break;
-    case IR_mulhu: case IR_mulhs: case IR_mulhsu: gen_mulh(g, op); break;
-    case IR_divu: case IR_divs: case IR_remu: case IR_rems: gen_div(g, op); break;
+    case IR_mulhu:
+    case IR_mulhs:
+    case IR_mulhsu: gen_mulh(g, op); break;
+    case IR_divu:
+    case IR_divs:
+    case IR_remu:
+    case IR_rems: gen_div(g, op); break;
     case IR_shl: gen_shift(g, op, SHIFT_SHL); break;
     case IR_shr: gen_shift(g, op, SHIFT_SHR); break;
     case IR_sar: gen_shift(g, op, SHIFT_SAR); break;
     case IR_rol: gen_shift(g, op, SHIFT_ROL); break;
     case IR_ror: gen_shift(g, op, SHIFT_ROR); break;
-    case IR_clz: case IR_ctz: case IR_popcnt: gen_bit_count(g, op); break;
+    case IR_clz:
+    case IR_ctz:
+    case IR_popcnt: gen_bit_count(g, op); break;
     case IR_bswap: gen_bswap(g, op); break;
     case IR_sext8: gen_sext8(g, op); break;
     case IR_zext8: gen_zext8(g, op); break;
@@ -650,7 +659,8 @@ static void gen_op(struct gen *g, const struct ir_op *op)
     case IR_trunc: break; /* see resolve */
     case IR_setc: gen_setc(g, op); break;
     case IR_select: gen_select(g, op); break;
-    case IR_load: case IR_store: gen_load_store(g, op); break;
+    case IR_load:
+    case IR_store: gen_load_store(g, op); break;
     case IR_rmw: gen_rmw(g, op); break;
     case IR_cas: gen_cas(g, op); break;
     case IR_fence: gen_fence(g, op); break;
@@ -665,7 +675,8 @@ static void gen_op(struct gen *g, const struct ir_op *op)
     case IR_itof: gen_itof(g, op); break;
     case IR_fwiden: gen_fp1(g, op, 0xf3, 0x5a, IR_F64); break;
     case IR_fnarrow: gen_fp1(g, op, 0xf2, 0x5a, IR_F32); break;
-    case IR_fneg: case IR_fabs: gen_fsign(g, op); break;
+    case IR_fneg:
+    case IR_fabs: gen_fsign(g, op); break;
     case IR_fbits: gen_fbits(g, op); break;
     case IR_bitsf: gen_bitsf(g, op); break;
     case IR_fbox: gen_fbox(g, op); break;
@@ -846,7 +857,8 @@ static void put_cold(struct gen *g)
             put64(&g->b, 0); /* the link's address: see place_links */
             break;
         case COLD_NAN:
-            movs_xm(&g->b, c->flags, c->reg, MEM(RBP, TCG_DISP(canonical_nan) + (c->flags ? 0 : 8)));
+            movs_xm(&g->b, c->flags, c->reg,
+                    MEM(RBP, TCG_DISP(canonical_nan) + (c->flags ? 0 : 8)));
             patch_to(jmp32(&g->b), c->resume);
             break;
         case COLD_DIV: put_cold_div(g, c); break;

@@ -34,8 +34,9 @@ static void gen_tlb_check(struct gen *g, struct scratch s, unsigned base, int32_
     alu_ri(&g->b, true, ALU_AND, t1, -4096);
     alu_rm(&g->b, true, ALU_OR, t1, MEM(RBP, TCG_DISP(ctx) + 8 * (int32_t)mode));
     alu_rm(&g->b, true, ALU_CMP, t1,
-           MEMX(RBP, t0, 0, TCG_DISP(tlb) + (int32_t)(write ? offsetof(struct tlb_entry, write)
-                                                           : offsetof(struct tlb_entry, read))));
+           MEMX(RBP, t0, 0,
+                TCG_DISP(tlb) + (int32_t)(write ? offsetof(struct tlb_entry, write)
+                                                : offsetof(struct tlb_entry, read))));
     cold_from(slow, jcc32(&g->b, CC_NE));
     if (g->tcg->count_tlb)
         alu_mi(&g->b, true, ALU_ADD, MEM(RBP, TCG_DISP(tlb_checks)), 1);
@@ -67,12 +68,16 @@ static void gen_load_from(struct gen *g, const struct ir_op *op, unsigned d, str
     }
 }
 
-static void gen_store_to(struct gen *g, const struct ir_op *op, struct mem m, int value_reg, int64_t c)
+static void gen_store_to(struct gen *g, const struct ir_op *op, struct mem m, int value_reg,
+                         int64_t c)
 {
     unsigned size = op->shape & IR_SIZE_MASK;
     if (value_reg < 0) {
         switch (size) {
-        case IR_8: op_rm(&g->b, false, 0xc6, 0, m); put8(&g->b, (uint8_t)c); break;
+        case IR_8:
+            op_rm(&g->b, false, 0xc6, 0, m);
+            put8(&g->b, (uint8_t)c);
+            break;
         case IR_16:
             op_rm_full(&g->b, 0x66, false, false, 0xc7, 0, m);
             put8(&g->b, (uint8_t)c);
@@ -209,8 +214,8 @@ void gen_rmw(struct gen *g, const struct ir_op *op)
     unsigned size = op->shape & IR_SIZE_MASK;
     bool w = size == IR_64, simple = op->cc == IR_RMW_ADD || op->cc == IR_RMW_AND ||
                                      op->cc == IR_RMW_OR || op->cc == IR_RMW_XOR;
-    bool inline_ = size >= IR_32 && (op->cc == IR_RMW_SWAP || op->cc == IR_RMW_ADD ||
-                                     (simple && !op->uses));
+    bool inline_ =
+        size >= IR_32 && (op->cc == IR_RMW_SWAP || op->cc == IR_RMW_ADD || (simple && !op->uses));
     unsigned base = use(g, op->a), v = use(g, op->b);
     struct cold *slow = cold_slow(g, SLOW_RMW, ARG_NONE);
     slow->site.arg[0] = base;
@@ -222,8 +227,10 @@ void gen_rmw(struct gen *g, const struct ir_op *op)
         return;
     }
     if (!op->uses && simple) {
-        static const uint8_t alus[] = { [IR_RMW_ADD] = ALU_ADD, [IR_RMW_AND] = ALU_AND,
-                                        [IR_RMW_OR] = ALU_OR, [IR_RMW_XOR] = ALU_XOR };
+        static const uint8_t alus[] = { [IR_RMW_ADD] = ALU_ADD,
+                                        [IR_RMW_AND] = ALU_AND,
+                                        [IR_RMW_OR] = ALU_OR,
+                                        [IR_RMW_XOR] = ALU_XOR };
         unsigned t = gen_atomic_address(g, op, take_scratch(g), base, slow);
         put8(&g->b, 0xf0);
         op_rm(&g->b, w, alus[op->cc] << 3 | 1, v, MEM(t, 0));

@@ -97,9 +97,7 @@ void load_into(struct gen *g, ir_val v, unsigned r)
 {
     struct loc l = g->loc[v];
     switch (l.kind) {
-    case LOC_CONST:
-        mov_ri(&g->b, r, g->ir->ops[v].imm);
-        break;
+    case LOC_CONST: mov_ri(&g->b, r, g->ir->ops[v].imm); break;
     case LOC_REG:
         if (r >= XMM0)
             movaps(&g->b, r - XMM0, l.reg - XMM0);
@@ -115,8 +113,7 @@ void load_into(struct gen *g, ir_val v, unsigned r)
             mov_rm(&g->b, true, r, m);
         break;
     }
-    default:
-        g->failed = true;
+    default: g->failed = true;
     }
 }
 
@@ -298,10 +295,18 @@ struct cold *cold_slow(struct gen *g, enum slow_kind kind, unsigned dst)
     struct cold *c = cold_new(g, COLD_SLOW);
     const struct ir_insn *insn = current_insn(g);
     c->site = (struct slow_site){
-        .kind = kind, .code = op->code, .type = op->type, .cc = op->cc, .x = op->x,
-        .shape = op->shape, .dst = dst, .group = ARG_NONE, .off = insn->off,
+        .kind = kind,
+        .code = op->code,
+        .type = op->type,
+        .cc = op->cc,
+        .x = op->x,
+        .shape = op->shape,
+        .dst = dst,
+        .group = ARG_NONE,
+        .off = insn->off,
         .undo = g->ir->blocks[g->block].n_insns - g->insns_done,
-        .imm = (int32_t)op->imm, .arg = { ARG_NONE, ARG_NONE, ARG_NONE, ARG_NONE },
+        .imm = (int32_t)op->imm,
+        .arg = { ARG_NONE, ARG_NONE, ARG_NONE, ARG_NONE },
     };
     if (op->code != IR_call)
         c->site.x &= ~IR_SPAN_WRITES;

@@ -52,7 +52,8 @@ static void find_features(struct host *h)
 
 /* ---- shared code ---------------------------------------------------------------------------------- */
 
-static void move_pinned(struct buf *b, const struct host *h, const struct tcg_target *target, bool store)
+static void move_pinned(struct buf *b, const struct host *h, const struct tcg_target *target,
+                        bool store)
 {
     for (unsigned r = 0; r < 32; r++) {
         if (h->reg_slot[r] < 0)
@@ -250,7 +251,9 @@ static void host_drop(struct tcg *tcg, struct unit *u)
 
 static void host_fp_resume(struct tcg_cpu *t)
 {
-    static const uint8_t rc[] = { [SF_RNE] = 0, [SF_RTZ] = 3, [SF_RDN] = 1, [SF_RUP] = 2, [SF_RMM] = 0 };
+    static const uint8_t rc[] = {
+        [SF_RNE] = 0, [SF_RTZ] = 3, [SF_RDN] = 1, [SF_RUP] = 2, [SF_RMM] = 0
+    };
     unsigned mode = t->fp_rounding <= SF_RMM ? rc[t->fp_rounding] : 0;
     _mm_setcsr(0x1f80 | mode << 13);
     t->fp_live = true;
@@ -333,14 +336,15 @@ const void *host_slow_call(void *arch, const struct slow_site *s)
         r = softmmu_load(t, arg(t, arch, s, 0) + (uint64_t)(int64_t)s->imm, s->shape, s->x);
         break;
     case SLOW_STORE:
-        softmmu_store(t, arg(t, arch, s, 0) + (uint64_t)(int64_t)s->imm, arg(t, arch, s, 1), s->shape,
-                      s->x);
+        softmmu_store(t, arg(t, arch, s, 0) + (uint64_t)(int64_t)s->imm, arg(t, arch, s, 1),
+                      s->shape, s->x);
         break;
     case SLOW_RMW:
         r = softmmu_rmw(t, s->cc, arg(t, arch, s, 0), arg(t, arch, s, 1), s->shape, s->x);
         break;
     case SLOW_CAS:
-        r = softmmu_cas(t, arg(t, arch, s, 0), arg(t, arch, s, 1), arg(t, arch, s, 2), s->shape, s->x);
+        r = softmmu_cas(t, arg(t, arch, s, 0), arg(t, arch, s, 1), arg(t, arch, s, 2), s->shape,
+                        s->x);
         break;
     case SLOW_CALL: r = call_helper(t, arch, s); break;
     case SLOW_FP: {
@@ -360,8 +364,9 @@ const void *host_slow_call(void *arch, const struct slow_site *s)
         *reg_place(t, arch, s->dst) = r;
     if (s->group != ARG_NONE) {
         uint64_t va = base + (uint64_t)(int64_t)s->imm;
-        t->regs[s->group] = tlb_addend(t, va + (uint64_t)(int64_t)IR_SPAN_LO(s->span),
-                                       va + (uint64_t)(int64_t)IR_SPAN_HI(s->span) - 1, s->writes, s->x);
+        t->regs[s->group] =
+            tlb_addend(t, va + (uint64_t)(int64_t)IR_SPAN_LO(s->span),
+                       va + (uint64_t)(int64_t)IR_SPAN_HI(s->span) - 1, s->writes, s->x);
         if (!t->regs[s->group])
             tlb_group_failed(t, s->off);
     }

@@ -2,10 +2,10 @@
  * configuration by DMA, the clock, the serial port looped back. */
 #include "rt.h"
 
-#define FLASH  ((volatile u32 *)0x20000000)
-#define FW_CFG 0x10100000ul
-#define PORT   ((volatile u8 *)0x10000000)
-#define RTC    0x101000ul
+#define FLASH         ((volatile u32 *)0x20000000)
+#define FW_CFG        0x10100000ul
+#define PORT          ((volatile u8 *)0x10000000)
+#define RTC           0x101000ul
 #define BOTH(command) ((u32)(command) << 16 | (command)) /* two chips side by side */
 
 /* Array, query, array: each access sees what the one before it did, in one stretch of code. */

@@ -33,7 +33,7 @@ static void fetches(u64 a)
 {
     u16 *code = (u16 *)a;
     for (unsigned i = 0; i < 16; i++)
-        code[i] = 1; /* c.nop */
+        code[i] = 1;   /* c.nop */
     code[16] = 0x8082; /* ret */
     __asm__ volatile("fence.i" : : : "memory");
     csr_write(pmpaddr0, (a + 16) >> 2);

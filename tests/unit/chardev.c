@@ -229,12 +229,33 @@ static void a_reader_that_stops_costs_64_kib_and_no_time(void **unused)
     board_free(b);
 }
 
+/* Opens a pty, and tells what that printed on standard output. */
+static struct chardev *open_pty(struct board *b, char *said, size_t size)
+{
+    int fds[2], out = dup(STDOUT_FILENO);
+    assert_int_equal(pipe(fds), 0);
+    fflush(stdout);
+    assert_true(dup2(fds[1], STDOUT_FILENO) >= 0);
+    struct chardev *c = open_it(b, "pty");
+    fflush(stdout);
+    assert_true(dup2(out, STDOUT_FILENO) >= 0);
+    ssize_t n = read(fds[0], said, size - 1);
+    said[n > 0 ? n : 0] = 0;
+    close(fds[0]);
+    close(fds[1]);
+    close(out);
+    return c;
+}
+
 static void a_pty_is_a_terminal_for_somebody_else(void **unused)
 {
     struct board *b = board_new();
-    struct chardev *c = open_it(b, "pty");
+    char said[128], expected[128], got[16] = { 0 };
+    struct chardev *c = open_pty(b, said, sizeof(said));
     struct front f = { .room = 100 };
-    char got[16] = { 0 };
+    snprintf(expected, sizeof(expected), "char device redirected to %s (label t)\n",
+             chardev_where(c));
+    assert_string_equal(said, expected);
     attach(c, &f);
     int fd = open(chardev_where(c), O_RDWR | O_NOCTTY);
     assert_true(fd >= 0);

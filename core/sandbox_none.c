@@ -2,6 +2,7 @@
 #include "core/error.h"
 #include "core/sandbox.h"
 
+#include <stddef.h>
 #include <sys/prctl.h>
 
 struct error *sandbox_enter(const struct sandbox_needs *needs)

@@ -347,9 +347,9 @@ static struct error *set_cpuid(struct kvm_vcpu *k)
 static bool can_read(struct kvm_vcpu *k, uint32_t index)
 {
     struct {
-        struct kvm_msrs head;
+        __u32 nmsrs, pad; /* as struct kvm_msrs */
         struct kvm_msr_entry entry;
-    } one = { .head.nmsrs = 1, .entry.index = index };
+    } one = { .nmsrs = 1, .entry.index = index };
     return ioctl(k->fd, KVM_GET_MSRS, &one) == 1;
 }
 
@@ -736,8 +736,9 @@ static uint64_t *place_of(struct x86_cpu *x, uint32_t index, bool make)
     return &x->other_msrs[x->n_other_msrs++].value;
 }
 
+/* As struct kvm_msrs, with a size. */
 struct msr_batch {
-    struct kvm_msrs head;
+    __u32 nmsrs, pad;
     struct kvm_msr_entry entries[MAX_MSRS];
 };
 
@@ -749,7 +750,7 @@ static void move_msrs(struct kvm_vcpu *k, unsigned long request, struct msr_batc
     struct msr_batch *part = xcalloc(1, sizeof(*part));
     while (at < n) {
         memcpy(part->entries, b->entries + at, (n - at) * sizeof(b->entries[0]));
-        part->head.nmsrs = (uint32_t)(n - at);
+        part->nmsrs = (uint32_t)(n - at);
         int moved = ioctl(k->fd, request, part);
         moved = MAX(moved, 0);
         memcpy(b->entries + at, part->entries, (size_t)moved * sizeof(b->entries[0]));

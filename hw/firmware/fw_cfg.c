@@ -126,7 +126,8 @@ static void fw_cfg_dma(struct fw_cfg *f, gpa at)
 /* The DMA register's bytes from `off` on read as a signature. */
 static uint64_t dma_signature(uint64_t off, unsigned size)
 {
-    return load_le("QEMU CFG" + off, size);
+    static const char signature[] = "QEMU CFG";
+    return load_le(signature + off, size);
 }
 
 /* Its upper half waits for the lower one, which starts the request. */

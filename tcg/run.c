@@ -158,6 +158,8 @@ static enum vcpu_exit run(struct vcpu *cpu)
     struct tcg_cpu *t = tcg_cpu_of(cpu);
     begin_running(t);
     enum vcpu_exit exit = EXIT_KICKED;
+    if (t->target->resume)
+        t->target->resume(cpu);
     (void)!sigsetjmp(t->leave, 0);
     if (!t->fp_live) /* nothing in the loop computes with floats */
         t->tcg->backend->fp_resume(t);
@@ -182,6 +184,8 @@ static enum vcpu_exit run(struct vcpu *cpu)
         run_units(t);
     }
     t->tcg->backend->fp_suspend(t);
+    if (t->target->settle)
+        t->target->settle(cpu);
     end_running(t);
     return exit;
 }

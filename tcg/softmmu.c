@@ -252,6 +252,66 @@ void tcg_store(struct vcpu *cpu, uint64_t va, unsigned size, uint64_t v, unsigne
     softmmu_store(tcg_cpu_of(cpu), va, v, (unsigned)__builtin_ctz(size), mode);
 }
 
+/* Can all of the access be done? Where it goes: one place, or two when it crosses a page. */
+static bool try_places(struct tcg_cpu *t, uint64_t va, unsigned size, enum access access,
+                       unsigned mode, struct tlb_place place[2], int *fault)
+{
+    unsigned n = crosses_page(va, size) ? 2 : 1;
+    for (unsigned i = 0; i < n; i++) {
+        uint64_t at = i ? align_up(va, 4096) : va;
+        if (!tlb_translate(t, at, access, mode, &place[i], fault))
+            return false;
+    }
+    return true;
+}
+
+bool tcg_try_load(struct vcpu *cpu, uint64_t va, unsigned size, unsigned mode, uint64_t *v,
+                  int *fault)
+{
+    struct tcg_cpu *t = tcg_cpu_of(cpu);
+    struct tlb_place place[2];
+    if (!try_places(t, va, size, ACCESS_READ, mode, place, fault))
+        return false;
+    uint64_t next = align_up(va + 1, 4096);
+    *v = 0;
+    for (unsigned i = 0; i < size; i++) {
+        const struct tlb_place *p = &place[va + i >= next];
+        unsigned off = va + i >= next ? (unsigned)(va + i - next) : i;
+        uint64_t byte = 0;
+        if (p->host)
+            byte = p->host[off];
+        else if (!mem_io_read(t->tcg->vm, p->gpa + off, 1, &byte)) {
+            *fault = -1;
+            return false;
+        }
+        *v |= byte << (8 * i);
+    }
+    return true;
+}
+
+bool tcg_try_store(struct vcpu *cpu, uint64_t va, unsigned size, uint64_t v, unsigned mode,
+                   int *fault)
+{
+    struct tcg_cpu *t = tcg_cpu_of(cpu);
+    struct tlb_place place[2];
+    if (!try_places(t, va, size, ACCESS_WRITE, mode, place, fault))
+        return false;
+    uint64_t next = align_up(va + 1, 4096);
+    for (unsigned i = 0; i < size; i++) {
+        struct tlb_place p = place[va + i >= next];
+        unsigned off = va + i >= next ? (unsigned)(va + i - next) : i;
+        p.gpa += off;
+        if (p.host) {
+            p.host += off;
+            place_store(t, &p, va + i, 1, v >> (8 * i) & 0xff);
+        } else if (!mem_io_write(t->tcg->vm, p.gpa, 1, v >> (8 * i) & 0xff)) {
+            *fault = -1;
+            return false;
+        }
+    }
+    return true;
+}
+
 void tcg_zero(struct vcpu *cpu, uint64_t va, unsigned n, unsigned mode)
 {
     struct tcg_cpu *t = tcg_cpu_of(cpu);

@@ -66,6 +66,10 @@ struct tcg_target {
      * instructions raise by a call with IR_CALL_RAISES. */
     void (*translate)(struct tr *t, const struct insn_scan *insn);
     void (*begin_unit)(struct tr *t);
+    /* run() is entered, is about to return: the registers of arch into the form that slots have, and
+     * back. NULL where that is the same. vCPU's thread, outside generated code. */
+    void (*resume)(struct vcpu *cpu);
+    void (*settle)(struct vcpu *cpu);
 
     /* Translate a guest virtual address. Returns true and fills *out, or false with out->fault, which
      * raise_memory then gets. No side effect but accessed/dirty bits. `mode` is the memory
@@ -117,6 +121,10 @@ void tcg_rounding_changed(struct vcpu *cpu);
  * raise (then does not return). size 1, 2, 4, 8. */
 uint64_t tcg_load(struct vcpu *cpu, uint64_t va, unsigned size, unsigned mode);
 void tcg_store(struct vcpu *cpu, uint64_t va, unsigned size, uint64_t v, unsigned mode);
+/* The same without raising: false if it may not be, `*fault` as from translate_address (or -1: there is no
+ * memory). Nothing is done then. */
+bool tcg_try_load(struct vcpu *cpu, uint64_t va, unsigned size, unsigned mode, uint64_t *v, int *fault);
+bool tcg_try_store(struct vcpu *cpu, uint64_t va, unsigned size, uint64_t v, unsigned mode, int *fault);
 /* Zero [va, va + n), which lies in one page, as a guest store would; n a multiple of 8. */
 void tcg_zero(struct vcpu *cpu, uint64_t va, unsigned n, unsigned mode);
 /* Instructions executed by this vCPU so far: an estimate from time until tcg_count_instructions is

@@ -41,6 +41,15 @@ static const struct field other_msr_state[] = {
 
 static const struct field x86_state[] = {
     FIELD_ARRAY(struct x86_cpu, gpr),
+    DERIVED(struct x86_cpu, pc),
+    DERIVED(struct x86_cpu, cc_op),
+    DERIVED(struct x86_cpu, cc_dst),
+    DERIVED(struct x86_cpu, cc_src),
+    DERIVED(struct x86_cpu, cc_aux),
+    DERIVED(struct x86_cpu, df),
+    DERIVED(struct x86_cpu, tmp),
+    DERIVED(struct x86_cpu, state_word),
+    DERIVED(struct x86_cpu, fp_flags),
     FIELD(struct x86_cpu, rip),
     FIELD(struct x86_cpu, rflags),
     FIELD_SUB(struct x86_cpu, seg, segment_state, N_X86_SEGS),

@@ -107,6 +107,10 @@ struct x86_other_msr {
 
 struct x86_cpu {
     uint64_t gpr[16]; /* as instructions number them */
+    /* On the translator, while it runs (docs/x86-translator.md); nothing otherwise. pc is linear. */
+    uint64_t pc, cc_op, cc_dst, cc_src, cc_aux, df, tmp[4];
+    uint32_t state_word; /* X86_TR_* */
+    uint8_t fp_flags;    /* sticky exceptions, SF_* */
     uint64_t rip, rflags;
     struct x86_segment seg[N_X86_SEGS], tr, ldt;
     struct x86_table gdt, idt;
@@ -123,7 +127,7 @@ struct x86_cpu {
     uint8_t ftw;
     uint64_t fip, fdp;
     uint32_t mxcsr;
-    uint8_t zmm[32][64]; /* xmm and ymm are their low halves */
+    _Alignas(64) uint8_t zmm[32][64]; /* xmm and ymm are their low halves */
     uint64_t k[8];
     uint32_t pkru;
     uint64_t xinuse; /* XSAVE components not in their initial state */

@@ -1,0 +1,1 @@
+/* Integer, flags, strings; see helpers.h. */

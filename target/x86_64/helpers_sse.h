@@ -1,0 +1,1 @@
+/* MMX, SSE, AVX; see helpers.h. */

@@ -1,0 +1,1 @@
+/* Protection, system instructions; see helpers.h. */

@@ -1,0 +1,113 @@
+/* What the parts of the x86-64 guest share when it runs on the translator: slots, the state word, faults.
+ * docs/x86-translator.md is the map. */
+#pragma once
+
+#include "target/x86_64/x86.h"
+#include "tcg/target.h"
+
+#include <stdnoreturn.h>
+
+/* ---- slots: guest state as the IR sees it ------------------------------------------------------ */
+enum {
+    X86_SLOT_R = 0, /* gpr[], as instructions number them */
+    X86_SLOT_CC_OP = 16, /* enum x86_cc, see flags.h */
+    X86_SLOT_CC_DST,
+    X86_SLOT_CC_SRC,
+    X86_SLOT_CC_AUX,
+    X86_SLOT_DF,       /* 1 or -1 */
+    X86_SLOT_SEG_BASE, /* seg[].base, N_X86_SEGS of them */
+    X86_SLOT_TMP = X86_SLOT_SEG_BASE + N_X86_SEGS, /* 4: values that cross blocks inside an instruction */
+    X86_SLOT_X = X86_SLOT_TMP + 4, /* V128: zmm[0..15], bytes 0..15 */
+    X86_SLOT_Y = X86_SLOT_X + 16,  /* V128: zmm[0..15], bytes 16..31 */
+    N_X86_SLOTS = X86_SLOT_Y + 16
+};
+extern const struct ir_slot x86_slots[N_X86_SLOTS];
+
+/* ---- the state word (x86_cpu.state_word) ---------------------------------------------------------
+ * Kept ready: everyone who changes one of its sources calls x86_update_state_word. */
+enum {
+    X86_TR_CODE32 = 1 << 0,  /* CS.D */
+    X86_TR_CODE64 = 1 << 1,  /* CS.L in long mode */
+    X86_TR_STACK32 = 1 << 2, /* SS.B; 64-bit code: 0 */
+    X86_TR_CPL_SHIFT = 3,    /* 2 bits */
+    X86_TR_CPL_MASK = 3 << 3,
+    X86_TR_FLAT_SHIFT = 5, /* 6 bits by segment number: base 0, limit 4 GiB, readable and writable (CS: base 0
+                              and limit 4 GiB). In 64-bit code: all set but FS and GS, which are 0 */
+    X86_TR_PE = 1 << 11,
+    X86_TR_VM = 1 << 12,     /* virtual-8086 */
+    X86_TR_IOPL_OK = 1 << 13, /* CPL <= IOPL (VM: IOPL is 3): CLI, STI, ports */
+    X86_TR_TF = 1 << 14,     /* single-step: units of one instruction, then #DB */
+    X86_TR_SHADOW = 1 << 15, /* behind STI, MOV SS: the first instruction runs before interrupts */
+    X86_TR_NO_X87 = 1 << 16, /* CR0.EM or CR0.TS: x87 and MMX instructions are looked at by a helper */
+    X86_TR_NO_SSE = 1 << 17, /* CR0.EM, CR0.TS or no CR4.OSFXSR: so are SSE's */
+    X86_TR_NO_AVX = 1 << 18, /* CR0.TS, no CR4.OSXSAVE or no XCR0.AVX: and AVX's */
+    X86_TR_SIMD_TRAPS = 1 << 19, /* an exception is unmasked in MXCSR: exact helpers, #XM */
+    X86_TR_WATCH = 1 << 20,  /* DR7 has a data or I/O breakpoint */
+    X86_TR_BREAK = 1 << 21,  /* DR7 has a code breakpoint */
+    X86_TR_LMA = 1 << 22,    /* long mode, compatibility code included */
+    X86_TR_SMM = 1 << 23,
+    X86_TR_COUNT = 1 << 24,  /* instructions are counted exactly */
+    X86_TR_CET = 1 << 25,    /* shadow stack or branch tracking is on */
+    X86_TR_AC = 1 << 26,     /* CR0.AM, RFLAGS.AC, CPL 3: alignment is checked */
+};
+static inline unsigned x86_tr_cpl(uint32_t word)
+{
+    return (word & X86_TR_CPL_MASK) >> X86_TR_CPL_SHIFT;
+}
+static inline bool x86_tr_flat(uint32_t word, unsigned seg)
+{
+    return word >> (X86_TR_FLAT_SHIFT + seg) & 1;
+}
+/* Recompute the state word and tell the translator when that, the address space or rights changed. */
+void x86_update_state_word(struct x86_cpu *x);
+
+/* ---- exceptions (SDM 3-6.3.1) --------------------------------------------------------------------- */
+enum {
+    X86_DE = 0, X86_DB = 1, X86_NMI_VECTOR = 2, X86_BP = 3, X86_OF = 4, X86_BR = 5, X86_UD = 6, X86_NM = 7,
+    X86_DF = 8, X86_TS = 10, X86_NP = 11, X86_SS_FAULT = 12, X86_GP = 13, X86_PF = 14, X86_MF = 16,
+    X86_AC = 17, X86_MC = 18, X86_XM = 19, X86_CP = 21,
+};
+
+/* Inside an IR_CALL_RAISES helper: the running instruction faults. Nothing of it is done. */
+noreturn void x86_fault(struct x86_cpu *x, unsigned vector);
+noreturn void x86_fault_code(struct x86_cpu *x, unsigned vector, uint32_t error);
+/* #PF at `va`, as mmu.c found it. */
+noreturn void x86_page_fault(struct x86_cpu *x, uint64_t va, uint32_t error);
+/* In IR: the instruction faults (error code 0 where the vector has one); ends the block. */
+void tr_fault(struct tr *t, unsigned vector);
+
+/* Deliver an interrupt or exception through IDT or IVT. `soft`: INT n, INT3, INTO: return address behind
+ * the instruction and the gate's DPL is checked. pc is what the frame says. Afterwards pc, CS, SS, RSP and
+ * the state word are the handler's. May become #DF or a triple fault (which ends in X86 shutdown: the
+ * vCPU asks for a reset). vCPU's thread, state in arch. */
+struct x86_event {
+    uint8_t vector;
+    bool has_error, soft, external;
+    uint32_t error;
+};
+void x86_deliver(struct x86_cpu *x, struct x86_event e);
+
+/* RFLAGS in full while running: lazy flags computed. And set them: arithmetic bits become lazy again. */
+uint64_t x86_get_rflags(struct x86_cpu *x);
+void x86_set_rflags(struct x86_cpu *x, uint64_t value);
+
+/* tcg_target.settle and .resume: pc and lazy flags into rip and rflags, and back. */
+void x86_settle(struct vcpu *cpu);
+void x86_resume(struct vcpu *cpu);
+
+/* ---- helpers of translated code -------------------------------------------------------------------- */
+#define X86_CPU struct x86_cpu *x
+#define X86_HELPER(name, result, parameters, n, flags)                                             \
+    result x86h_##name parameters;                                                                 \
+    extern const struct ir_helper x86_helper_##name;
+#include "target/x86_64/helpers.h"
+#undef X86_HELPER
+extern const struct ir_helper *const x86_helpers[];
+enum {
+#define X86_HELPER(name, result, parameters, n, flags) X86_HELPER_##name,
+#include "target/x86_64/helpers.h"
+#undef X86_HELPER
+    N_X86_HELPERS
+};
+
+extern const struct tcg_target x86_64_tcg_target;

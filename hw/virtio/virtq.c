@@ -500,7 +500,7 @@ struct virtq_chain *virtq_pop(struct virtq *q)
         return NULL;
     }
     c->readable = c->iov;
-    c->writable = c->iov + c->n_readable;
+    c->writable = c->iov ? c->iov + c->n_readable : NULL; /* no bytes, no array */
     if (q->packed)
         position_advance(q, &q->last_avail, &q->avail_wrap, c->n_descs);
     else

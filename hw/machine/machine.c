@@ -134,6 +134,12 @@ static struct error *fill_in_defaults(const struct machine_class *cls, struct ma
     if (o->smp > cls->max_cpus)
         return error_new("-smp %u: machine '%s' has at most %u CPUs", o->smp, cls->name,
                          cls->max_cpus);
+    if (!cls->has_tables && (o->numa || o->smbios || o->acpi))
+        return error_new("%s: machine '%s' has no such tables",
+                         o->numa     ? "-numa"
+                         : o->smbios ? "-smbios"
+                                     : "-acpitable",
+                         cls->name);
     if (o->ram_size % 4096)
         return error_new("-m: %llu bytes are not a multiple of 4096",
                          (unsigned long long)o->ram_size);

@@ -6,7 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct acpi_options;
 struct error;
+struct numa;
+struct smbios_options;
 struct vm;
 
 enum { MACHINE_MAX_SERIAL = 4, MACHINE_MAX_PFLASH = 2 };
@@ -23,6 +26,11 @@ struct machine_options {
     unsigned smp;
     const char *serial[MACHINE_MAX_SERIAL]; /* chardev ids; NULL: port is there, nothing on it */
     const char *pflash[MACHINE_MAX_PFLASH]; /* drive ids */
+    /* -numa, -smbios, -acpitable: for machines with .has_tables. Unlike the rest these live as long as the
+     * machine. NULL: not given. The board calls numa_resolve. */
+    struct numa *numa;
+    const struct smbios_options *smbios;
+    const struct acpi_options *acpi;
 };
 
 /* One name=value behind -M NAME. */
@@ -42,6 +50,7 @@ struct machine_class {
     bool is_default; /* of its architecture */
     unsigned default_cpus, max_cpus;
     uint64_t default_ram_size;
+    bool has_tables; /* ACPI, SMBIOS and NUMA; other machines refuse their options */
     struct {
         const struct machine_option *at;
         size_t n;

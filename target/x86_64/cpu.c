@@ -109,6 +109,7 @@ static const struct field x86_state[] = {
     FIELD(struct x86_cpu, sipi, .max = 255),
     DERIVED(struct x86_cpu, apic_id),
     DERIVED(struct x86_cpu, takes_intr),
+    DERIVED(struct x86_cpu, deaf_lines),
 };
 
 /* ---- model-specific registers -------------------------------------------------------------------- */
@@ -247,6 +248,8 @@ static void vcpu_reset(struct vcpu *cpu)
     reset_lapic(x, cpu->index == 0);
     x->lines = wire;
     x->sipi = 0;
+    x->deaf_lines = 0;
+    x->is_down = false;
 }
 
 void x86_init_signal(struct vcpu *cpu)
@@ -304,7 +307,10 @@ static bool has_work(struct vcpu *cpu)
     case X86_INIT_TAKEN: return lines & (X86_INIT | X86_SIPI);
     default: break;
     }
-    return lines & (X86_NMI | X86_SMI | X86_INIT) || (x->takes_intr && x86_has_interrupt(x));
+    if (x->is_down)
+        return false;
+    return lines & (X86_NMI | X86_SMI | X86_INIT) & ~atomic_load(&x->deaf_lines) ||
+           (x->takes_intr && x86_has_interrupt(x));
 }
 
 /* HLT with interrupts off, or waiting for a start: only an NMI, SMI, INIT or SIPI ends it, which no sleeping

@@ -58,8 +58,30 @@ static inline bool x86_tr_flat(uint32_t word, unsigned seg)
 {
     return word >> (X86_TR_FLAT_SHIFT + seg) & 1;
 }
-/* Recompute the state word and tell the translator when that, the address space or rights changed. */
+/* Recompute the state word and tell the translator when that, the address space or rights changed. A helper that
+ * may change it must not come back to its unit: end that with an indirect jump (IR_HINT_TRAP). */
 void x86_update_state_word(struct x86_cpu *x);
+
+/* ---- memory accesses: modes of the IR's loads and stores ------------------------------------------- */
+enum {
+    X86_MMU_DATA,   /* with the CPL of the moment */
+    X86_MMU_SYSTEM, /* implicit supervisor access: descriptor tables, task states, stacks of inner rings */
+    X86_MMU_STACK,  /* as DATA, through SS: where the address is not canonical, #SS instead of #GP */
+    N_X86_MMU_MODES
+};
+/* IR_ALIGNED accesses that are misaligned raise #GP(0), but #AC(0) where the state word has X86_TR_AC (and the
+ * access is smaller than 16 bytes). */
+
+/* ---- decoding and translating (translate.c): tcg_target's functions -------------------------------- */
+struct insn_scan;
+struct tr;
+void x86_scan(struct vcpu *cpu, uint32_t flags, const uint8_t *bytes, size_t n, int32_t off,
+              struct insn_scan *out);
+void x86_translate(struct tr *t, const struct insn_scan *insn);
+/* begin_unit calls this first (insns_sys.c): single-step, interrupt shadow, code breakpoints. Units under
+ * X86_TR_TF, X86_TR_SHADOW and X86_TR_BREAK have one instruction. */
+void x86_begin_unit(struct tr *t);
+void tr_begin_events(struct tr *t);
 
 /* ---- exceptions (SDM 3-6.3.1) --------------------------------------------------------------------- */
 enum {
@@ -73,19 +95,26 @@ noreturn void x86_fault(struct x86_cpu *x, unsigned vector);
 noreturn void x86_fault_code(struct x86_cpu *x, unsigned vector, uint32_t error);
 /* #PF at `va`, as mmu.c found it. */
 noreturn void x86_page_fault(struct x86_cpu *x, uint64_t va, uint32_t error);
+/* A segment selector's #GP, #NP, #SS, #TS: RPL and what stands for it go, EXT comes where an event is delivered. */
+noreturn void x86_fault_selector(struct x86_cpu *x, unsigned vector, uint16_t selector);
 /* In IR: the instruction faults (error code 0 where the vector has one); ends the block. */
 void tr_fault(struct tr *t, unsigned vector);
 
-/* Deliver an interrupt or exception through IDT or IVT. `soft`: INT n, INT3, INTO: return address behind
- * the instruction and the gate's DPL is checked. pc is what the frame says. Afterwards pc, CS, SS, RSP and
- * the state word are the handler's. May become #DF or a triple fault (which ends in X86 shutdown: the
- * vCPU asks for a reset). vCPU's thread, state in arch. */
+/* Deliver an interrupt or exception through IDT or IVT. pc is the instruction's that faulted, or that would be
+ * next; the frame says pc + len. Afterwards pc, CS, SS, RSP and the state word are the handler's. A fault
+ * inside takes its place, becomes #DF or a triple fault (shutdown: the vCPU asks for a reset), and does not
+ * return (tcg_leave). vCPU's thread, state in arch. */
 struct x86_event {
     uint8_t vector;
-    bool has_error, soft, external;
+    bool has_error;
+    bool soft;     /* INT n, INT3, INTO: the gate's DPL is checked */
+    bool external; /* not caused by the running program: EXT in error codes */
+    uint8_t len;   /* of a soft one's instruction */
     uint32_t error;
 };
 void x86_deliver(struct x86_cpu *x, struct x86_event e);
+/* RFLAGS.IF, the TPR or such was set: look whether an interrupt is due, once the next instruction is done. */
+void x86_check_interrupts(struct x86_cpu *x);
 
 /* RFLAGS in full while running: lazy flags computed. And set them: arithmetic bits become lazy again. */
 uint64_t x86_get_rflags(struct x86_cpu *x);
@@ -94,6 +123,13 @@ void x86_set_rflags(struct x86_cpu *x, uint64_t value);
 /* tcg_target.settle and .resume: pc and lazy flags into rip and rflags, and back. */
 void x86_settle(struct vcpu *cpu);
 void x86_resume(struct vcpu *cpu);
+
+/* ---- segments ------------------------------------------------------------------------------------- */
+/* x86_helper_linear(segment, offset, how): the linear address of an access of `how & 0xff` bytes, which is a
+ * write with X86_LINEAR_WRITE: limit, rights and form of the address (64-bit) are checked; the offset is taken
+ * as it is (mask it to the address size). Raises #GP(0) or, through SS, #SS(0). */
+enum { X86_LINEAR_WRITE = 1 << 8, X86_LINEAR_EXEC = 1 << 9 };
+uint64_t x86_linear(struct x86_cpu *x, unsigned seg, uint64_t offset, unsigned how);
 
 /* ---- helpers of translated code -------------------------------------------------------------------- */
 #define X86_CPU struct x86_cpu *x

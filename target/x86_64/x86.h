@@ -15,27 +15,47 @@ enum { X86_ES, X86_CS, X86_SS, X86_DS, X86_FS, X86_GS, N_X86_SEGS }; /* as instr
 enum {
     X86_FLAG_CF = 1 << 0, X86_FLAG_ONE = 1 << 1, X86_FLAG_PF = 1 << 2, X86_FLAG_AF = 1 << 4,
     X86_FLAG_ZF = 1 << 6, X86_FLAG_SF = 1 << 7, X86_FLAG_TF = 1 << 8, X86_FLAG_IF = 1 << 9,
-    X86_FLAG_DF = 1 << 10, X86_FLAG_OF = 1 << 11, X86_FLAG_NT = 1 << 14, X86_FLAG_RF = 1 << 16,
-    X86_FLAG_VM = 1 << 17, X86_FLAG_AC = 1 << 18, X86_FLAG_ID = 1 << 21,
+    X86_FLAG_DF = 1 << 10, X86_FLAG_OF = 1 << 11, X86_FLAG_IOPL = 3 << 12, X86_FLAG_NT = 1 << 14,
+    X86_FLAG_RF = 1 << 16, X86_FLAG_VM = 1 << 17, X86_FLAG_AC = 1 << 18, X86_FLAG_VIF = 1 << 19,
+    X86_FLAG_VIP = 1 << 20, X86_FLAG_ID = 1 << 21,
 };
 
 /* CR0 and CR4, SDM 3-2.5; EFER, APM 2-3.1.7 */
 #define X86_CR0_PE ((uint64_t)1 << 0)
+#define X86_CR0_MP ((uint64_t)1 << 1)
+#define X86_CR0_EM ((uint64_t)1 << 2)
 #define X86_CR0_TS ((uint64_t)1 << 3)
 #define X86_CR0_ET ((uint64_t)1 << 4)
 #define X86_CR0_NE ((uint64_t)1 << 5)
 #define X86_CR0_WP ((uint64_t)1 << 16)
+#define X86_CR0_AM ((uint64_t)1 << 18)
 #define X86_CR0_NW ((uint64_t)1 << 29)
 #define X86_CR0_CD ((uint64_t)1 << 30)
 #define X86_CR0_PG ((uint64_t)1 << 31)
+#define X86_CR4_VME ((uint64_t)1 << 0)
+#define X86_CR4_PVI ((uint64_t)1 << 1)
+#define X86_CR4_TSD ((uint64_t)1 << 2)
+#define X86_CR4_DE ((uint64_t)1 << 3)
+#define X86_CR4_PSE ((uint64_t)1 << 4)
 #define X86_CR4_PAE ((uint64_t)1 << 5)
+#define X86_CR4_MCE ((uint64_t)1 << 6)
+#define X86_CR4_PGE ((uint64_t)1 << 7)
+#define X86_CR4_PCE ((uint64_t)1 << 8)
 #define X86_CR4_OSFXSR ((uint64_t)1 << 9)
+#define X86_CR4_OSXMMEXCPT ((uint64_t)1 << 10)
+#define X86_CR4_UMIP ((uint64_t)1 << 11)
+#define X86_CR4_LA57 ((uint64_t)1 << 12)
+#define X86_CR4_FSGSBASE ((uint64_t)1 << 16)
+#define X86_CR4_PCIDE ((uint64_t)1 << 17)
 #define X86_CR4_OSXSAVE ((uint64_t)1 << 18)
+#define X86_CR4_SMEP ((uint64_t)1 << 20)
+#define X86_CR4_SMAP ((uint64_t)1 << 21)
 #define X86_CR4_PKE ((uint64_t)1 << 22)
 #define X86_EFER_SCE ((uint64_t)1 << 0)
 #define X86_EFER_LME ((uint64_t)1 << 8)
 #define X86_EFER_LMA ((uint64_t)1 << 10)
 #define X86_EFER_NXE ((uint64_t)1 << 11)
+#define X86_EFER_FFXSR ((uint64_t)1 << 14)
 
 #define X86_APIC_BASE_DEFAULT ((uint64_t)0xfee00000) /* SDM 3-11.4.1 */
 #define X86_APIC_BASE_BSP ((uint64_t)1 << 8)
@@ -159,8 +179,25 @@ struct x86_cpu {
     _Atomic uint32_t lines;
     _Atomic uint32_t sipi;       /* vector of the last start-up request */
     _Atomic bool takes_intr;     /* as of the last halt: IF was set. For has_work while the engine runs */
+    _Atomic uint32_t deaf_lines; /* as of the last halt: requests that would not end it */
     const struct x86_apic_ops *apic; /* NULL: in the engine, or none */
     void *apic_opaque;
+
+    /* ---- the translator's, derived ---- */
+    uint64_t context_keys[4];  /* as last told: fetches, and by mode */
+    uint64_t shadow_pc;        /* behind the last STI or MOV SS: no interrupt is taken there */
+    uint8_t shadow_left;       /* 0: none; 1: STI's; 2: MOV SS's, which holds back #DB, too */
+    bool pc_known;             /* faults happen at pc (outside units, during delivery), not at tcg_insn_pc */
+    bool stepping;             /* the running instruction began with TF: #DB behind it */
+    uint64_t step_dr6;         /* what #DB behind it will say besides */
+    int16_t delivering;        /* vector that is on its way, or -1 */
+    bool delivery_external;
+    bool user_filled;          /* a supervisor's context remembers user pages */
+    bool local_filled;         /* and pages that are not global, although its key does not say CR3 */
+    bool keys_say_cr3;         /* the supervisor's, too: its pages are not global (page-table isolation) */
+    uint8_t local_switches;    /* how often that was forgotten on a change of CR3 */
+    bool is_down;              /* shut down by a triple fault: waits for the reset */
+    uint64_t monitor_pa, monitor_value; /* MONITOR's; armed if monitor_pa + 1 */
 };
 
 static inline struct x86_cpu *x86_of(struct vcpu *cpu)

@@ -39,6 +39,8 @@ struct mem_region {
     char *name;
     uint64_t size;
     struct ram_block *ram; /* NULL for MMIO */
+    uint64_t ram_off;      /* an alias shows the block from here on */
+    bool is_alias, read_only;
     const struct mmio_ops *_Atomic ops;
     void *_Atomic opaque;
     _Atomic bool takes_writes; /* a ROM whose writes go to ops */
@@ -327,7 +329,21 @@ struct error *mem_add_ram(struct vm *vm, const char *name, uint64_t size, bool r
         return err;
     *out = region_new(vm, name, size);
     (*out)->ram = ram;
+    (*out)->read_only = rom;
     return NULL;
+}
+
+struct mem_region *mem_add_alias(struct vm *vm, const char *name, struct mem_region *of,
+                                 uint64_t off, uint64_t size, bool read_only)
+{
+    assert(of->ram && off <= of->size && size && size <= of->size - off);
+    assert(off % PAGE == 0 && size % PAGE == 0);
+    struct mem_region *r = region_new(vm, name, size);
+    r->ram = of->ram;
+    r->ram_off = of->ram_off + off;
+    r->is_alias = true;
+    r->read_only = read_only || of->read_only;
+    return r;
 }
 
 struct mem_region *mem_add_mmio(struct vm *vm, const char *name, uint64_t size,
@@ -342,7 +358,8 @@ struct mem_region *mem_add_mmio(struct vm *vm, const char *name, uint64_t size,
 
 static void region_free(struct mem_region *r)
 {
-    ram_free(r->ram);
+    if (!r->is_alias)
+        ram_free(r->ram);
     free(r->doorbells);
     free(r->name);
     free(r);
@@ -444,8 +461,10 @@ static struct mem_view *view_build(const struct mem *mem, enum mem_space space)
         if (last && last->region == r && last->start + last->size == edges[i])
             last->size += size;
         else
-            view->ranges[view->n++] = (struct mem_range){ edges[i], size, edges[i] - r->at, r,
-                                                          r->hides_ram ? NULL : r->ram };
+            view->ranges[view->n++] = (struct mem_range){
+                edges[i],    size, r->ram_off + (edges[i] - r->at), r, r->hides_ram ? NULL : r->ram,
+                r->read_only
+            };
     }
     free(edges);
     return view;
@@ -505,7 +524,7 @@ void mem_unmap(struct mem_region *r)
 /* The ops stay when they are taken away: an access may still be on its way to them. */
 void mem_set_mmio(struct mem_region *r, const struct mmio_ops *ops, void *opaque, bool reads)
 {
-    assert(r->ram && r->ram->rom);
+    assert(r->ram && r->read_only);
     pthread_mutex_lock(&r->mem->lock);
     bool hide = ops && reads, changes = r->mapped && hide != r->hides_ram;
     if (ops) {
@@ -551,7 +570,7 @@ static void view_print(const struct mem_view *view, bool ports,
     char line[192];
     for (size_t i = 0; i < view->n; i++) {
         const struct mem_range *r = &view->ranges[i];
-        const char *kind = ports ? "port" : !r->ram ? "mmio" : r->ram->rom ? "rom" : "ram";
+        const char *kind = ports ? "port" : !r->ram ? "mmio" : r->rom ? "rom" : "ram";
         snprintf(line, sizeof(line), "%016" PRIx64 "-%016" PRIx64 " %-4s %.64s @%#" PRIx64,
                  r->start, r->start + r->size - 1, kind, r->region->name, r->region_off);
         print(opaque, line);
@@ -675,7 +694,7 @@ static inline void range_written(struct vm *vm, const struct mem_range *r, gpa a
 
 static bool is_writable(const struct mem_range *r, bool rom_too)
 {
-    return r && (rom_too ? r->region->ram != NULL : r->ram && !r->ram->rom);
+    return r && (rom_too ? r->region->ram != NULL : r->ram && !r->rom);
 }
 
 static bool all_writable(struct mem *mem, const struct mem_view *view, gpa at, uint64_t n,
@@ -716,7 +735,7 @@ bool mem_write(struct vm *vm, gpa at, const void *buf, size_t n)
 {
     const struct mem_view *view = mem_view_now(vm);
     const struct mem_range *r = ram_find(vm->mem, view, at);
-    if (__builtin_expect(!r || !r->ram || r->ram->rom || left_in(r, at, n) < n || !n, 0))
+    if (__builtin_expect(!r || !r->ram || r->rom || left_in(r, at, n) < n || !n, 0))
         return write_pieces(vm, view, at, buf, n, false);
     uint8_t *host = host_at(r, at);
     copy(host, buf, host, n);
@@ -737,7 +756,7 @@ bool mem_pin(struct vm *vm, gpa at, uint64_t n, bool write, struct iovec *iov, u
         return false;
     while (n) {
         const struct mem_range *r = ram_find(vm->mem, view, at);
-        if (!r || !r->ram || (write && r->ram->rom) || used == room)
+        if (!r || !r->ram || (write && r->rom) || used == room)
             return false;
         uint64_t piece = left_in(r, at, n);
         iov[used++] = (struct iovec){ host_at(r, at), piece };
@@ -887,7 +906,7 @@ bool mem_io_write(struct vm *vm, gpa at, unsigned size, uint64_t value)
         bool ok = mem_io_write(vm, at, size / 2, value & (((uint64_t)1 << (4 * size)) - 1));
         return mem_io_write(vm, at + size / 2, size / 2, value >> (4 * size)) && ok;
     }
-    if (r->ram && r->ram->rom) {
+    if (r->ram && r->rom) {
         rom_write(vm, r, at, size, value);
         return true;
     }

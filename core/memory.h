@@ -30,7 +30,7 @@ struct ram_block {
     uint64_t size; /* multiple of the page size */
     uint8_t *host; /* guard pages lie before and after */
     int fd;        /* memfd */
-    bool rom;      /* the guest cannot write it; loaders can */
+    bool rom;      /* the guest cannot write it; loaders can. Elsewhere see mem_range.rom */
     _Atomic uint8_t *page_flags;
 };
 
@@ -55,6 +55,10 @@ struct mem_region *mem_add_mmio(struct vm *vm, const char *name, uint64_t size,
 /* Freed when the VM is; a region that is mapped is unmapped first. */
 void mem_free_region(struct mem_region *r);
 struct ram_block *mem_region_ram(struct mem_region *r); /* NULL for MMIO */
+/* Another sight of [off, off+size) of a RAM region, to be mapped elsewhere or on top of it; the guest cannot
+ * write it there if `read_only`, or if it is ROM. Whole pages. Take it out of the map before `of` goes. */
+struct mem_region *mem_add_alias(struct vm *vm, const char *name, struct mem_region *of, uint64_t off,
+                                 uint64_t size, bool read_only);
 
 /* Put a region into the physical map (at most one place: mapping again moves it) or take it out. Where
  * regions overlap, the higher priority wins, then the later mapping; what would lie beyond the last
@@ -66,7 +70,7 @@ void mem_unmap(struct mem_region *r);
  * is in one space at a time. */
 enum { MEM_N_PORTS = 0x10000 };
 void mem_map_ports(struct mem_region *r, uint16_t at, int priority);
-/* Give a RAM region made with rom=true an answer to accesses (flash, which takes commands): the
+/* Give a RAM region made with rom=true, or a read-only alias, an answer to accesses (flash, which takes commands): the
  * guest's writes go to ops->write instead of being dropped; its reads come from the memory behind,
  * or from ops->read too when `reads` is set (the view then shows no RAM there). ops NULL: a plain
  * ROM again. Never under a device lock. The calling vCPU sees the change with its next access; it does
@@ -77,9 +81,10 @@ void mem_set_mmio(struct mem_region *r, const struct mmio_ops *ops, void *opaque
 struct mem_range {
     gpa start;
     uint64_t size;
-    uint64_t region_off; /* offset of start inside region */
+    uint64_t region_off; /* offset of start inside the region, or the RAM that an alias shows */
     struct mem_region *region;
     struct ram_block *ram; /* NULL: MMIO, use mem_io_* */
+    bool rom;              /* the guest cannot write it here */
 };
 
 /* An immutable view. mem_view_now() is valid until the calling thread's next quiescent point: for

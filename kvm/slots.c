@@ -51,7 +51,7 @@ static bool slot_of(const struct kvm *kvm, const struct mem_range *r, struct kvm
                             .size = align_down(r->size - skip, PAGE),
                             .ram = r->ram,
                             .off = r->region_off + skip };
-    if (r->ram->rom)
+    if (r->rom)
         s->flags |= KVM_MEM_READONLY;
     else if (is_logged(kvm, r->ram))
         s->flags |= KVM_MEM_LOG_DIRTY_PAGES;

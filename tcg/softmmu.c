@@ -83,7 +83,7 @@ static void bytes_written(struct tcg_cpu *t, const struct tlb_place *p, unsigned
 static void place_store(struct tcg_cpu *t, const struct tlb_place *p, uint64_t va, unsigned size,
                         uint64_t v)
 {
-    if (p->host && !p->ram->rom) {
+    if (p->host && !p->rom) {
         host_store(p->host, size, v);
         bytes_written(t, p, size);
         return;
@@ -212,7 +212,7 @@ uint64_t softmmu_rmw(struct tcg_cpu *t, enum ir_rmw kind, uint64_t va, uint64_t 
     unsigned log2 = shape & IR_SIZE_MASK, size = 1u << log2;
     struct tlb_place p = atomic_place(t, va, shape, mode);
     uint64_t old;
-    if (p.host && !p.ram->rom) {
+    if (p.host && !p.rom) {
         old = host_load(p.host, size);
         while (!host_cas(p.host, size, &old, ir_eval_rmw(kind, log2, old, v))) {
         }
@@ -230,7 +230,7 @@ uint64_t softmmu_cas(struct tcg_cpu *t, uint64_t va, uint64_t expected, uint64_t
     unsigned size = 1u << (shape & IR_SIZE_MASK);
     struct tlb_place p = atomic_place(t, va, shape, mode);
     uint64_t old = bits(expected, 0, 8 * size);
-    if (p.host && !p.ram->rom) {
+    if (p.host && !p.rom) {
         if (host_cas(p.host, size, &old, desired))
             bytes_written(t, &p, size);
     } else {
@@ -317,7 +317,7 @@ void tcg_zero(struct vcpu *cpu, uint64_t va, unsigned n, unsigned mode)
     struct tcg_cpu *t = tcg_cpu_of(cpu);
     struct tlb_place p = translate(t, va, ACCESS_WRITE, mode);
     check_rest(t, &p, va, n, ACCESS_WRITE, mode);
-    if (p.host && !p.ram->rom) {
+    if (p.host && !p.rom) {
         memset(p.host, 0, n);
         bytes_written(t, &p, n);
         return;

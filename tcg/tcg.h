@@ -101,7 +101,7 @@ struct l2_entry {
     uint64_t gpa;    /* of the page */
     uint8_t *host;   /* NULL: not RAM */
     struct ram_block *ram;
-    bool r, w, user;
+    bool r, w, user, rom;
 };
 
 struct itlb_entry {
@@ -293,6 +293,7 @@ void tlb_free(struct tcg_cpu *t);
 struct fetch_place {
     const uint8_t *page;    /* host address */
     struct ram_block *ram;
+    bool rom;               /* writes go to the dispatch */
     bool partial;           /* rights may differ within the page: good for these four bytes only */
 };
 /* The place behind a virtual address for (a part of) the instruction at pc; false: an exception was
@@ -306,6 +307,7 @@ struct tlb_place {
     uint64_t gpa;
     uint8_t *host;          /* NULL: not RAM */
     struct ram_block *ram;
+    bool rom;               /* writes go to the dispatch */
     bool partial;           /* rights may differ within the page: good for these four bytes only */
 };
 /* Translate for one access within a page, and remember it. False: *fault for raise_memory. */

@@ -272,12 +272,13 @@ bool tlb_protect_page(struct tcg *tcg, const uint8_t *page, const struct tcg_cpu
 
 /* The RAM that a whole page shows, page for page. Where the map changes within the page, or RAM lies
  * askew in it, each access goes through the dispatch. */
-static struct ram_block *ram_at(struct vm *vm, uint64_t page, uint8_t **host)
+static struct ram_block *ram_at(struct vm *vm, uint64_t page, uint8_t **host, bool *rom)
 {
     const struct mem_range *r = mem_view_find(mem_view_now(vm), page);
     if (!r || !r->ram || r->start + r->size - page < 4096 || (r->region_off - r->start) & 4095)
         return NULL;
     *host = r->ram->host + r->region_off + (page - r->start);
+    *rom = r->rom;
     return r->ram;
 }
 
@@ -312,7 +313,7 @@ static void l1_fill(struct tcg_cpu *t, uint64_t va, const struct l2_entry *e)
     slot->user = e->user;
     if (e->r)
         atomic_store_explicit(&slot->read, e->tag, memory_order_relaxed);
-    if (e->w && e->r && !e->ram->rom) {
+    if (e->w && e->r && !e->rom) {
         /* Either we see the page's flags or who sets them sees our tag and clears it. */
         atomic_store_explicit(&slot->write, e->tag, memory_order_seq_cst);
         if (page_needs_attention(e))
@@ -348,7 +349,7 @@ bool tlb_translate(struct tcg_cpu *t, uint64_t va, enum access access, unsigned 
         *e = (struct l2_entry){
             .tag = tag, .gpa = page_of(fill.gpa), .r = fill.r, .w = fill.w, .user = fill.user
         };
-        e->ram = ram_at(t->tcg->vm, e->gpa, &e->host);
+        e->ram = ram_at(t->tcg->vm, e->gpa, &e->host, &e->rom);
         if (fill.page_size > 4096)
             note_large_page(t, va, fill.page_size);
         if (fill.user && remember && mode == 0) {
@@ -364,6 +365,7 @@ bool tlb_translate(struct tcg_cpu *t, uint64_t va, enum access access, unsigned 
     }
     *out = (struct tlb_place){ .gpa = e->gpa | (va & 4095),
                                .ram = e->ram,
+                               .rom = e->rom,
                                .host = e->ram ? e->host + (va & 4095) : NULL };
     out->partial = e == &once;
     return true;
@@ -409,7 +411,8 @@ bool tlb_fetch_page(struct tcg_cpu *t, uint64_t va, uint64_t pc, struct fetch_pl
     int kind = MEM_FAULT_NO_MEMORY;
     if (t->target->translate_address(t->cpu, va, ACCESS_EXEC, 0, &fill)) {
         uint8_t *host;
-        struct ram_block *ram = ram_at(t->tcg->vm, page_of(fill.gpa), &host);
+        bool rom;
+        struct ram_block *ram = ram_at(t->tcg->vm, page_of(fill.gpa), &host, &rom);
         if (ram) {
             *out =
                 (struct fetch_place){ .page = host, .ram = ram, .partial = fill.page_size < 4096 };

@@ -241,7 +241,7 @@ static uint64_t ram_bytes(struct vm *vm)
     const struct mem_view *view = mem_view_now(vm);
     uint64_t sum = 0;
     for (size_t i = 0; i < view->n; i++)
-        if (view->ranges[i].ram && !view->ranges[i].ram->rom)
+        if (view->ranges[i].ram && !view->ranges[i].rom)
             sum += view->ranges[i].size;
     return sum;
 }

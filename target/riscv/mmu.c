@@ -70,7 +70,7 @@ static int access_fault(enum access access)
 static _Atomic uint64_t *pte_at(struct vm *vm, uint64_t pa, bool write)
 {
     const struct mem_range *m = mem_view_find(mem_view_now(vm), pa);
-    if (!m || !m->ram || (write && m->ram->rom) || m->start + m->size - pa < 8)
+    if (!m || !m->ram || (write && m->rom) || m->start + m->size - pa < 8)
         return NULL;
     return (_Atomic uint64_t *)(m->ram->host + m->region_off + (pa - m->start));
 }

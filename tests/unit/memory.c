@@ -180,6 +180,32 @@ static void rom_is_written_by_loaders_only(void **unused)
     board_free(b);
 }
 
+/* A PC's shadow RAM: one part of a block is seen at two places, at one of them read-only. */
+static void alias_shows_a_part_of_ram_elsewhere(void **unused)
+{
+    struct board *b = board_new();
+    struct mem_region *ram;
+    assert_null(mem_add_ram(b->vm, "low", 0x4000, false, &ram));
+    struct mem_region *view = mem_add_alias(b->vm, "view", ram, 0x1000, 0x2000, false);
+    struct mem_region *locked = mem_add_alias(b->vm, "locked", view, 0x1000, 0x1000, true);
+    mem_map(ram, 0, 0);
+    mem_map(view, 0x10000, 0);
+    board_poke(b, 0x11ffe, 2, 0x1234);
+    board_poke(b, 0x10ffe, 4, 0xaabbccdd);
+    assert_int_equal(board_peek(b, 0x2ffe, 2), 0x1234);
+    assert_int_equal(board_peek(b, 0x1ffe, 4), 0xaabbccdd);
+
+    mem_map(locked, 0x2000, 1); /* on top of what it shows */
+    board_poke(b, 0x2ffe, 2, 0);
+    assert_int_equal(board_peek(b, 0x2ffe, 2), 0x1234);
+    assert_false(mem_write(b->vm, 0x1ffe, "xxxx", 4));
+    board_poke(b, 0x11ffe, 2, 0x5678);
+    assert_int_equal(board_peek(b, 0x2ffe, 2), 0x5678);
+    mem_free_region(locked);
+    assert_true(mem_write(b->vm, 0x1ffe, "xxxx", 4));
+    board_free(b);
+}
+
 static void rom_with_commands_answers_them(void **unused)
 {
     struct board *b = board_new();
@@ -360,6 +386,7 @@ int main(void)
         cmocka_unit_test(access_across_two_regions_reaches_both),
         cmocka_unit_test(mmio_is_counted_by_region),
         cmocka_unit_test(rom_is_written_by_loaders_only),
+        cmocka_unit_test(alias_shows_a_part_of_ram_elsewhere),
         cmocka_unit_test(rom_with_commands_answers_them),
         cmocka_unit_test(writes_clear_the_dirty_log_bit),
         cmocka_unit_test(pin_gives_pieces_of_neighbouring_blocks),

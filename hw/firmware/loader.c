@@ -188,36 +188,84 @@ static struct error *check_linux(struct image *img)
     return check_pe(img);
 }
 
-static struct error *read_elf_header(struct image *img, Elf64_Ehdr *eh)
+/* An ELF file's header, whichever class it is. */
+struct elf_head {
+    bool wide; /* ELFCLASS64 */
+    uint64_t entry, phoff;
+    unsigned phnum;
+};
+
+/* 32-bit files are for PCs, which start in 32-bit mode when they are told to. */
+static bool may_be_narrow(const struct image *img)
 {
-    if (img->n < sizeof(*eh))
+    return !strcmp(img->arch, "i386") || !strcmp(img->arch, "x86_64");
+}
+
+static struct error *read_elf_header(struct image *img, struct elf_head *h)
+{
+    union {
+        Elf64_Ehdr wide;
+        Elf32_Ehdr narrow;
+    } eh;
+    if (img->n < sizeof(eh.narrow))
         return error_new("it is truncated inside the ELF header");
-    struct error *err = image_read(img, 0, eh, sizeof(*eh));
+    struct error *err = image_read(img, 0, &eh, MIN(img->n, sizeof(eh)));
     if (err)
         return err;
-    if (eh->e_ident[EI_CLASS] != ELFCLASS64 || eh->e_ident[EI_DATA] != ELFDATA2LSB)
+    const unsigned char *ident = eh.wide.e_ident;
+    h->wide = ident[EI_CLASS] == ELFCLASS64;
+    if ((!h->wide && (ident[EI_CLASS] != ELFCLASS32 || !may_be_narrow(img))) ||
+        ident[EI_DATA] != ELFDATA2LSB)
         return error_new("it is not a 64-bit little-endian ELF file");
-    if (eh->e_type != ET_EXEC && eh->e_type != ET_DYN)
-        return error_new("it is not an executable ELF file (type %u)", eh->e_type);
-    if (eh->e_phentsize != sizeof(Elf64_Phdr) || eh->e_phnum == 0)
+    if (h->wide && img->n < sizeof(eh.wide))
+        return error_new("it is truncated inside the ELF header");
+    if (eh.wide.e_type != ET_EXEC && eh.wide.e_type != ET_DYN)
+        return error_new("it is not an executable ELF file (type %u)", eh.wide.e_type);
+
+    h->entry = h->wide ? eh.wide.e_entry : eh.narrow.e_entry;
+    h->phoff = h->wide ? eh.wide.e_phoff : eh.narrow.e_phoff;
+    h->phnum = h->wide ? eh.wide.e_phnum : eh.narrow.e_phnum;
+    uint64_t size = h->wide ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr);
+    if ((h->wide ? eh.wide.e_phentsize : eh.narrow.e_phentsize) != size || h->phnum == 0)
         return error_new("it has no ELF program headers that we know");
-    if (eh->e_phoff > img->n || (uint64_t)eh->e_phnum * sizeof(Elf64_Phdr) > img->n - eh->e_phoff)
+    if (h->phoff > img->n || h->phnum * size > img->n - h->phoff)
         return error_new("it is truncated: program headers end at byte %" PRIu64
                          ", the file has %" PRIu64,
-                         eh->e_phoff + (uint64_t)eh->e_phnum * sizeof(Elf64_Phdr), img->n);
+                         h->phoff + h->phnum * size, img->n);
     return NULL;
+}
+
+static struct error *read_program_header(struct image *img, const struct elf_head *h, unsigned i,
+                                         Elf64_Phdr *ph)
+{
+    Elf32_Phdr narrow;
+    if (h->wide)
+        return image_read(img, h->phoff + i * sizeof(*ph), ph, sizeof(*ph));
+    struct error *err = image_read(img, h->phoff + i * sizeof(narrow), &narrow, sizeof(narrow));
+    if (!err)
+        *ph = (Elf64_Phdr){ .p_type = narrow.p_type,
+                            .p_offset = narrow.p_offset,
+                            .p_vaddr = narrow.p_vaddr,
+                            .p_paddr = narrow.p_paddr,
+                            .p_filesz = narrow.p_filesz,
+                            .p_memsz = narrow.p_memsz,
+                            .p_align = narrow.p_align };
+    return err;
 }
 
 /* Take the loadable segments as parts. */
 static struct error *parse_elf(struct image *img)
 {
-    Elf64_Ehdr eh;
+    struct elf_head h;
     Elf64_Phdr ph;
-    struct error *err = read_elf_header(img, &eh);
+    struct error *err = read_elf_header(img, &h);
+    if (err)
+        return err;
     img->n_parts = 0;
-    img->entry = eh.e_entry;
-    for (unsigned i = 0; !err && i < eh.e_phnum; i++) {
-        err = image_read(img, eh.e_phoff + i * sizeof(ph), &ph, sizeof(ph));
+    img->entry = h.entry;
+    img->is_32bit = !h.wide;
+    for (unsigned i = 0; !err && i < h.phnum; i++) {
+        err = read_program_header(img, &h, i, &ph);
         if (err || ph.p_type != PT_LOAD || ph.p_memsz == 0)
             continue;
         if (ph.p_filesz > ph.p_memsz)
@@ -231,12 +279,61 @@ static struct error *parse_elf(struct image *img)
         img->parts[img->n_parts++] =
             (struct image_part){ ph.p_paddr, ph.p_offset, ph.p_filesz, ph.p_memsz };
         /* e_entry is a virtual address */
-        if (eh.e_entry >= ph.p_vaddr && eh.e_entry - ph.p_vaddr < ph.p_memsz)
-            img->entry = eh.e_entry - ph.p_vaddr + ph.p_paddr;
+        if (h.entry >= ph.p_vaddr && h.entry - ph.p_vaddr < ph.p_memsz)
+            img->entry = h.entry - ph.p_vaddr + ph.p_paddr;
     }
     if (!err && img->n_parts == 0)
         err = error_new("it has no loadable ELF segment");
     return err;
+}
+
+/* ---- notes -------------------------------------------------------------------------------------- */
+/* In the n bytes of a note segment: the wanted note's descriptor, or NULL. */
+static const uint8_t *find_note(const uint8_t *at, uint64_t n, uint64_t align, const char *owner,
+                                uint32_t type, uint64_t *desc_n)
+{
+    enum { NOTE_HEAD = 12 };
+    uint64_t owner_n = strlen(owner) + 1;
+    while (n >= NOTE_HEAD) {
+        uint64_t name_n = load_le(at, 4), desc_at = NOTE_HEAD + align_up(name_n, align);
+        *desc_n = load_le(at + 4, 4);
+        uint64_t next = desc_at + align_up(*desc_n, align);
+        if (desc_at > n || *desc_n > n - desc_at)
+            return NULL;
+        if (load_le(at + 8, 4) == type && name_n == owner_n &&
+            memcmp(at + NOTE_HEAD, owner, owner_n) == 0)
+            return at + desc_at;
+        if (next > n)
+            return NULL;
+        at += next;
+        n -= next;
+    }
+    return NULL;
+}
+
+bool image_elf_note(struct image *img, const char *owner, uint32_t type, uint64_t *value)
+{
+    enum { MOST = 64 * 1024 };
+    struct elf_head h;
+    Elf64_Phdr ph;
+    bool found = false;
+    struct error *err = img->kind == IMAGE_ELF ? read_elf_header(img, &h) : error_new("no ELF");
+    for (unsigned i = 0; !err && !found && i < h.phnum; i++) {
+        err = read_program_header(img, &h, i, &ph);
+        if (err || ph.p_type != PT_NOTE || ph.p_filesz > MOST)
+            continue;
+        uint8_t *bytes = xmalloc(MAX(ph.p_filesz, 1));
+        uint64_t n = 0;
+        err = image_read(img, ph.p_offset, bytes, ph.p_filesz);
+        const uint8_t *desc =
+            err ? NULL : find_note(bytes, ph.p_filesz, ph.p_align == 8 ? 8 : 4, owner, type, &n);
+        found = desc && (n == 4 || n == 8);
+        if (found)
+            *value = load_le(desc, (unsigned)n);
+        free(bytes);
+    }
+    error_free(err);
+    return found;
 }
 
 /* ---- opening ------------------------------------------------------------------------------------ */
@@ -312,9 +409,14 @@ static struct error *open_file(struct image *img)
     return NULL;
 }
 
+static bool runs_on(const char *machine, const char *arch)
+{
+    return !strcmp(machine, arch) || (!strcmp(machine, "x86_64") && !strcmp(arch, "i386"));
+}
+
 static struct error *check(struct image *img, const char *arch)
 {
-    if (arch && img->arch && strcmp(arch, img->arch) != 0)
+    if (arch && img->arch && !runs_on(arch, img->arch))
         return error_new("it is made for %s, this machine is %s", img->arch, arch);
     if (img->kind == IMAGE_LINUX)
         return check_linux(img);
@@ -397,22 +499,13 @@ static void drop_headers_below(struct image_part *p, gpa ram)
     *p = (struct image_part){ ram, n, p->file_n - n, p->mem_n - n };
 }
 
-struct error *image_place(struct image *img, gpa at, gpa ram, uint64_t ram_size)
+/* Every part lies in RAM: note what it takes together. */
+static struct error *check_parts(struct image *img, gpa ram, uint64_t ram_size)
 {
-    if (img->kind != IMAGE_ELF) {
-        uint64_t mem_n = img->n;
-        if (img->kind == IMAGE_LINUX && img->arch && strcmp(img->arch, "riscv64") == 0)
-            mem_n = MAX(mem_n, peek(img, 16, 8)); /* image_size: with what it clears */
-        img->n_parts = 1;
-        img->parts[0] = (struct image_part){ at, 0, img->n, mem_n };
-        img->entry = at;
-    }
     img->low = UINT64_MAX;
     img->high = 0;
     for (unsigned i = 0; i < img->n_parts; i++) {
         struct image_part *p = &img->parts[i];
-        if (img->kind == IMAGE_ELF)
-            drop_headers_below(p, ram);
         if (p->at < ram || p->at - ram > ram_size || p->mem_n > ram_size - (p->at - ram))
             return error_in(error_new("%" PRIu64 " bytes at %#" PRIx64
                                       " do not fit into memory, %#" PRIx64 " to %#" PRIx64
@@ -423,6 +516,31 @@ struct error *image_place(struct image *img, gpa at, gpa ram, uint64_t ram_size)
         img->high = MAX(img->high, p->at + p->mem_n);
     }
     return NULL;
+}
+
+struct error *image_place(struct image *img, gpa at, gpa ram, uint64_t ram_size)
+{
+    for (unsigned i = 0; img->kind == IMAGE_ELF && i < img->n_parts; i++)
+        drop_headers_below(&img->parts[i], ram);
+    if (img->kind != IMAGE_ELF) {
+        uint64_t mem_n = img->n;
+        if (img->kind == IMAGE_LINUX && img->arch && strcmp(img->arch, "riscv64") == 0)
+            mem_n = MAX(mem_n, peek(img, 16, 8)); /* image_size: with what it clears */
+        img->n_parts = 1;
+        img->parts[0] = (struct image_part){ at, 0, img->n, mem_n };
+        img->entry = at;
+    }
+    return check_parts(img, ram, ram_size);
+}
+
+struct error *image_place_part(struct image *img, const struct image_part *part, gpa ram,
+                               uint64_t ram_size)
+{
+    assert(part->file_off <= img->n && part->file_n <= img->n - part->file_off);
+    assert(part->mem_n >= part->file_n);
+    img->n_parts = 1;
+    img->parts[0] = *part;
+    return check_parts(img, ram, ram_size);
 }
 
 struct error *images_check_overlap(struct image *const *images, size_t n)

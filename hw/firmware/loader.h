@@ -41,6 +41,7 @@ struct image {
     unsigned n_parts;
     gpa low, high; /* [low, high): all memory it needs */
     gpa entry;
+    bool is_32bit; /* ELF's class */
 
     int fd;
     bool packed; /* gzip: `bytes` or a new unpacking has the contents, not fd */
@@ -48,7 +49,7 @@ struct image {
 };
 
 /* Open and identify. `role` is static text. `arch` if not NULL is what the machine runs; a file for
- * another one is an error, and so is one that unpacks to more than `most` bytes. */
+ * another one is an error (x86_64 machines take files for i386), and so is one that unpacks to more than `most` bytes. */
 struct error *image_open(const char *role, const char *path, const char *arch, uint64_t most,
                          struct image **out);
 /* Bytes held in memory instead of a file; copied. Kind RAW. */
@@ -58,9 +59,15 @@ void image_free(struct image *img); /* NULL is fine */
 /* Contents [off, off+n) into buf. Errors: the file became shorter. */
 struct error *image_read(struct image *img, uint64_t off, void *buf, uint64_t n);
 
+/* The number, of 4 or 8 bytes, in an ELF file's note. False: it has no such note. */
+bool image_elf_note(struct image *img, const char *owner, uint32_t type, uint64_t *value);
+
 /* Decide where it goes: an ELF file to where it says, everything else to `at`. It must fit into RAM,
  * [ram, ram + ram_size). */
 struct error *image_place(struct image *img, gpa at, gpa ram, uint64_t ram_size);
+/* The same for files with a layout of their own: this part of the file is all that is loaded. */
+struct error *image_place_part(struct image *img, const struct image_part *part, gpa ram,
+                               uint64_t ram_size);
 /* Refuse images (NULLs allowed) that need the same memory. */
 struct error *images_check_overlap(struct image *const *images, size_t n);
 /* Copy it to its place. `fresh`: guest RAM is still all zero, as before the first run. */

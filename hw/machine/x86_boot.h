@@ -18,6 +18,7 @@
 
 struct device;
 struct error;
+struct image;
 struct vm;
 struct x86_boot;
 
@@ -45,17 +46,19 @@ void x86_memory_standard(struct x86_memory_map *map, uint64_t below, uint64_t ab
 
 /* ---- places below 1 MiB, when there is no firmware --------------------------------------------------- */
 enum {
-    X86_BOOT_LOW = 0x500,        /* what boot protocols hand over lies in [X86_BOOT_LOW, X86_BOOT_LOW_END) */
+    X86_BOOT_LOW =
+        0x500, /* what boot protocols hand over lies in [X86_BOOT_LOW, X86_BOOT_LOW_END) */
     X86_BOOT_LOW_END = 0x90000,
-    X86_LOW_RAM_END = 0x9fc00,   /* conventional memory; behind it 1 KiB for an MP table */
-    X86_TABLES = 0xe0000,        /* ACPI and SMBIOS tables: the board has RAM or ROM there */
+    X86_LOW_RAM_END = 0x9fc00, /* conventional memory; behind it 1 KiB for an MP table */
+    X86_TABLES = 0xe0000,      /* ACPI and SMBIOS tables: the board has RAM or ROM there */
     X86_TABLES_END = 0x100000,
 };
 
 /* ---- the image --------------------------------------------------------------------------------------- */
 struct x86_boot_options {
-    const char *kernel, *initrd, *append; /* as typed; NULL: none. All NULL is fine: then nothing boots here */
-    uint64_t ram_below;                   /* RAM in [0, ram_below): everything is put there */
+    const char *kernel, *initrd,
+        *append;        /* as typed; NULL: none. All NULL is fine: then nothing boots here */
+    uint64_t ram_below; /* RAM in [0, ram_below): everything is put there */
 };
 /* Strings are copied. initrd: for Multiboot "file args,file2 args" (",," is a comma). */
 struct error *x86_boot_open(struct vm *vm, const struct x86_boot_options *o, struct x86_boot **out);
@@ -70,6 +73,9 @@ void x86_boot_append(struct x86_boot *b, const char *text);
  * `name` is static text. */
 struct error *x86_boot_add_table(struct x86_boot *b, const char *name, gpa at, const void *bytes,
                                  uint64_t n);
+
+/* The same for an image that was placed; it belongs to b from now on. NULL is fine. */
+void x86_boot_add_image(struct x86_boot *b, struct image *img);
 
 /* Enter the kernel directly: decide where everything goes and what the CPU starts with. rsdp: address of
  * ACPI's root pointer or 0. */

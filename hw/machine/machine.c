@@ -11,9 +11,11 @@
 #include <stdlib.h>
 
 extern const struct machine_class riscv_virt_machine;
+extern const struct machine_class microvm_machine;
 
 const struct machine_class *const machine_classes[] = {
     &riscv_virt_machine,
+    &microvm_machine,
 };
 const size_t n_machine_classes = ARRAY_LEN(machine_classes);
 

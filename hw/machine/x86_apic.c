@@ -4,13 +4,17 @@
 
 #include "core/accel.h"
 #include "core/clock.h"
-#include "core/device.h"
+#include "core/error.h"
 #include "core/vm.h"
 #include "hw/intc/i8259.h"
 #include "hw/intc/ioapic.h"
 #include "hw/intc/lapic.h"
 #include "target/x86_64/model.h"
 #include "target/x86_64/x86.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 enum { APIC_BASE = 0x1b };
 
@@ -176,4 +180,90 @@ void x86_wire_split(struct vm *vm, struct device *ioapic, struct device *i8259)
         return;
     x86_set_apic(vm->vcpus[0], &pic_ops, i8259);
     *i8259_output(i8259) = (struct irq){ intr, vm->vcpus[0], 0 };
+}
+
+/* ---- all of them ------------------------------------------------------------------------------------ */
+
+static void drive_both(void *opaque, unsigned n, bool level)
+{
+    struct x86_interrupts *x = opaque;
+    irq_set(&x->gsis[n].pic, level);
+    irq_set(&x->gsis[n].ioapic, level);
+}
+
+static void drive_engine(void *opaque, unsigned n, bool level)
+{
+    struct vm *vm = opaque;
+    vm->accel->irq_line(vm, n, level);
+}
+
+struct irq x86_gsi(struct x86_interrupts *x, unsigned n)
+{
+    assert(n < X86_N_GSIS);
+    if (x->vm->irqchip == IRQCHIP_ENGINE)
+        return (struct irq){ drive_engine, x->vm, n };
+    if (!x->gsis[n].pic.set)
+        return x->gsis[n].ioapic;
+    return (struct irq){ drive_both, x, n };
+}
+
+static struct error *create_apics(struct x86_interrupts *x)
+{
+    char n_cpus[16], addr[24];
+    snprintf(n_cpus, sizeof(n_cpus), "%u", x->vm->n_vcpus);
+    snprintf(addr, sizeof(addr), "%#" PRIx64, LAPIC_ADDR);
+    const struct prop_value props[] = { { "addr", addr }, { "num-cpus", n_cpus } };
+    return device_create(x->vm, "apic", props, ARRAY_LEN(props), &x->apic);
+}
+
+static struct error *create_ioapic(struct x86_interrupts *x)
+{
+    char addr[24];
+    snprintf(addr, sizeof(addr), "%#" PRIx64, IOAPIC_ADDR);
+    const struct prop_value props[] = { { "addr", addr } };
+    return device_create(x->vm, "ioapic", props, ARRAY_LEN(props), &x->ioapic);
+}
+
+static struct error *create_pic(struct x86_interrupts *x)
+{
+    static const struct prop_value props[] = { { "iobase", "0x20" },
+                                               { "iobase2", "0xa0" },
+                                               { "elcr", "0x4d0" } };
+    return device_create(x->vm, "isa-i8259", props, ARRAY_LEN(props), &x->pic);
+}
+
+static void wire_inputs(struct x86_interrupts *x)
+{
+    for (unsigned n = 0; n < X86_N_GSIS; n++) {
+        if (n != 2) /* pin 2 is IRQ 0's, and the 8259's input 2 its cascade */
+            x->gsis[n].ioapic = ioapic_input(x->ioapic, n ? n : 2);
+        if (n != 2 && n < I8259_N_IRQS && x->pic)
+            x->gsis[n].pic = i8259_input(x->pic, n);
+    }
+}
+
+struct error *x86_interrupts_create(struct vm *vm, bool with_pic, struct x86_interrupts *x)
+{
+    struct error *err = NULL;
+    x->vm = vm;
+    if (vm->irqchip == IRQCHIP_ENGINE)
+        return NULL;
+    if (vm->irqchip == IRQCHIP_USER)
+        err = create_apics(x);
+    if (!err)
+        err = create_ioapic(x);
+    if (!err && with_pic)
+        err = create_pic(x);
+    if (err)
+        return err;
+    wire_inputs(x);
+    if (vm->irqchip == IRQCHIP_SPLIT) {
+        x86_wire_split(vm, x->ioapic, x->pic);
+        return NULL;
+    }
+    x86_wire_apics(vm, x->apic);
+    apic_wire(x->apic, x->ioapic, x->pic);
+    if (x->pic)
+        *i8259_output(x->pic) = apic_lint(x->apic, 0);
+    return NULL;
 }

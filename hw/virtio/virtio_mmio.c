@@ -309,6 +309,14 @@ static struct virtio_mmio_slot *slot_find(struct vm *vm, const char *name)
     return best;
 }
 
+bool virtio_mmio_slot_used(struct vm *vm, unsigned n)
+{
+    char name[32];
+    snprintf(name, sizeof(name), "virtio-mmio-bus.%u", n);
+    const struct virtio_mmio_slot *s = slot_find(vm, name);
+    return s && s->v;
+}
+
 static struct error *slot_choose(struct virtio_device *v)
 {
     const char *name = v->mmio.bus_name && *v->mmio.bus_name ? v->mmio.bus_name : NULL;

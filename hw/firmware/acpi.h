@@ -9,7 +9,6 @@
 
 struct device;
 struct error;
-struct image;
 
 enum acpi_board {
     ACPI_Q35,     /* ICH9: LPC bridge at 00:1f.0 with PIRQ A to H, PM1 at pm_base */
@@ -18,6 +17,7 @@ enum acpi_board {
 };
 
 enum { /* microvm's generic event device: registers of class "acpi-ged" (hw/misc/acpi_ged.h) */
+       ACPI_GED_GSI = 9,        /* an edge */
        ACPI_GED_EVENTS = 0x000, /* 32-bit: pending events, cleared by reading */
        ACPI_GED_REGS = 0x200,   /* 8-bit: sleep control, sleep status, reset */
        ACPI_GED_SIZE = 0x203,
@@ -25,6 +25,8 @@ enum { /* microvm's generic event device: registers of class "acpi-ged" (hw/misc
        ACPI_GED_S5 = 5,       /* sleep type */
        ACPI_GED_RESET = 0x42, /* value for the reset register */
 };
+
+#define ACPI_GED_AT ((gpa)0xfea00000)
 
 enum { ACPI_MAX_PIRQS = 8, ACPI_MAX_NODES = 128, ACPI_MAX_WINDOWS = 4 };
 
@@ -75,11 +77,8 @@ struct acpi_pc {
     uint8_t sci;          /* IRQ */
     uint16_t reset_port;  /* 0xcf9 */
 
-    uint64_t ged; /* microvm */
-    uint8_t ged_gsi;
-
     /* What else stands at I/O ports, at the PC's places. */
-    bool com[4], lpt, i8042, rtc, tco;
+    bool com[4], lpt, i8042, rtc;
     uint16_t pvpanic, fw_cfg; /* ports */
 
     /* virtio-mmio transports, n of them from `at` on, `step` bytes and a GSI apart. */
@@ -109,11 +108,9 @@ void acpi_free(struct acpi_tables *t); /* NULL is fine */
  * Before vm_start. */
 struct error *acpi_offer(const struct acpi_tables *t, struct device *fw_cfg);
 
-/* Without firmware: images of role "ACPI tables" (acpi_size bytes, `at` a multiple of 64; the guest is to
- * hear that this memory is of type ACPI) and "ACPI root pointer" (36 bytes, a multiple of 16 from 0xe0000 on
- * for guests that search it). To be placed by image_place at the same addresses. */
+/* Without firmware: the bytes linked for `at`, a multiple of 64 below 4 GiB, into buf (acpi_size), and the root
+ * pointer (ACPI_RSDP_SIZE), for a multiple of 16 from 0xe0000 on where guests search it. The guest is to hear
+ * that this memory is not for use. */
+enum { ACPI_RSDP_SIZE = 36 };
 uint64_t acpi_size(const struct acpi_tables *t);
-void acpi_images(const struct acpi_tables *t, gpa at, gpa rsdp_at, struct image **tables,
-                 struct image **rsdp);
-/* The bytes linked for `at` into buf (acpi_size), and the root pointer (36 bytes). */
 void acpi_link(const struct acpi_tables *t, gpa at, uint8_t *buf, uint8_t *rsdp);

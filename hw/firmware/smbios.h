@@ -9,7 +9,6 @@
 
 struct device;
 struct error;
-struct image;
 
 /* ---- -smbios ------------------------------------------------------------------------------------ */
 struct smbios_options;
@@ -41,8 +40,7 @@ void smbios_free(struct smbios *s); /* NULL is fine */
 /* etc/smbios/smbios-anchor and etc/smbios/smbios-tables. Before vm_start. */
 struct error *smbios_offer(const struct smbios *s, struct device *fw_cfg);
 
-/* Without firmware: one image of role "SMBIOS", smbios_size bytes, entry point first. `at` is a multiple of 16;
- * guests without EFI search 0xf0000 to 0xfffff. To be placed by image_place at the same address. */
+/* Without firmware: the bytes for `at`, entry point first, into buf (smbios_size). `at` is a multiple of 16 below
+ * 4 GiB; guests without EFI search 0xf0000 to 0xfffff. */
 uint64_t smbios_size(const struct smbios *s);
-struct image *smbios_image(const struct smbios *s, gpa at);
 void smbios_link(const struct smbios *s, gpa at, uint8_t *buf);

@@ -39,7 +39,7 @@ struct tlb_fill {
     uint64_t gpa;         /* of the byte asked for */
     uint64_t page_size;   /* 1: only this access, do not remember; else power of two >= 4096 */
     bool r, w, x;         /* what this mapping allows now (w only if dirty bookkeeping is done) */
-    bool user;            /* see tcg_drop_user_pages */
+    bool user;            /* mode 0 reaches it as user_key says, for as long as that holds */
     bool global;
     int fault;            /* when translation failed: the target's own number for raise_memory */
 };
@@ -82,6 +82,11 @@ struct tcg_target {
     /* Numbers naming the address space and rights of fetches (-1) and of data accesses (mode), any
      * 64-bit value: equal keys must translate equally until a flush. */
     uint64_t (*context_key)(struct vcpu *cpu, int mode);
+    /* Supervisor code that may reach user pages now (RISC-V's SUM): the key of the space whose mappings
+     * those are, with the same rights, so that they are found where the user's own accesses put them.
+     * False: it may not. May be NULL: then nothing is filled with `user`. When the answer changes,
+     * tcg_drop_user_pages. */
+    bool (*user_key)(struct vcpu *cpu, uint64_t *key);
     unsigned n_modes;
     /* An interrupt is to be taken: set up its trap and return true. vCPU's thread, state in arch. */
     bool (*take_interrupt)(struct vcpu *cpu);
@@ -110,7 +115,7 @@ void tcg_context_changed(struct vcpu *cpu);
 void tcg_flush_all(struct vcpu *cpu);
 void tcg_flush_page(struct vcpu *cpu, uint64_t va);
 void tcg_flush_contexts(struct vcpu *cpu, uint64_t mask, uint64_t value);
-/* Forget the current mode-0 context's entries that were filled with `user` set. */
+/* What user_key says changed: generated code no longer finds what was filled with `user`. */
 void tcg_drop_user_pages(struct vcpu *cpu);
 /* Sticky floating-point flags (SF_INVALID...) raised in generated code so far; and set them. The
  * rounding mode changed. */

@@ -93,7 +93,7 @@ enum {
 struct tlb_entry {
     _Atomic uint64_t read, write;
     _Atomic uint64_t addend; /* host address - guest virtual address */
-    uint64_t user;   /* filled from a `user` page: see tcg_drop_user_pages */
+    uint64_t user;   /* borrowed from a user's context: see tcg_drop_user_pages */
 };
 
 struct l2_entry {
@@ -101,7 +101,7 @@ struct l2_entry {
     uint64_t gpa;    /* of the page */
     uint8_t *host;   /* NULL: not RAM */
     struct ram_block *ram;
-    bool r, w, user, rom;
+    bool r, w, rom;
 };
 
 struct itlb_entry {
@@ -146,7 +146,7 @@ struct tcg_cpu {
     uint32_t next_ctx, clock;
     uint32_t conflicts;          /* first-level entries of the current context pushed out */
     struct { uint64_t lo, hi; } large[2]; /* addresses mapped by large pages, per half; lo > hi: none */
-    uint64_t user_pages[16];     /* filled with `user` in mode 0; more: flush */
+    uint64_t user_pages[16];     /* first-level entries with `user`; more: look at all */
     unsigned n_user_pages;
 
     sigjmp_buf leave;

@@ -229,22 +229,13 @@ void tcg_drop_user_pages(struct vcpu *cpu)
         for (uint64_t i = 0; i <= t->tlb_mask >> TLB_ENTRY_BITS; i++)
             if (t->tlb[i].user)
                 l1_clear_slot(&t->tlb[i]);
-        for (unsigned i = 0; i < L2_SETS; i++)
-            for (unsigned w = 0; w < L2_WAYS; w++)
-                if (t->l2[i][w].user)
-                    t->l2[i][w].tag = (uint64_t)TLB_NO_MATCH;
         t->n_user_pages = 0;
         return;
     }
     while (t->n_user_pages) {
-        uint64_t va = t->user_pages[--t->n_user_pages];
-        struct tlb_entry *e = l1_slot(t, va);
+        struct tlb_entry *e = l1_slot(t, t->user_pages[--t->n_user_pages]);
         if (e->user)
             l1_clear_slot(e);
-        struct l2_entry *set = l2_set(t, va);
-        for (unsigned w = 0; w < L2_WAYS; w++)
-            if (page_of(set[w].tag) == page_of(va) && set[w].user)
-                set[w].tag = (uint64_t)TLB_NO_MATCH;
     }
 }
 
@@ -295,74 +286,102 @@ static bool page_needs_attention(const struct l2_entry *e)
     return atomic_load_explicit(&e->ram->page_flags[n], memory_order_seq_cst);
 }
 
-/* Let generated code find the page from now on. */
-static void l1_fill(struct tcg_cpu *t, uint64_t va, const struct l2_entry *e)
+static void note_user_page(struct tcg_cpu *t, uint64_t va)
+{
+    if (t->n_user_pages < ARRAY_LEN(t->user_pages))
+        t->user_pages[t->n_user_pages] = va;
+    if (t->n_user_pages <= ARRAY_LEN(t->user_pages))
+        t->n_user_pages++;
+}
+
+/* Let generated code find the page under `tag` from now on. */
+static void l1_fill(struct tcg_cpu *t, uint64_t va, uint64_t tag, const struct l2_entry *e)
 {
     struct tlb_entry *slot = l1_slot(t, va);
     uint64_t old = slot->read == (uint64_t)TLB_NO_MATCH ? slot->write : slot->read;
-    if (old != (uint64_t)TLB_NO_MATCH && old != e->tag && (old & 4095) == (e->tag & 4095)) {
+    if (old != (uint64_t)TLB_NO_MATCH && old != tag && (old & 4095) == (tag & 4095)) {
         unsigned n = (t->tlb_mask >> TLB_ENTRY_BITS) + 1;
         if (++t->conflicts > 2 * n && n < 1u << TLB_BITS_MAX) {
             set_size(t, (unsigned)__builtin_ctz(n) + 1);
             slot = l1_slot(t, va);
         }
     }
-    t->tlb_lost |= slot->write != (uint64_t)TLB_NO_MATCH && slot->write != e->tag;
+    t->tlb_lost |= slot->write != (uint64_t)TLB_NO_MATCH && slot->write != tag;
     l1_clear_slot(slot);
     atomic_store_explicit(&slot->addend, (uintptr_t)e->host - page_of(va), memory_order_relaxed);
-    slot->user = e->user;
+    slot->user = tag != e->tag;
+    if (slot->user)
+        note_user_page(t, va);
     if (e->r)
-        atomic_store_explicit(&slot->read, e->tag, memory_order_relaxed);
+        atomic_store_explicit(&slot->read, tag, memory_order_relaxed);
     if (e->w && e->r && !e->rom) {
         /* Either we see the page's flags or who sets them sees our tag and clears it. */
-        atomic_store_explicit(&slot->write, e->tag, memory_order_seq_cst);
+        atomic_store_explicit(&slot->write, tag, memory_order_seq_cst);
         if (page_needs_attention(e))
             atomic_store_explicit(&slot->write, (uint64_t)TLB_NO_MATCH, memory_order_relaxed);
     }
+}
+
+static struct l2_entry *l2_find(struct l2_entry *set, uint64_t tag, enum access access)
+{
+    for (unsigned w = 0; w < L2_WAYS; w++)
+        if (set[w].tag == tag && (access == ACCESS_WRITE ? set[w].w : set[w].r))
+            return &set[w];
+    return NULL;
+}
+
+/* A way for the tag: the one that holds it with fewer rights, a free one, or somebody else's. */
+static struct l2_entry *l2_victim(struct tcg_cpu *t, struct l2_entry *set, uint64_t tag)
+{
+    struct l2_entry *free_way = NULL;
+    for (unsigned w = 0; w < L2_WAYS; w++) {
+        if (set[w].tag == tag)
+            return &set[w];
+        if (set[w].tag == (uint64_t)TLB_NO_MATCH)
+            free_way = &set[w];
+    }
+    return free_way ? free_way : &set[t->clock++ % L2_WAYS];
+}
+
+/* The tag under which a user's own accesses find the page, if mode 0 may use that now. */
+static uint64_t user_tag(struct tcg_cpu *t, uint64_t va, unsigned mode)
+{
+    uint64_t key;
+    if (mode != 0 || !t->target->user_key || t->next_ctx > CTX_LAST ||
+        !t->target->user_key(t->cpu, &key))
+        return (uint64_t)TLB_NO_MATCH;
+    return page_of(va) | context_number(t, key);
 }
 
 bool tlb_translate(struct tcg_cpu *t, uint64_t va, enum access access, unsigned mode,
                    struct tlb_place *out, int *fault)
 {
     uint64_t tag = page_of(va) | t->ctx[mode];
-    struct l2_entry *set = l2_set(t, va), *e = NULL;
+    struct l2_entry *set = l2_set(t, va), *e = l2_find(set, tag, access), once;
     t->counts.tlb_misses++;
-    for (unsigned w = 0; w < L2_WAYS && !e; w++)
-        if (set[w].tag == tag && (access == ACCESS_WRITE ? set[w].w : set[w].r))
-            e = &set[w];
-    struct l2_entry once;
     if (!e) {
-        struct tlb_fill fill = { 0 };
-        t->counts.tlb_walks++;
-        if (!t->target->translate_address(t->cpu, va, access, mode, &fill)) {
-            *fault = fill.fault;
-            return false;
+        uint64_t lent = user_tag(t, va, mode);
+        if (lent != (uint64_t)TLB_NO_MATCH)
+            e = l2_find(set, lent, access);
+        if (!e) {
+            struct tlb_fill fill = { 0 };
+            t->counts.tlb_walks++;
+            if (!t->target->translate_address(t->cpu, va, access, mode, &fill)) {
+                *fault = fill.fault;
+                return false;
+            }
+            uint64_t own = fill.user ? lent : tag;
+            bool remember = fill.page_size >= 4096 && own != (uint64_t)TLB_NO_MATCH;
+            e = remember ? l2_victim(t, set, own) : &once;
+            *e =
+                (struct l2_entry){ .tag = own, .gpa = page_of(fill.gpa), .r = fill.r, .w = fill.w };
+            e->ram = ram_at(t->tcg->vm, e->gpa, &e->host, &e->rom);
+            if (fill.page_size > 4096)
+                note_large_page(t, va, fill.page_size);
         }
-        bool remember = fill.page_size >= 4096;
-        for (unsigned w = 0; w < L2_WAYS; w++) /* one way may hold it with fewer rights */
-            if (set[w].tag == tag || (!e && set[w].tag == (uint64_t)TLB_NO_MATCH))
-                e = &set[w];
-        if (!e)
-            e = &set[t->clock++ % L2_WAYS];
-        if (!remember)
-            e = &once;
-        *e = (struct l2_entry){
-            .tag = tag, .gpa = page_of(fill.gpa), .r = fill.r, .w = fill.w, .user = fill.user
-        };
-        e->ram = ram_at(t->tcg->vm, e->gpa, &e->host, &e->rom);
-        if (fill.page_size > 4096)
-            note_large_page(t, va, fill.page_size);
-        if (fill.user && remember && mode == 0) {
-            if (t->n_user_pages < ARRAY_LEN(t->user_pages))
-                t->user_pages[t->n_user_pages] = page_of(va);
-            if (t->n_user_pages <= ARRAY_LEN(t->user_pages))
-                t->n_user_pages++;
-        }
-        if (remember && e->ram)
-            l1_fill(t, va, e);
-    } else if (e->ram) {
-        l1_fill(t, va, e);
     }
+    if (e->ram && e != &once)
+        l1_fill(t, va, tag, e);
     *out = (struct tlb_place){ .gpa = e->gpa | (va & 4095),
                                .ram = e->ram,
                                .rom = e->rom,

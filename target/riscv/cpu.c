@@ -159,7 +159,7 @@ static void vcpu_free_arch(struct vcpu *cpu)
 static void derive(struct riscv_cpu *r)
 {
     riscv_pmp_count(r);
-    r->user_filled = r->local_filled = false;
+    r->local_filled = false;
     r->flags = riscv_compute_flags(r);
     r->data_key = riscv_context_key(r->cpu, 0);
     r->fetch_key = riscv_context_key(r->cpu, -1);
@@ -337,6 +337,7 @@ const struct tcg_target riscv64_tcg_target = {
     .translate_address = riscv_translate_address,
     .raise_memory = riscv_raise_memory,
     .context_key = riscv_context_key,
+    .user_key = riscv_user_key,
     .n_modes = 1,
     .take_interrupt = riscv_take_interrupt,
     .rounding = rounding,

@@ -418,10 +418,8 @@ static void write_satp(struct riscv_cpu *r, unsigned csr, uint64_t v)
     unsigned mode = v >> 60;
     if (mode != RV_BARE && (mode < RV_SV39 || mode > r->model->satp_mode))
         return;
-    if (v != r->satp && r->user_filled) {
+    if (v != r->satp)
         tcg_drop_user_pages(r->cpu);
-        r->user_filled = false;
-    }
     if (v != r->satp && r->local_filled)
         riscv_forget_local(r);
     r->satp = v;

@@ -20,7 +20,7 @@ enum { PAGE_BITS = 12, LEVEL_BITS = 9, PPN_AT = 10, PPN_BITS = 44, NAPOT_BITS = 
  *
  * A supervisor's key says nothing of ASID and PPN: what its mappings of kernel memory say is global
  * (priv 4.3.1), so that it stays known when the process changes. The exceptions are forgotten then:
- * user pages with SUM (user_filled), and mappings of its own that are not global (local_filled). */
+ * user pages with SUM, and mappings of its own that are not global (local_filled). */
 enum { KEY_MODE_AT = 62, KEY_ASID_AT = 44 };
 #define KEY_S    ((uint64_t)1 << 61)
 #define KEY_MXR  ((uint64_t)1 << 60)
@@ -50,6 +50,18 @@ uint64_t riscv_context_key(struct vcpu *cpu, int mode)
     if (mode >= 0 && (r->mstatus & RV_MSTATUS_MXR))
         key |= KEY_MXR;
     return key;
+}
+
+/* What SUM lets a supervisor reach is mapped for U-mode, with the same rights for data. */
+bool riscv_user_key(struct vcpu *cpu, uint64_t *key)
+{
+    const struct riscv_cpu *r = riscv_of(cpu);
+    unsigned satp_mode = r->satp >> 60;
+    if (data_priv(r) != RV_S || satp_mode == RV_BARE || !(r->mstatus & RV_MSTATUS_SUM))
+        return false;
+    *key = (uint64_t)(satp_mode - RV_SV39 + 1) << KEY_MODE_AT | bits(r->satp, 0, 60) |
+           (r->mstatus & RV_MSTATUS_MXR ? KEY_MXR : 0);
+    return true;
 }
 
 static int page_fault(enum access access)
@@ -230,7 +242,6 @@ bool riscv_translate_address(struct vcpu *cpu, uint64_t va, enum access access, 
         log_print(&cpu->vm->log, "mmu: cpu %u va %#llx access %d priv %u -> pa %#llx fault %d\n",
                   cpu->index, (unsigned long long)va, (int)access, priv,
                   (unsigned long long)out->gpa, out->fault);
-    r->user_filled |= out->user && !out->fault;
     return !out->fault;
 }
 
@@ -264,6 +275,7 @@ void rvh_sfence_vma(struct riscv_cpu *r, uint64_t va, uint64_t asid, uint64_t gi
     else {
         if (r->local_filled)
             riscv_forget_local(r);
+        tcg_drop_user_pages(r->cpu);
         for (unsigned mode = RV_SV39; mode <= RV_SV57; mode++)
             tcg_flush_contexts(r->cpu, KEY_MODE | KEY_ASID,
                                (uint64_t)(mode - RV_SV39 + 1) << KEY_MODE_AT | bits(asid, 0, 16)

@@ -150,7 +150,6 @@ struct riscv_cpu {
     struct riscv_trigger triggers[RV_N_TRIGGERS];
     uint64_t miselect, siselect; /* AIA */
     bool counting;               /* software looks at instret: count exactly */
-    bool user_filled; /* the data context may hold entries that SUM allowed */
     bool local_filled; /* a supervisor's context may hold mappings that are not global */
 
     /* ---- derived, or not the CPU's state ---- */
@@ -287,6 +286,7 @@ bool riscv_translate_address(struct vcpu *cpu, uint64_t va, enum access access, 
                              struct tlb_fill *out);
 void riscv_raise_memory(struct vcpu *cpu, uint64_t va, enum access access, int kind, int fault);
 uint64_t riscv_context_key(struct vcpu *cpu, int mode);
+bool riscv_user_key(struct vcpu *cpu, uint64_t *key);
 
 extern const struct target riscv64_target;
 extern const struct tcg_target riscv64_tcg_target;

@@ -13,10 +13,8 @@
  * not say SUM. */
 static void drop_user_pages(struct riscv_cpu *r, uint64_t data_key)
 {
-    if (!r->user_filled || (data_key == r->data_key && (r->mstatus & RV_MSTATUS_SUM)))
-        return;
-    tcg_drop_user_pages(r->cpu);
-    r->user_filled = false;
+    if (data_key != r->data_key || !(r->mstatus & RV_MSTATUS_SUM))
+        tcg_drop_user_pages(r->cpu);
 }
 
 void riscv_update_flags(struct riscv_cpu *r)

@@ -204,6 +204,45 @@ static void large_pages_are_remembered_when_context_numbers_start_over(void **un
     }
 }
 
+/* What a user mapped is found by a supervisor with SUM, without a walk; not before and not afterwards. */
+static void supervisor_borrows_what_the_user_reached(void **unused)
+{
+    const uint64_t va = 0x40000000;
+    struct tlb_place at;
+    struct machine m;
+    int fault;
+    ON_EACH_BACKEND(&m)
+    {
+        use_pages(&m, 1);
+        put64(&m, LEVEL0, pte(DATA, ALL | 0x10)); /* U */
+        m.r->priv = RV_U;
+        state_changed(&m);
+        assert_true(tlb_translate(m.t, va, ACCESS_WRITE, 0, &at, &fault));
+        uint64_t walks = m.t->counts.tlb_walks;
+        riscv_set_priv(m.r, RV_S);
+        riscv_update_flags(m.r);
+        assert_false(tlb_translate(m.t, va, ACCESS_READ, 0, &at, &fault));
+        for (unsigned round = 0; round < 3; round++) {
+            m.r->mstatus |= RV_MSTATUS_SUM;
+            riscv_update_flags(m.r);
+            assert_int_equal(tlb_addend(m.t, va, va, true, 0), 0);
+            assert_true(tlb_translate(m.t, va, ACCESS_WRITE, 0, &at, &fault));
+            assert_ptr_equal(at.host, m.ram->host + (DATA - RAM));
+            assert_int_not_equal(tlb_addend(m.t, va, va, true, 0), 0);
+            m.r->mstatus &= ~RV_MSTATUS_SUM;
+            riscv_update_flags(m.r);
+            assert_int_equal(tlb_addend(m.t, va, va, true, 0), 0);
+        }
+        assert_int_equal(m.t->counts.tlb_walks, walks + 1); /* the one that was refused */
+        m.r->mstatus |= RV_MSTATUS_SUM;
+        riscv_update_flags(m.r);
+        put64(&m, LEVEL0, pte(DATA + 4096, ALL | 0x10));
+        tcg_flush_page(m.cpu, va);
+        assert_true(tlb_translate(m.t, va, ACCESS_READ, 0, &at, &fault));
+        assert_ptr_equal(at.host, m.ram->host + (DATA + 4096 - RAM));
+    }
+}
+
 /* ---- code ------------------------------------------------------------------------------------------------- */
 
 /* An instruction whose second half is at the start of the same physical page. */
@@ -434,6 +473,7 @@ int main(void)
         cmocka_unit_test(offset_near_2_gib_does_not_wrap),
         cmocka_unit_test(ram_that_begins_within_a_page_ends_where_it_ends),
         cmocka_unit_test(large_pages_are_remembered_when_context_numbers_start_over),
+        cmocka_unit_test(supervisor_borrows_what_the_user_reached),
         cmocka_unit_test(page_that_follows_itself_is_one_page),
         cmocka_unit_test(store_behind_a_shared_check_is_seen),
         cmocka_unit_test(shared_checks_that_fail_all_the_time_are_given_up),

@@ -1,10 +1,12 @@
 /* The command `tandem`: the only place that prints errors and exits. */
 #include "cli/cli.h"
+#include "cli/compare.h"
 #include "core/chardev.h"
 #include "core/error.h"
 
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 static struct error *run(struct cli *cli, int argc, char **argv, int *status)
 {
@@ -50,7 +52,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < ARRAY_LEN(crashes); i++)
         sigaction(crashes[i], &(struct sigaction){ .sa_handler = on_crash }, NULL);
     cli_init(&cli);
-    struct error *err = run(&cli, argc, argv, &status);
+    bool compares = argc > 1 && !strcmp(argv[1], "compare");
+    struct error *err = compares ? compare_run(argc, argv) : run(&cli, argc, argv, &status);
     if (err) {
         chardev_restore_terminals();
         fprintf(stderr, "tandem: %s\n", error_text(err));

@@ -108,6 +108,7 @@ static struct error *open_log(struct build *b)
 static struct error *open_stats(struct build *b)
 {
     b->out->stats_fd = 2;
+    b->out->stats = (struct stats_of){ b->vm, open("/proc/self/status", O_RDONLY | O_CLOEXEC) };
     if (!b->cli->stats_file)
         return NULL;
     int fd = open(b->cli->stats_file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -368,7 +369,7 @@ static void print_stats(void *opaque, void (*print)(void *opaque, const char *li
 static struct error *add_monitor(struct build *b, struct chardev *c)
 {
     struct built *out = b->out;
-    struct monitor_hooks hooks = { print_stats, b->vm };
+    struct monitor_hooks hooks = { print_stats, &out->stats };
     if (out->n_monitors == MAX_MONITORS)
         return error_new("there can be %d monitors", MAX_MONITORS);
     out->monitors[out->n_monitors++] = monitor_new(b->vm, c, &hooks);
@@ -600,7 +601,7 @@ static struct error *(*const steps[])(struct build *b) = {
 struct error *cli_build(struct cli *cli, struct built *out)
 {
     struct build b = { .cli = cli, .out = out };
-    *out = (struct built){ .stats_fd = -1 };
+    *out = (struct built){ .stats_fd = -1, .stats.process_fd = -1 };
     struct error *err = vm_new(&out->vm);
     b.vm = out->vm;
     for (size_t i = 0; i < ARRAY_LEN(steps) && !err; i++)
@@ -620,4 +621,6 @@ void cli_unbuild(struct built *b)
     vm_free(b->vm);
     if (b->stats_fd > 2)
         close(b->stats_fd);
+    if (b->stats.process_fd >= 0)
+        close(b->stats.process_fd);
 }

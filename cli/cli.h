@@ -2,6 +2,8 @@
  * the run. */
 #pragma once
 
+#include "cli/stats.h"
+
 #include "core/options.h"
 
 #include <stdbool.h>
@@ -74,6 +76,7 @@ struct built {
     size_t n_monitors;
     bool uses_network, only_dumps;
     int stats_fd;
+    struct stats_of stats; /* monitors print them: stays where it is */
 };
 struct error *cli_build(struct cli *cli, struct built *out);
 void cli_unbuild(struct built *b);

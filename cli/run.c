@@ -112,7 +112,7 @@ struct error *cli_run(struct cli *cli, struct built *b, int ready_fd, int *statu
     if (!err)
         *status = vm_run(b->vm);
     if (!err && cli->stats)
-        stats_write(b->vm, b->stats_fd, cli->stats_json);
+        stats_write(&b->stats, b->stats_fd, cli->stats_json);
     if (!err)
         note_verdict(cli, b->vm);
     if (cli->pidfile)

@@ -101,8 +101,23 @@ static double seconds(const struct timeval *t)
     return (double)t->tv_sec + (double)t->tv_usec / 1e6;
 }
 
-static void put_process(const struct sink *s, struct vm *vm)
+/* What is in memory now, of our own and of guest RAM, which is shared memory: in proc(5). */
+static void put_memory(const struct sink *s, int fd)
 {
+    static const char *const lines[][2] = { { "\nRssAnon:", "own_bytes" },
+                                            { "\nRssShmem:", "shared_bytes" } };
+    char text[4096] = "";
+    const char *at;
+    if (fd < 0 || pread(fd, text, sizeof(text) - 1, 0) < 0)
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++)
+        if ((at = strstr(text, lines[i][0])))
+            put(s, "process", lines[i][1], strtod(at + strlen(lines[i][0]), NULL) * 1024);
+}
+
+static void put_process(const struct sink *s, const struct stats_of *of)
+{
+    struct vm *vm = of->vm;
     struct rusage use;
     getrusage(RUSAGE_SELF, &use);
     put(s, "time", "guest_s", (double)vm_now_ns(vm) / 1e9);
@@ -110,6 +125,7 @@ static void put_process(const struct sink *s, struct vm *vm)
     put(s, "time", "system_s", seconds(&use.ru_stime));
     put(s, "process", "peak_rss_bytes", (double)use.ru_maxrss * 1024);
     put(s, "process", "context_switches", (double)(use.ru_nvcsw + use.ru_nivcsw));
+    put_memory(s, of->process_fd);
     put(s, "guest", "errors", (double)atomic_load(&vm->n_guest_errors));
 }
 
@@ -121,19 +137,23 @@ static void put_vcpus(const struct sink *s, struct vm *vm)
         put(s, group, "runs", (double)counts->runs);
         put(s, group, "halts", (double)counts->halts);
         put(s, group, "halted_s", (double)counts->halted_ns / 1e9);
+        put(s, group, "interrupts", (double)counts->interrupts);
+        if (counts->exceptions)
+            put(s, group, "exceptions", (double)counts->exceptions);
         free(group);
     }
 }
 
-void stats_each(struct vm *vm, void (*add)(void *opaque, const char *name, double value),
-                void *opaque)
+void stats_each(const struct stats_of *of,
+                void (*add)(void *opaque, const char *name, double value), void *opaque)
 {
     struct sink s = { add, opaque };
+    struct vm *vm = of->vm;
     vm->accel->stats(vm, put_engine, &s);
     put_vcpus(&s, vm);
     mem_each_region(vm, put_region, &s);
     backends_each(vm, put_backend, &s);
-    put_process(&s, vm);
+    put_process(&s, of);
 }
 
 struct printer {
@@ -155,9 +175,10 @@ static void print_one(void *opaque, const char *name, double value)
     p->print(p->opaque, line);
 }
 
-void stats_print(struct vm *vm, void (*print)(void *opaque, const char *line), void *opaque)
+void stats_print(const struct stats_of *of, void (*print)(void *opaque, const char *line),
+                 void *opaque)
 {
-    stats_each(vm, print_one, &(struct printer){ print, opaque });
+    stats_each(of, print_one, &(struct printer){ print, opaque });
 }
 
 static void write_line(void *opaque, const char *line)
@@ -187,13 +208,13 @@ static void write_json(void *opaque, const char *name, double value)
     w->first = false;
 }
 
-void stats_write(struct vm *vm, int fd, bool json)
+void stats_write(const struct stats_of *of, int fd, bool json)
 {
     if (!json) {
-        stats_print(vm, write_line, &fd);
+        stats_print(of, write_line, &fd);
         return;
     }
     struct json_writer w = { fd, true };
-    stats_each(vm, write_json, &w);
+    stats_each(of, write_json, &w);
     dprintf(fd, "\n}\n");
 }

@@ -52,6 +52,7 @@ struct vcpu {
 
     struct vcpu_counts {
         uint64_t runs, halts, halted_ns;
+        uint64_t interrupts, exceptions; /* taken by the guest; exceptions where the engine sees them */
     } counts;
 };
 

@@ -110,6 +110,10 @@ void riscv_trap(struct riscv_cpu *r, uint64_t cause, uint64_t pc, uint64_t tval)
     bool interrupt = cause & RV_CAUSE_INTERRUPT;
     uint64_t delegated = interrupt ? r->mideleg : r->medeleg;
     r->wfis_in_vain = 0;
+    if (interrupt)
+        r->cpu->counts.interrupts++;
+    else
+        r->cpu->counts.exceptions++;
     unsigned from = r->priv, to = r->priv != RV_M && (delegated >> (cause & 63) & 1) ? RV_S : RV_M;
     if (to == RV_M)
         enter_machine(r, cause, pc, tval);

@@ -42,6 +42,16 @@ struct accel {
     void (*pin_message)(struct vm *vm, unsigned gsi, bool valid, gpa at, uint32_t data);
     /* Signal of eventfd `fd` sends this MSI (on), or no more. False: the engine cannot, core does. */
     bool (*route_msi)(struct vm *vm, int fd, bool on, gpa at, uint32_t data);
+    /* With IRQCHIP_SPLIT and IRQCHIP_ENGINE: the registers of the engine's controllers that belong to no one
+     * CPU, in the target's struct (x86: struct x86_chips), to and fro. Main loop's thread, VM stopped. */
+    struct error *(*get_chips)(struct vm *vm, void *chips);
+    struct error *(*set_chips)(struct vm *vm, const void *chips);
+    /* Where a debugger wants this vCPU to stop from now on (run then returns EXIT_DEBUG); `want` replaces
+     * what was before. Error: more than the engine can. vCPU stopped. */
+    struct error *(*set_debug)(struct vcpu *cpu, const struct vcpu_debug *want);
+    /* The instruction at which another engine gave up: execute it, from arch to arch, with whatever it does
+     * to memory and devices. False: this engine cannot either, and changed nothing. vCPU's thread. */
+    bool (*execute_one)(struct vcpu *cpu);
     void (*print_help)(void (*print)(void *opaque, const char *line), void *opaque);
     /* Lines for -stats: name, value. */
     void (*stats)(struct vm *vm, void (*add)(void *opaque, const char *name, double value),

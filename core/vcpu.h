@@ -22,6 +22,19 @@ enum vcpu_exit {
     EXIT_FAILED,   /* engine failure; vm_request_end was called with the reason */
 };
 
+/* What a debugger asks of a vCPU. */
+enum { VCPU_MAX_POINTS = 16 };
+struct vcpu_debug {
+    bool step; /* stop behind each instruction */
+    unsigned n;
+    struct vcpu_point {
+        enum { POINT_EXECUTE, POINT_WRITE, POINT_ACCESS } kind;
+        uint8_t size; /* of the data watched: 1, 2, 4 or 8 */
+        uint64_t at;  /* virtual address; for POINT_EXECUTE what target.pc shows */
+    } points[VCPU_MAX_POINTS];
+};
+enum { VCPU_STEPPED = -1 }; /* vcpu.debug_hit: no point, a step */
+
 struct vcpu {
     struct vm *vm;
     unsigned index;
@@ -47,6 +60,7 @@ struct vcpu {
      * the same, unless something new comes. Set by the target as it halts. */
     uint64_t nap_ns;
     bool stopped;             /* parked: arch is the truth */
+    int debug_hit;            /* as of the last EXIT_DEBUG: the number of the point, or VCPU_STEPPED */
     struct vcpu_work *work, **work_end;
     struct mem_reader *reader;
 

@@ -65,6 +65,16 @@ struct error *kvm_irq_create(struct kvm *kvm)
     return err || kvm->irqchip == IRQCHIP_SPLIT ? err : kvm_irq_update_routes(kvm);
 }
 
+struct error *kvm_get_chips(struct vm *vm, void *chips)
+{
+    return kvm_isa.get_chips(kvm_of(vm), chips);
+}
+
+struct error *kvm_set_chips(struct vm *vm, const void *chips)
+{
+    return kvm_isa.set_chips(kvm_of(vm), chips);
+}
+
 void kvm_irq_line(struct vm *vm, unsigned gsi, bool level)
 {
     struct kvm *kvm = kvm_of(vm);

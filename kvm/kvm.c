@@ -126,6 +126,22 @@ static struct error *parse_options(struct kvm *kvm, const char *text)
     return err;
 }
 
+void kvm_mutexes_init(struct kvm *kvm)
+{
+    pthread_mutex_init(&kvm->lock, NULL);
+    pthread_mutex_init(&kvm->batch_lock, NULL);
+    pthread_mutex_init(&kvm->pause_lock, NULL);
+    pthread_cond_init(&kvm->pause_changed, NULL);
+}
+
+void kvm_mutexes_destroy(struct kvm *kvm)
+{
+    pthread_mutex_destroy(&kvm->lock);
+    pthread_mutex_destroy(&kvm->batch_lock);
+    pthread_mutex_destroy(&kvm->pause_lock);
+    pthread_cond_destroy(&kvm->pause_changed);
+}
+
 static void free_kvm(struct kvm *kvm)
 {
     kvm_isa.vm_free(kvm);
@@ -133,9 +149,7 @@ static void free_kvm(struct kvm *kvm)
         close(kvm->vm_fd);
     if (kvm->sys_fd >= 0)
         close(kvm->sys_fd);
-    pthread_mutex_destroy(&kvm->lock);
-    pthread_mutex_destroy(&kvm->pause_lock);
-    pthread_cond_destroy(&kvm->pause_changed);
+    kvm_mutexes_destroy(kvm);
     free(kvm->slots);
     free(kvm->bells);
     free(kvm->routes);
@@ -215,9 +229,7 @@ static struct error *vm_create(struct vm *vm, const char *options)
     kvm->vm = vm;
     kvm->sys_fd = kvm->vm_fd = -1;
     kvm->pit = true;
-    pthread_mutex_init(&kvm->lock, NULL);
-    pthread_mutex_init(&kvm->pause_lock, NULL);
-    pthread_cond_init(&kvm->pause_changed, NULL);
+    kvm_mutexes_init(kvm);
     struct error *err = parse_options(kvm, options);
     if (!err)
         err = open_vm(kvm);
@@ -400,16 +412,32 @@ static void print_line(void *opaque, const char *line)
     log_print(opaque, "%s\n", line);
 }
 
+/* What KVM fetched, where it says so: the memory may have changed since, or be none. */
+static size_t code_bytes(struct kvm_vcpu *k, uint64_t pc, uint8_t code[16])
+{
+    const struct kvm_run *run = k->run;
+    gpa at = pc;
+    size_t n = 0;
+    if (run->exit_reason == KVM_EXIT_INTERNAL_ERROR &&
+        run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION && run->internal.ndata >= 3 &&
+        run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES &&
+        run->emulation_failure.insn_size) {
+        n = MIN(run->emulation_failure.insn_size, sizeof(run->emulation_failure.insn_bytes));
+        memcpy(code, run->emulation_failure.insn_bytes, n);
+        return n;
+    }
+    if (kvm_isa.code_address(k->cpu, pc, &at))
+        while (n < 16 && mem_read(k->cpu->vm, at + n, &code[n], 1))
+            n++;
+    return n;
+}
+
 static void print_code(struct kvm_vcpu *k)
 {
     struct vm *vm = k->cpu->vm;
     uint8_t code[16];
     uint64_t pc = vm->target->pc(k->cpu);
-    gpa at = pc;
-    size_t n = 0;
-    if (kvm_isa.code_address(k->cpu, pc, &at))
-        while (n < sizeof(code) && mem_read(vm, at + n, &code[n], 1))
-            n++;
+    size_t n = code_bytes(k, pc, code);
     struct disas *d = disas_new(kvm_isa.disassembler(k->cpu));
     if (n)
         disas_block(d, code, n, pc, print_line, &vm->log);
@@ -434,29 +462,38 @@ enum kvm_verdict kvm_failed(struct kvm_vcpu *k, const char *fmt, ...)
     return KVM_STOPPED;
 }
 
-static void do_io(struct kvm_vcpu *k)
+static enum kvm_verdict do_io(struct kvm_vcpu *k)
 {
     struct kvm_run *run = k->run;
     struct vm *vm = k->cpu->vm;
-    uint8_t *data = (uint8_t *)run + run->io.data_offset;
-    unsigned size = run->io.size;
+    unsigned size = run->io.size, port = run->io.port;
+    bool out = run->io.direction == KVM_EXIT_IO_OUT;
+    uint64_t offset = run->io.data_offset, count = run->io.count;
     uint32_t v;
-    for (uint32_t i = 0; i < run->io.count; i++, data += size) {
-        if (run->io.direction == KVM_EXIT_IO_OUT) {
-            mem_port_write(vm, run->io.port, size, (uint32_t)load_le(data, size));
+    if ((size != 1 && size != 2 && size != 4) || offset > k->kvm->run_size ||
+        count > (k->kvm->run_size - offset) / size)
+        return kvm_failed(k, "KVM reports port I/O of %" PRIu64 " times %u bytes", count, size);
+    uint8_t *data = (uint8_t *)run + offset;
+    for (; count; count--, data += size) {
+        if (out) {
+            mem_port_write(vm, port, size, (uint32_t)load_le(data, size));
         } else {
-            mem_port_read(vm, run->io.port, size, &v);
+            mem_port_read(vm, port, size, &v);
             store_le(data, size, v);
         }
     }
+    k->unfinished = true;
+    return KVM_GO_ON;
 }
 
 /* An access may have any length up to 8 where it was cut at a page. */
-static void do_mmio(struct kvm_vcpu *k)
+static enum kvm_verdict do_mmio(struct kvm_vcpu *k)
 {
     struct kvm_run *run = k->run;
     struct vm *vm = k->cpu->vm;
     unsigned n = run->mmio.len, size = n & (n - 1) ? 1 : n;
+    if (n > sizeof(run->mmio.data))
+        return kvm_failed(k, "KVM reports a memory access of %u bytes", n);
     for (unsigned i = 0; i < n; i += size) {
         gpa at = run->mmio.phys_addr + i;
         uint64_t v;
@@ -468,6 +505,8 @@ static void do_mmio(struct kvm_vcpu *k)
             store_le(run->mmio.data + i, size, v);
         }
     }
+    k->unfinished = true;
+    return KVM_GO_ON;
 }
 
 static enum kvm_verdict system_event(struct kvm_vcpu *k)
@@ -482,6 +521,22 @@ static enum kvm_verdict system_event(struct kvm_vcpu *k)
     }
 }
 
+/* Another engine may know the instruction that KVM does not. */
+static bool executed_by_another(struct kvm_vcpu *k)
+{
+    struct error *err = kvm_isa.get(k);
+    bool done = false;
+    for (size_t i = 0; i < n_accels && !err && !done; i++)
+        done = accels[i] != k->cpu->vm->accel && accels[i]->execute_one(k->cpu);
+    if (done)
+        err = kvm_isa.set(k);
+    if (done && !err)
+        k->counts.by_another++;
+    done &= !err;
+    error_free(err);
+    return done;
+}
+
 static enum kvm_verdict internal_error(struct kvm_vcpu *k)
 {
     static const char *const causes[] = { "", "it cannot execute this instruction",
@@ -489,8 +544,18 @@ static enum kvm_verdict internal_error(struct kvm_vcpu *k)
                                           "an exit while an interrupt was delivered",
                                           "an exit it does not know" };
     uint32_t cause = k->run->internal.suberror;
+    if (cause == KVM_INTERNAL_ERROR_EMULATION && executed_by_another(k))
+        return KVM_GO_ON;
     return kvm_failed(k, "KVM gave up: %s (internal error %u)",
                       cause < ARRAY_LEN(causes) ? causes[cause] : "", cause);
+}
+
+static enum kvm_verdict fail_entry(struct kvm_vcpu *k)
+{
+    uint64_t reason = k->run->fail_entry.hardware_entry_failure_reason;
+    const char *why = kvm_isa.entry_failure(reason);
+    return kvm_failed(k, "the host's CPU refuses to enter the guest: %s (reason %#" PRIx64 ")",
+                      why ? why : "no cause known", reason);
 }
 
 /* In a PC the processor's shutdown state resets the machine. */
@@ -513,23 +578,15 @@ static enum kvm_verdict handle_exit(struct kvm_vcpu *k)
     enum kvm_verdict verdict = KVM_GO_ON;
     k->unfinished = false;
     switch (k->run->exit_reason) {
-    case KVM_EXIT_IO:
-        do_io(k);
-        k->unfinished = true;
-        break;
-    case KVM_EXIT_MMIO:
-        do_mmio(k);
-        k->unfinished = true;
-        break;
+    case KVM_EXIT_IO: return do_io(k);
+    case KVM_EXIT_MMIO: return do_mmio(k);
     case KVM_EXIT_INTR:
     case KVM_EXIT_IRQ_WINDOW_OPEN:
     case KVM_EXIT_NMI: break;
     case KVM_EXIT_SHUTDOWN: return shutdown(k);
     case KVM_EXIT_SYSTEM_EVENT: return system_event(k);
     case KVM_EXIT_INTERNAL_ERROR: return internal_error(k);
-    case KVM_EXIT_FAIL_ENTRY:
-        return kvm_failed(k, "the CPU refuses to enter the guest (reason %#" PRIx64 ")",
-                          (uint64_t)k->run->fail_entry.hardware_entry_failure_reason);
+    case KVM_EXIT_FAIL_ENTRY: return fail_entry(k);
     default:
         if (!kvm_isa.handle(k, &verdict))
             return kvm_failed(k, "KVM left the guest for reason %u, which is not known",
@@ -546,7 +603,8 @@ static void count_device(struct kvm_vcpu *k, uint32_t reason, uint64_t ns)
         mem_count_time(k->cpu->vm, k->run->mmio.phys_addr, false, ns);
 }
 
-static enum kvm_verdict timed_exit(struct kvm_vcpu *k, uint64_t from)
+/* What the shared page says, once: counted and timed by reason. */
+enum kvm_verdict kvm_exit(struct kvm_vcpu *k, uint64_t from)
 {
     uint32_t reason = k->run->exit_reason, slot = reason < KVM_N_REASONS ? reason : 0;
     enum kvm_verdict verdict = handle_exit(k);
@@ -579,7 +637,7 @@ static enum kvm_verdict enter(struct kvm_vcpu *k)
     k->counts.guest_ns += to - from;
     if (rc >= 0) {
         kvm_isa.after_run(k);
-        return timed_exit(k, to);
+        return kvm_exit(k, to);
     }
     k->unfinished = false;
     if (why == EINTR || why == EAGAIN) {
@@ -628,7 +686,7 @@ static void finish_instruction(struct kvm_vcpu *k)
             k->unfinished = false;
             return;
         }
-        if (timed_exit(k, host_now_ns()) == KVM_STOPPED)
+        if (kvm_exit(k, host_now_ns()) == KVM_STOPPED)
             return;
     }
 }
@@ -648,6 +706,22 @@ static void set_state(struct vcpu *cpu)
     if (!k->placed)
         state_failed(k, kvm_isa.set(k));
     k->placed = false;
+}
+
+static struct error *set_debug(struct vcpu *cpu, const struct vcpu_debug *want)
+{
+    struct kvm_vcpu *k = kvm_vcpu_of(cpu);
+    struct error *err = kvm_isa.set_debug(k, want);
+    if (!err)
+        k->debug = *want;
+    return err;
+}
+
+/* A vCPU of another engine is in no kernel's hands. */
+static bool execute_one(struct vcpu *cpu)
+{
+    (void)cpu;
+    return false;
 }
 
 /* The kernel's own slots see writes; there is no translated code. */
@@ -697,6 +771,7 @@ static void stats(struct vm *vm, void (*add)(void *opaque, const char *name, dou
     } rest[] = {
         { "kvm.exits", (double)all },
         { "kvm.interrupted", (double)sum.interrupted },
+        { "kvm.executed_by_another", (double)sum.by_another },
         { "kvm.guest_seconds", (double)sum.guest_ns / 1e9 },
         { "kvm.kicks", (double)atomic_load(&kvm->n_kicks) },
         { "kvm.signals", (double)atomic_load(&kvm->n_signals) },
@@ -725,6 +800,10 @@ const struct accel kvm_accel = {
     .irq_line = kvm_irq_line,
     .pin_message = kvm_pin_message,
     .route_msi = kvm_route_msi,
+    .get_chips = kvm_get_chips,
+    .set_chips = kvm_set_chips,
+    .set_debug = set_debug,
+    .execute_one = execute_one,
     .print_help = print_help,
     .stats = stats,
 };

@@ -51,6 +51,17 @@ struct kvm {
     struct ram_block **logged; /* blocks whose writes are logged */
     size_t n_logged;
 
+    /* Writes that the kernel collects instead of leaving the guest: struct mem_batch. Held while devices are
+     * told of them, so before any device's lock. */
+    pthread_mutex_t batch_lock;
+    struct kvm_coalesced_mmio_ring *batch; /* in the first vCPU's shared pages; NULL: there is none */
+    struct kvm_batch {
+        gpa at;
+        uint32_t size;
+        bool is_port;
+    } *batches;
+    size_t n_batches;
+
     /* Keeping vCPUs out of the guest for a moment. */
     pthread_mutex_t pause_lock;
     pthread_cond_t pause_changed;
@@ -78,10 +89,12 @@ struct kvm_vcpu {
     bool placed;     /* the kernel has arch's state already: place_all */
     bool down;       /* triple fault: waits for the reset */
     bool unfinished; /* the last exit's instruction ends with the next entry */
+    struct vcpu_debug debug; /* as asked for */
+    bool passes_point;       /* stopped at a breakpoint, and is to get over it */
     void *isa;
 
     struct kvm_counts {
-        uint64_t exits[KVM_N_REASONS], ns[KVM_N_REASONS], guest_ns, interrupted;
+        uint64_t exits[KVM_N_REASONS], ns[KVM_N_REASONS], guest_ns, interrupted, by_another;
     } counts;
 };
 
@@ -96,6 +109,9 @@ static inline struct kvm_vcpu *kvm_vcpu_of(const struct vcpu *cpu)
 
 int kvm_check(const struct kvm *kvm, int capability); /* 0: not there */
 struct error *kvm_enable(struct kvm *kvm, int capability, uint64_t arg, const char *what);
+
+void kvm_mutexes_init(struct kvm *kvm);
+void kvm_mutexes_destroy(struct kvm *kvm);
 
 /* slots.c */
 void kvm_memory_changed(struct vm *vm, const struct mem_view *now);
@@ -113,6 +129,8 @@ struct error *kvm_irq_create(struct kvm *kvm);
 void kvm_pin_message(struct vm *vm, unsigned gsi, bool valid, gpa at, uint32_t data);
 void kvm_irq_line(struct vm *vm, unsigned gsi, bool level);
 struct error *kvm_irq_update_routes(struct kvm *kvm);
+struct error *kvm_get_chips(struct vm *vm, void *chips);
+struct error *kvm_set_chips(struct vm *vm, const void *chips);
 bool kvm_route_msi(struct vm *vm, int fd, bool on, gpa at, uint32_t data);
 
 /* ---- one host instruction set ----------------------------------------------------------------- */
@@ -139,12 +157,17 @@ struct kvm_isa {
     void (*after_run)(struct kvm_vcpu *k);
     /* An exit that kvm.c does not know; false: neither does this. */
     bool (*handle)(struct kvm_vcpu *k, enum kvm_verdict *verdict);
+    /* What a KVM_EXIT_FAIL_ENTRY's reason means, or NULL. */
+    const char *(*entry_failure)(uint64_t reason);
+    struct error *(*set_debug)(struct kvm_vcpu *k, const struct vcpu_debug *want);
     /* For verdicts: where the instruction at pc is in memory; how to read it. */
     bool (*code_address)(struct vcpu *cpu, uint64_t pc, gpa *at);
     const char *(*disassembler)(struct vcpu *cpu);
     /* Interrupt controllers in the kernel, by kvm->irqchip; what their pins' numbers (GSIs) reach: fills
      * at most 3 * n_pins entries. */
     struct error *(*irq_create)(struct kvm *kvm);
+    struct error *(*get_chips)(struct kvm *kvm, void *chips); /* the target's struct */
+    struct error *(*set_chips)(struct kvm *kvm, const void *chips);
     uint32_t (*pin_routes)(struct kvm_irq_routing_entry *to);
     uint32_t n_pins;
     /* Where MSIs go that in-kernel controllers take; 0 size: none. */
@@ -152,6 +175,9 @@ struct kvm_isa {
     uint64_t msi_size;
 };
 extern const struct kvm_isa kvm_isa;
+
+/* kvm.c: do what the exit in k->run asks for; `from` is when the guest was left. vCPU's thread. */
+enum kvm_verdict kvm_exit(struct kvm_vcpu *k, uint64_t from);
 
 /* For kvm_isa.handle: the guest cannot go on; prints registers and code. */
 enum kvm_verdict kvm_failed(struct kvm_vcpu *k, const char *fmt, ...)

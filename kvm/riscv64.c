@@ -173,6 +173,31 @@ static struct error *irq_create(struct kvm *kvm)
     return error_new("in-kernel interrupt controllers are not there for riscv64");
 }
 
+static struct error *get_chips(struct kvm *kvm, void *chips)
+{
+    (void)kvm, (void)chips;
+    return NULL; /* there are none */
+}
+
+static struct error *set_chips(struct kvm *kvm, const void *chips)
+{
+    (void)kvm, (void)chips;
+    return NULL;
+}
+
+/* Breakpoints would have to be written into the guest's memory (EBREAK). */
+static struct error *set_debug(struct kvm_vcpu *k, const struct vcpu_debug *want)
+{
+    (void)k;
+    return want->step || want->n ? error_new("KVM has no breakpoints for riscv64 guests") : NULL;
+}
+
+static const char *entry_failure(uint64_t reason)
+{
+    (void)reason;
+    return NULL;
+}
+
 static uint32_t pin_routes(struct kvm_irq_routing_entry *to)
 {
     (void)to;
@@ -234,6 +259,10 @@ const struct kvm_isa kvm_isa = {
     .handle = handle,
     .code_address = code_address,
     .disassembler = disassembler,
+    .entry_failure = entry_failure,
+    .set_debug = set_debug,
     .irq_create = irq_create,
+    .get_chips = get_chips,
+    .set_chips = set_chips,
     .pin_routes = pin_routes,
 };

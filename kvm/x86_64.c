@@ -1,6 +1,6 @@
 /* KVM on x86-64 hosts: registers, CPUID, interrupts into the CPU, exits of this instruction set. The
  * interface's names are in the kernel's Documentation/virt/kvm/api.rst and x86/. */
-#include "kvm/kvm.h"
+#include "kvm/x86_64.h"
 
 #include "core/error.h"
 #include "target/x86_64/model.h"
@@ -23,7 +23,7 @@ enum { MAX_CPUID = 256, MAX_MSRS = 512, XSAVE_BV = 512, FXSAVE_ST = 32, FXSAVE_X
 struct isa {
     uint32_t msrs[MAX_MSRS]; /* what this KVM lets us read */
     size_t n_msrs;
-    bool sregs2, smm, payload, triple_fault;
+    bool sregs2, smm, payload, triple_fault, msr_exits, msr_filter;
     struct kvm_irqchip chips[3]; /* as after power-on */
     struct kvm_pit_state2 pit;
     bool has_pit;
@@ -207,7 +207,7 @@ static void enable_extras(struct kvm *kvm, struct isa *isa)
         { KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1, &isa->triple_fault },
         { KVM_CAP_X86_USER_SPACE_MSR,
           KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_FILTER,
-          NULL },
+          &isa->msr_exits },
     };
     for (size_t i = 0; i < ARRAY_LEN(extras); i++) {
         struct error *err = kvm_check(kvm, extras[i].capability)
@@ -217,6 +217,8 @@ static void enable_extras(struct kvm *kvm, struct isa *isa)
             *extras[i].has = !err;
         error_free(err);
     }
+    isa->msr_filter =
+        isa->msr_exits && kvm_check(kvm, KVM_CAP_X86_MSR_FILTER); /* else denied is plain #GP */
     isa->sregs2 = kvm_check(kvm, KVM_CAP_SREGS2);
     isa->smm = kvm_check(kvm, KVM_CAP_X86_SMM);
 }
@@ -236,7 +238,8 @@ static struct error *vm_init(struct kvm *kvm)
     if (err)
         return err;
     enable_extras(kvm, isa);
-    return x86_model_fit(kvm->vm, &cpu, print_line, &kvm->vm->log);
+    err = x86_model_fit(kvm->vm, &cpu, print_line, &kvm->vm->log);
+    return err || !isa->msr_filter ? err : kvm_x86_filter_msrs(kvm);
 }
 
 static void reset_chips(void *opaque)
@@ -1048,34 +1051,6 @@ static void after_run(struct kvm_vcpu *k)
 
 /* ---- exits ---------------------------------------------------------------------------------------------------- */
 
-static bool is_x2apic(uint32_t index)
-{
-    return index >= 0x800 && index < 0x900;
-}
-
-/* What the kernel leaves to us: registers of a user-space x2APIC, and those that nobody has (#GP). */
-static void do_msr(struct kvm_vcpu *k, bool write)
-{
-    struct x86_cpu *x = x86_of(k->cpu);
-    struct kvm_run *run = k->run;
-    uint32_t index = run->msr.index;
-    uint64_t value = 0;
-    bool ok = false;
-    if (x->apic && is_x2apic(index))
-        ok = write ? x->apic->write_msr(x->apic_opaque, index, run->msr.data)
-                   : x->apic->read_msr(x->apic_opaque, index, &value);
-    run->msr.error = !ok;
-    if (!write)
-        run->msr.data = value;
-    if (ok)
-        return;
-    const struct log *log = &k->cpu->vm->log;
-    atomic_fetch_add(&k->cpu->vm->n_guest_errors, 1);
-    if (log_on(log, LOG_GUEST_ERRORS))
-        log_print(log, "vCPU %u: there is no MSR %#" PRIx32 " to %s\n", k->cpu->index, index,
-                  write ? "write" : "read");
-}
-
 static bool handle(struct kvm_vcpu *k, enum kvm_verdict *verdict)
 {
     enum { HV_INVALID_HYPERCALL = 2 }; /* TLFS appendix B */
@@ -1088,7 +1063,7 @@ static bool handle(struct kvm_vcpu *k, enum kvm_verdict *verdict)
         return true;
     case KVM_EXIT_X86_RDMSR:
     case KVM_EXIT_X86_WRMSR:
-        do_msr(k, run->exit_reason == KVM_EXIT_X86_WRMSR);
+        kvm_x86_do_msr(k, run->exit_reason == KVM_EXIT_X86_WRMSR);
         k->unfinished = true;
         return true;
     case KVM_EXIT_HYPERV:
@@ -1097,12 +1072,33 @@ static bool handle(struct kvm_vcpu *k, enum kvm_verdict *verdict)
         k->unfinished = true;
         return true;
     case KVM_EXIT_IOAPIC_EOI: x86_end_of_interrupt(k->cpu->vm, run->eoi.vector); return true;
-    case KVM_EXIT_DEBUG: *verdict = KVM_DEBUG; return true;
+    case KVM_EXIT_DEBUG: *verdict = kvm_x86_debug_exit(k); return true;
     case KVM_EXIT_SET_TPR:
     case KVM_EXIT_X86_BUS_LOCK:
     case KVM_EXIT_NOTIFY: return true;
     default: return false;
     }
+}
+
+/* VMX: SDM 3-28.7 and appendix C, bit 31 marks an entry that failed; SVM: APM 2-15.5.1, all ones. */
+static const char *entry_failure(uint64_t reason)
+{
+    static const struct {
+        uint64_t reason;
+        const char *what;
+    } known[] = {
+        { 0x80000021, "the guest's state is not one that a CPU can be in" },
+        { 0x80000022, "a register to be loaded at the entry is wrong" },
+        { 0x80000029, "a machine check" },
+        { UINT64_MAX, "the guest's state is not one that a CPU can be in" },
+        { UINT32_MAX, "the guest's state is not one that a CPU can be in" },
+        { 7, "its own control fields are wrong" },
+        { 8, "its host fields are wrong" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (known[i].reason == reason)
+            return known[i].what;
+    return NULL;
 }
 
 static const char *disassembler(struct vcpu *cpu)
@@ -1126,7 +1122,11 @@ const struct kvm_isa kvm_isa = {
     .handle = handle,
     .code_address = x86_debug_translate,
     .disassembler = disassembler,
+    .entry_failure = entry_failure,
+    .set_debug = kvm_x86_set_debug,
     .irq_create = irq_create,
+    .get_chips = kvm_x86_get_chips,
+    .set_chips = kvm_x86_set_chips,
     .pin_routes = pin_routes,
     .n_pins = KVM_IOAPIC_NUM_PINS,
     .msi_at = X86_APIC_BASE_DEFAULT,

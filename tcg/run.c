@@ -455,6 +455,33 @@ static bool route_msi(struct vm *vm, int fd, bool on, gpa at, uint32_t data)
     return false;
 }
 
+static struct error *no_chips(struct vm *vm)
+{
+    (void)vm;
+    return error_new("the translator has no interrupt controllers of its own");
+}
+static struct error *get_chips(struct vm *vm, void *chips)
+{
+    (void)chips;
+    return no_chips(vm);
+}
+static struct error *set_chips(struct vm *vm, const void *chips)
+{
+    (void)chips;
+    return no_chips(vm);
+}
+static struct error *set_debug(struct vcpu *cpu, const struct vcpu_debug *want)
+{
+    (void)cpu;
+    return want->step || want->n ? error_new("the translator has no breakpoints and no single step")
+                                 : NULL;
+}
+static bool execute_one(struct vcpu *cpu)
+{
+    (void)cpu;
+    return false;
+}
+
 static void print_help(void (*print)(void *opaque, const char *line), void *opaque)
 {
     print(opaque, "tcg: the dynamic binary translator, any guest on any host");
@@ -531,6 +558,10 @@ const struct accel tcg_accel = {
     .irq_line = irq_line,
     .pin_message = pin_message,
     .route_msi = route_msi,
+    .get_chips = get_chips,
+    .set_chips = set_chips,
+    .set_debug = set_debug,
+    .execute_one = execute_one,
     .print_help = print_help,
     .stats = stats,
 };

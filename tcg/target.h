@@ -138,5 +138,8 @@ uint64_t tcg_instructions(struct vcpu *cpu);
 void tcg_count_instructions(struct vcpu *cpu);
 bool tcg_is_counting(struct vcpu *cpu);
 
+/* What loads and stores of a TSO guest (x86) need said on this host: IR_ACQUIRE, IR_RELEASE, or nothing. */
+extern const uint8_t tcg_tso_load, tcg_tso_store;
+
 extern const struct tcg_target *const tcg_targets[];
 extern const size_t n_tcg_targets;

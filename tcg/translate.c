@@ -27,14 +27,14 @@ struct plan {
     unsigned n, limit;
     int32_t seen_end; /* behind the highest instruction */
     struct found insns[MAX_UNIT_INSNS];
-    int16_t at[4096 / 2 + 1]; /* by off / 2: index + 1 into insns, or 0 */
+    int16_t at[4096]; /* by off: index + 1 into insns, or 0 */
     int32_t targets[MAX_UNIT_INSNS];
     unsigned n_targets;
 };
 
 static unsigned plan_index(const struct plan *p, int32_t off)
 {
-    return (unsigned)p->at[off >> 1];
+    return (unsigned)p->at[off];
 }
 
 static bool scan_one(struct plan *p, int32_t off, struct insn_scan *out)
@@ -64,7 +64,7 @@ static void trace(struct plan *p, int32_t off)
         f->off = off;
         f->leader = leader;
         f->after_call = after_call;
-        p->at[off >> 1] = (int16_t)++p->n;
+        p->at[off] = (int16_t)++p->n;
         leader = after_call = false;
         int32_t next = off + f->scan.len;
         p->seen_end = MAX(p->seen_end, next);

@@ -8,3 +8,5 @@
 X86_HELPER(raise, void, (X86_CPU, uint64_t vector, uint64_t error), 2, X86_ANY)
 /* segment.c: see x86_linear. */
 X86_HELPER(linear, uint64_t, (X86_CPU, uint64_t seg, uint64_t offset, uint64_t how), 3, IR_CALL_RAISES | IR_CALL_READS)
+/* Data breakpoints, with X86_TR_WATCH: `how` as for linear. #DB comes after the instruction. */
+X86_HELPER(watch, void, (X86_CPU, uint64_t linear, uint64_t how), 2, IR_CALL_RAISES)

@@ -520,6 +520,7 @@ struct x86_vm {
     struct x86_model model;
     void (*on_eoi)(void *opaque, uint8_t vector);
     void *on_eoi_opaque;
+    struct x86_vm_extra extra;
 };
 
 void x86_on_end_of_interrupt(struct vm *vm, void (*fn)(void *opaque, uint8_t vector), void *opaque)
@@ -572,8 +573,16 @@ struct error *x86_cpu_model(struct vm *vm, const char *text)
     return NULL;
 }
 
+struct x86_vm_extra *x86_vm_extra(struct vm *vm)
+{
+    return &((struct x86_vm *)vm->arch)->extra;
+}
+
 void x86_vm_free(struct vm *vm)
 {
+    struct x86_vm_extra *extra = vm->arch ? x86_vm_extra(vm) : NULL;
+    if (extra && extra->at)
+        extra->free(extra->at);
     free(vm->arch);
     vm->arch = NULL;
 }

@@ -1,6 +1,7 @@
 /* CPU models: which features a guest is shown, and the CPUID leaves that follow from them. */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -86,5 +87,11 @@ void x86_cpuid_each(const struct x86_cpu *x,
 bool x86_xsave_component(const struct x86_model *m, unsigned i, uint32_t *offset, uint32_t *size);
 /* The places of XSAVE components on Intel's CPUs, where an engine does not say otherwise. */
 void x86_default_xsave(struct x86_model *m);
+/* Where the translator keeps what it makes once for a VM; goes with the VM. */
+struct x86_vm_extra {
+    void *_Atomic at;
+    void (*free)(void *at);
+};
+struct x86_vm_extra *x86_vm_extra(struct vm *vm);
 /* MSRs whose power-on value depends on the model. */
 void x86_model_reset_msrs(struct x86_cpu *x);

@@ -103,6 +103,16 @@ GUEST(again, 16,
       "incw 0x3000\n cmpw $3, 0x3000\n je 1f\n mov $0x502, %dx\n out %al, %dx\n"
       "2: hlt\n jmp 2b\n 1: mov 0x3000, %al\n" END);
 
+/* Registers that the model has or has not: #GP (vector 13) skips the two bytes of its instruction. */
+GUEST(gp, 32,
+      "lidt 0x3800\n xor %ebp, %ebp\n mov $0x4b564d00, %ecx\n xor %edx, %edx\n xor %eax, %eax\n "
+      "wrmsr\n"
+      "mov $0x3b, %ecx\n rdmsr\n mov $0x12345678, %ecx\n rdmsr\n mov $0xc0000082, %ecx\n rdmsr\n"
+      "mov %ebp, %eax\n" END ".balign 64\n inc %ebp\n addl $2, 4(%esp)\n add $4, %esp\n"
+      "pop %ebx\n add $8, %esp\n jmp *%ebx\n");
+/* A loop that writes to 0x3000 in its third instruction. */
+GUEST(walk, 32, "1: inc %eax\n inc %ebx\n mov %eax, 0x3000\n nop\n jmp 1b\n");
+
 /* ---- a board ------------------------------------------------------------------------------------------ */
 
 struct kit {
@@ -930,6 +940,126 @@ static void clock_stands_while_the_vm_does(void **unused)
     kit_close(&k);
 }
 
+/* Registers of features that the model lacks are not there, whatever the host has. */
+static void filtered_registers_are_not_there(void **unused)
+{
+    NEEDS_KVM();
+    const struct {
+        const char *model;
+        int faults;
+    } cases[] = { { "qemu64,kvm=off,-tsc-adjust,check=off", 3 },
+                  { "qemu64,-tsc-adjust,check=off", 2 } };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct kit k = { 0 };
+        kit_open(&k, cases[i].model);
+        if (!kvm_check(kvm_of(k.vm), KVM_CAP_X86_MSR_FILTER)) {
+            print_message("# this KVM has no MSR filter\n");
+            kit_close(&k);
+            skip();
+        }
+        write_idt(&k, 13, HANDLER(gp));
+        assert_int_equal(RUN(&k, gp, 32), cases[i].faults);
+        assert_int_equal(k.vm->n_guest_errors, cases[i].faults);
+        kit_close(&k);
+    }
+}
+
+/* The main loop until the VM stands. */
+static void run_until_paused(struct kit *k)
+{
+    vm_start(k->vm);
+    for (unsigned n = 0; n < 2000 && k->vm->state == RUN_RUNNING; n++)
+        loop_once(k->vm->loop, 10);
+    assert_int_equal(k->vm->state, RUN_PAUSED);
+}
+
+static void single_steps_stop_behind_each_instruction(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { 0 };
+    const uint8_t lengths[] = { 1, 1, 5, 1 };
+    kit_open(&k, NULL);
+    place(&k, CODE, guest_walk, guest_walk_end);
+    start_at(&k, 32);
+    must(kvm_accel.set_debug(k.x->cpu, &(struct vcpu_debug){ .step = true }));
+    uint64_t at = CODE;
+    for (unsigned i = 0; i < 4; i++) {
+        run_until_paused(&k);
+        at += lengths[i];
+        assert_int_equal(k.x->rip, at);
+        assert_int_equal(k.x->cpu->debug_hit, VCPU_STEPPED);
+    }
+    kit_close(&k);
+}
+
+static void points_stop_where_they_are(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { 0 };
+    const struct vcpu_debug two = {
+        .n = 2, .points = { { POINT_EXECUTE, 1, CODE + 7 }, { POINT_EXECUTE, 1, CODE + 1 } }
+    };
+    kit_open(&k, NULL);
+    place(&k, CODE, guest_walk, guest_walk_end);
+    start_at(&k, 32);
+    must(kvm_accel.set_debug(k.x->cpu, &two));
+    for (unsigned i = 0; i < 3; i++) { /* each comes once a round */
+        run_until_paused(&k);
+        assert_int_equal(k.x->cpu->debug_hit, 1);
+        assert_int_equal(k.x->rip, CODE + 1);
+        assert_int_equal(k.x->gpr[X86_RAX], i + 1);
+        run_until_paused(&k);
+        assert_int_equal(k.x->cpu->debug_hit, 0);
+        assert_int_equal(k.x->rip, CODE + 7);
+    }
+    must(kvm_accel.set_debug(k.x->cpu, &(struct vcpu_debug){ 0 }));
+    vm_start(k.vm);
+    loop_once(k.vm->loop, 20);
+    assert_int_equal(k.vm->state, RUN_RUNNING);
+    vm_pause(k.vm);
+    kit_close(&k);
+}
+
+static void written_data_stops(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { 0 };
+    const struct vcpu_debug two = {
+        .n = 2, .points = { { POINT_WRITE, 4, 0x3000 }, { POINT_EXECUTE, 1, CODE } }
+    };
+    kit_open(&k, NULL);
+    place(&k, CODE, guest_walk, guest_walk_end);
+    start_at(&k, 32);
+    must(kvm_accel.set_debug(k.x->cpu, &two));
+    run_until_paused(&k);
+    assert_int_equal(k.x->cpu->debug_hit, 1);
+    run_until_paused(&k);
+    int hit = k.x->cpu->debug_hit;
+    uint64_t at = k.x->rip;
+    kit_close(&k);
+    if (hit == 1) {
+        print_message("# this host's KVM emulates the guest, and watches no data\n");
+        skip();
+    }
+    assert_int_equal(hit, 0);
+    assert_int_equal(at, CODE + 7);
+}
+
+static void impossible_points_are_refused(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { 0 };
+    const struct vcpu_debug odd = { .n = 1, .points = { { POINT_WRITE, 4, 0x3001 } } };
+    kit_open(&k, NULL);
+    struct error *err = kvm_accel.set_debug(k.x->cpu, &(struct vcpu_debug){ .n = 5 });
+    assert_string_equal(error_text(err), "a CPU under KVM has 4 breakpoints, not 5");
+    error_free(err);
+    err = kvm_accel.set_debug(k.x->cpu, &odd);
+    assert_non_null(err);
+    error_free(err);
+    kit_close(&k);
+}
+
 static void ask_for_reset(struct kit *k, unsigned off, uint64_t value)
 {
     if (off == 2)
@@ -1010,6 +1140,11 @@ int main(void)
         cmocka_unit_test(written_pages_are_logged),
         cmocka_unit_test(map_changes_under_a_running_guest),
         cmocka_unit_test(clock_stands_while_the_vm_does),
+        cmocka_unit_test(filtered_registers_are_not_there),
+        cmocka_unit_test(single_steps_stop_behind_each_instruction),
+        cmocka_unit_test(points_stop_where_they_are),
+        cmocka_unit_test(written_data_stops),
+        cmocka_unit_test(impossible_points_are_refused),
         cmocka_unit_test(reset_starts_again),
         cmocka_unit_test(what_kvm_cannot_execute_is_a_verdict),
     };

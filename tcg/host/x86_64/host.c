@@ -388,3 +388,5 @@ const struct backend backend_host = {
     .fp_suspend = host_fp_suspend,
     .site_off = host_site_off,
 };
+
+const uint8_t tcg_tso_load = 0, tcg_tso_store = 0;

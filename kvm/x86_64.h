@@ -1,0 +1,19 @@
+/* Between the files of the KVM engine for x86-64 hosts. */
+#pragma once
+
+#include "kvm/kvm.h"
+
+/* x86_64_chips.c: 8259s, I/O APIC and 8254 inside the kernel <-> struct x86_chips. */
+struct error *kvm_x86_get_chips(struct kvm *kvm, void *chips);
+struct error *kvm_x86_set_chips(struct kvm *kvm, const void *chips);
+
+/* x86_64_msrs.c. Registers that the CPU model does not have are kept from the guest (an error: this KVM
+ * cannot). After the model was fitted. */
+struct error *kvm_x86_filter_msrs(struct kvm *kvm);
+/* An access that the kernel left to us: #GP, a local APIC in user space, or the state's own register. */
+void kvm_x86_do_msr(struct kvm_vcpu *k, bool write);
+
+/* x86_64_debug.c: a debugger's breakpoints are in the CPU's own registers while it has any; the guest's
+ * wait. */
+struct error *kvm_x86_set_debug(struct kvm_vcpu *k, const struct vcpu_debug *want);
+enum kvm_verdict kvm_x86_debug_exit(struct kvm_vcpu *k);

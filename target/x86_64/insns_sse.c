@@ -1,0 +1,6 @@
+/* MMX and SSE. */
+#include "target/x86_64/insns.h"
+
+const struct x86_insn_table x86_sse_tables[] = {
+    { 0 },
+};

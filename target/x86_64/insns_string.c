@@ -1,0 +1,6 @@
+/* string */
+#include "target/x86_64/insns.h"
+
+const struct x86_insn_table x86_string_tables[] = {
+    { 0 },
+};

@@ -1,0 +1,6 @@
+/* System instructions, protection, ports. */
+#include "target/x86_64/insns.h"
+
+const struct x86_insn_table x86_sys_tables[] = {
+    { 0 },
+};

@@ -17,6 +17,27 @@ const struct ir_op_info ir_op_infos[N_IR_OPS] = {
 #undef IR_OP
 };
 
+enum { FP = IR_VEC_FP, IMM = IR_VEC_IMM };
+const struct ir_vec_info ir_vec_infos[N_IR_VECS] = {
+#define IR_VEC(name_, types_, flags_, ...)                                                 \
+    [IR_V_##name_] = {                                                                     \
+        .name = #name_, .types = types_, .flags = (flags_), .n_values = sizeof(types_) - 2 \
+    },
+#include "tcg/vec_ops.h"
+#undef IR_VEC
+};
+
+enum ir_type ir_vec_type(char letter)
+{
+    switch (letter) {
+    case 'i': return IR_I32;
+    case 'l': return IR_I64;
+    case 'f': return IR_F32;
+    case 'd': return IR_F64;
+    default: return IR_V128;
+    }
+}
+
 void ir_start(struct ir *ir, const struct ir_slot *slots, uint16_t n_slots)
 {
     assert(n_slots <= ARRAY_LEN(ir->slot_value));
@@ -117,6 +138,7 @@ enum ir_type ir_type_of(const struct ir *ir, ir_val v)
         if (op->code == IR_ftoi)
             return op->x & IR_FTOI_32 ? IR_I32 : IR_I64;
         return op->type == IR_F32 ? IR_I32 : IR_I64;
+    case IR_RES_vec: return ir_vec_type(ir_vec_infos[op->vec].types[0]);
     case IR_RES_none: return IR_VOID;
     default: return op->type;
     }
@@ -501,6 +523,44 @@ ir_val ir_fflags(struct ir *ir)
 void ir_set_fflags(struct ir *ir, ir_val v)
 {
     emit(ir, IR_set_fflags, IR_I64)->a = v;
+}
+
+/* ---- vectors -------------------------------------------------------------------------------------- */
+
+/* A known value that equals the operation. */
+static ir_val fold_vec(struct ir *ir, enum ir_vec vec, ir_val a, ir_val b)
+{
+    switch (vec) {
+    case IR_V_xor:
+    case IR_V_andn:
+    case IR_V_sub_i8:
+    case IR_V_sub_i16:
+    case IR_V_sub_i32:
+    case IR_V_sub_i64: return a == b ? ir_const(ir, IR_V128, 0) : IR_NONE;
+    case IR_V_eq_i8:
+    case IR_V_eq_i16:
+    case IR_V_eq_i32:
+    case IR_V_eq_i64: return a == b ? ir_const(ir, IR_V128, -1) : IR_NONE;
+    case IR_V_and:
+    case IR_V_or:
+    case IR_V_merge_i32:
+    case IR_V_merge_i64: return a == b ? a : IR_NONE;
+    default: return IR_NONE;
+    }
+}
+
+ir_val ir_vec(struct ir *ir, enum ir_vec vec, ir_val a, ir_val b, ir_val c, unsigned n)
+{
+    ir_val known = ir->no_fold ? IR_NONE : fold_vec(ir, vec, a, b);
+    if (known != IR_NONE)
+        return known;
+    struct ir_op *op = emit(ir, IR_vec, ir_vec_type(ir_vec_infos[vec].types[0]));
+    op->vec = vec;
+    op->a = a;
+    op->b = b;
+    op->c = c;
+    op->imm = n;
+    return value_of(ir, op);
 }
 
 /* ---- calls and ends -------------------------------------------------------------------------------- */

@@ -29,6 +29,24 @@ enum ir_code {
     N_IR_OPS
 };
 
+/* Vector operations: what `vec` does. */
+enum ir_vec {
+#define IR_VEC(name, types, flags, ...) IR_V_##name,
+#include "tcg/vec_ops.h"
+#undef IR_VEC
+    N_IR_VECS
+};
+enum {
+    IR_VEC_FP = 1 << 0,  /* reads the rounding mode, may set sticky flags */
+    IR_VEC_IMM = 1 << 1, /* has a constant */
+};
+struct ir_vec_info {
+    const char *name;
+    char types[6]; /* result and operands, see vec_ops.h */
+    uint8_t flags, n_values;
+};
+extern const struct ir_vec_info ir_vec_infos[N_IR_VECS];
+
 /* Properties in ops.h. */
 enum {
     IR_COMMUTES = 1 << 0,
@@ -39,7 +57,7 @@ enum {
     IR_END = 1 << 5,
 };
 
-enum ir_result { IR_RES_none, IR_RES_same, IR_RES_i32, IR_RES_i64, IR_RES_f32, IR_RES_f64, IR_RES_int };
+enum ir_result { IR_RES_none, IR_RES_same, IR_RES_i32, IR_RES_i64, IR_RES_f32, IR_RES_f64, IR_RES_int, IR_RES_vec };
 
 struct ir_op_info {
     const char *name, *meaning;
@@ -86,6 +104,7 @@ struct ir_op {
     uint8_t uses;  /* filled by ir_finish: number of uses, saturating at 255 */
     ir_val a, b, c, d; /* unused ones IR_NONE; load and store: d is the leader (itself if it leads);
                           jump, branch: c, d are block numbers of the targets, IR_NONE if outside */
+    uint16_t vec;  /* enum ir_vec */
     int32_t imm2;  /* branch: address if not taken; jump with IR_HINT_CALL and jumpi with
                       IR_HINT_CALL: return address; leader: IR_SPAN of all its accesses */
     int64_t imm;
@@ -95,7 +114,7 @@ struct ir_op {
 struct ir_slot {
     const char *name;   /* "x10", "f3" */
     uint16_t offset;    /* from vcpu->arch */
-    uint8_t type;       /* I64 or F64 */
+    uint8_t type;       /* I64, F64 or V128 */
     uint8_t heat;       /* the hottest slots live in host registers; 0: never */
 };
 
@@ -184,7 +203,10 @@ ir_val ir_2i(struct ir *ir, enum ir_code code, ir_val a, int64_t b);
 ir_val ir_setc(struct ir *ir, enum ir_cc cc, ir_val a, ir_val b);
 ir_val ir_select(struct ir *ir, ir_val cond, ir_val if_so, ir_val if_not);
 
-/* `type` is what a load gives: I32, I64, F32 or F64. mode: 0 is the current data mode. */
+/* A vector operation; operands that it does not have are IR_NONE, n is its constant (0 if it has none). */
+ir_val ir_vec(struct ir *ir, enum ir_vec vec, ir_val a, ir_val b, ir_val c, unsigned n);
+
+/* `type` is what a load gives: I32, I64, F32, F64 or V128. mode: 0 is the current data mode. */
 ir_val ir_load(struct ir *ir, enum ir_type type, ir_val base, int64_t off, unsigned shape, unsigned mode);
 void ir_store(struct ir *ir, ir_val base, int64_t off, ir_val v, unsigned shape, unsigned mode);
 ir_val ir_rmw(struct ir *ir, enum ir_rmw kind, ir_val base, ir_val v, unsigned shape, unsigned mode);
@@ -212,6 +234,21 @@ void ir_leave(struct ir *ir, int32_t to);
 
 enum ir_type ir_type_of(const struct ir *ir, ir_val v);
 bool ir_is_const(const struct ir *ir, ir_val v, int64_t *value);
+/* Its operands are the first of a, b, c, d; its properties (of a vector operation: by its line). */
+static inline unsigned ir_n_operands(const struct ir_op *op)
+{
+    return op->code == IR_call  ? op->x
+           : op->code == IR_vec ? ir_vec_infos[op->vec].n_values
+                                : ir_op_infos[op->code].n_values;
+}
+static inline unsigned ir_properties(const struct ir_op *op)
+{
+    if (op->code == IR_vec)
+        return ir_vec_infos[op->vec].flags & IR_VEC_FP ? IR_FP : 0;
+    return ir_op_infos[op->code].flags;
+}
+/* The type that a letter of vec_ops.h stands for. */
+enum ir_type ir_vec_type(char letter);
 
 /* ---- passes ---------------------------------------------------------------------------------- */
 /* Resolve jumps inside the unit, drop dead operations and dead sets, count uses. */

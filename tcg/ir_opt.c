@@ -56,8 +56,8 @@ static void drop_dead(struct ir *ir, const struct ir_block *b)
     uint64_t overwritten[2] = { 0, 0 };
     for (uint16_t i = b->first + b->n; i-- > b->first;) {
         struct ir_op *op = &ir->ops[i];
-        const struct ir_op_info *info = &ir_op_infos[op->code];
-        bool dead = !(info->flags & (IR_EFFECT | IR_END | IR_MAY_FAULT | IR_FP)) && !op->uses;
+        unsigned n = ir_n_operands(op);
+        bool dead = !(ir_properties(op) & (IR_EFFECT | IR_END | IR_MAY_FAULT | IR_FP)) && !op->uses;
         if (op->code == IR_call && !op->uses)
             dead = ((const struct ir_helper *)(intptr_t)op->imm)->flags & IR_CALL_PURE;
         if (op->code == IR_set) {
@@ -78,14 +78,9 @@ static void drop_dead(struct ir *ir, const struct ir_block *b)
                                   .d = IR_NONE };
             continue;
         }
-        if (info->n_values > 0 || op->code == IR_call)
-            use(ir, op->a);
-        if (info->n_values > 1 || op->code == IR_call)
-            use(ir, op->b);
-        if (info->n_values > 2 || op->code == IR_call)
-            use(ir, op->c);
-        if (op->code == IR_call)
-            use(ir, op->d);
+        const ir_val v[4] = { op->a, op->b, op->c, op->d };
+        for (unsigned k = 0; k < n; k++)
+            use(ir, v[k]);
     }
 }
 
@@ -175,7 +170,8 @@ void ir_group_accesses(struct ir *ir, uint64_t apart)
             if (ir->n_insns && apart >> (ir->insns[insn].off >> 6 & 63) & 1)
                 continue;
             if ((op->code == IR_load || op->code == IR_store) &&
-                !(op->shape & (IR_ALIGNED | IR_ACQUIRE | IR_RELEASE)))
+                !(op->shape & (IR_ACQUIRE | IR_RELEASE)) &&
+                (!(op->shape & IR_ALIGNED) || op->type == IR_V128))
                 join_or_open(ir, groups, i);
             else if (disturbs_tlb(op))
                 for (unsigned k = 0; k < GROUPS; k++)

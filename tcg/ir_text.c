@@ -194,6 +194,12 @@ static void put_operation(struct line *l, const struct ir *ir, uint16_t i)
         put_values(l, op, 1, info->n_values);
         put_shape(l, ir, i);
         break;
+    case IR_vec:
+        put(l, " %s", ir_vec_infos[op->vec].name);
+        put_values(l, op, 0, ir_vec_infos[op->vec].n_values);
+        if (ir_vec_infos[op->vec].flags & IR_VEC_IMM)
+            put(l, ", %" PRId64, op->imm);
+        break;
     case IR_call: put_call(l, op); break;
     case IR_jump:
         put(l, " ");
@@ -227,7 +233,7 @@ static void put_operation(struct line *l, const struct ir *ir, uint16_t i)
 static void mark_used(uint8_t *used, const struct ir_op *op)
 {
     const ir_val v[4] = { op->a, op->b, op->c, op->d };
-    unsigned n = op->code == IR_call ? op->x : ir_op_infos[op->code].n_values;
+    unsigned n = ir_n_operands(op);
     for (unsigned k = 0; k < n; k++)
         if (v[k] < IR_MAX_OPS)
             used[v[k]] = 1;
@@ -549,6 +555,30 @@ static void parse_call(struct parse *p, struct ir_op *op)
     expect(p, ")");
 }
 
+static void parse_vec(struct parse *p, struct ir_op *op)
+{
+    static const char *const names[N_IR_VECS] = {
+#define IR_VEC(name_, types_, flags_, ...) #name_,
+#include "tcg/vec_ops.h"
+#undef IR_VEC
+    };
+    ir_val *v[4] = { &op->a, &op->b, &op->c, &op->d };
+    char s[64];
+    int i = find(names, N_IR_VECS, name(p, s));
+    if (i < 0) {
+        bad(p, "'%s' is no vector operation", s);
+        return;
+    }
+    const struct ir_vec_info *info = &ir_vec_infos[i];
+    op->vec = (uint16_t)i;
+    op->type = ir_vec_type(info->types[0]);
+    values(p, v, 0, info->n_values);
+    if (info->flags & IR_VEC_IMM) {
+        expect(p, ",");
+        op->imm = number(p);
+    }
+}
+
 static void parse_condition(struct parse *p, struct ir_op *op)
 {
     ir_val *v[4] = { &op->a, &op->b, &op->c, &op->d };
@@ -588,6 +618,7 @@ static void parse_operation(struct parse *p, struct ir_op *op, uint16_t i)
     case IR_store:
     case IR_rmw:
     case IR_cas: parse_memory(p, op, i); break;
+    case IR_vec: parse_vec(p, op); break;
     case IR_call: parse_call(p, op); break;
     case IR_jump:
         parse_target(p, &op->c, &op->imm);

@@ -1,7 +1,7 @@
 /* The IR's operations: one list from which come the enum, the printer, the parser, the verifier and
  * docs/ir.md. Include with IR_OP(name, result, values, flags, meaning) defined; no include guard.
  *
- *   result  what type the result has: none, same (as the op's type), i64 (whatever the op's type)
+ *   result  what type the result has: none, same (as the op's type), i64 (whatever the op's type), vec (by its line)
  *   values  number of value operands (a, b, c, d in that order)
  *
  * The op's type is that of its operands unless the meaning says otherwise. No operation has an
@@ -9,7 +9,7 @@
  */
 /*     name       result values flags */
 /* state */
-IR_OP( const,     same,  0, 0,                "the constant imm" )
+IR_OP( const,     same,  0, 0,                "the constant imm; v128: in both halves" )
 IR_OP( get,       same,  0, IR_STATE,         "guest state slot imm" )
 IR_OP( set,       none,  1, IR_EFFECT,        "guest state slot imm becomes a" )
 IR_OP( pc,        i64,   0, 0,                "guest virtual address: base of the unit's page + imm" )
@@ -48,7 +48,7 @@ IR_OP( setc,      i64,   2, 0,                "1 if `a cc b` holds, else 0" )
 IR_OP( select,    same,  3, 0,                "b if i64 a is not 0, else c" )
 /* guest memory: at address a + imm, shape, mmu mode x; little-endian. An access that shares the TLB check
  * of an earlier one (its leader) names it in d; what is computed is the same */
-IR_OP( load,      same,  1, IR_MAY_FAULT,     "guest memory; the shape's sign and width extend to the type" )
+IR_OP( load,      same,  1, IR_MAY_FAULT,     "guest memory; the shape's sign and width extend to the type (v128: 32, 64, 128 bits, zeros above)" )
 IR_OP( store,     none,  2, IR_MAY_FAULT | IR_EFFECT, "guest memory becomes the low bytes of b" )
 IR_OP( rmw,       same,  2, IR_MAY_FAULT | IR_EFFECT, "atomically: old = memory at a; memory = old (kind x) b; gives old, extended by shape. Sequentially consistent" )
 IR_OP( cas,       same,  3, IR_MAY_FAULT | IR_EFFECT, "atomically: old = memory at a; if old == b (at the access's width) memory = c; gives old, extended by shape" )
@@ -74,6 +74,8 @@ IR_OP( fbox,      f64,   1, 0,                "f32 a in the low half, ones above
 IR_OP( funbox,    f32,   1, 0,                "low half of f64 a if the high half is all ones, else the canonical NaN" )
 IR_OP( fflags,    i64,   0, IR_EFFECT,        "the sticky flags raised so far (SF_*)" )
 IR_OP( set_fflags,none,  1, IR_EFFECT,        "the sticky flags become the low five bits of a" )
+/* vectors */
+IR_OP( vec,       vec,   3, 0,                "a vector operation, constant n = imm: see below" )
 /* calls */
 IR_OP( call,      i64,   0, IR_EFFECT,        "helper imm with n = x operands a, b, c, d (all i64); result 0 if it has none" )
 /* ends of a block */

@@ -239,13 +239,20 @@ void tcg_fp_set_flags(struct vcpu *cpu, uint8_t flags)
         t->tcg->backend->fp_resume(t);
 }
 
+static void set_fp_modes(struct tcg_cpu *t)
+{
+    uint8_t modes = t->target->rounding(t->cpu);
+    t->fp_rounding = modes & TCG_FP_ROUNDING;
+    t->fp_flush = modes & (TCG_FP_FLUSH_INPUTS | TCG_FP_FLUSH_RESULTS);
+}
+
 void tcg_rounding_changed(struct vcpu *cpu)
 {
     struct tcg_cpu *t = tcg_cpu_of(cpu);
     bool live = t->fp_live;
     if (live)
         t->tcg->backend->fp_suspend(t);
-    t->fp_rounding = t->target->rounding(cpu);
+    set_fp_modes(t);
     if (live)
         t->tcg->backend->fp_resume(t);
 }
@@ -410,7 +417,7 @@ static void set_state(struct vcpu *cpu)
     struct tcg_cpu *t = tcg_cpu_of(cpu);
     t->fp_flags = *((uint8_t *)cpu->arch + t->target->fp_flags_offset);
     t->halt = false; /* the state may be another one now; waiting is for nobody to rely on */
-    t->fp_rounding = t->target->rounding(cpu);
+    set_fp_modes(t);
     tlb_flush_everything(t);
 }
 

@@ -27,6 +27,7 @@ enum sf_flag {
     SF_OVERFLOW = 4,
     SF_DIV_BY_ZERO = 8,
     SF_INVALID = 16,
+    SF_DENORMAL = 32, /* an operand was subnormal (x86); these operations leave it to their caller */
 };
 
 /* Which NaN an operation on NaNs gives, and what a NaN made from numbers looks like. */

@@ -4,6 +4,7 @@
 #include "tcg/ir_eval.h"
 #include "tcg/softfloat.h"
 #include "tcg/tcg.h"
+#include "tcg/vec.h"
 
 static noreturn void raise_fault(struct tcg_cpu *t, uint64_t va, enum access access, int kind,
                                  int fault)
@@ -174,6 +175,89 @@ void softmmu_store(struct tcg_cpu *t, uint64_t va, uint64_t v, unsigned shape, u
         if (q->host)
             q->host++;
     }
+}
+
+/* Half an access, or bytes of it, to one place. */
+static void pieces_load(struct tcg_cpu *t, struct tlb_place p, uint64_t va, uint8_t *to, unsigned n)
+{
+    unsigned size = n % 8 ? 1 : 8;
+    for (unsigned i = 0; i < n; i += size) {
+        store_le(to + i, size, place_load(t, &p, va + i, size, ACCESS_READ));
+        p.gpa += size;
+        if (p.host)
+            p.host += size;
+    }
+}
+
+static void pieces_store(struct tcg_cpu *t, struct tlb_place p, uint64_t va, const uint8_t *from,
+                         unsigned n)
+{
+    unsigned size = n % 8 ? 1 : 8;
+    for (unsigned i = 0; i < n; i += size) {
+        place_store(t, &p, va + i, size, load_le(from + i, size));
+        p.gpa += size;
+        if (p.host)
+            p.host += size;
+    }
+}
+
+/* The places of 16 bytes: the first n at place[0]. All of them may be reached. */
+static unsigned places128(struct tcg_cpu *t, uint64_t va, unsigned shape, enum access access,
+                          unsigned mode, struct tlb_place place[2])
+{
+    check_aligned(t, va, shape, access);
+    unsigned n = crosses_page(va, 16) ? 4096 - (va & 4095) : 16;
+    place[0] = translate(t, va, access, mode);
+    if (n < 16)
+        place[1] = translate(t, va + n, access, mode);
+    check_rest(t, &place[0], va, n, access, mode);
+    if (n < 16)
+        check_rest(t, &place[1], va + n, 16 - n, access, mode);
+    return n;
+}
+
+void softmmu_load128(struct tcg_cpu *t, uint64_t va, unsigned shape, unsigned mode, uint64_t v[2])
+{
+    v[1] = 0;
+    if ((shape & IR_SIZE_MASK) < IR_128) {
+        v[0] = softmmu_load(t, va, shape & ~IR_SIGNED, mode);
+        return;
+    }
+    struct tlb_place place[2];
+    uint8_t bytes[16];
+    unsigned n = places128(t, va, shape, ACCESS_READ, mode, place);
+    pieces_load(t, place[0], va, bytes, n);
+    if (n < 16)
+        pieces_load(t, place[1], va + n, bytes + n, 16 - n);
+    v[0] = load_le(bytes, 8);
+    v[1] = load_le(bytes + 8, 8);
+}
+
+void softmmu_store128(struct tcg_cpu *t, uint64_t va, const uint64_t v[2], unsigned shape,
+                      unsigned mode)
+{
+    if ((shape & IR_SIZE_MASK) < IR_128) {
+        softmmu_store(t, va, v[0], shape, mode);
+        return;
+    }
+    struct tlb_place place[2];
+    uint8_t bytes[16];
+    store_le(bytes, 8, v[0]);
+    store_le(bytes + 8, 8, v[1]);
+    unsigned n = places128(t, va, shape, ACCESS_WRITE, mode, place);
+    pieces_store(t, place[0], va, bytes, n);
+    if (n < 16)
+        pieces_store(t, place[1], va + n, bytes + n, 16 - n);
+}
+
+void tcg_load128(struct vcpu *cpu, uint64_t va, unsigned mode, uint64_t v[2])
+{
+    softmmu_load128(tcg_cpu_of(cpu), va, IR_128, mode, v);
+}
+
+void tcg_store128(struct vcpu *cpu, uint64_t va, const uint64_t v[2], unsigned mode)
+{
+    softmmu_store128(tcg_cpu_of(cpu), va, v, IR_128, mode);
 }
 
 /* One compare-and-swap on host memory; true if *expected was there, else *expected is what is. */
@@ -379,4 +463,15 @@ uint64_t softfp_op(struct tcg_cpu *t, const struct ir_op *op, uint64_t a, uint64
     }
     t->fp_flags |= ctx.flags;
     return r;
+}
+
+void softfp_vec(struct tcg_cpu *t, enum ir_vec vec, unsigned n, union v128 *r, const union v128 *a,
+                const union v128 *b, const union v128 *c)
+{
+    struct sf_ctx env = { .rounding = t->fp_rounding,
+                          .nan_rule = t->target->canonical_nan ? SF_NAN_CANONICAL : SF_NAN_SSE,
+                          .flush_inputs = t->fp_flush & TCG_FP_FLUSH_INPUTS,
+                          .flush_results = t->fp_flush & TCG_FP_FLUSH_RESULTS };
+    vec_fns[vec](&env, r, a, b, c, n);
+    t->fp_flags |= env.flags & (t->target->subnormal_flag ? 63 : 31);
 }

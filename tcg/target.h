@@ -56,7 +56,9 @@ struct tcg_target {
     uint16_t fp_flags_offset; /* of the uint8_t sticky floating-point flags (SF_*) in arch: the truth
                                  while stopped, loaded and stored by set_state and get_state */
     unsigned max_insn_len, insn_align;
-    bool canonical_nan;    /* floating point results that are NaN are the canonical one */
+    bool canonical_nan;    /* floating point results that are NaN are the canonical one; else the first operand
+                              that is a NaN, made quiet, and the default one is negative (SF_NAN_SSE) */
+    bool subnormal_flag;   /* SF_DENORMAL is one of the sticky flags */
 
     /* Length and control flow of the instruction at `bytes`. n bytes are there. */
     void (*scan)(struct vcpu *cpu, uint32_t flags, const uint8_t *bytes, size_t n, int32_t off,
@@ -90,8 +92,15 @@ struct tcg_target {
     unsigned n_modes;
     /* An interrupt is to be taken: set up its trap and return true. vCPU's thread, state in arch. */
     bool (*take_interrupt)(struct vcpu *cpu);
-    /* Floating point: rounding mode of the guest as SF_RNE.. (softfloat.h). */
+    /* Floating point: rounding mode of the guest as SF_RNE.. (softfloat.h), with TCG_FP_FLUSH_*: only
+     * vector operations heed those. */
     uint8_t (*rounding)(struct vcpu *cpu);
+};
+
+enum {
+    TCG_FP_ROUNDING = 0x07,
+    TCG_FP_FLUSH_INPUTS = 0x10,  /* subnormal operands count as zero */
+    TCG_FP_FLUSH_RESULTS = 0x20, /* subnormal results become zero */
 };
 
 enum { MEM_FAULT_TRANSLATION, MEM_FAULT_NO_MEMORY, MEM_FAULT_MISALIGNED };
@@ -118,7 +127,7 @@ void tcg_flush_contexts(struct vcpu *cpu, uint64_t mask, uint64_t value);
 /* What user_key says changed: generated code no longer finds what was filled with `user`. */
 void tcg_drop_user_pages(struct vcpu *cpu);
 /* Sticky floating-point flags (SF_INVALID...) raised in generated code so far; and set them. The
- * rounding mode changed. */
+ * rounding mode, or how subnormal numbers are treated, changed. */
 uint8_t tcg_fp_flags(struct vcpu *cpu);
 void tcg_fp_set_flags(struct vcpu *cpu, uint8_t flags);
 void tcg_rounding_changed(struct vcpu *cpu);
@@ -130,6 +139,9 @@ void tcg_store(struct vcpu *cpu, uint64_t va, unsigned size, uint64_t v, unsigne
  * memory). Nothing is done then. */
 bool tcg_try_load(struct vcpu *cpu, uint64_t va, unsigned size, unsigned mode, uint64_t *v, int *fault);
 bool tcg_try_store(struct vcpu *cpu, uint64_t va, unsigned size, uint64_t v, unsigned mode, int *fault);
+/* 16 bytes, little-endian. */
+void tcg_load128(struct vcpu *cpu, uint64_t va, unsigned mode, uint64_t v[2]);
+void tcg_store128(struct vcpu *cpu, uint64_t va, const uint64_t v[2], unsigned mode);
 /* Zero [va, va + n), which lies in one page, as a guest store would; n a multiple of 8. */
 void tcg_zero(struct vcpu *cpu, uint64_t va, unsigned n, unsigned mode);
 /* Instructions executed by this vCPU so far: an estimate from time until tcg_count_instructions is

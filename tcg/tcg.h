@@ -83,7 +83,8 @@ enum {
     JUMP_FOLD = 9, /* pc bits folded into the index, so that pages do not fall onto each other */
     FETCH_CONTEXTS = 16,
     N_MODES = 4,
-    HOST_REGS = 32,
+    HOST_REGS = 16,
+    N_VECTOR_TEMPS = 6,
     SPILLS = 32,
 };
 
@@ -164,8 +165,9 @@ struct tcg_cpu {
     struct tcg_counts counts;
 
     /* ---- used by generated code; close to arch ---- */
-    uint64_t regs[HOST_REGS];    /* host registers during a slow call: 0-15 integer, 16-31 float */
-    uint64_t spills[SPILLS];
+    _Alignas(16) uint64_t vectors[N_VECTOR_TEMPS][2]; /* host vector registers during a slow call */
+    uint64_t spills[SPILLS][2];
+    uint64_t regs[HOST_REGS];    /* integer ones */
     uint64_t canonical_nan[2];   /* f64, f32 */
     uint64_t sign_mask[2], abs_mask[2]; /* f64, f32 */
     const void *resume;
@@ -174,7 +176,8 @@ struct tcg_cpu {
     uint64_t tlb_checks;         /* first-level lookups that hit, when they are counted */
     uint32_t fp_scratch;
     uint8_t fp_flags, fp_rounding;  /* SF_*: sticky flags collected; guest's mode */
-    uint8_t pad_[2];
+    uint8_t fp_flush;               /* TCG_FP_FLUSH_* */
+    uint8_t pad_[1];
     uint64_t n_insns;            /* counted while `counting`; else what to add to the time */
     struct jump_entry *jumps;    /* fetch_now->jumps */
     uint64_t ctx[N_MODES];       /* data contexts by mode */
@@ -328,12 +331,21 @@ void tlb_flush_everything(struct tcg_cpu *t);
 /* All may raise: then they do not return. */
 uint64_t softmmu_load(struct tcg_cpu *t, uint64_t va, unsigned shape, unsigned mode);
 void softmmu_store(struct tcg_cpu *t, uint64_t va, uint64_t v, unsigned shape, unsigned mode);
+/* Those of V128 values: v[0] is the low half. Loads fill with zeros what the access does not give. */
+void softmmu_load128(struct tcg_cpu *t, uint64_t va, unsigned shape, unsigned mode, uint64_t v[2]);
+void softmmu_store128(struct tcg_cpu *t, uint64_t va, const uint64_t v[2], unsigned shape,
+                      unsigned mode);
 uint64_t softmmu_rmw(struct tcg_cpu *t, enum ir_rmw kind, uint64_t va, uint64_t v, unsigned shape,
                      unsigned mode);
 uint64_t softmmu_cas(struct tcg_cpu *t, uint64_t va, uint64_t expected, uint64_t desired,
                      unsigned shape, unsigned mode);
 /* An operation with IR_FP on bit patterns, by softfloat; flags go to fp_flags. */
 uint64_t softfp_op(struct tcg_cpu *t, const struct ir_op *op, uint64_t a, uint64_t b, uint64_t c);
+
+/* A vector operation (vec.h) in the guest's modes; flags go to fp_flags. */
+union v128;
+void softfp_vec(struct tcg_cpu *t, enum ir_vec vec, unsigned n, union v128 *r, const union v128 *a,
+                const union v128 *b, const union v128 *c);
 
 /* ---- cache.c ------------------------------------------------------------------------------------------ */
 struct error *cache_init(struct tcg *tcg, size_t size);

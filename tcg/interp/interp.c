@@ -8,6 +8,7 @@
 #include "core/util.h"
 #include "tcg/backends.h"
 #include "tcg/ir_eval.h"
+#include "tcg/vec.h"
 
 #include <ffi.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@ struct op {
     uint8_t code, type, cc, x, shape;
     int16_t off;   /* guest instruction, relative to the page */
     uint16_t undo; /* instructions of its block behind it */
-    uint16_t dst, a, b, c, d;
+    uint16_t dst, a, b, c, d, vec;
     uint32_t to, other; /* jump, branch: an operation of the unit, or OUTSIDE */
     int32_t imm2;
     int64_t imm; /* get, set: offset of the slot in arch */
@@ -68,7 +69,7 @@ struct packer {
 static bool is_live(const struct ir_op *op)
 {
     return op->uses || (op->code != IR_const &&
-                        ir_op_infos[op->code].flags & (IR_EFFECT | IR_END | IR_MAY_FAULT | IR_FP));
+                        ir_properties(op) & (IR_EFFECT | IR_END | IR_MAY_FAULT | IR_FP));
 }
 
 static bool wants_head(const struct unit *u, const struct ir_block *b)
@@ -134,6 +135,7 @@ static void pack_op(struct packer *p, uint16_t i)
     struct op *op = &p->ops[p->n++];
     *op = (struct op){ .code = from->code,
                        .type = from->type,
+                       .vec = from->vec,
                        .cc = from->cc,
                        .x = from->x,
                        .shape = from->shape,
@@ -211,13 +213,19 @@ static uint64_t call_helper(struct tcg_cpu *t, const struct op *op, const uint64
 }
 
 /* Memory and calls: they may leave, and others may look where the guest is. */
-static uint64_t slow(struct tcg_cpu *t, const struct op *op, const uint64_t *v)
+static uint64_t slow(struct tcg_cpu *t, const struct op *op, const uint64_t *v, union v128 *w)
 {
     uint64_t r = 0;
     t->site = op;
     t->undo = op->undo;
     if (op->code == IR_call) {
         r = call_helper(t, op, v);
+    } else if (op->type == IR_V128) {
+        uint64_t at = v[op->a] + (uint64_t)op->imm;
+        if (op->code == IR_load)
+            softmmu_load128(t, at, op->shape, op->x, w[op->dst].u64);
+        else
+            softmmu_store128(t, at, w[op->b].u64, op->shape, op->x);
     } else {
         uint64_t at = v[op->a] + (uint64_t)op->imm;
         switch (op->code) {
@@ -236,6 +244,26 @@ static uint64_t run_float(struct tcg_cpu *t, const struct op *op, uint64_t a, ui
 {
     const struct ir_op ir = { .code = op->code, .type = op->type, .cc = op->cc, .x = op->x };
     return softfp_op(t, &ir, a, b, c);
+}
+
+/* Values are in v, those of type V128 in w. */
+static void run_vec(struct tcg_cpu *t, const struct op *op, uint64_t *v, union v128 *w)
+{
+    const struct ir_vec_info *info = &ir_vec_infos[op->vec];
+    const uint16_t from[3] = { op->a, op->b, op->c };
+    union v128 scalar = { .u64 = { 0, 0 } }, r; /* no operation has two scalar operands */
+    const union v128 *in[3] = { &scalar, &scalar, &scalar };
+    for (unsigned k = 0; k < info->n_values; k++) {
+        if (info->types[1 + k] == 'v')
+            in[k] = &w[from[k]];
+        else
+            scalar.u64[0] = v[from[k]];
+    }
+    softfp_vec(t, op->vec, (unsigned)op->imm, &r, in[0], in[1], in[2]);
+    if (info->types[0] == 'v')
+        w[op->dst] = r;
+    else
+        v[op->dst] = r.u64[0];
 }
 
 /* Operations on the bits of floats: the sign, and f32 inside f64. */
@@ -288,6 +316,7 @@ static struct unit *run_unit(struct tcg_cpu *t, struct unit *u, struct link **ou
     char *arch = t->cpu->arch;
     const struct op *ops = u->ir, *op = ops;
     uint64_t v[IR_MAX_OPS];
+    union v128 w[IR_MAX_OPS];
     for (;; op++) {
         switch (op->code) {
         case OP_BLOCK:
@@ -297,20 +326,41 @@ static struct unit *run_unit(struct tcg_cpu *t, struct unit *u, struct link **ou
             }
             t->n_insns += (uint64_t)op->imm;
             break;
-        case IR_const: v[op->dst] = (uint64_t)op->imm; break;
-        case IR_get: memcpy(&v[op->dst], arch + op->imm, 8); break;
-        case IR_set: memcpy(arch + op->imm, &v[op->a], 8); break;
+        case IR_const:
+            if (op->type == IR_V128)
+                w[op->dst].u64[0] = w[op->dst].u64[1] = (uint64_t)op->imm;
+            else
+                v[op->dst] = (uint64_t)op->imm;
+            break;
+        case IR_get:
+            if (op->type == IR_V128)
+                memcpy(&w[op->dst], arch + op->imm, 16);
+            else
+                memcpy(&v[op->dst], arch + op->imm, 8);
+            break;
+        case IR_set:
+            if (op->type == IR_V128)
+                memcpy(arch + op->imm, &w[op->a], 16);
+            else
+                memcpy(arch + op->imm, &v[op->a], 8);
+            break;
+        case IR_vec: run_vec(t, op, v, w); break;
         case IR_pc: v[op->dst] = t->pc_page + (uint64_t)op->imm; break;
         case IR_setc: v[op->dst] = ir_eval_cc(op->cc, op->type, v[op->a], v[op->b]); break;
-        case IR_select: v[op->dst] = v[op->a] ? v[op->b] : v[op->c]; break;
+        case IR_select:
+            if (op->type == IR_V128)
+                w[op->dst] = v[op->a] ? w[op->b] : w[op->c];
+            else
+                v[op->dst] = v[op->a] ? v[op->b] : v[op->c];
+            break;
         case IR_fflags: v[op->dst] = tcg_fp_flags(t->cpu); break;
         case IR_set_fflags: tcg_fp_set_flags(t->cpu, v[op->a] & 31); break;
         case IR_fence: atomic_thread_fence(memory_order_seq_cst); break;
         case IR_load:
         case IR_rmw:
         case IR_cas:
-        case IR_call: v[op->dst] = slow(t, op, v); break;
-        case IR_store: slow(t, op, v); break;
+        case IR_call: v[op->dst] = slow(t, op, v, w); break;
+        case IR_store: slow(t, op, v, w); break;
         case IR_fma: v[op->dst] = run_float(t, op, v[op->a], v[op->b], v[op->c]); break;
         case IR_fadd:
         case IR_fsub:

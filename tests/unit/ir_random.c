@@ -22,7 +22,7 @@
 
 /* ---- the guest ------------------------------------------------------------------------------------- */
 
-enum { N_X = 24, N_F = 16, N_UNITS = 6, N_STEPS = 260, N_MODES_USED = 2 };
+enum { N_X = 24, N_F = 16, N_V = 12, N_UNITS = 6, N_STEPS = 260, N_MODES_USED = 2 };
 /* Slots with a meaning: addresses of data, where a return goes, how often one may still go back. */
 enum { PTR0 = 20, PTR1 = 3, RETURN = 5, BUDGET = 6 };
 
@@ -36,8 +36,10 @@ enum { PTR0 = 20, PTR1 = 3, RETURN = 5, BUDGET = 6 };
 
 struct guest {
     uint64_t x[N_X], f[N_F], pc;
+    _Alignas(16) uint64_t v[N_V][2];
     uint32_t flags;
     uint8_t fp_flags, rm;
+    bool sse; /* test_sse_target: NaNs as SSE has them, and no scalar floating point */
     uint32_t n_traps;
     uint64_t trace;       /* of everything that helpers, devices and traps saw */
     uint64_t count_trace; /* of instruction counts */
@@ -51,12 +53,18 @@ struct guest {
     {                                                       \
         "f" #n, offsetof(struct guest, f[n]), IR_F64, heat_ \
     }
+#define V(n, heat_)                                          \
+    {                                                        \
+        "v" #n, offsetof(struct guest, v[n]), IR_V128, heat_ \
+    }
 static const struct ir_slot slots[] = {
     X(0, 1),   X(1, 200), X(2, 190),  X(3, 180), X(4, 170), X(5, 160), X(6, 0),    X(7, 150),
     X(8, 140), X(9, 130), X(10, 120), X(11, 5),  X(12, 0),  X(13, 0),  X(14, 110), X(15, 0),
     X(16, 0),  X(17, 0),  X(18, 0),   X(19, 0),  X(20, 0),  X(21, 0),  X(22, 0),   X(23, 0),
     F(0, 99),  F(1, 98),  F(2, 97),   F(3, 96),  F(4, 95),  F(5, 94),  F(6, 93),   F(7, 92),
     F(8, 91),  F(9, 90),  F(10, 2),   F(11, 0),  F(12, 0),  F(13, 0),  F(14, 0),   F(15, 0),
+    V(0, 98),  V(1, 97),  V(2, 96),   V(3, 95),  V(4, 94),  V(5, 0),   V(6, 0),    V(7, 0),
+    V(8, 0),   V(9, 0),   V(10, 0),   V(11, 0),
 };
 
 struct step {
@@ -76,7 +84,7 @@ struct program {
 /* One way to run programs. */
 struct machine {
     const char *name, *options;
-    bool no_fold, counting;
+    bool no_fold, counting, sse;
     struct vm *vm;
     struct vcpu *cpu;
     struct ram_block *ram;
@@ -239,6 +247,8 @@ static void see_slots(struct guest *g)
         mix(&g->trace, g->x[i]);
     for (unsigned i = 0; i < N_F; i++)
         mix(&g->trace, g->f[i]);
+    for (unsigned i = 0; i < 2 * N_V; i++)
+        mix(&g->trace, g->v[i / 2][i % 2]);
 }
 
 /* A trap goes on with the next unit, a few times. */
@@ -278,6 +288,7 @@ static uint64_t reads(void *arch, uint64_t a, uint64_t b, uint64_t c, uint64_t d
 {
     const struct guest *g = arch;
     see(arch, g->x[a % N_X], g->f[a % N_F]);
+    see(arch, g->v[a % N_V][0], g->v[a % N_V][1]);
     return g->x[a / 3 % N_X] ^ g->f[a / 5 % N_F];
 }
 
@@ -291,6 +302,9 @@ static void writes(void *arch, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
     for (unsigned i = 0; i < N_F; i++)
         if (a >> (i + 32) & 1)
             g->f[i] ^= b << 32;
+    for (unsigned i = 0; i < N_V; i++)
+        if (a >> (i + 48) & 1)
+            g->v[i][i & 1] ^= b;
 }
 
 static uint64_t raises(void *arch, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
@@ -325,7 +339,7 @@ static uint64_t uses_fpu(void *arch, uint64_t a, uint64_t b, uint64_t c, uint64_
 static void sets_rounding(void *arch, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
 {
     struct guest *g = arch;
-    g->rm = a & 3;
+    g->rm = (a & 3) | (g->sse ? (a >> 2 & 3) * TCG_FP_FLUSH_INPUTS : 0);
     tcg_rounding_changed(cpu_of(arch));
 }
 
@@ -414,6 +428,7 @@ enum step_kind {
     STEP_FLOAT_CONVERT,
     STEP_FMA,
     STEP_FCMP,
+    STEP_VEC,
     STEP_CALL,
     STEP_POINTER,
     STEP_INSN,
@@ -425,7 +440,7 @@ static const uint8_t weights[N_STEP_KINDS] = {
     [STEP_SELECT] = 5,        [STEP_SET] = 30,   [STEP_GET] = 8,     [STEP_CONST] = 3,
     [STEP_LOAD] = 12,         [STEP_STORE] = 10, [STEP_ATOMIC] = 4,  [STEP_FLOAT] = 8,
     [STEP_FLOAT_CONVERT] = 8, [STEP_FMA] = 2,    [STEP_FCMP] = 2,    [STEP_CALL] = 6,
-    [STEP_POINTER] = 1,       [STEP_INSN] = 14,  [STEP_END] = 6,
+    [STEP_POINTER] = 1,       [STEP_INSN] = 14,  [STEP_END] = 6,     [STEP_VEC] = 20,
 };
 
 enum { MAX_VALUES = 256, MAX_PENDING = 8 };
@@ -442,7 +457,7 @@ struct build {
     struct {
         ir_val at[MAX_VALUES];
         unsigned n;
-    } values[IR_F64 + 1];
+    } values[IR_V128 + 1];
     uint16_t pending[MAX_PENDING]; /* blocks to be entered */
     unsigned n_pending;
     int32_t guest_blocks[64]; /* addresses of blocks so far */
@@ -463,6 +478,11 @@ static void forget_values(struct build *b)
 
 static ir_val random_const(struct build *b, enum ir_type type)
 {
+    if (type == IR_V128)
+        return add_value(b, type,
+                         ir_const(b->ir, type,
+                                  one_in(b->seed, 2) ? -(int64_t)below(b->seed, 2)
+                                                     : (int64_t)corner_f64(b->seed)));
     uint64_t v = type == IR_F64   ? corner_f64(b->seed)
                  : type == IR_F32 ? corner_f32(b->seed)
                                   : corner_int(b->seed);
@@ -475,6 +495,8 @@ static ir_val random_get(struct build *b, enum ir_type type)
         ir_val v = add_value(b, IR_I64, ir_get(b->ir, below(b->seed, N_X)));
         return type == IR_I64 ? v : add_value(b, IR_I32, ir_1(b->ir, IR_trunc, v));
     }
+    if (type == IR_V128)
+        return add_value(b, type, ir_get(b->ir, N_X + N_F + below(b->seed, N_V)));
     ir_val v = add_value(b, IR_F64, ir_get(b->ir, N_X + below(b->seed, N_F)));
     return type == IR_F64 ? v : add_value(b, IR_F32, ir_1(b->ir, IR_funbox, v));
 }
@@ -503,7 +525,7 @@ static enum ir_type float_type(struct build *b)
 
 static enum ir_type any_type(struct build *b)
 {
-    return one_in(b->seed, 4) ? float_type(b) : int_type(b);
+    return one_in(b->seed, 4) ? float_type(b) : one_in(b->seed, 4) ? IR_V128 : int_type(b);
 }
 
 static void step_int(struct build *b)
@@ -565,6 +587,10 @@ static bool is_free(unsigned slot)
 
 static void step_set(struct build *b)
 {
+    if (one_in(b->seed, 4)) {
+        ir_set(b->ir, N_X + N_F + below(b->seed, N_V), pick(b, IR_V128));
+        return;
+    }
     if (one_in(b->seed, 3)) {
         unsigned slot = N_X + below(b->seed, N_F);
         ir_val v = one_in(b->seed, 3) ? ir_1(b->ir, IR_fbox, pick(b, IR_F32)) : pick(b, IR_F64);
@@ -618,12 +644,13 @@ static ir_val random_address(struct build *b, unsigned size, int64_t *off)
 
 static unsigned random_shape(struct build *b, enum ir_type type)
 {
-    unsigned shape = type == IR_F64   ? IR_64
-                     : type == IR_F32 ? IR_32
-                                      : below(b->seed, type == IR_I32 ? IR_64 : IR_64 + 1);
+    unsigned shape = type == IR_F64    ? IR_64
+                     : type == IR_F32  ? IR_32
+                     : type == IR_V128 ? IR_32 + below(b->seed, 3)
+                                       : below(b->seed, type == IR_I32 ? IR_64 : IR_64 + 1);
     if (one_in(b->seed, 2))
         shape |= IR_SIGNED;
-    if (one_in(b->seed, 10))
+    if (one_in(b->seed, type == IR_V128 ? 3 : 10))
         shape |= IR_ALIGNED;
     if (one_in(b->seed, 10))
         shape |= below(b->seed, 4) * IR_ACQUIRE;
@@ -737,6 +764,17 @@ static void step_fcmp(struct build *b)
         add_value(b, IR_I64, ir_fflags(b->ir));
     if (one_in(b->seed, 8))
         ir_set_fflags(b->ir, pick(b, IR_I64));
+}
+
+static void step_vec(struct build *b)
+{
+    enum ir_vec vec = below(b->seed, N_IR_VECS);
+    const struct ir_vec_info *info = &ir_vec_infos[vec];
+    ir_val v[3] = { IR_NONE, IR_NONE, IR_NONE };
+    for (unsigned k = 0; k < info->n_values; k++)
+        v[k] = pick(b, ir_vec_type(info->types[1 + k]));
+    unsigned n = info->flags & IR_VEC_IMM ? below(b->seed, one_in(b->seed, 2) ? 256 : 4) : 0;
+    add_value(b, ir_vec_type(info->types[0]), ir_vec(b->ir, vec, v[0], v[1], v[2], n));
 }
 
 static void step_call(struct build *b)
@@ -912,6 +950,7 @@ static void do_step(struct build *b, enum step_kind kind)
     case STEP_FLOAT_CONVERT: step_float_convert(b); break;
     case STEP_FMA: step_fma(b); break;
     case STEP_FCMP: step_fcmp(b); break;
+    case STEP_VEC: step_vec(b); break;
     case STEP_CALL: step_call(b); break;
     case STEP_POINTER: step_pointer(b); break;
     case STEP_INSN: begin_insn(b); break;
@@ -976,9 +1015,16 @@ static void make_program(struct program *p, uint64_t seed)
     p->start.x[RETURN] = STOP;
     p->start.x[BUDGET] = 10;
     p->start.rm = below(&seed, 4);
+    p->start.sse = p->seed & 1;
+    if (p->start.sse)
+        p->start.rm |= below(&seed, 4) * TCG_FP_FLUSH_INPUTS;
+    for (unsigned i = 0; i < 2 * N_V; i++) {
+        uint64_t f32s = corner_f32(&seed) | (uint64_t)corner_f32(&seed) << 32;
+        p->start.v[i / 2][i % 2] = one_in(&seed, 2) ? f32s : corner_f64(&seed);
+    }
     p->start.pc = CODE;
     for (unsigned i = 0; i < DATA_SIZE; i += 8)
-        store_le(&p->data[i], 8, corner_int(&seed));
+        store_le(&p->data[i], 8, one_in(&seed, 4) ? corner_f64(&seed) : corner_int(&seed));
     unsigned total = 0;
     for (unsigned k = 0; k < N_STEP_KINDS; k++)
         total += weights[k];
@@ -988,6 +1034,8 @@ static void make_program(struct program *p, uint64_t seed)
             unsigned w = below(&seed, total), kind = 0;
             while (w >= weights[kind])
                 w -= weights[kind++];
+            if (p->start.sse && kind >= STEP_FLOAT && kind <= STEP_FCMP)
+                kind = STEP_VEC; /* of scalar operations the modes for subnormals are not known */
             p->steps[u][k] = (struct step){ .seed = next(&seed), .kind = (uint8_t)kind };
         }
     }
@@ -1130,8 +1178,47 @@ static const struct tcg_target test_tcg_target = {
     .rounding = rounding,
 };
 
+static const struct target test_sse_target = {
+    .name = "random-sse",
+    .arch_size = sizeof(struct guest),
+    .state = TABLE(guest_state),
+    .state_version = 1,
+    .cpu_model = cpu_model,
+    .cpu_help = cpu_help,
+    .vcpu_init = no_vcpu,
+    .vcpu_free = no_vcpu,
+    .vcpu_reset = no_vcpu,
+    .has_work = has_work,
+    .print = print_guest,
+    .pc = pc_of,
+    .vm_free = no_vm,
+};
+
+static const struct tcg_target test_sse_tcg_target = {
+    .target = &test_sse_target,
+    .slots = slots,
+    .n_slots = ARRAY_LEN(slots),
+    .helpers = helpers,
+    .n_helpers = ARRAY_LEN(helpers),
+    .pc_offset = offsetof(struct guest, pc),
+    .flags_offset = offsetof(struct guest, flags),
+    .fp_flags_offset = offsetof(struct guest, fp_flags),
+    .max_insn_len = 2,
+    .insn_align = 2,
+    .subnormal_flag = true,
+    .scan = scan,
+    .translate = translate,
+    .begin_unit = begin_unit,
+    .translate_address = translate_address,
+    .raise_memory = raise_memory,
+    .context_key = context_key,
+    .n_modes = N_MODES_USED,
+    .take_interrupt = take_interrupt,
+    .rounding = rounding,
+};
+
 /* In place of those of the build (cli/targets.c). */
-const struct tcg_target *const tcg_targets[] = { &test_tcg_target };
+const struct tcg_target *const tcg_targets[] = { &test_tcg_target, &test_sse_tcg_target };
 const size_t n_tcg_targets = ARRAY_LEN(tcg_targets);
 
 /* ---- machines ------------------------------------------------------------------------------------------------------ */
@@ -1166,7 +1253,7 @@ static void machine_start(struct machine *m)
     must(vm_new(&m->vm));
     m->vm->machine = m;
     m->vm->accel = &tcg_accel;
-    m->vm->target = &test_target;
+    m->vm->target = m->sse ? &test_sse_target : &test_target;
     m->vm->log.fd = 2;
     must(tcg_accel.vm_create(m->vm, m->options));
     must(mem_add_ram(m->vm, "ram", 1 * MIB, false, &ram));
@@ -1226,6 +1313,8 @@ static bool differs(const struct machine *m, const struct machine *ref)
         SAME("x", i, g->x[i], r->x[i])
     for (unsigned i = 0; i < N_F; i++)
         SAME("f", i, g->f[i], r->f[i])
+    for (unsigned i = 0; i < 2 * N_V; i++)
+        SAME("half v", i, g->v[i / 2][i % 2], r->v[i / 2][i % 2])
     SAME("fp flags ", 0, g->fp_flags, r->fp_flags)
     SAME("traps ", 0, g->n_traps, r->n_traps)
     SAME("trace ", 0, g->trace, r->trace)
@@ -1250,25 +1339,44 @@ static struct machine machines[] = {
       .counting = true },
     { .name = "host, baseline", .options = "backend=jit,host-features=baseline,tb-size=2" },
     { .name = "host, no groups, no folding", .options = "backend=jit,group=off", .no_fold = true },
+    /* Programs for SSE run on these; each kind's first one says what is right. */
+    { .name = "interpreter, SSE", .options = "backend=interp", .no_fold = true, .sse = true },
+    { .name = "host, SSE", .options = "backend=jit", .sse = true },
+    { .name = "host, SSE, baseline, no folding",
+      .options = "backend=jit,host-features=baseline,tb-size=1",
+      .no_fold = true,
+      .sse = true },
 };
+
+static struct machine *first_machine(const struct program *p)
+{
+    struct machine *m = machines;
+    while (m->sse != p->start.sse)
+        m++;
+    return m;
+}
 
 /* A machine that differs from the first, or NULL. */
 static struct machine *disagrees(const struct program *p)
 {
-    machine_run(&machines[0], p);
-    for (size_t i = 1; i < ARRAY_LEN(machines); i++) {
-        machine_run(&machines[i], p);
-        if (differs(&machines[i], &machines[0]))
-            return &machines[i];
+    struct machine *first = first_machine(p);
+    machine_run(first, p);
+    for (struct machine *m = first + 1; m < machines + ARRAY_LEN(machines); m++) {
+        if (m->sse != first->sse)
+            break;
+        machine_run(m, p);
+        if (differs(m, first))
+            return m;
     }
     return NULL;
 }
 
 static bool machine_disagrees(struct machine *m, const struct program *p)
 {
-    machine_run(&machines[0], p);
+    struct machine *first = first_machine(p);
+    machine_run(first, p);
     machine_run(m, p);
-    return differs(m, &machines[0]);
+    return differs(m, first);
 }
 
 /* Leave out ever smaller runs of steps while the difference stays. */

@@ -131,6 +131,22 @@ static inline void vex_rr(struct buf *b, unsigned pp, unsigned map, bool w, uint
     put8(b, 0xc0 | (reg & 7) << 3 | (rm & 7));
 }
 
+static inline void vex_rm(struct buf *b, unsigned pp, unsigned map, bool w, uint8_t op, unsigned reg,
+                          unsigned v, struct mem m)
+{
+    bool x = m.index != NOREG && m.index >= 8;
+    if (m.base < 8 && !x && map == 1 && !w) {
+        put8(b, 0xc5);
+        put8(b, (reg < 8) << 7 | (~v & 15) << 3 | pp);
+    } else {
+        put8(b, 0xc4);
+        put8(b, (reg < 8) << 7 | !x << 6 | (m.base < 8) << 5 | map);
+        put8(b, w << 7 | (~v & 15) << 3 | pp);
+    }
+    put8(b, op);
+    put_modrm_mem(b, reg, m);
+}
+
 /* ALU operations by their digit. */
 enum alu { ALU_ADD, ALU_OR, ALU_ADC, ALU_SBB, ALU_AND, ALU_SUB, ALU_XOR, ALU_CMP };
 

@@ -353,7 +353,7 @@ static void gen_set(struct gen *g, const struct ir_op *op)
         }
         save_alias(g, r);
         int64_t c;
-        if (r >= XMM0 && const_of(g, v, &c))
+        if (r >= XMM0 && const_of(g, v, &c) && op->type != IR_V128)
             use(g, v);
         load_into(g, v, r);
         if (g->loc[v].kind == LOC_SLOT)
@@ -377,7 +377,7 @@ static void gen_set(struct gen *g, const struct ir_op *op)
     }
     unsigned rv = use(g, v);
     if (rv >= XMM0)
-        movs_mx(&g->b, true, slot_mem(g, op->imm), rv - XMM0);
+        move_vector(g, op->type, rv - XMM0, slot_mem(g, op->imm), true);
     else
         mov_mr(&g->b, true, slot_mem(g, op->imm), rv);
 }
@@ -683,6 +683,7 @@ static void gen_op(struct gen *g, const struct ir_op *op)
     case IR_funbox: gen_funbox(g, op); break;
     case IR_fflags: gen_fflags(g); break;
     case IR_set_fflags: gen_set_fflags(g, op); break;
+    case IR_vec: gen_vec(g, op); break;
     case IR_call: gen_call(g, op); break;
     case IR_jump: gen_jump(g, op); break;
     case IR_branch: gen_branch(g, op); break;
@@ -698,15 +699,10 @@ static void note_use(struct gen *g, ir_val v, uint16_t at)
         g->last_use[resolve(g->ir, v)] = at;
 }
 
-static unsigned n_operands(const struct ir_op *op)
-{
-    return op->code == IR_call ? op->x : ir_op_infos[op->code].n_values;
-}
-
 static bool is_dead(const struct ir_op *op)
 {
     return op->code != IR_const && !op->uses &&
-           !(ir_op_infos[op->code].flags & (IR_EFFECT | IR_END | IR_MAY_FAULT | IR_FP));
+           !(ir_properties(op) & (IR_EFFECT | IR_END | IR_MAY_FAULT | IR_FP));
 }
 
 /* Could somebody look at slots, or pinned registers change, between a value's definition and here? */
@@ -730,7 +726,7 @@ static void look_ahead(struct gen *g, const struct ir_block *blk)
         g->loc[i].kind = LOC_NONE;
         g->hint[i] = 255;
         g->group_of[i] = 0;
-        unsigned n = n_operands(op);
+        unsigned n = ir_n_operands(op);
         const ir_val v[4] = { op->a, op->b, op->c, op->d };
         for (unsigned k = 0; k < n; k++)
             note_use(g, v[k], i);
@@ -809,7 +805,7 @@ static void gen_block(struct gen *g, uint16_t n)
         if (is_dead(op))
             continue;
         gen_op(g, op);
-        unsigned k = n_operands(op);
+        unsigned k = ir_n_operands(op);
         const ir_val v[4] = { op->a, op->b, op->c, op->d };
         while (k--)
             release(g, v[k]);

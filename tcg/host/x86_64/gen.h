@@ -1,5 +1,6 @@
 /* What the files of the code generator share. gen.c: blocks, integer operations, ends; gen_values.c:
- * where values are, cold code; gen_memory.c: guest memory; gen_fp.c: floating point.
+ * where values are, cold code; gen_memory.c: guest memory; gen_fp.c: floating point;
+ * gen_vec.c: vector operations.
  *
  * A value is in a register, a constant, still in its slot's memory, or spilled. A pinned register
  * holds its slot's value; an SSA value may be an alias of it until the slot is set again. */
@@ -64,9 +65,10 @@ static inline bool is_temp(unsigned r)
     return TEMP_MASK >> r & 1;
 }
 
+/* In a vector register? */
 static inline bool is_fp(enum ir_type t)
 {
-    return t == IR_F32 || t == IR_F64;
+    return t == IR_F32 || t == IR_F64 || t == IR_V128;
 }
 
 /* i32 values are the low half of whatever holds the i64 they were cut from. */
@@ -84,7 +86,7 @@ static inline struct mem slot_mem(const struct gen *g, unsigned slot)
 
 static inline struct mem spill_mem(unsigned n)
 {
-    return MEM(RBP, TCG_DISP(spills) + 8 * (int32_t)n);
+    return MEM(RBP, TCG_DISP(spills) + 16 * (int32_t)n);
 }
 
 /* gen_values.c */
@@ -110,6 +112,11 @@ bool can_link(const struct gen *g, int32_t off);
 struct link *new_link(struct gen *g, int32_t off, bool linkable);
 void put_link(struct gen *g, uint8_t *at, struct link *l);
 void align_patch(struct gen *g, unsigned skip);
+
+void move_vector(struct gen *g, enum ir_type type, unsigned x, struct mem m, bool store);
+
+/* gen_vec.c */
+void gen_vec(struct gen *g, const struct ir_op *op);
 
 /* gen_memory.c */
 void gen_load_store(struct gen *g, const struct ir_op *op);

@@ -51,6 +51,10 @@ static void gen_load_from(struct gen *g, const struct ir_op *op, unsigned d, str
 {
     unsigned size = op->shape & IR_SIZE_MASK;
     bool sign = op->shape & IR_SIGNED, w = op->type == IR_I64;
+    if (op->type == IR_V128) { /* movss, movq, movups */
+        sse_rm(&g->b, size == IR_128 ? 0 : 0xf3, size == IR_64 ? 0x7e : 0x10, d - XMM0, m);
+        return;
+    }
     if (is_fp(op->type)) {
         movs_xm(&g->b, op->type == IR_F64, d - XMM0, m);
         return;
@@ -87,6 +91,10 @@ static void gen_store_to(struct gen *g, const struct ir_op *op, struct mem m, in
         }
         return;
     }
+    if (op->type == IR_V128) { /* movss, movsd, movups */
+        sse_rm(&g->b, size == IR_128 ? 0 : size == IR_64 ? 0xf2 : 0xf3, 0x11, value_reg - XMM0, m);
+        return;
+    }
     if (is_fp(op->type)) {
         movs_mx(&g->b, op->type == IR_F64, m, value_reg - XMM0);
         return;
@@ -121,6 +129,16 @@ static bool store_const(const struct gen *g, const struct ir_op *op, int64_t *c)
            ((op->shape & IR_SIZE_MASK) < IR_64 || *c == (int32_t)*c);
 }
 
+/* Does the leader's check say that this one is aligned? */
+static bool is_aligned(const struct gen *g, const struct ir_op *op)
+{
+    const struct ir_op *leader = &g->ir->ops[op->d];
+    unsigned size = 1u << (op->shape & IR_SIZE_MASK);
+    return !(op->shape & IR_ALIGNED) ||
+           (leader->shape & IR_ALIGNED && (op->imm - leader->imm) % size == 0 &&
+            (leader->shape & IR_SIZE_MASK) >= (op->shape & IR_SIZE_MASK));
+}
+
 void gen_load_store(struct gen *g, const struct ir_op *op)
 {
     bool store = op->code == IR_store, grouped = op->d != IR_NONE, leads = op->d == g->i;
@@ -146,6 +164,10 @@ void gen_load_store(struct gen *g, const struct ir_op *op)
         slow->site.dst = d = def(g, op->a);
     if (addend >= 0) {
         t0 = addend;
+        if (!is_aligned(g, op)) {
+            struct scratch s = { take(g, false), 0 };
+            gen_align_check(g, op, s, base, slow);
+        }
         test_rr(&g->b, true, t0, t0);
         cold_from(slow, jcc32(&g->b, CC_E));
     } else {

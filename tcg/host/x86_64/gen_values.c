@@ -10,6 +10,17 @@ void put_value(struct gen *g, ir_val v, unsigned r)
     g->held[r] = v;
 }
 
+/* Between a vector register and memory. What is not V128 is moved as 64 bits. */
+void move_vector(struct gen *g, enum ir_type type, unsigned x, struct mem m, bool store)
+{
+    if (type == IR_V128)
+        sse_rm(&g->b, 0, store ? 0x11 : 0x10, x, m); /* movups */
+    else if (store)
+        movs_mx(&g->b, true, m, x);
+    else
+        movs_xm(&g->b, true, x, m);
+}
+
 /* Give up register r: its value goes to where it can be found again. */
 void evict(struct gen *g, unsigned r)
 {
@@ -32,7 +43,7 @@ void evict(struct gen *g, unsigned r)
     }
     g->spill_used |= (uint64_t)1 << n;
     if (r >= XMM0)
-        movs_mx(&g->b, true, spill_mem(n), r - XMM0);
+        move_vector(g, ir_type_of(g->ir, v), r - XMM0, spill_mem(n), true);
     else
         mov_mr(&g->b, true, spill_mem(n), r);
     g->loc[v] = (struct loc){ .kind = LOC_SPILL, .n = n };
@@ -86,18 +97,43 @@ void take_exact(struct gen *g, unsigned r)
         evict(g, r);
         return;
     }
-    unsigned to = take(g, false);
+    unsigned to = take(g, r >= XMM0);
     g->locked &= ~(1u << to);
     g->held[r] = IR_NONE;
-    mov_rr(&g->b, true, to, r);
+    if (r >= XMM0)
+        movaps(&g->b, to - XMM0, r - XMM0);
+    else
+        mov_rr(&g->b, true, to, r);
     put_value(g, v, to);
+}
+
+static void vector_const(struct gen *g, ir_val v, unsigned x)
+{
+    const struct ir_op *op = &g->ir->ops[v];
+    if (op->imm == 0) {
+        sse_rr(&g->b, 0, 0x57, x, x); /* xorps */
+    } else if (op->imm == -1) {
+        sse_rr(&g->b, 0x66, 0x76, x, x); /* pcmpeqd */
+    } else {
+        unsigned t = take(g, false);
+        mov_ri(&g->b, t, op->imm);
+        mov_xr(&g->b, true, x, t);
+        g->locked &= ~(1u << t);
+        if (op->type == IR_V128)
+            sse_rr(&g->b, 0x66, 0x6c, x, x); /* punpcklqdq */
+    }
 }
 
 void load_into(struct gen *g, ir_val v, unsigned r)
 {
     struct loc l = g->loc[v];
     switch (l.kind) {
-    case LOC_CONST: mov_ri(&g->b, r, g->ir->ops[v].imm); break;
+    case LOC_CONST:
+        if (r >= XMM0)
+            vector_const(g, v, r - XMM0);
+        else
+            mov_ri(&g->b, r, g->ir->ops[v].imm);
+        break;
     case LOC_REG:
         if (r >= XMM0)
             movaps(&g->b, r - XMM0, l.reg - XMM0);
@@ -108,7 +144,7 @@ void load_into(struct gen *g, ir_val v, unsigned r)
     case LOC_SPILL: {
         struct mem m = l.kind == LOC_SLOT ? slot_mem(g, l.n) : spill_mem(l.n);
         if (r >= XMM0)
-            movs_xm(&g->b, true, r - XMM0, m);
+            move_vector(g, ir_type_of(g->ir, v), r - XMM0, m, false);
         else
             mov_rm(&g->b, true, r, m);
         break;
@@ -127,14 +163,6 @@ unsigned use(struct gen *g, ir_val v)
         return l.reg;
     }
     bool fp = is_fp(ir_type_of(g->ir, v));
-    if (fp && l.kind == LOC_CONST) {
-        unsigned t = take(g, false), x = take(g, true);
-        mov_ri(&g->b, t, g->ir->ops[v].imm);
-        mov_xr(&g->b, true, x - XMM0, t);
-        g->locked &= ~(1u << t);
-        put_value(g, v, x);
-        return x;
-    }
     unsigned r = take(g, fp);
     load_into(g, v, r);
     if (l.kind == LOC_SPILL)

@@ -4,6 +4,7 @@
 #include "core/error.h"
 #include "core/util.h"
 #include "tcg/softfloat.h"
+#include "tcg/vec.h"
 
 #include <cpuid.h>
 #include <immintrin.h>
@@ -11,7 +12,7 @@
 
 static const uint8_t pin_gprs[] = { RBX, R12, R13, R14, R15, R8, R9, R10, R11 };
 static const uint8_t saved_temps[] = { RAX, RCX, RDX, RSI, RDI };
-enum { FIRST_PIN_XMM = 6, N_TEMP_XMM = 6, RETURN_DEPTH = 32 << 10 };
+enum { FIRST_PIN_XMM = 6, RETURN_DEPTH = 32 << 10 };
 
 /* No guest address looks like this. */
 #define NO_RETURN 0x5a5a000000000001ull
@@ -27,7 +28,7 @@ static void pin_slots(struct host *h, const struct tcg_target *target)
         int best = -1;
         for (int s = 0; s < target->n_slots; s++)
             if (target->slots[s].heat && h->slot_reg[s] < 0 &&
-                (target->slots[s].type == IR_F64) == fp &&
+                (target->slots[s].type != IR_I64) == fp &&
                 (best < 0 || target->slots[s].heat > target->slots[best].heat))
                 best = s;
         if (best >= 0) {
@@ -48,9 +49,25 @@ static void find_features(struct host *h)
     unsigned a, b, c = 0, d;
     if (__get_cpuid(0x80000001, &a, &b, &c, &d))
         h->lzcnt = c >> 5 & 1;
+    h->vector = (__builtin_cpu_supports("sse3") ? HAS_SSE3 : 0) |
+                (__builtin_cpu_supports("ssse3") ? HAS_SSSE3 : 0) |
+                (__builtin_cpu_supports("sse4.1") ? HAS_SSE41 : 0) |
+                (__builtin_cpu_supports("sse4.2") ? HAS_SSE42 : 0) |
+                (__builtin_cpu_supports("aes") ? HAS_AES : 0) |
+                (__builtin_cpu_supports("pclmul") ? HAS_CLMUL : 0) | (h->avx ? HAS_AVX : 0) |
+                (h->avx && __builtin_cpu_supports("avx2") ? HAS_AVX2 : 0);
+    if (__get_cpuid(1, &a, &b, &c, &d))
+        h->vector |= h->avx && c >> 29 & 1 ? HAS_F16C : 0;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d))
+        h->vector |= b >> 29 & 1 ? HAS_SHA : 0;
 }
 
 /* ---- shared code ---------------------------------------------------------------------------------- */
+
+static void move_xmm(struct buf *b, bool wide, unsigned x, struct mem m, bool store)
+{
+    sse_rm(b, wide ? 0 : 0xf2, store ? 0x11 : 0x10, x, m); /* movups, movsd */
+}
 
 static void move_pinned(struct buf *b, const struct host *h, const struct tcg_target *target,
                         bool store)
@@ -59,10 +76,8 @@ static void move_pinned(struct buf *b, const struct host *h, const struct tcg_ta
         if (h->reg_slot[r] < 0)
             continue;
         struct mem m = MEM(RBP, target->slots[h->reg_slot[r]].offset);
-        if (r >= XMM0 && store)
-            movs_mx(b, true, m, r - XMM0);
-        else if (r >= XMM0)
-            movs_xm(b, true, r - XMM0, m);
+        if (r >= XMM0)
+            move_xmm(b, target->slots[h->reg_slot[r]].type == IR_V128, r - XMM0, m, store);
         else if (store)
             mov_mr(b, true, m, r);
         else
@@ -70,7 +85,7 @@ static void move_pinned(struct buf *b, const struct host *h, const struct tcg_ta
     }
 }
 
-static void move_temps(struct buf *b, bool store)
+static void move_temps(struct buf *b, const struct host *h, bool store)
 {
     for (unsigned k = 0; k < ARRAY_LEN(saved_temps); k++) {
         struct mem m = MEM(RBP, TCG_DISP(regs) + 8 * saved_temps[k]);
@@ -79,13 +94,8 @@ static void move_temps(struct buf *b, bool store)
         else
             mov_rm(b, true, saved_temps[k], m);
     }
-    for (unsigned x = 0; x < N_TEMP_XMM; x++) {
-        struct mem m = MEM(RBP, TCG_DISP(regs) + 8 * (int32_t)(XMM0 + x));
-        if (store)
-            movs_mx(b, true, m, x);
-        else
-            movs_xm(b, true, x, m);
-    }
+    for (unsigned x = 0; x < N_VECTOR_TEMPS; x++)
+        move_xmm(b, h->wide, x, MEM(RBP, TCG_DISP(vectors) + 16 * (int32_t)x), store);
 }
 
 static void put_call_c(struct buf *b, const void *fn)
@@ -124,11 +134,11 @@ static void put_enter(struct buf *b, const struct host *h, const struct tcg_targ
     jmp_reg(b, RSI);
 }
 
-static uint8_t sticky_flags(unsigned mxcsr)
+static uint8_t sticky_flags(const struct tcg_target *target, unsigned mxcsr)
 {
-    return (mxcsr & 1 ? SF_INVALID : 0) | (mxcsr & 4 ? SF_DIV_BY_ZERO : 0) |
-           (mxcsr & 8 ? SF_OVERFLOW : 0) | (mxcsr & 16 ? SF_UNDERFLOW : 0) |
-           (mxcsr & 32 ? SF_INEXACT : 0);
+    return (mxcsr & 2 && target->subnormal_flag ? SF_DENORMAL : 0) | (mxcsr & 1 ? SF_INVALID : 0) |
+           (mxcsr & 4 ? SF_DIV_BY_ZERO : 0) | (mxcsr & 8 ? SF_OVERFLOW : 0) |
+           (mxcsr & 16 ? SF_UNDERFLOW : 0) | (mxcsr & 32 ? SF_INEXACT : 0);
 }
 
 static struct error *host_init(struct tcg *tcg)
@@ -137,15 +147,19 @@ static struct error *host_init(struct tcg *tcg)
     tcg->backend_data = h;
     h->gen = gen_new();
     find_features(h);
-    if (tcg->baseline_host)
+    if (tcg->baseline_host) {
         h->avx = h->bmi1 = h->bmi2 = h->fma = h->lzcnt = h->popcnt = false;
+        h->vector = 0;
+    }
     const struct tcg_target *target = tcg->target;
+    for (unsigned s = 0; s < target->n_slots; s++)
+        h->wide |= target->slots[s].type == IR_V128;
     pin_slots(h, target);
 
     struct buf b = { .p = tcg->rw + 64, .end = tcg->rw + 4096 }; /* offset 0 means "none" */
     h->flag_table = b.p - tcg->rw;
     for (unsigned v = 0; v < 64; v++)
-        put8(&b, sticky_flags(v));
+        put8(&b, sticky_flags(target, v));
     h->enter = b.p - tcg->rw;
     put_enter(&b, h, target);
 
@@ -157,12 +171,12 @@ static struct error *host_init(struct tcg *tcg)
 
     h->slow = b.p - tcg->rw; /* called; a struct slow_site behind the call */
     move_pinned(&b, h, target, true);
-    move_temps(&b, true);
+    move_temps(&b, h, true);
     pop_r(&b, RSI);
     mov_rr(&b, true, RDI, RBP);
     put_call_c(&b, (const void *)host_slow_call);
     mov_mr(&b, true, MEM(RBP, TCG_DISP(resume)), RAX);
-    move_temps(&b, false);
+    move_temps(&b, h, false);
     move_pinned(&b, h, target, false);
     jmp_mem(&b, MEM(RBP, TCG_DISP(resume)));
 
@@ -255,13 +269,14 @@ static void host_fp_resume(struct tcg_cpu *t)
         [SF_RNE] = 0, [SF_RTZ] = 3, [SF_RDN] = 1, [SF_RUP] = 2, [SF_RMM] = 0
     };
     unsigned mode = t->fp_rounding <= SF_RMM ? rc[t->fp_rounding] : 0;
-    _mm_setcsr(0x1f80 | mode << 13);
+    _mm_setcsr(0x1f80 | mode << 13 | (t->fp_flush & TCG_FP_FLUSH_INPUTS ? 1 << 6 : 0) |
+               (t->fp_flush & TCG_FP_FLUSH_RESULTS ? 1 << 15 : 0));
     t->fp_live = true;
 }
 
 static void host_fp_suspend(struct tcg_cpu *t)
 {
-    t->fp_flags |= sticky_flags(_mm_getcsr());
+    t->fp_flags |= sticky_flags(t->target, _mm_getcsr());
     _mm_setcsr(0x1f80);
     t->fp_live = false;
 }
@@ -272,10 +287,10 @@ static uint64_t *reg_place(struct tcg_cpu *t, void *arch, unsigned code)
 {
     const struct host *h = t->tcg->backend_data;
     if (code >= ARG_SPILL)
-        return &t->spills[code - ARG_SPILL];
+        return t->spills[code - ARG_SPILL];
     if (h->reg_slot[code] >= 0)
         return (uint64_t *)((char *)arch + t->target->slots[h->reg_slot[code]].offset);
-    return &t->regs[code];
+    return code >= XMM0 ? t->vectors[code - XMM0] : &t->regs[code];
 }
 
 static uint64_t arg(struct tcg_cpu *t, void *arch, const struct slow_site *s, unsigned k)
@@ -323,6 +338,30 @@ static uint64_t fma_nan(struct tcg_cpu *t, enum ir_type type, uint64_t a, uint64
     return t->canonical_nan[type == IR_F32];
 }
 
+/* What concerns V128 values. */
+static void vector_access(struct tcg_cpu *t, void *arch, const struct slow_site *s)
+{
+    uint64_t va = arg(t, arch, s, 0) + (uint64_t)(int64_t)s->imm, v[2];
+    if (s->kind == SLOW_STORE) {
+        softmmu_store128(t, va, reg_place(t, arch, s->arg[1]), s->shape, s->x);
+        return;
+    }
+    softmmu_load128(t, va, s->shape, s->x, v);
+    memcpy(reg_place(t, arch, s->dst), v, sizeof(v));
+}
+
+static void vector_op(struct tcg_cpu *t, void *arch, const struct slow_site *s)
+{
+    static const union v128 none;
+    enum ir_vec vec = (enum ir_vec)(s->imm >> 8);
+    union v128 r;
+    const union v128 *in[3];
+    for (unsigned k = 0; k < 3; k++)
+        in[k] = s->arg[k] == ARG_NONE ? &none : (const union v128 *)reg_place(t, arch, s->arg[k]);
+    softfp_vec(t, vec, s->imm & 0xff, &r, in[0], in[1], in[2]);
+    memcpy(reg_place(t, arch, s->dst), &r, ir_vec_infos[vec].types[0] == 'v' ? 16 : 8);
+}
+
 const void *host_slow_call(void *arch, const struct slow_site *s)
 {
     struct tcg_cpu *t = tcg_of(arch);
@@ -332,10 +371,19 @@ const void *host_slow_call(void *arch, const struct slow_site *s)
     t->tlb_lost = false;
     t->counts.slow_calls++;
     switch (s->kind) {
+    case SLOW_VEC: vector_op(t, arch, s); return (const uint8_t *)s + s->resume;
     case SLOW_LOAD:
+        if (s->type == IR_V128) {
+            vector_access(t, arch, s);
+            break;
+        }
         r = softmmu_load(t, arg(t, arch, s, 0) + (uint64_t)(int64_t)s->imm, s->shape, s->x);
         break;
     case SLOW_STORE:
+        if (s->type == IR_V128) {
+            vector_access(t, arch, s);
+            break;
+        }
         softmmu_store(t, arg(t, arch, s, 0) + (uint64_t)(int64_t)s->imm, arg(t, arch, s, 1),
                       s->shape, s->x);
         break;
@@ -360,7 +408,7 @@ const void *host_slow_call(void *arch, const struct slow_site *s)
     for (unsigned k = 0; t->tlb_lost && k < 8; k++)
         if (s->live_groups >> k & 1)
             t->regs[k] = 0;
-    if (s->dst != ARG_NONE)
+    if (s->dst != ARG_NONE && (s->kind != SLOW_LOAD || s->type != IR_V128))
         *reg_place(t, arch, s->dst) = r;
     if (s->group != ARG_NONE) {
         uint64_t va = base + (uint64_t)(int64_t)s->imm;

@@ -15,6 +15,8 @@ enum { XMM0 = 16 }; /* register numbers 16..31 are vector registers */
 
 struct host {
     bool avx, bmi1, bmi2, lzcnt, popcnt, fma;
+    uint32_t vector;         /* HAS_*: instructions for vector operations (gen_vec.c) */
+    bool wide;               /* the guest has V128 values */
     int8_t slot_reg[128];    /* register pinned to a slot, or -1 */
     int16_t reg_slot[32];    /* and back, or -1 */
     struct gen *gen;         /* scratch of the code generator */
@@ -22,8 +24,14 @@ struct host {
     uint32_t enter, leave, slow, indirect, return_miss; /* cache offsets of the shared pieces */
 };
 
+enum {
+    HAS_SSE2 = 0, HAS_SSE3 = 1 << 0, HAS_SSSE3 = 1 << 1, HAS_SSE41 = 1 << 2, HAS_SSE42 = 1 << 3,
+    HAS_AES = 1 << 4, HAS_CLMUL = 1 << 5, HAS_SHA = 1 << 6, HAS_AVX = 1 << 7, HAS_F16C = 1 << 8,
+    HAS_AVX2 = 1 << 9,
+};
+
 /* Follows the `call` to the slow thunk: what is to be done in C, and where to go on. */
-enum slow_kind { SLOW_LOAD, SLOW_STORE, SLOW_RMW, SLOW_CAS, SLOW_CALL, SLOW_FP };
+enum slow_kind { SLOW_LOAD, SLOW_STORE, SLOW_RMW, SLOW_CAS, SLOW_CALL, SLOW_FP, SLOW_VEC };
 enum { FMA_IS_NAN = 0x40 }; /* in x of SLOW_FP: the sum was a NaN; arguments are the factors */
 enum { ARG_SPILL = 32, ARG_CONST = 64, ARG_NONE = 255 }; /* below 32: register */
 struct __attribute__((packed)) slow_site {
@@ -33,7 +41,7 @@ struct __attribute__((packed)) slow_site {
     uint8_t live_groups;          /* registers below 8 that become 0 if TLB entries were lost */
     int16_t off;                  /* guest instruction, relative to the page */
     uint16_t undo;                /* instructions of the block behind it */
-    int32_t imm, resume;          /* resume: relative to the site */
+    int32_t imm, resume;          /* resume: relative to the site; SLOW_VEC: imm is constant | vec << 8 */
     int32_t span;                 /* of a group's accesses */
     uint8_t writes;
     uint8_t pad_[3];

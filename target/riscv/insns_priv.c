@@ -47,6 +47,15 @@ static bool tr_fp_status(struct tr *t, const struct operands *o, unsigned csr, u
     return true;
 }
 
+/* Kernels switch floating point off when they are entered and back when they leave: what follows is found by
+ * a jump for the new state word, not by way of the run loop. */
+static bool switches_state(unsigned csr, unsigned op, bool known, int64_t v)
+{
+    if (csr != CSR_SSTATUS && csr != CSR_MSTATUS)
+        return false;
+    return op == CSR_WRITE ? !known : known && v & RV_MSTATUS_FS;
+}
+
 static void tr_csr(struct tr *t, const struct operands *o)
 {
     static const struct ir_helper *const helpers[] = { [CSR_WRITE] = &rv_helper_csr_swap,
@@ -71,10 +80,10 @@ static void tr_csr(struct tr *t, const struct operands *o)
     if (tr_fp_status(t, o, csr, op, true))
         return;
     ir_val v = o->extra & CSR_IMMEDIATE ? ir_i64(ir, o->a) : gpr(t, o->a);
-    int64_t mask;
-    bool goes_on =
-        riscv_csr_is_plain(csr) || (ir_is_const(ir, v, &mask) && is_harmless_status(csr, op, mask));
-    if (!goes_on && ((csr >= CSR_SSTATUS && csr <= CSR_SIP) || csr <= CSR_FCSR)) {
+    int64_t mask = 0;
+    bool known = ir_is_const(ir, v, &mask), switches = switches_state(csr, op, known, mask);
+    bool goes_on = riscv_csr_is_plain(csr) || (known && is_harmless_status(csr, op, mask));
+    if (!goes_on && !switches && ((csr >= CSR_SSTATUS && csr <= CSR_SIP) || csr <= CSR_FCSR)) {
         /* Often: interrupts off and on again, or the rounding mode set to what it was. */
         number = ir_i64(ir, (int64_t)RV_CSR_STAY(csr, o->d, t->flags));
         goes_on = true;
@@ -83,7 +92,9 @@ static void tr_csr(struct tr *t, const struct operands *o)
         ir_call(ir, &rv_helper_csr_write, number, v, IR_NONE, IR_NONE);
     else
         set_gpr(t, o->d, ir_call(ir, helpers[op], number, v, IR_NONE, IR_NONE));
-    if (!goes_on)
+    if (switches)
+        ir_jump_indirect(ir, ir_pc(ir, t->next), IR_HINT_TRAP, 0);
+    else if (!goes_on)
         ir_leave(ir, t->next);
 }
 

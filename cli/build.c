@@ -10,7 +10,10 @@
 #include "core/log.h"
 #include "core/object.h"
 #include "core/vm.h"
+#include "hw/firmware/acpi.h"
+#include "hw/firmware/smbios.h"
 #include "hw/machine/machine.h"
+#include "hw/machine/numa.h"
 #include "net/net.h"
 #include "ui/monitor.h"
 
@@ -569,6 +572,37 @@ static struct error *make_devices(struct build *b)
     return err;
 }
 
+/* ---- what tables say --------------------------------------------------------------------------- */
+static struct error *note_numa(struct build *b)
+{
+    struct error *err = NULL;
+    if (b->cli->numas.n)
+        b->machine.numa = b->out->numa = xcalloc(1, sizeof(struct numa));
+    for (size_t i = 0; i < b->cli->numas.n && !err; i++)
+        err = error_in(numa_add(b->out->numa, b->cli->numas.at[i]), "-numa");
+    return err;
+}
+
+static struct error *note_smbios(struct build *b)
+{
+    struct error *err = NULL;
+    if (b->cli->smbios.n)
+        b->machine.smbios = b->out->smbios = smbios_options_new();
+    for (size_t i = 0; i < b->cli->smbios.n && !err; i++)
+        err = error_in(smbios_options_add(b->out->smbios, b->cli->smbios.at[i]), "-smbios");
+    return err;
+}
+
+static struct error *note_acpi_tables(struct build *b)
+{
+    struct error *err = NULL;
+    if (b->cli->acpi_tables.n)
+        b->machine.acpi = b->out->acpi = acpi_options_new();
+    for (size_t i = 0; i < b->cli->acpi_tables.n && !err; i++)
+        err = error_in(acpi_options_add(b->out->acpi, b->cli->acpi_tables.at[i]), "-acpitable");
+    return err;
+}
+
 static struct error *make_ready(struct build *b)
 {
     struct error *err = machine_ready(b->vm);
@@ -593,9 +627,9 @@ static struct error *set_up(struct build *b)
 
 /* Each step relies on those before it; the first error ends it. */
 static struct error *(*const steps[])(struct build *b) = {
-    set_up,       open_log,     open_stats,   make_objects,  split_machine,
-    choose_accel, check_memory, make_drives,  make_networks, make_terminals,
-    add_globals,  make_machine, make_devices, make_ready,
+    set_up,           open_log,    open_stats,    make_objects,   split_machine, choose_accel,
+    check_memory,     make_drives, make_networks, make_terminals, note_numa,     note_smbios,
+    note_acpi_tables, add_globals, make_machine,  make_devices,   make_ready,
 };
 
 struct error *cli_build(struct cli *cli, struct built *out)
@@ -619,6 +653,11 @@ void cli_unbuild(struct built *b)
         monitor_free(b->monitors[i]);
     machine_free(b->vm);
     vm_free(b->vm);
+    if (b->numa)
+        numa_free(b->numa);
+    free(b->numa);
+    smbios_options_free(b->smbios);
+    acpi_options_free(b->acpi);
     if (b->stats_fd > 2)
         close(b->stats_fd);
     if (b->stats.process_fd >= 0)

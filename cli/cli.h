@@ -10,9 +10,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct acpi_options;
 struct device;
 struct error;
 struct monitor;
+struct numa;
+struct smbios_options;
 struct vm;
 
 struct text_list {
@@ -33,7 +36,7 @@ struct cli {
     const char *log_items, *log_file, *log_filter, *pidfile, *stats_file, *image;
     const char *memory, *smp, *parallel, *vga, *display;
     struct text_list accels, devices, objects, netdevs, nics, nets, chardevs, serials, monitors,
-        mons, globals;
+        mons, globals, numas, smbios, acpi_tables;
     struct cli_drive *drives;
     size_t n_drives;
     bool nographic, nodefaults, no_reboot, no_shutdown, start_stopped, daemonize, sandbox, verdict;
@@ -75,6 +78,9 @@ struct built {
     struct monitor *monitors[MAX_MONITORS];
     size_t n_monitors;
     bool uses_network, only_dumps;
+    struct numa *numa;
+    struct smbios_options *smbios;
+    struct acpi_options *acpi;
     int stats_fd;
     struct stats_of stats; /* monitors print them: stays where it is */
 };

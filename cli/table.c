@@ -415,6 +415,15 @@ static const struct option table[] = {
       set_text, AT(cpu) },
     { "smp", "N[,cores=,threads=,sockets=,maxcpus=]", "number of CPUs", set_smp },
     { "m", "SIZE", "memory, in MiB unless it ends in K, M, G", set_memory },
+    { "numa",
+      "node[,nodeid=N][,cpus=FIRST[-LAST]][,mem=SIZE|memdev=ID]|cpu,node-id=N,socket-id=...|"
+      "dist,src=N,dst=N,val=DISTANCE",
+      "memory and CPUs of a NUMA node; distances between nodes", add_text, AT(numas) },
+    { "smbios", "type=N[,KEY=VALUE...]|file=FILE",
+      "what SMBIOS tells the guest about the machine (types 0, 1, 2, 3, 4, 8, 9, 11, 17)", add_text,
+      AT(smbios) },
+    { "acpitable", "file=FILE|sig=NAME,data=FILE[:FILE...][,rev=][,oem_id=]...",
+      "one more ACPI table", add_text, AT(acpi_tables) },
     { "accel", "kvm|tcg[,OPTION=VALUE...]",
       "the engine; several are tried in order; -accel help, -accel tcg,help", add_text,
       AT(accels) },
@@ -523,10 +532,7 @@ static const struct option table[] = {
     { "usbdevice", "NAME", "there is no USB yet" },
     { "audio", "...", "there is no sound yet" },
     { "audiodev", "...", "there is no sound yet" },
-    { "smbios", "...", "the boards have no SMBIOS tables" },
-    { "acpitable", "...", "the boards have no ACPI tables" },
     { "fw_cfg", "...", "no files can be added yet" },
-    { "numa", "...", "memory is one node" },
     { "mem-path", "PATH", "memory is always a memfd" },
     { "mem-prealloc", NULL, "use -object memory-backend-ram,prealloc=on and -M memory-backend=ID" },
     { "fsdev", "...", "there is no shared folder yet" },
@@ -580,9 +586,10 @@ struct error *cli_parse(struct cli *cli, int argc, char **argv)
 
 void cli_free(struct cli *cli)
 {
-    struct text_list *lists[] = { &cli->accels,   &cli->devices, &cli->objects,  &cli->netdevs,
-                                  &cli->nics,     &cli->nets,    &cli->chardevs, &cli->serials,
-                                  &cli->monitors, &cli->mons,    &cli->globals };
+    struct text_list *lists[] = { &cli->accels,   &cli->devices,    &cli->objects,  &cli->netdevs,
+                                  &cli->nics,     &cli->nets,       &cli->chardevs, &cli->serials,
+                                  &cli->monitors, &cli->mons,       &cli->globals,  &cli->numas,
+                                  &cli->smbios,   &cli->acpi_tables };
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         free(lists[i]->at);
     for (size_t i = 0; i < cli->owned.n; i++)

@@ -137,7 +137,7 @@ static struct error *fill_in_defaults(const struct machine_class *cls, struct ma
         return error_new("-smp %u: machine '%s' has at most %u CPUs", o->smp, cls->name,
                          cls->max_cpus);
     if (!cls->has_tables && (o->numa || o->smbios || o->acpi))
-        return error_new("%s: machine '%s' has no such tables",
+        return error_new("%s: machine '%s' does not take it",
                          o->numa     ? "-numa"
                          : o->smbios ? "-smbios"
                                      : "-acpitable",

@@ -36,6 +36,14 @@ const struct ir_slot riscv_slots[N_RV_SLOTS] = {
     [RV_SLOT_TMP + 1] = SLOT("tmp1", tmp[1], IR_I64, 0),
     [RV_SLOT_TMP + 2] = SLOT("tmp2", tmp[2], IR_I64, 0),
     [RV_SLOT_TMP + 3] = SLOT("tmp3", tmp[3], IR_I64, 0),
+    [RV_SLOT_SSCRATCH] = SLOT("sscratch", sscratch, IR_I64, 0),
+    [RV_SLOT_SEPC] = SLOT("sepc", sepc, IR_I64, 0),
+    [RV_SLOT_SCAUSE] = SLOT("scause", scause, IR_I64, 0),
+    [RV_SLOT_STVAL] = SLOT("stval", stval, IR_I64, 0),
+    [RV_SLOT_MSCRATCH] = SLOT("mscratch", mscratch, IR_I64, 0),
+    [RV_SLOT_MEPC] = SLOT("mepc", mepc, IR_I64, 0),
+    [RV_SLOT_MCAUSE] = SLOT("mcause", mcause, IR_I64, 0),
+    [RV_SLOT_MTVAL] = SLOT("mtval", mtval, IR_I64, 0),
 };
 /* clang-format on */
 #undef X

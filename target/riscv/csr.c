@@ -604,12 +604,7 @@ static void count_exactly(struct riscv_cpu *r, unsigned csr)
  * was translated for another state. */
 static void settle(struct riscv_cpu *r, uint64_t how, uint64_t old)
 {
-    if (!(how >> 17 & 1)) {
-        if ((how & 0xdff) == 0x100) /* sstatus, mstatus: the unit ends in a jump */
-            riscv_check_interrupts(r);
-        return;
-    }
-    if (r->flags == how >> 32 && riscv_interrupt_due(r) < 0)
+    if (!(how >> 17 & 1) || (r->flags == how >> 32 && riscv_interrupt_due(r) < 0))
         return;
     if (how >> 12 & 31)
         r->x[how >> 12 & 31] = old;

@@ -47,6 +47,27 @@ static bool tr_fp_status(struct tr *t, const struct operands *o, unsigned csr, u
     return true;
 }
 
+/* Registers of trap handlers that only hold a value: 0x140 to 0x143 and 0x340 to 0x343 are slots. True if it
+ * was one. */
+static bool tr_trap_value(struct tr *t, const struct operands *o, unsigned csr, unsigned op,
+                          bool writes)
+{
+    struct ir *ir = t->ir;
+    unsigned n = csr & 0xff, priv = csr >> 8;
+    if (n < 0x40 || n > 0x43 || (priv != RV_S && priv != RV_M) || rv_flags_priv(t->flags) < priv)
+        return false;
+    unsigned slot = (priv == RV_S ? RV_SLOT_SSCRATCH : RV_SLOT_MSCRATCH) + (n - 0x40);
+    bool epc = n == 0x41; /* instructions are aligned (priv 3.1.14, 4.1.7) */
+    ir_val v = o->extra & CSR_IMMEDIATE ? ir_i64(ir, o->a) : gpr(t, o->a), held = ir_get(ir, slot);
+    ir_val old = epc && !tr_has(t, RV_EXT_C) ? ir_2i(ir, IR_and, held, -4) : held;
+    if (writes) {
+        ir_val now = op == CSR_WRITE ? v : ir_2(ir, op == CSR_SET ? IR_or : IR_andn, old, v);
+        ir_set(ir, slot, epc ? ir_2i(ir, IR_and, now, -2) : now);
+    }
+    set_gpr(t, o->d, old);
+    return true;
+}
+
 /* Kernels switch floating point off when they are entered and back when they leave: what follows is found by
  * a jump for the new state word, not by way of the run loop. */
 static bool switches_state(unsigned csr, unsigned op, bool known, int64_t v)
@@ -65,6 +86,8 @@ static void tr_csr(struct tr *t, const struct operands *o)
     unsigned csr = o->imm, op = o->extra & 3;
     ir_val number = ir_i64(ir, csr);
     bool writes = op == CSR_WRITE || o->a;
+    if (tr_trap_value(t, o, csr, op, writes))
+        return;
     if (!writes && tr_fp_status(t, o, csr, op, false))
         return;
     if (!writes) {

@@ -107,7 +107,15 @@ enum {
     RV_SLOT_RES_ADDR = 64,
     RV_SLOT_RES_VALUE,
     RV_SLOT_TMP, /* 4 of them: values that cross blocks inside an instruction */
-    N_RV_SLOTS = RV_SLOT_TMP + 4
+    RV_SLOT_SSCRATCH = RV_SLOT_TMP + 4,
+    RV_SLOT_SEPC,
+    RV_SLOT_SCAUSE,
+    RV_SLOT_STVAL,
+    RV_SLOT_MSCRATCH,
+    RV_SLOT_MEPC,
+    RV_SLOT_MCAUSE,
+    RV_SLOT_MTVAL,
+    N_RV_SLOTS
 };
 extern const struct ir_slot riscv_slots[N_RV_SLOTS];
 

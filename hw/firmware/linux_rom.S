@@ -1,6 +1,6 @@
 /* An option ROM that boots the Linux kernel in fw_cfg, for BIOSes (SeaBIOS runs it from "genroms/"). Written
  * from the PnP BIOS specification 1.0a (bootstrap entry vector), QEMU's docs/specs/fw_cfg and Linux's
- * Documentation/arch/x86/boot.rst. The bytes in linux_rom.c are this file's; tests/unit/x86-boot compares.
+ * Documentation/arch/x86/boot.rst. The bytes in linux_rom.c are this file's; scripts/gen-linux-rom --check compares.
  * linux_rom_make pads it and puts the checksums in. */
     .code16
     .section .rodata

@@ -241,25 +241,27 @@ struct error *x86_boot_add_table(struct x86_boot *b, const char *name, gpa at, c
 static struct error *no_room(const struct x86_boot *b, const struct image *img)
 {
     return error_new("%s '%s': its %" PRIu64
-                     " bytes do not fit into memory behind the kernel (see -m)",
+                     " bytes do not fit into memory beside the kernel (see -m)",
                      img->role, img->path, img->n);
 }
 
+/* As high as possible; below the kernel if it is in the way. */
 struct error *x86_place_initrd(struct x86_boot *b, uint64_t limit)
 {
+    const struct image *kernel = b->kernel;
     if (!b->n_modules)
         return NULL;
     struct image *img = b->modules[0].image;
     limit = MIN(limit, b->ram_below);
-    if (img->n > limit)
-        return no_room(b, img);
-    gpa at = align_down(limit - img->n, PAGE);
-    if (at < b->kernel->high && img->n <= b->kernel->low &&
-        align_down(b->kernel->low - img->n, PAGE) >= MIB)
-        at = align_down(b->kernel->low - img->n, PAGE);
-    return at < MIB || (at < b->kernel->high && at + img->n > b->kernel->low)
-               ? no_room(b, img)
-               : image_place(img, at, 0, b->ram_below);
+    for (int attempt = 0; attempt < 2 && img->n <= limit; attempt++) {
+        gpa at = align_down(limit - img->n, PAGE);
+        if (at < MIB)
+            break;
+        if (at >= kernel->high || at + img->n <= kernel->low)
+            return image_place(img, at, 0, b->ram_below);
+        limit = kernel->low;
+    }
+    return no_room(b, img);
 }
 
 struct error *x86_place_modules(struct x86_boot *b)

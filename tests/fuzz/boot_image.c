@@ -1,8 +1,10 @@
 /* Kernel files: whatever is in them, they are refused or loaded inside guest memory. */
 #include "../unit/board.h"
+#include "../unit/x86_board.h"
 
 #include "core/error.h"
 #include "hw/firmware/loader.h"
+#include "hw/machine/x86_boot.h"
 #include "tape.h"
 
 #include <stdio.h>
@@ -24,6 +26,30 @@ static void load(struct board *b, const char *path, const char *arch)
     image_free(img);
 }
 
+/* As a PC's kernel and its only module, entered directly over two resets, and offered to firmware. */
+static void boot_pc(const char *path)
+{
+    static const struct prop_value props[] = { { "iobase", "0x510" } };
+    const struct x86_boot_options o = { path, path, "append", 4 * MIB };
+    struct x86_memory_map map = { 0 };
+    struct vm *vm = x86_board_new(4 * MIB);
+    struct device *fw;
+    struct x86_boot *b = NULL;
+    x86_memory_standard(&map, 4 * MIB, 0);
+    struct error *err = device_create(vm, "fw_cfg_io", props, 1, &fw);
+    if (!err)
+        err = x86_boot_open(vm, &o, &b);
+    if (!err)
+        err = x86_boot_direct(b, &map, 0);
+    for (int round = 0; !err && round < 2; round++)
+        x86_boot_place(b);
+    error_free(err);
+    if (b)
+        error_free(x86_boot_offer(b, fw));
+    x86_boot_free(b);
+    vm_free(vm);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     char path[32];
@@ -37,6 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     error_free(image_identify(path, &kind, &arch));
     load(b, path, "riscv64");
     load(b, path, NULL);
+    boot_pc(path);
     board_free(b);
     close(fd);
     return 0;

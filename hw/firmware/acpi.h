@@ -63,7 +63,7 @@ struct acpi_pc {
 
     bool has_pci;
     struct acpi_window ecam; /* from bus 0: 1 MiB a bus */
-    /* Below and above 4 GiB, apart from RAM, ECAM and fixed devices. */
+    /* Below and above 4 GiB, apart from RAM, ECAM and fixed devices; graphics cards' 0xa0000 too. */
     struct acpi_window pci_mem[ACPI_MAX_WINDOWS];
     struct acpi_window pci_io[ACPI_MAX_WINDOWS]; /* 0xcf8 to 0xcff are left out by the board */
     /* Of bus 0, [device][pin - INTA]. On PCs the PIRQ (0: A), which on q35 has GSI 16 + PIRQ when the I/O APIC

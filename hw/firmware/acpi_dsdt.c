@@ -116,10 +116,8 @@ static void add_pci_resources(struct aml *a, const struct acpi_pc *pc)
 {
     begin_resources(a);
     aml_window_bus(a, 0, pc->ecam.size ? (uint16_t)(pc->ecam.size / MIB) : 256);
-    if (pc->board != ACPI_MICROVM) {
+    if (pc->board != ACPI_MICROVM)
         aml_io(a, 0xcf8, 8);
-        aml_window_memory(a, 0xa0000, 0x20000); /* of graphics cards */
-    }
     for (unsigned i = 0; i < ACPI_MAX_WINDOWS; i++)
         if (pc->pci_io[i].size)
             aml_window_io(a, (uint32_t)pc->pci_io[i].at, (uint32_t)pc->pci_io[i].size);

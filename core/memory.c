@@ -432,6 +432,14 @@ static int compare_gpa(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* The same region, or plain RAM of one block by way of two. */
+static bool goes_on(const struct mem_range *a, const struct mem_range *b)
+{
+    if (a->start + a->size != b->start || a->region_off + a->size != b->region_off)
+        return false;
+    return a->region == b->region || (a->ram && a->ram == b->ram && !a->rom && !b->rom);
+}
+
 static struct mem_view *view_build(const struct mem *mem, enum mem_space space)
 {
     size_t n_mapped = 0, n_edges = 0;
@@ -458,13 +466,14 @@ static struct mem_view *view_build(const struct mem *mem, enum mem_space space)
             next++;
         uint64_t size = (next < n_edges ? edges[next] - 1 : region_last(r)) - edges[i] + 1;
         struct mem_range *last = view->n ? &view->ranges[view->n - 1] : NULL;
-        if (last && last->region == r && last->start + last->size == edges[i])
+        const struct mem_range now = {
+            edges[i],    size, r->ram_off + (edges[i] - r->at), r, r->hides_ram ? NULL : r->ram,
+            r->read_only
+        };
+        if (last && goes_on(last, &now))
             last->size += size;
         else
-            view->ranges[view->n++] = (struct mem_range){
-                edges[i],    size, r->ram_off + (edges[i] - r->at), r, r->hides_ram ? NULL : r->ram,
-                r->read_only
-            };
+            view->ranges[view->n++] = now;
     }
     free(edges);
     return view;

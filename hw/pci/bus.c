@@ -2,6 +2,7 @@
 #include "core/vm.h"
 #include "hw/pci/gpex.h"
 #include "hw/pci/internal.h"
+#include "hw/pci/pc_host.h"
 #include "hw/pci/root_port.h"
 
 #include <stdio.h>
@@ -30,6 +31,8 @@ static const struct {
     struct pci_bus *(*bus)(struct device *dev);
 } bus_owners[] = {
     { &gpex_class, gpex_bus },
+    { &q35_host_class, pc_host_bus },
+    { &i440fx_host_class, pc_host_bus },
     { &root_port_class, root_port_bus },
 };
 
@@ -166,26 +169,38 @@ static void bus_remap(struct pci_bus *bus)
 }
 
 /* A lock here could hang: mem_map waits for all vCPUs, one of which could wait for the lock. */
-void pci_remap(struct pci_host *h)
+void pci_follow(_Atomic uint32_t *wanted, void (*follow)(void *opaque), void *opaque)
 {
-    uint32_t seen = atomic_fetch_add(&h->remap_wanted, 1) + 1;
+    uint32_t seen = atomic_fetch_add(wanted, 1) + 1;
     if (seen != 1)
         return;
     do {
-        seen = atomic_load(&h->remap_wanted);
-        bus_remap(&h->root);
-    } while (!atomic_compare_exchange_strong(&h->remap_wanted, &seen, 0));
+        seen = atomic_load(wanted);
+        follow(opaque);
+    } while (!atomic_compare_exchange_strong(wanted, &seen, 0));
+}
+
+static void remap_all(void *opaque)
+{
+    bus_remap(opaque);
+}
+
+void pci_remap(struct pci_host *h)
+{
+    pci_follow(&h->remap_wanted, remap_all, &h->root);
 }
 
 /* ---- interrupt pins ---------------------------------------------------------------------------- */
 
 /* Each slot rotates the pins, at every bridge on the way up (PCI-to-PCI Bridge 1.2, 9.1). */
-static unsigned pin_at_host(const struct pci_function *f)
+static unsigned line_at_host(const struct pci_function *f)
 {
     unsigned pin = f->config[PCI_INTERRUPT_PIN] - 1;
-    for (; f; f = f->bus->bridge)
+    for (; f->bus->bridge; f = f->bus->bridge)
         pin += pci_slot(f->devfn);
-    return pin % PCI_N_INTX;
+    unsigned slot = pci_slot(f->devfn);
+    const struct pci_host *h = f->bus->host;
+    return h->line_of ? h->line_of(slot, pin % PCI_N_INTX) : (pin + slot) % PCI_N_INTX;
 }
 
 void pci_intx_update(struct pci_function *f)
@@ -197,7 +212,7 @@ void pci_intx_update(struct pci_function *f)
         return;
     f->intx_sent = level;
     struct pci_host *h = f->bus->host;
-    unsigned pin = pin_at_host(f);
+    unsigned pin = line_at_host(f);
     pthread_mutex_lock(&h->intx_lock);
     h->intx_count[pin] += level ? 1 : -1;
     if (h->intx_count[pin] == (level ? 1 : 0))

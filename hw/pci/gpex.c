@@ -131,7 +131,7 @@ struct error *gpex_create(struct vm *vm, gpa ecam, uint64_t ecam_size,
     g->ecam_base = ecam;
     g->ecam_size = ecam_size;
     pci_host_init(&g->host, vm, "pcie.0", windows);
-    memcpy(g->host.intx, intx, sizeof(g->host.intx));
+    memcpy(g->host.intx, intx, PCI_N_INTX * sizeof(*intx));
     struct error *err = device_realize(dev, NULL, NULL);
     if (err) {
         device_free(dev);

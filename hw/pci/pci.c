@@ -367,4 +367,6 @@ void pci_config_write(struct pci_host *h, unsigned bus, unsigned devfn, unsigned
         reset_below(f->secondary);
     if (effect & EFFECT_REMAP)
         pci_remap(h);
+    if (f->config_settled)
+        f->config_settled(f, off, n);
 }

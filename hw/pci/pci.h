@@ -107,6 +107,8 @@ struct pci_function {
      * May be NULL. */
     void (*config_reading)(struct pci_function *f, unsigned off, unsigned n);
     void (*config_written)(struct pci_function *f, unsigned off, unsigned n);
+    /* The same after a write, without any lock: the physical map may be changed. */
+    void (*config_settled)(struct pci_function *f, unsigned off, unsigned n);
 };
 
 #define PCI_PROPS(type, member)                                                                    \
@@ -169,7 +171,7 @@ void pci_config_write(struct pci_host *h, unsigned bus, unsigned devfn, unsigned
                       uint32_t value);
 
 /* ---- buses and hosts ------------------------------------------------------------------------- */
-enum { PCI_N_INTX = 4 };
+enum { PCI_N_INTX = 4, PCI_MAX_LINES = 8 };
 
 struct pci_bus {
     char name[32];
@@ -194,9 +196,12 @@ struct pci_host {
     struct vm *vm;
     struct pci_windows windows;
     struct pci_bus root;
-    struct irq intx[PCI_N_INTX];
+    struct irq intx[PCI_MAX_LINES];
+    /* Which of them a pin (0: INTA#) of a slot on the root bus drives; never changes. NULL: each slot rotates
+     * the first four. */
+    unsigned (*line_of)(unsigned slot, unsigned pin);
     pthread_mutex_t intx_lock; /* a leaf but for what receives the line */
-    unsigned intx_count[PCI_N_INTX];
+    unsigned intx_count[PCI_MAX_LINES];
     _Atomic uint32_t remap_wanted; /* see pci_remap */
 };
 
@@ -207,6 +212,9 @@ void pci_host_free(struct pci_host *h);
 /* Make the physical map follow all BARs. No locks held. A caller that finds another one at it leaves
  * the work to that one. */
 void pci_remap(struct pci_host *h);
+/* Let something in the physical map follow registers, by the same rule: `follow` is called until nobody has
+ * asked since it began. No locks held. */
+void pci_follow(_Atomic uint32_t *wanted, void (*follow)(void *opaque), void *opaque);
 /* The bus of that name ("pcie.0" or a root port's id), or NULL; a NULL name is the first host's. */
 struct pci_bus *pci_bus_find(struct vm *vm, const char *name);
 /* Names of all buses, for messages: "pcie.0, rp1". Caller frees. */

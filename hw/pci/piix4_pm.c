@@ -1,0 +1,139 @@
+/* PIIX4's power management function: says where the register block of hw/misc/acpi_pm.c is. Section numbers:
+ * 82371AB data sheet. */
+#include "hw/pci/isa_bridge.h"
+
+#include "core/error.h"
+#include "core/vm.h"
+#include "hw/misc/acpi_pm.h"
+#include "hw/pci/internal.h"
+
+enum { PMBASE = 0x40, PMREGMISC = 0x80, PMBASE_BITS = 0xffc0, PM_ON = 1 << 0 }; /* 7.1 */
+
+struct piix4_pm {
+    struct device dev;
+    struct pci_function fn;
+    bool disable_s3, disable_s4; /* properties */
+    struct device *pm;
+    uint32_t pm_at; /* as mapped; 0: not */
+    _Atomic uint32_t follow_wanted;
+};
+
+static const struct {
+    uint8_t off, n;
+    uint32_t value, writable;
+} registers[] = {
+    { PMBASE, 4, 1, PMBASE_BITS },
+    { 0x58, 4, 0x02000000,
+      0x00ffffff },       /* DEVACTB: SMIs are set up already, so that nobody tries to */
+    { 0x5f, 1, 0x10, 0 }, /* DEVRESA: a parallel port */
+    { 0x63, 1, 0x60, 0 }, /* DEVRESB: serial ports */
+    { PMREGMISC, 1, 0, PM_ON },
+    { 0x90, 4, 1, 0 }, /* there is no SMBus */
+};
+
+static void follow_now(void *opaque)
+{
+    struct piix4_pm *p = opaque;
+    uint32_t at = 0;
+    for (unsigned i = 0; i < 2; i++)
+        at |= (uint32_t)__atomic_load_n(&p->fn.config[PMBASE + i], __ATOMIC_RELAXED) << 8 * i;
+    bool on = __atomic_load_n(&p->fn.config[PMREGMISC], __ATOMIC_RELAXED) & PM_ON;
+    if (p->pm)
+        isa_bridge_map(acpi_pm_region(p->pm), on ? at & PMBASE_BITS : 0, &p->pm_at);
+}
+
+static void pm_follow(void *opaque)
+{
+    struct piix4_pm *p = opaque;
+    pci_follow(&p->follow_wanted, follow_now, p);
+}
+
+static void pm_settled(struct pci_function *f, unsigned off, unsigned n)
+{
+    pm_follow(container_of(f, struct piix4_pm, fn));
+}
+
+static void set_registers(struct piix4_pm *p)
+{
+    config_set(&p->fn, PCI_STATUS, 2, 0x0280); /* medium DEVSEL#, fast back-to-back */
+    for (size_t i = 0; i < ARRAY_LEN(registers); i++)
+        config_field(&p->fn, registers[i].off, registers[i].n, registers[i].value,
+                     registers[i].writable);
+}
+
+static struct error *pm_realize(struct device *dev)
+{
+    struct piix4_pm *p = (struct piix4_pm *)dev;
+    static const struct pci_identity identity = {
+        .vendor = 0x8086,
+        .device = 0x7113,
+        .revision = 3,
+        .class_code = 0x068000,
+        .interrupt_pin = 1,
+        .subsystem_vendor = 0x1af4,
+        .subsystem = 0x1100,
+    };
+    struct error *err = isa_bridge_check_sleep(p->disable_s3);
+    if (!err)
+        err = pci_realize(&p->fn, dev, dev->bus, &identity);
+    if (err)
+        return err;
+    p->fn.config_settled = pm_settled;
+    set_registers(p);
+    vm_on_reset(dev->vm, pm_follow, p);
+    return NULL;
+}
+
+static void pm_unrealize(struct device *dev)
+{
+    struct piix4_pm *p = (struct piix4_pm *)dev;
+    vm_forget(dev->vm, p);
+    pci_unrealize(&p->fn);
+}
+
+static void pm_reset(struct device *dev)
+{
+    struct piix4_pm *p = (struct piix4_pm *)dev;
+    pci_reset(&p->fn);
+    set_registers(p);
+}
+
+static struct error *pm_loaded(struct device *dev)
+{
+    struct piix4_pm *p = (struct piix4_pm *)dev;
+    pci_loaded(&p->fn);
+    pm_follow(p); /* vCPUs are stopped: nobody waits for the lock */
+    return NULL;
+}
+
+void piix4_pm_attach(struct device *dev, struct device *pm)
+{
+    ((struct piix4_pm *)dev)->pm = pm;
+}
+
+bool piix4_pm_has_s4(struct device *dev)
+{
+    return !((struct piix4_pm *)dev)->disable_s4;
+}
+
+static const struct prop pm_props[] = {
+    PCI_PROPS(struct piix4_pm, fn),
+    ISA_BRIDGE_SLEEP_PROPS(struct piix4_pm),
+};
+static const struct field pm_state[] = {
+    FIELD_SUB(struct piix4_pm, fn, pci_function_fields, 1),
+};
+
+const struct device_class piix4_pm_function_class = {
+    .name = "PIIX4_PM",
+    .desc = "PIIX4's power management",
+    .bus = "pci",
+    .version = 1,
+    .size = sizeof(struct piix4_pm),
+    .props = TABLE(pm_props),
+    .state = TABLE(pm_state),
+    .realize = pm_realize,
+    .unrealize = pm_unrealize,
+    .reset = pm_reset,
+    .loaded = pm_loaded,
+};

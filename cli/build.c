@@ -456,6 +456,7 @@ static void default_terminals(struct cli *cli)
         no_monitor &= strncmp(cli->serials.at[i], "mon:", 4) != 0;
     if (hidden)
         return;
+    cli->sercon = cli->nographic || no_serial;
     if (no_serial && no_monitor) {
         text_add(&cli->serials, "mon:stdio");
     } else if (no_serial) {
@@ -512,6 +513,13 @@ static struct error *make_machine(struct build *b)
     m->bios = cli->bios;
     m->ram_size = cli->ram_size;
     m->smp = cli->smp_cpus;
+    m->sockets = cli->smp_sockets;
+    m->cores = cli->smp_cores;
+    m->threads = cli->smp_threads;
+    m->parallel = cli->parallel ? !strcmp(cli->parallel, "null") : !cli->nodefaults;
+    m->boot = cli->boot;
+    m->boot_said = cli->boot_said;
+    m->sercon = cli->sercon;
     if (cli->append && !cli->kernel)
         return error_new("-append is for a kernel; give one with -kernel");
     if (cli->initrd && !cli->kernel)

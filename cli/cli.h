@@ -5,6 +5,7 @@
 #include "cli/stats.h"
 
 #include "core/options.h"
+#include "hw/machine/machine.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -48,7 +49,9 @@ struct cli {
     const char *chosen; /* what default boot chose and why; NULL: the user said everything */
     uint64_t ram_size;
     int64_t rtc_offset_ns;
-    unsigned smp_cpus;
+    unsigned smp_cpus, smp_sockets, smp_cores, smp_threads; /* cores: of a socket */
+    struct machine_boot boot;
+    bool boot_said, sercon;
     const char *engine_line; /* which engine and why not another; NULL: the best or the one asked for */
     const char *last_line; /* the verdict, once the run has ended */
     struct text_list owned;

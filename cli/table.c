@@ -167,7 +167,7 @@ static struct error *set_memory(void *opaque, const struct option *o, const char
 /* A topology has to multiply out; what is not given is 1, except that sockets (or, when those are
  * given, cores) take what is left. */
 static struct error *check_topology(struct cli *cli, uint64_t cpus, uint64_t max, uint64_t rest,
-                                    uint64_t sockets, uint64_t cores)
+                                    uint64_t sockets, uint64_t cores, uint64_t threads)
 {
     uint64_t given = rest * (sockets ? sockets : 1) * (cores ? cores : 1);
     if (!cpus && !max)
@@ -184,6 +184,9 @@ static struct error *check_topology(struct cli *cli, uint64_t cpus, uint64_t max
                          "maxcpus=%llu",
                          (unsigned long long)max, (unsigned long long)cpus);
     cli->smp_cpus = (unsigned)cpus;
+    cli->smp_threads = (unsigned)(threads ? threads : 1);
+    cli->smp_sockets = (unsigned)(sockets ? sockets : cores ? cpus / (rest * cores) : 1);
+    cli->smp_cores = (unsigned)(cpus / cli->smp_sockets / cli->smp_threads);
     return NULL;
 }
 
@@ -205,7 +208,7 @@ static struct error *set_smp(void *opaque, const struct option *o, const char *a
     if (!err)
         err = options_refuse_rest(&list, names, ARRAY_LEN(names));
     if (!err)
-        err = check_topology(cli, v[0], v[1], rest, v[2], v[3]);
+        err = check_topology(cli, v[0], v[1], rest, v[2], v[3], v[4]);
     options_free(&list);
     return err;
 }
@@ -232,7 +235,10 @@ static struct error *expect(const char *arg, const char *const *words, const cha
 
 static struct error *set_parallel(void *opaque, const struct option *o, const char *arg)
 {
-    return expect(arg, (const char *const[]){ "none", "null", NULL }, "no board has such a port");
+    struct cli *cli = opaque;
+    cli->parallel = arg;
+    return expect(arg, (const char *const[]){ "none", "null", NULL },
+                  "nothing can be connected to a parallel port");
 }
 
 static struct error *set_vga(void *opaque, const struct option *o, const char *arg)
@@ -291,25 +297,65 @@ static struct error *set_rtc(void *opaque, const struct option *o, const char *a
     return err;
 }
 
+/* Letters of -boot order= and once=, each at most once. */
+static struct error *check_boot_order(const char *name, const char *order)
+{
+    for (const char *c = order; *c; c++)
+        if (*c < 'a' || *c > 'p' || strchr(c + 1, *c))
+            return error_new(
+                "%s='%s': letters are expected, each once: a, b floppy, c disk, d CD-ROM, "
+                "n network",
+                name, order);
+    return NULL;
+}
+
+static struct error *set_milliseconds(struct options *list, const char *name, uint64_t most,
+                                      int32_t *to)
+{
+    const char *text = options_get(list, name);
+    uint64_t value;
+    if (!text)
+        return NULL;
+    if (!parse_uint(text, most, &value))
+        return error_new("%s='%s' is not a number of milliseconds up to %llu", name, text,
+                         (unsigned long long)most);
+    *to = (int32_t)value;
+    return NULL;
+}
+
 static struct error *set_boot(void *opaque, const struct option *o, const char *arg)
 {
-    static const char *const known[] = { "strict", "menu" };
+    static const char *const known[] = { "order",  "once",        "menu",          "splash",
+                                         "strict", "splash-time", "reboot-timeout" };
+    struct cli *cli = opaque;
+    struct machine_boot *b = &cli->boot;
     struct options list;
-    bool strict = false, menu = false;
+    bool strict = false;
     struct error *err = options_split(arg, "order", &list);
     if (err)
         return err;
-    if (options_get(&list, "order") || options_get(&list, "once"))
-        err = error_new("the boards' firmware chooses by itself; use -kernel, or give only the "
-                        "disk to boot");
+    const char **const texts[] = { &b->order, &b->once, NULL, &b->splash };
+    for (size_t i = 0; i < ARRAY_LEN(texts) && !err; i++) {
+        const char *text = texts[i] ? options_get(&list, known[i]) : NULL;
+        if (!text)
+            continue;
+        *texts[i] = cli_text(cli, "%s", text);
+        cli->boot_said = true;
+        if (i < 2)
+            err = check_boot_order(known[i], text);
+    }
     if (!err)
-        err = options_get_bool(&list, "strict", &strict);
+        err =
+            options_get_bool(&list, "strict", &strict); /* only devices with bootindex: as it is */
     if (!err)
-        err = options_get_bool(&list, "menu", &menu);
-    if (!err && menu)
-        err = error_new("menu=on is not supported: the boards' firmware has no menu");
+        err = options_get_bool(&list, "menu", &b->menu);
+    if (!err)
+        err = set_milliseconds(&list, "splash-time", 0xffff, &b->splash_ms);
+    if (!err)
+        err = set_milliseconds(&list, "reboot-timeout", 0xffff, &b->reboot_ms);
     if (!err)
         err = options_refuse_rest(&list, known, ARRAY_LEN(known));
+    cli->boot_said |= b->menu || b->splash_ms >= 0 || b->reboot_ms >= 0;
     options_free(&list);
     return err;
 }
@@ -433,8 +479,8 @@ static const struct option table[] = {
     { "global", "DRIVER.PROPERTY=VALUE", "default of a property for all devices of a class",
       add_text, AT(globals) },
     { "rtc", "base=utc|localtime|DATE[,clock=host]", "what the real-time clock shows", set_rtc },
-    { "boot", "[strict=on|off][,menu=off]", "order of boot devices (left to the firmware)",
-      set_boot },
+    { "boot", "[order=LETTERS][,once=LETTERS][,menu=on|off][,splash=FILE]...",
+      "what a PC's firmware boots; better: bootindex= of devices", set_boot },
     { "overcommit", "[mem-lock=on|off][,cpu-pm=on|off]", "lock guest memory into the host's",
       set_overcommit },
 
@@ -481,7 +527,7 @@ static const struct option table[] = {
       AT(mons) },
     { "display", "none", "no window", set_display },
     { "vga", "none", "no graphics card", set_vga },
-    { "parallel", "none", "no parallel port", set_parallel },
+    { "parallel", "none|null", "a PC's parallel port: none, or nothing on it", set_parallel },
     { "k", "LAYOUT", "accepted; keyboard layout of a display", accept },
 
     { .help = "Running" },
@@ -567,7 +613,9 @@ const struct option_table cli_options = TABLE(table);
 
 void cli_init(struct cli *cli)
 {
-    *cli = (struct cli){ .sandbox = SANDBOX_BY_DEFAULT, .verdict = true };
+    *cli = (struct cli){ .sandbox = SANDBOX_BY_DEFAULT,
+                         .verdict = true,
+                         .boot = { .splash_ms = -1, .reboot_ms = -1 } };
 }
 
 /* "qemu-system-ARCH", with or without a folder. */

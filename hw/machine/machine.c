@@ -10,11 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+extern const struct machine_class q35_machine, i440fx_machine;
 extern const struct machine_class riscv_virt_machine;
 extern const struct machine_class microvm_machine;
 
 const struct machine_class *const machine_classes[] = {
     &riscv_virt_machine,
+    &q35_machine,
+    &i440fx_machine,
     &microvm_machine,
 };
 const size_t n_machine_classes = ARRAY_LEN(machine_classes);
@@ -23,6 +26,33 @@ const size_t n_machine_classes = ARRAY_LEN(machine_classes);
 static bool serves(const struct machine_class *cls, const char *arch)
 {
     return !arch || strcmp(cls->arch, arch) == 0;
+}
+
+/* Is `name` "pc-q35-" and a version? *family: it begins like that. */
+static bool is_version_of(const struct machine_class *cls, const char *name, bool *family)
+{
+    size_t n = cls->versioned ? strlen(cls->versioned) : 0;
+    *family = n && strncmp(name, cls->versioned, n) == 0;
+    for (size_t i = 0; *family && cls->versions[i]; i++)
+        if (strcmp(name + n, cls->versions[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool is_called(const struct machine_class *cls, const char *name)
+{
+    bool family;
+    return name ? strcmp(cls->name, name) == 0 || is_version_of(cls, name, &family)
+                : cls->is_default;
+}
+
+static struct error *unknown_version(const struct machine_class *cls, const char *name)
+{
+    size_t n = 0;
+    while (cls->versions[n + 1])
+        n++;
+    return error_new("unknown machine '%s': %s goes from %s%s to %s%s", name, cls->name,
+                     cls->versioned, cls->versions[n], cls->versioned, cls->versions[0]);
 }
 
 static struct error *find_by_name(const char *name, const char *arch,
@@ -35,10 +65,13 @@ static struct error *find_by_name(const char *name, const char *arch,
         if (!serves(cls, arch))
             continue;
         names[n++] = cls->name;
-        if (name ? strcmp(cls->name, name) == 0 : cls->is_default) {
+        if (is_called(cls, name)) {
             *out = cls;
             return NULL;
         }
+        bool family = false;
+        if (name && !is_version_of(cls, name, &family) && family)
+            return unknown_version(cls, name);
     }
     char *hint = nearest_hint(name ? name : "", names, n);
     struct error *err =
@@ -68,9 +101,18 @@ void machine_help(const char *arch, void (*print)(void *opaque, const char *line
         const struct machine_class *cls = machine_classes[i];
         if (!serves(cls, arch))
             continue;
-        snprintf(line, sizeof(line), "%-20s %s%s", cls->name, cls->desc,
+        char alias[48] = "";
+        if (cls->versioned)
+            snprintf(alias, sizeof(alias), " (alias of %s%s)", cls->versioned, cls->versions[0]);
+        snprintf(line, sizeof(line), "%-20s %s%s%s", cls->name, cls->desc, alias,
                  cls->is_default ? " (default)" : "");
         print(opaque, line);
+        for (size_t v = 0; cls->versioned && cls->versions[v]; v++) {
+            char name[40];
+            snprintf(name, sizeof(name), "%s%s", cls->versioned, cls->versions[v]);
+            snprintf(line, sizeof(line), "%-20s %s", name, cls->desc);
+            print(opaque, line);
+        }
     }
 }
 
@@ -110,11 +152,13 @@ static struct error *set_option(struct machine *m, const struct machine_option *
 
 static struct error *parse_options(struct machine *m, const char *text)
 {
+    const char *name;
     const struct machine_class *cls = m->cls;
     const char **names = xcalloc(cls->options.n, sizeof(*names));
     struct options list = { 0 };
     struct error *err = text ? options_split(text, "type", &list) : NULL;
-    options_get(&list, "type");
+    name = options_get(&list, "type");
+    m->name = xstrdup(name ? name : cls->name);
     for (size_t i = 0; !err && i < cls->options.n; i++) {
         names[i] = cls->options.at[i].name;
         const char *value = options_get(&list, names[i]);
@@ -142,6 +186,11 @@ static struct error *fill_in_defaults(const struct machine_class *cls, struct ma
                          : o->smbios ? "-smbios"
                                      : "-acpitable",
                          cls->name);
+    if (!cls->has_tables && o->boot_said)
+        return error_new(
+            "-boot: the firmware of machine '%s' chooses by itself; use -kernel, or give only "
+            "the disk to boot",
+            cls->name);
     if (o->ram_size % 4096)
         return error_new("-m: %llu bytes are not a multiple of 4096",
                          (unsigned long long)o->ram_size);
@@ -187,5 +236,6 @@ void machine_free(struct vm *vm)
         return;
     vm->machine = NULL;
     m->cls->free(m);
+    free(m->name);
     free(m);
 }

@@ -14,6 +14,14 @@ struct vm;
 
 enum { MACHINE_MAX_SERIAL = 4, MACHINE_MAX_PFLASH = 2 };
 
+/* -boot, for machines whose firmware can be told. */
+struct machine_boot {
+    const char *order, *once; /* letters: a, b floppy, c disk, d CD-ROM, n network; NULL: not said */
+    bool menu;
+    const char *splash;            /* a picture */
+    int32_t splash_ms, reboot_ms;  /* -1: not said */
+};
+
 /* What the command line says about the machine as a whole. Pointers may be NULL, numbers 0: the
  * board's default. Read during machine_create only, copies are made of what is kept. */
 struct machine_options {
@@ -24,8 +32,13 @@ struct machine_options {
     const char *kernel, *initrd, *append, *dtb, *bios; /* bios: FILE, "none" or "default" */
     uint64_t ram_size;                                 /* bytes */
     unsigned smp;
+    unsigned sockets, cores, threads; /* cores a socket, threads a core; 0: not said */
     const char *serial[MACHINE_MAX_SERIAL]; /* chardev ids; NULL: port is there, nothing on it */
     const char *pflash[MACHINE_MAX_PFLASH]; /* drive ids */
+    bool parallel;                          /* PCs: a parallel port with nothing on it */
+    bool sercon;                            /* PCs: firmware's console is the first serial port */
+    struct machine_boot boot;
+    bool boot_said; /* other machines refuse it */
     /* -numa, -smbios, -acpitable: for machines with .has_tables. Unlike the rest these live as long as the
      * machine. NULL: not given. The board calls numa_resolve. */
     struct numa *numa;
@@ -41,12 +54,15 @@ struct machine_option {
 struct machine {
     const struct machine_class *cls;
     struct vm *vm;
+    char *name; /* as asked for: the class's, or a versioned one */
     uint64_t ram_size;
     bool only_dump; /* -M dumpdtb=FILE: written by machine_ready, nothing is to be run */
 };
 
 struct machine_class {
     const char *name, *desc, *arch;
+    const char *versioned;         /* "pc-q35-": with one of `versions` behind it, this machine too; or NULL */
+    const char *const *versions;   /* newest first, up to NULL */
     bool is_default; /* of its architecture */
     unsigned default_cpus, max_cpus;
     uint64_t default_ram_size;

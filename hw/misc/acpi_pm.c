@@ -407,7 +407,8 @@ static void pm_reset(struct device *dev)
 {
     struct acpi_pm *p = (struct acpi_pm *)dev;
     p->status = p->enable = p->control = 0;
-    p->smi_enable = SMI_COMMAND; /* as if set up already: firmware then leaves SMM alone, which is not there */
+    p->smi_enable =
+        SMI_COMMAND; /* as if set up already: firmware then leaves SMM alone, which is not there */
     p->smi_status = 0;
     memset(p->gpe_status, 0, sizeof(p->gpe_status));
     memset(p->gpe_enable, 0, sizeof(p->gpe_enable));

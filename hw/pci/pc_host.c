@@ -14,8 +14,8 @@ enum { PAM_READ = 1 << 0, PAM_WRITE = 1 << 1 };
 enum { SMRAM_ENABLED = 1 << 3, SMRAM_LOCKED = 1 << 4, SMRAM_OPEN = 1 << 6 };
 enum { VGA_AT = 0xa0000, VGA_SIZE = 0x20000, ROMS_AT = 0xc0000, ROMS_SIZE = 0x40000 };
 enum { SEGMENT = 0x4000, LAST_SEGMENT_AT = 0xf0000, LAST_SEGMENT = 0x10000 };
-/* Who lies over whom: RAM at 0, holes and firmware's ROM at 1 (the later one wins: a graphics card), shadows. */
-enum { HOLE_PRIORITY = 1, SHADOW_PRIORITY = 2, ECAM_PRIORITY = 2, SMRAM_PRIORITY = 10 };
+/* Who lies over whom: RAM at 0, holes at 1 (and later a graphics card), firmware's ROM at 2, shadows. */
+enum { HOLE_PRIORITY = 1, SHADOW_PRIORITY = 3, ECAM_PRIORITY = 2, SMRAM_PRIORITY = 10 };
 enum { ECAM_ON = 1 << 0 };
 
 static const struct pc_host_model *model_of(const struct pc_host *h)

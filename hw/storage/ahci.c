@@ -1,6 +1,7 @@
 /* ICH9 AHCI controller with disks and CD-ROM drives. Section numbers: Serial ATA AHCI specification 1.3.1; FIS
  * layouts: Serial ATA 3.0, 10.3. A command is started by the vCPU that rings PxCI; what the host cannot do at
  * once completes on the main loop. */
+#include "hw/storage/ahci.h"
 #include "block/block.h"
 #include "core/error.h"
 #include "core/vm.h"
@@ -735,6 +736,15 @@ static void ide_unrealize(struct device *dev)
     p->drive = (struct ata_drive){ 0 };
     port_reset(p, false);
     device_unlock(&p->hba->dev);
+}
+
+struct device *ide_drive_controller(struct device *dev, unsigned *port)
+{
+    if (dev->cls->realize != ide_realize)
+        return NULL;
+    const struct ahci_port *p = ((struct ide_drive *)dev)->port;
+    *port = (unsigned)(p - p->hba->ports);
+    return &p->hba->dev;
 }
 
 static const struct prop ide_props[] = {

@@ -1,6 +1,6 @@
 /* NOR flash with the Common Flash Interface (JEDEC JESD68.01) and Intel's command set (28FxxxJ3 data
  * sheet, section numbers "J3"). Two 16-bit chips answer side by side in each 32-bit word, so a
- * command is written to both and every answer appears twice. Operations finish at once.
+ * command is written to both and every answer appears twice; or, on a PC, there is one chip of bytes. Operations finish at once.
  *
  * In array mode the guest reads memory without leaving the engine; only writes come here. An image
  * behind the bank is written back block by block while the guest runs on. */
@@ -16,7 +16,8 @@
 #include <stdlib.h>
 
 enum {
-    MAX_BLOCKS = 1024,
+    MAX_BLOCKS = 4096,
+    SMALLEST_BLOCK = 4096,
     WRITE_BUFFER = 4096, /* of both chips together */
     QUERY_SIZE = 0x40,
 };
@@ -58,7 +59,8 @@ enum { /* status register, J3 11 */
 
 struct flash {
     struct device dev;
-    uint64_t addr, size;
+    uint64_t addr, size, block;
+    uint32_t width; /* bytes that all chips together answer with: 4 or 1 */
     struct blk *drive;
     char *name;
     struct mem_region *mem;
@@ -88,13 +90,13 @@ static uint64_t image_size(const struct flash *f)
 /* Start writing one dirty block if none is under way. Lock held. */
 static void write_back(struct flash *f)
 {
-    for (uint32_t b = 0; !f->writing && b < f->size / CFI_FLASH_BLOCK; b++) {
+    for (uint32_t b = 0; !f->writing && b < (f->size + f->block - 1) / f->block; b++) {
         if (!f->dirty[b])
             continue;
-        uint64_t at = (uint64_t)b * CFI_FLASH_BLOCK;
+        uint64_t at = (uint64_t)b * f->block;
         f->dirty[b] = false;
         f->writing = true;
-        f->iov = (struct iovec){ f->write_copy, MIN(CFI_FLASH_BLOCK, image_size(f) - at) };
+        f->iov = (struct iovec){ f->write_copy, MIN(f->block, image_size(f) - at) };
         memcpy(f->write_copy, f->bytes + at, f->iov.iov_len);
         f->request.op = BLK_WRITE;
         f->request.offset = at;
@@ -125,8 +127,8 @@ static void load_done(struct blk_request *req, int result)
 static struct error *load_image(struct flash *f)
 {
     static const uint8_t zeros[4096];
-    for (uint64_t at = 0; at < image_size(f); at += CFI_FLASH_BLOCK) {
-        f->iov = (struct iovec){ f->write_copy, MIN(CFI_FLASH_BLOCK, image_size(f) - at) };
+    for (uint64_t at = 0; at < image_size(f); at += f->block) {
+        f->iov = (struct iovec){ f->write_copy, MIN(f->block, image_size(f) - at) };
         f->request = (struct blk_request){ .op = BLK_READ,
                                            .offset = at,
                                            .length = f->iov.iov_len,
@@ -167,7 +169,7 @@ static void contents_changed(struct flash *f, uint64_t at, uint64_t n)
     f->changed_from = MIN(f->changed_from, at);
     f->changed_to = MAX(f->changed_to, at + n);
     if (f->drive) {
-        f->dirty[at / CFI_FLASH_BLOCK] = f->dirty[(at + n - 1) / CFI_FLASH_BLOCK] = true;
+        f->dirty[at / f->block] = f->dirty[(at + n - 1) / f->block] = true;
         write_back(f);
     }
 }
@@ -175,6 +177,7 @@ static void contents_changed(struct flash *f, uint64_t at, uint64_t n)
 /* Programming turns ones into zeros, never back. */
 static void program(struct flash *f, uint64_t at, const uint8_t *data, uint64_t n)
 {
+    f->status |= STATUS_READY;
     if (!may_change(f, at, n)) {
         f->status |= STATUS_PROGRAM_FAILED;
         return;
@@ -186,8 +189,9 @@ static void program(struct flash *f, uint64_t at, const uint8_t *data, uint64_t 
 
 static void erase(struct flash *f, uint64_t at)
 {
-    at = align_down(at, CFI_FLASH_BLOCK);
-    uint64_t n = MIN(CFI_FLASH_BLOCK, f->size - at);
+    f->status |= STATUS_READY;
+    at = align_down(at, f->block);
+    uint64_t n = MIN(f->block, f->size - at);
     if (f->drive)
         n = MIN(n, image_size(f) > at ? image_size(f) - at : 0);
     if (n == 0 || !may_change(f, at, n)) {
@@ -210,7 +214,10 @@ static enum mode first_cycle(struct flash *f, uint8_t command)
     case CMD_ID: return MODE_ID;
     case CMD_QUERY: return MODE_QUERY;
     case CMD_BUFFER: return MODE_BUFFER_COUNT;
-    case CMD_CLEAR_STATUS: f->status = STATUS_READY; return MODE_STATUS;
+    case CMD_CLEAR_STATUS:
+        /* QEMU's chip of a PC clears all of it, and OVMF tells flash by that. */
+        f->status = f->width == 4 ? STATUS_READY : 0;
+        return MODE_STATUS;
     default: return MODE_ARRAY; /* 0xff, and what probes for other command sets write */
     }
 }
@@ -264,8 +271,10 @@ static enum mode next_mode(struct flash *f, uint64_t off, unsigned size, uint64_
 /* The query structure of one chip (JESD68.01 4; J3 appendix A). */
 static uint8_t query(const struct flash *f, uint64_t word)
 {
-    uint64_t chip = f->size / 2;
-    unsigned blocks = (unsigned)(f->size / CFI_FLASH_BLOCK) - 1, step = CFI_FLASH_BLOCK / 2 / 256;
+    unsigned chips = f->width == 4 ? 2 : 1;
+    uint64_t chip = f->size / chips;
+    unsigned blocks = (unsigned)(f->size / f->block) - 1;
+    unsigned step = (unsigned)(f->block / chips / 256);
     const uint8_t table[QUERY_SIZE] = {
         [0x10] = 'Q',
         'R',
@@ -284,11 +293,11 @@ static uint8_t query(const struct flash *f, uint64_t word)
         4,
         4,
         0, /* timeouts, powers of two */
-        [0x27] = (uint8_t)__builtin_ctzll(chip),
-        [0x28] = 2,
-        0, /* x8 or x16 */
-        [0x2a] = 11,
-        0,          /* write buffer of 2 KiB */
+        [0x27] = (uint8_t)(64 - __builtin_clzll(chip - 1)),
+        [0x28] = f->width == 4 ? 2 : 0,
+        0, /* x8 or x16; x8 */
+        [0x2a] = f->width == 4 ? 11 : 0,
+        0,          /* write buffer of 2 KiB; none */
         [0x2c] = 1, /* one region: blocks - 1, size / 256 */
         [0x2d] = (uint8_t)blocks,
         (uint8_t)(blocks >> 8),
@@ -304,22 +313,28 @@ static uint8_t query(const struct flash *f, uint64_t word)
     return word < QUERY_SIZE ? table[word] : 0;
 }
 
+/* What a chip says at its address `word` outside array mode. */
+static uint8_t chip_answer(const struct flash *f, uint64_t word)
+{
+    static const uint8_t ids[] = { 0x89, 0x18 }; /* manufacturer, device; then: not locked */
+    if (f->mode == MODE_ID)
+        return (word & 0xff) < ARRAY_LEN(ids) ? ids[word & 0xff] : 0;
+    return f->mode == MODE_QUERY ? query(f, word) : f->status;
+}
+
 static uint64_t flash_read(void *opaque, uint64_t off, unsigned size)
 {
     struct flash *f = opaque;
-    uint32_t answer = 0;
     uint64_t value = 0;
-    static const uint8_t ids[] = { 0x89, 0x18 }; /* manufacturer, device; then: not locked */
     device_lock(&f->dev);
     if (f->mode == MODE_ARRAY) {
         value = load_le(f->bytes + off, size);
-    } else {
-        uint64_t word = off / 4; /* the chips' address */
-        if (f->mode == MODE_ID)
-            answer = (word & 0xff) < ARRAY_LEN(ids) ? ids[word & 0xff] : 0;
-        else
-            answer = f->mode == MODE_QUERY ? query(f, word) : f->status;
+    } else if (f->width == 4) {
+        uint32_t answer = chip_answer(f, off / 4);
         value = (answer | answer << 16) >> off % 4 * 8;
+    } else {
+        for (unsigned i = 0; i < size; i++)
+            value |= (uint64_t)chip_answer(f, off + i) << 8 * i;
     }
     device_unlock(&f->dev);
     return value;
@@ -360,6 +375,23 @@ static void flash_write(void *opaque, uint64_t off, unsigned size, uint64_t valu
 
 static const struct mmio_ops flash_ops = { flash_read, flash_write, 1, 4 };
 
+struct mem_region *cfi_flash_region(struct device *dev)
+{
+    return ((struct flash *)dev)->mem;
+}
+
+uint64_t cfi_flash_size(struct device *dev)
+{
+    return ((struct flash *)dev)->size;
+}
+
+void cfi_flash_map(struct device *dev, gpa at)
+{
+    struct flash *f = (struct flash *)dev;
+    f->addr = at;
+    mem_map(f->mem, at, 0);
+}
+
 bool cfi_flash_has_image(struct device *dev)
 {
     return ((struct flash *)dev)->drive != NULL;
@@ -373,8 +405,16 @@ void cfi_flash_follow(struct device *dev)
 static struct error *flash_realize(struct device *dev)
 {
     struct flash *f = (struct flash *)dev;
-    if (f->size % CFI_FLASH_BLOCK || f->size & (f->size - 1))
-        return error_new("flash size %" PRIu64 " is not a power of two of at least 256K", f->size);
+    if (f->block & (f->block - 1) || (f->width != 1 && f->width != 4))
+        return error_new("flash: blocks are a power of two, the width is 1 or 4");
+    if (!f->size && f->drive)
+        f->size = align_up(blk_size(f->drive), f->block);
+    if (!f->size || f->size % f->block || f->size / f->block > MAX_BLOCKS)
+        return error_new("flash size %" PRIu64 " is not a multiple of its blocks of %" PRIu64
+                         " bytes, 1 to %d of them",
+                         f->size, f->block, MAX_BLOCKS);
+    if (f->width == 4 && f->size & (f->size - 1))
+        return error_new("flash size %" PRIu64 " is not a power of two", f->size);
     if (f->drive && blk_size(f->drive) > f->size)
         return error_new("the image has %" PRIu64 " bytes, the flash only %" PRIu64,
                          blk_size(f->drive), f->size);
@@ -383,7 +423,7 @@ static struct error *flash_realize(struct device *dev)
         return err;
     f->bytes = mem_region_ram(f->mem)->host;
     if (f->drive) {
-        f->write_copy = xmalloc(CFI_FLASH_BLOCK);
+        f->write_copy = xmalloc(f->block);
         err = load_image(f);
         if (err) {
             free(f->write_copy);
@@ -432,8 +472,10 @@ static struct error *flash_loaded(struct device *dev)
 
 static const struct prop flash_props[] = {
     ADDR_PROP(struct flash),
-    PROP(struct flash, size, "size", PROP_SIZE, .def = "32M", .min = CFI_FLASH_BLOCK,
-         .max = (uint64_t)MAX_BLOCKS * CFI_FLASH_BLOCK),
+    PROP(struct flash, size, "size", PROP_SIZE, .def = "32M", .help = "0: the image's"),
+    PROP(struct flash, block, "block", PROP_SIZE, .def = "256K", .min = SMALLEST_BLOCK, .max = MIB,
+         .help = "what is erased at once"),
+    PROP(struct flash, width, "width", PROP_UINT, .def = "4", .min = 1, .max = 4),
     PROP(struct flash, name, "name", PROP_STRING, .def = "flash", .help = "of the memory block"),
     PROP(struct flash, drive, "drive", PROP_DRIVE, .help = "image that keeps the contents"),
 };

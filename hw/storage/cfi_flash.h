@@ -4,7 +4,10 @@
 
 #include "core/device.h"
 
-enum { CFI_FLASH_BLOCK = 256 * 1024 };
+/* Its memory, of a size that follows from the image where none was given; put it somewhere. */
+struct mem_region *cfi_flash_region(struct device *flash);
+uint64_t cfi_flash_size(struct device *flash);
+void cfi_flash_map(struct device *flash, gpa at);
 
 /* Is there an image behind it? */
 bool cfi_flash_has_image(struct device *flash);

@@ -1,0 +1,354 @@
+/* What q35 and pc share: memory, CPUs, interrupt lines, the devices of a PC. */
+#include "hw/machine/pc.h"
+
+#include "core/accel.h"
+#include "core/error.h"
+#include "core/options.h"
+#include "core/vm.h"
+#include "hw/char/ns16550.h"
+#include "hw/input/i8042.h"
+#include "hw/machine/numa.h"
+#include "hw/machine/x86_boot.h"
+#include "hw/misc/acpi_pm.h"
+#include "hw/pci/isa_bridge.h"
+#include "hw/timer/hpet.h"
+#include "hw/timer/i8254.h"
+#include "hw/timer/mc146818.h"
+#include "target/x86_64/model.h"
+#include "target/x86_64/x86.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- options ----------------------------------------------------------------------------------- */
+static struct error *set_size(uint64_t *to, const char *name, const char *value, uint64_t least,
+                              uint64_t most)
+{
+    if (parse_size(value, 1, to) && *to >= least && *to <= most && *to % (64 * KIB) == 0)
+        return NULL;
+    return error_new("%s='%s' is not a size from %" PRIu64 "K to %" PRIu64 "M in steps of 64K",
+                     name, value, least / KIB, most / MIB);
+}
+
+static struct error *set_oem(char *to, size_t room, const char *name, const char *value)
+{
+    if (strlen(value) >= room)
+        return error_new("%s='%s' is longer than %zu characters", name, value, room - 1);
+    snprintf(to, room, "%s", value);
+    return NULL;
+}
+
+static struct error *set_text(char **to, const char *value)
+{
+    free(*to);
+    *to = xstrdup(value);
+    return NULL;
+}
+
+struct error *pc_set_option(struct machine *m, const char *name, const char *value)
+{
+    struct pc *pc = (struct pc *)m;
+    const struct {
+        const char *name, *word;
+        bool *flag;
+    } flags[] = {
+        { "hpet", "off", &pc->no_hpet },
+        { "i8042", "off", &pc->no_i8042 },
+        { "pit", "off", &pc->no_pit },
+        { "pic", "off", &pc->no_pic },
+        { "acpi", "off", &pc->no_acpi },
+        { "sata", "off", &pc->no_sata },
+        { "fd-bootchk", "off", &pc->fast_floppy_check },
+        { "graphics", "off", &pc->no_graphics },
+        { "smbios-entry-point-type", "64", &pc->smbios_entry64 },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
+        if (!strcmp(name, flags[i].name)) {
+            *flags[i].flag = !strcmp(value, flags[i].word);
+            return NULL;
+        }
+    }
+    if (!strcmp(name, "smm") && !strcmp(value, "on"))
+        return error_new("smm=on: there is no System Management Mode yet; accepted: off, auto");
+    if (!strcmp(name, "max-ram-below-4g"))
+        return set_size(&pc->max_ram_below, name, value, MIB, 4 * GIB);
+    if (!strcmp(name, "max-fw-size"))
+        return set_size(&pc->max_firmware, name, value, 64 * KIB, 16 * MIB);
+    if (!strcmp(name, "pflash0"))
+        return set_text(&pc->pflash[0], value);
+    if (!strcmp(name, "pflash1"))
+        return set_text(&pc->pflash[1], value);
+    if (!strcmp(name, "x-oem-id"))
+        return set_oem(pc->oem_id, sizeof(pc->oem_id), name, value);
+    if (!strcmp(name, "x-oem-table-id"))
+        return set_oem(pc->oem_table_id, sizeof(pc->oem_table_id), name, value);
+    return NULL;
+}
+
+static char *copy_text(const char *s)
+{
+    return s ? xstrdup(s) : NULL;
+}
+
+static struct error *keep_options(struct pc *pc, const struct machine_options *o)
+{
+    if (o->dtb)
+        return error_new("-dtb: machine '%s' has no device tree", pc->m.name);
+    if (o->ram_size < 2 * MIB)
+        return error_new("-m: machine '%s' needs 2 MiB at least", pc->m.name);
+    pc->cores = o->cores ? o->cores : o->smp;
+    pc->threads = o->threads ? o->threads : 1;
+    pc->sockets = o->sockets ? o->sockets : 1;
+    pc->boot = o->boot;
+    pc->splash = copy_text(o->boot.splash);
+    pc->boot.order = copy_text(o->boot.order);
+    pc->boot.once = copy_text(o->boot.once);
+    pc->kernel = copy_text(o->kernel);
+    pc->bios = copy_text(o->bios);
+    pc->sercon = o->sercon || pc->no_graphics;
+    pc->numa = o->numa;
+    pc->smbios = o->smbios;
+    pc->acpi = o->acpi;
+    return NULL;
+}
+
+/* ---- interrupt lines ----------------------------------------------------------------------------- */
+static void line_set(void *opaque, unsigned source, bool level)
+{
+    struct pc_line *l = opaque;
+    struct pc *pc = l->pc;
+    uint8_t bit = 1 << source;
+    pthread_mutex_lock(&pc->line_lock);
+    uint8_t before = l->levels;
+    l->levels = level ? before | bit : before & ~bit;
+    if (!before != !l->levels || (level && before & bit)) {
+        struct irq out = x86_gsi(&pc->interrupts, (unsigned)(l - pc->lines));
+        irq_set(&out, l->levels);
+    }
+    pthread_mutex_unlock(&pc->line_lock);
+}
+
+struct irq pc_line(struct pc *pc, unsigned gsi, enum pc_source source)
+{
+    assert(gsi < X86_N_GSIS);
+    pc->lines[gsi].pc = pc;
+    return (struct irq){ line_set, &pc->lines[gsi], source };
+}
+
+/* ---- devices --------------------------------------------------------------------------------------- */
+struct error *pc_make(struct pc *pc, const char *cls, struct device **out, const char *const *props)
+{
+    struct prop_value values[8];
+    struct device *dev;
+    size_t n = 0;
+    for (; props[0]; props += 2) {
+        assert(n < ARRAY_LEN(values));
+        if (props[1])
+            values[n++] = (struct prop_value){ props[0], props[1] };
+    }
+    return device_create(pc->m.vm, cls, values, n, out ? out : &dev);
+}
+
+/* Timer and clock go through the HPET, which may take their place. An engine with interrupt controllers has a
+ * timer, too. */
+static struct error *make_timers(struct pc *pc)
+{
+    struct device *pit = NULL;
+    char addr[24];
+    snprintf(addr, sizeof(addr), "%#" PRIx64, HPET_ADDR);
+    struct error *err = NULL;
+    if (!pc->no_hpet)
+        err = PC_MAKE(pc, "hpet", &pc->hpet, "addr", addr, "intcap", pc->model->hpet_inputs);
+    if (!err && !pc->no_pit && pc->m.vm->irqchip != IRQCHIP_ENGINE)
+        err = PC_MAKE(pc, "isa-pit", &pit, "iobase", "0x40", "portb", "0x61");
+    if (!err)
+        err = PC_MAKE(pc, "mc146818rtc", &pc->rtc, "iobase", "0x70");
+    if (err)
+        return err;
+    struct irq timer = pc_line(pc, PC_IRQ_TIMER, PC_FROM_ISA);
+    struct irq clock = pc_line(pc, PC_IRQ_RTC, PC_FROM_ISA);
+    if (pc->hpet) {
+        for (unsigned n = 0; n < X86_N_GSIS; n++)
+            *hpet_output(pc->hpet, n) = pc_line(pc, n, PC_FROM_HPET);
+        *hpet_legacy_output(pc->hpet, 0) = timer;
+        *hpet_legacy_output(pc->hpet, 1) = clock;
+        timer = hpet_legacy_input(pc->hpet, 0);
+        clock = hpet_legacy_input(pc->hpet, 1);
+    }
+    if (pit)
+        *i8254_output(pit) = timer;
+    *mc146818_output(pc->rtc) = clock;
+    return NULL;
+}
+
+static struct error *make_keyboard(struct pc *pc)
+{
+    if (pc->no_i8042)
+        return NULL;
+    struct error *err = PC_MAKE(pc, "i8042", &pc->kbc, "iobase", "0x60", "port92", "0x92");
+    if (err)
+        return err;
+    *i8042_output(pc->kbc, I8042_KEYBOARD) = pc_line(pc, PC_IRQ_KEYBOARD, PC_FROM_ISA);
+    *i8042_output(pc->kbc, I8042_MOUSE) = pc_line(pc, PC_IRQ_MOUSE, PC_FROM_ISA);
+    return NULL;
+}
+
+static struct error *make_ports(struct pc *pc, const struct machine_options *o)
+{
+    static const char *const bases[MACHINE_MAX_SERIAL] = { "0x3f8", "0x2f8", "0x3e8", "0x2e8" };
+    struct error *err = NULL;
+    for (unsigned i = 0; i < MACHINE_MAX_SERIAL && !err; i++) {
+        struct device *uart;
+        if (!o->serial[i])
+            continue;
+        err = PC_MAKE(pc, "isa-serial", &uart, "iobase", bases[i], "chardev", o->serial[i]);
+        if (err)
+            break;
+        *ns16550_output(uart) = pc_line(pc, i % 2 ? 3 : 4, i < 2 ? PC_FROM_ISA : PC_FROM_ISA2);
+        pc->has_com[i] = true;
+    }
+    pc->has_parallel = o->parallel;
+    if (!err && o->parallel)
+        err = PC_MAKE(pc, "isa-parallel", NULL, "iobase", "0x378");
+    return err;
+}
+
+static struct error *make_host(struct pc *pc)
+{
+    const struct pc_host_setup setup = {
+        .ram = pc->ram,
+        .ram_below_4g = pc->ram_below_4g,
+        .ram_above_4g = pc->ram_above_4g,
+        .phys_bits = x86_model_of(pc->m.vm)->phys_bits,
+    };
+    return pc_host_create(pc->m.vm, pc->model->host, &setup, &pc->host);
+}
+
+/* Interrupts of the bridge to ISA, and to it those of PCI. */
+static void wire_bridge(struct pc *pc)
+{
+    unsigned n = pc->model->acpi == ACPI_Q35 ? X86_N_GSIS : 16;
+    for (unsigned gsi = 0; gsi < n; gsi++)
+        if (gsi != 2)
+            *isa_bridge_output(pc->bridge, gsi) = pc_line(pc, gsi, PC_FROM_PCI);
+}
+
+static struct error *make_devices(struct pc *pc, const struct machine_options *o)
+{
+    struct error *err = x86_interrupts_create(pc->m.vm, !pc->no_pic, &pc->interrupts);
+    if (!err)
+        err = pc_make_firmware(pc, o);
+    if (!err)
+        err = make_host(pc);
+    if (!err)
+        err = pc->model->make_bridges(pc);
+    if (err)
+        return err;
+    wire_bridge(pc);
+    err = make_timers(pc);
+    if (!err)
+        err = make_keyboard(pc);
+    if (!err)
+        err = make_ports(pc, o);
+    if (!err)
+        err = PC_MAKE(pc, "reset-control", NULL, "iobase", "0xcf9");
+    if (!err)
+        err = PC_MAKE(pc, "fw_cfg_io", &pc->fw_cfg, "iobase", "0x510");
+    return err;
+}
+
+/* ---- memory and CPUs --------------------------------------------------------------------------------- */
+static struct error *make_ram(struct pc *pc)
+{
+    struct vm *vm = pc->m.vm;
+    uint64_t size = pc->m.ram_size, below = pc->model->ram_below_4g(size, pc->max_ram_below);
+    pc->ram_below_4g = MIN(size, below);
+    pc->ram_above_4g = size - pc->ram_below_4g;
+    struct error *err = mem_add_ram(vm, "pc.ram", size, false, &pc->ram);
+    if (err)
+        return error_in(err, "-m");
+    mem_map(mem_add_alias(vm, "ram-below-4g", pc->ram, 0, pc->ram_below_4g, false), 0, 0);
+    if (pc->ram_above_4g)
+        mem_map(
+            mem_add_alias(vm, "ram-above-4g", pc->ram, pc->ram_below_4g, pc->ram_above_4g, false),
+            4 * GIB, 0);
+    return NULL;
+}
+
+/* APIC 255 means all of them, and guests without x2APIC know none above. */
+static struct error *check_topology(const struct pc *pc, unsigned n)
+{
+    uint32_t last = x86_apic_id_of(x86_model_of(pc->m.vm), n - 1);
+    if (last < 255)
+        return NULL;
+    return error_new(
+        "-smp: with %u threads a core and %u cores a socket the last CPU's APIC ID is %u; "
+        "at most 254 is possible",
+        pc->threads, pc->cores, last);
+}
+
+static struct error *make_cpus(struct pc *pc, const struct machine_options *o)
+{
+    struct vm *vm = pc->m.vm;
+    vm->target = &x86_64_target;
+    vm->irqchips = 1 << IRQCHIP_USER | 1 << IRQCHIP_SPLIT;
+    if (!pc->no_pic && !pc->no_pit)
+        vm->irqchips |= 1 << IRQCHIP_ENGINE;
+    struct error *err = vm->target->cpu_model(vm, o->cpu);
+    if (err)
+        return err;
+    x86_set_topology(vm, pc->cores, pc->threads);
+    err = check_topology(pc, o->smp);
+    if (!err)
+        err = vm->accel->vm_create(vm, o->accel_options);
+    for (unsigned i = 0; !err && i < o->smp; i++) {
+        struct vcpu *cpu;
+        err = vcpu_new(vm, i, &cpu);
+    }
+    return err;
+}
+
+/* ---- life ---------------------------------------------------------------------------------------------- */
+static void after_reset(void *opaque)
+{
+    struct pc *pc = opaque;
+    if (pc->was_started && pc->boot.once)
+        pc_set_boot_order(pc, pc->boot.order);
+    pc->was_started = true;
+    x86_boot_place(pc->image);
+}
+
+struct error *pc_init(struct machine *m, const struct machine_options *o,
+                      const struct pc_model *model)
+{
+    struct pc *pc = (struct pc *)m;
+    pc->model = model;
+    pthread_mutex_init(&pc->line_lock, NULL);
+    struct error *err = keep_options(pc, o);
+    if (!err)
+        err = make_cpus(pc, o);
+    if (!err)
+        err = make_ram(pc);
+    if (!err)
+        err = make_devices(pc, o);
+    if (err)
+        return err;
+    const struct x86_boot_options boot = { o->kernel, o->initrd, o->append, pc->ram_below_4g };
+    err = x86_boot_open(m->vm, &boot, &pc->image);
+    if (!err)
+        vm_on_reset(m->vm, after_reset, pc);
+    return err;
+}
+
+void pc_free(struct machine *m)
+{
+    struct pc *pc = (struct pc *)m;
+    char *const texts[] = { pc->pflash[0], pc->pflash[1],          pc->kernel,           pc->bios,
+                            pc->splash,    (char *)pc->boot.order, (char *)pc->boot.once };
+    vm_forget(m->vm, pc);
+    x86_boot_free(pc->image);
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        free(texts[i]);
+}

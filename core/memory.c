@@ -48,6 +48,7 @@ struct mem_region {
     struct doorbells *_Atomic doorbells;
     struct mem_counts counts;
     uint8_t space; /* enum mem_space */
+    uint64_t batch_off, batch_size; /* mem_batch_writes; fixed before it is mapped */
 
     /* Place in the map, under mem->lock. */
     bool mapped;
@@ -1069,6 +1070,20 @@ void mem_remove_doorbell(struct mem_region *r, uint64_t off, unsigned size, bool
         now = NULL;
     }
     doorbells_replace(r, now);
+}
+
+void mem_batch_writes(struct mem_region *r, uint64_t off, uint64_t size)
+{
+    assert(!r->mapped && !r->ram && off < r->size && size <= r->size - off);
+    r->batch_off = off;
+    r->batch_size = size;
+}
+
+bool mem_region_batches(const struct mem_region *r, uint64_t *off, uint64_t *size)
+{
+    *off = r->batch_off;
+    *size = r->batch_size;
+    return r->batch_size;
 }
 
 const struct doorbell *mem_region_doorbells(const struct mem_region *r, size_t *n)

@@ -135,6 +135,13 @@ struct error *mem_add_doorbell(struct mem_region *r, uint64_t off, unsigned size
 void mem_remove_doorbell(struct mem_region *r, uint64_t off, unsigned size, bool match,
                          uint64_t value, int fd);
 
+/* Writes to these bytes of an MMIO region do nothing but select what a later access means (an index
+ * register): an engine may collect them, and brings them before the next access by any vCPU that it does not
+ * collect, in order, and before the VM stands. The callback changes no map. Before the region is mapped. */
+void mem_batch_writes(struct mem_region *r, uint64_t off, uint64_t size);
+/* False: there are none. */
+bool mem_region_batches(const struct mem_region *r, uint64_t *off, uint64_t *size);
+
 /* The doorbells of a region, for engines that place them elsewhere (ioeventfd); memory_changed is
  * called after each change. Valid as long as a view. */
 struct doorbell {

@@ -105,7 +105,7 @@ static void on_kick(int number)
 
 static struct error *parse_options(struct kvm *kvm, const char *text)
 {
-    static const char *const known[] = { "kernel-irqchip", "pit" };
+    static const char *const known[] = { "kernel-irqchip", "pit", "dirty-ring-size" };
     static const char *const kinds[] = { "off", "split", "on" };
     struct options o;
     struct error *err = options_split(text ? text : "", NULL, &o);
@@ -118,6 +118,11 @@ static struct error *parse_options(struct kvm *kvm, const char *text)
             kvm->irqchip = (int)i;
     if (kind && kvm->irqchip < 0)
         err = error_new("kernel-irqchip=%s: on, split or off is expected", kind);
+    const char *entries = options_get(&o, "dirty-ring-size");
+    if (!err && entries &&
+        (!parse_uint(entries, 65536, &kvm->ring_entries) ||
+         kvm->ring_entries & (kvm->ring_entries - 1)))
+        err = error_new("dirty-ring-size=%s: 0 or a power of two to 65536 is expected", entries);
     if (!err)
         err = options_get_bool(&o, "pit", &kvm->pit);
     if (!err)
@@ -152,6 +157,7 @@ static void free_kvm(struct kvm *kvm)
     kvm_mutexes_destroy(kvm);
     free(kvm->slots);
     free(kvm->bells);
+    free(kvm->batches);
     free(kvm->routes);
     free(kvm->logged);
     free(kvm);
@@ -215,6 +221,8 @@ static void place_all(void *opaque, bool running)
     struct kvm *kvm = opaque;
     if (running)
         kvm_memory_start(kvm);
+    else
+        kvm_batch_flush(kvm);
     kvm_isa.clock(kvm, running);
     for (unsigned i = 0; running && i < kvm->vm->n_vcpus; i++) {
         struct kvm_vcpu *k = kvm_vcpu_of(kvm->vm->vcpus[i]);
@@ -234,6 +242,8 @@ static struct error *vm_create(struct vm *vm, const char *options)
     if (!err)
         err = open_vm(kvm);
     if (!err)
+        err = kvm_dirty_ring_enable(kvm);
+    if (!err)
         err = kvm_irq_create(kvm);
     if (!err)
         err = kvm_isa.vm_init(kvm);
@@ -247,8 +257,30 @@ static struct error *vm_create(struct vm *vm, const char *options)
     return NULL;
 }
 
+/* What else a vCPU's descriptor shows: collected writes, of the whole VM; its ring of written pages. */
+static struct error *map_rings(struct kvm_vcpu *k)
+{
+    struct kvm *kvm = k->kvm;
+    int page = kvm_check(kvm, KVM_CAP_COALESCED_MMIO);
+    if (page > 0 && k->cpu->index == 0 && (size_t)(page + 1) * 4096 <= kvm->run_size)
+        kvm->batch = (void *)((char *)k->run + (size_t)page * 4096);
+    if (!kvm->ring_entries)
+        return NULL;
+    void *ring =
+        mmap(NULL, kvm->ring_entries * sizeof(struct kvm_dirty_gfn), PROT_READ | PROT_WRITE,
+             MAP_SHARED, k->fd, (off_t)kvm_isa.dirty_ring_page * 4096);
+    if (ring == MAP_FAILED)
+        return error_errno("cannot map its ring of written pages");
+    k->ring = ring;
+    return NULL;
+}
+
 static void free_vcpu(struct kvm_vcpu *k)
 {
+    if (k->cpu->index == 0)
+        k->kvm->batch = NULL;
+    if (k->ring)
+        munmap(k->ring, k->kvm->ring_entries * sizeof(struct kvm_dirty_gfn));
     if (k->run)
         munmap(k->run, k->kvm->run_size);
     if (k->fd >= 0)
@@ -273,6 +305,8 @@ static struct error *vcpu_create(struct vcpu *cpu)
         else
             k->run = run;
     }
+    if (!err)
+        err = map_rings(k);
     cpu->engine = k;
     if (!err)
         err = kvm_isa.vcpu_init(k);
@@ -378,33 +412,6 @@ static void use_thread(struct kvm_vcpu *k)
 }
 
 /* ---- exits -------------------------------------------------------------------------------------------- */
-
-static const char *const reason_names[KVM_N_REASONS] = {
-    [KVM_EXIT_UNKNOWN] = "unknown",
-    [KVM_EXIT_EXCEPTION] = "exception",
-    [KVM_EXIT_IO] = "io",
-    [KVM_EXIT_HYPERCALL] = "hypercall",
-    [KVM_EXIT_DEBUG] = "debug",
-    [KVM_EXIT_HLT] = "hlt",
-    [KVM_EXIT_MMIO] = "mmio",
-    [KVM_EXIT_IRQ_WINDOW_OPEN] = "irq_window",
-    [KVM_EXIT_SHUTDOWN] = "shutdown",
-    [KVM_EXIT_FAIL_ENTRY] = "fail_entry",
-    [KVM_EXIT_INTR] = "interrupted",
-    [KVM_EXIT_SET_TPR] = "set_tpr",
-    [KVM_EXIT_NMI] = "nmi",
-    [KVM_EXIT_INTERNAL_ERROR] = "internal_error",
-    [KVM_EXIT_SYSTEM_EVENT] = "system_event",
-    [KVM_EXIT_IOAPIC_EOI] = "ioapic_eoi",
-    [KVM_EXIT_HYPERV] = "hyperv",
-    [KVM_EXIT_ARM_NISV] = "arm_nisv",
-    [KVM_EXIT_X86_RDMSR] = "rdmsr",
-    [KVM_EXIT_X86_WRMSR] = "wrmsr",
-    [KVM_EXIT_X86_BUS_LOCK] = "bus_lock",
-    [KVM_EXIT_RISCV_SBI] = "sbi",
-    [KVM_EXIT_RISCV_CSR] = "csr",
-    [KVM_EXIT_NOTIFY] = "notify",
-};
 
 /* Verdict lines: what the CPU was at, for the person who is to find out why. */
 static void print_line(void *opaque, const char *line)
@@ -580,6 +587,7 @@ static enum kvm_verdict handle_exit(struct kvm_vcpu *k)
     switch (k->run->exit_reason) {
     case KVM_EXIT_IO: return do_io(k);
     case KVM_EXIT_MMIO: return do_mmio(k);
+    case KVM_EXIT_DIRTY_RING_FULL: kvm_dirty_ring_full(k); break;
     case KVM_EXIT_INTR:
     case KVM_EXIT_IRQ_WINDOW_OPEN:
     case KVM_EXIT_NMI: break;
@@ -607,6 +615,7 @@ static void count_device(struct kvm_vcpu *k, uint32_t reason, uint64_t ns)
 enum kvm_verdict kvm_exit(struct kvm_vcpu *k, uint64_t from)
 {
     uint32_t reason = k->run->exit_reason, slot = reason < KVM_N_REASONS ? reason : 0;
+    kvm_batch_flush(k->kvm);
     enum kvm_verdict verdict = handle_exit(k);
     uint64_t ns = host_now_ns() - from;
     k->counts.exits[slot]++;
@@ -742,44 +751,9 @@ static void print_help(void (*print)(void *opaque, const char *line), void *opaq
         "                                of the CPUs, or this program (default: as the board can)");
     print(opaque,
           "  pit=on|off                    with kernel-irqchip=on: the kernel's timer 8254, too");
-}
-
-static void stats(struct vm *vm, void (*add)(void *opaque, const char *name, double value),
-                  void *opaque)
-{
-    struct kvm *kvm = kvm_of(vm);
-    struct kvm_counts sum = { 0 };
-    uint64_t all = 0;
-    char name[64];
-    for (unsigned i = 0; i < vm->n_vcpus; i++) {
-        const uint64_t *from = (const uint64_t *)&kvm_vcpu_of(vm->vcpus[i])->counts;
-        for (size_t n = 0; n < sizeof(sum) / 8; n++)
-            ((uint64_t *)&sum)[n] += from[n];
-    }
-    for (unsigned i = 0; i < KVM_N_REASONS; i++) {
-        all += sum.exits[i];
-        if (!sum.exits[i])
-            continue;
-        snprintf(name, sizeof(name), "kvm.exits.%s", reason_names[i] ? reason_names[i] : "other");
-        add(opaque, name, (double)sum.exits[i]);
-        snprintf(name, sizeof(name), "kvm.seconds.%s", reason_names[i] ? reason_names[i] : "other");
-        add(opaque, name, (double)sum.ns[i] / 1e9);
-    }
-    const struct {
-        const char *name;
-        double value;
-    } rest[] = {
-        { "kvm.exits", (double)all },
-        { "kvm.interrupted", (double)sum.interrupted },
-        { "kvm.executed_by_another", (double)sum.by_another },
-        { "kvm.guest_seconds", (double)sum.guest_ns / 1e9 },
-        { "kvm.kicks", (double)atomic_load(&kvm->n_kicks) },
-        { "kvm.signals", (double)atomic_load(&kvm->n_signals) },
-        { "kvm.slot_changes", (double)atomic_load(&kvm->n_slot_changes) },
-        { "kvm.pauses", (double)atomic_load(&kvm->n_pauses) },
-    };
-    for (size_t i = 0; i < ARRAY_LEN(rest); i++)
-        add(opaque, rest[i].name, rest[i].value);
+    print(
+        opaque,
+        "  dirty-ring-size=N             written pages come by rings of N entries (0: by bitmaps)");
 }
 
 const struct accel kvm_accel = {
@@ -805,5 +779,5 @@ const struct accel kvm_accel = {
     .set_debug = set_debug,
     .execute_one = execute_one,
     .print_help = print_help,
-    .stats = stats,
+    .stats = kvm_stats,
 };

@@ -48,13 +48,14 @@ struct kvm {
     size_t n_routes;
     uint64_t generation; /* of the memory view that the slots follow */
     bool started; /* slots follow every change; before, the map of the start is all that counts */
+    uint64_t ring_entries; /* of each vCPU's ring of written pages; 0: bitmaps tell */
     struct ram_block **logged; /* blocks whose writes are logged */
     size_t n_logged;
 
-    /* Writes that the kernel collects instead of leaving the guest: struct mem_batch. Held while devices are
-     * told of them, so before any device's lock. */
+    /* Writes that the kernel collects instead of leaving the guest (mem_batch_writes). The lock is held
+     * while devices are told of them: it comes before any device's. */
     pthread_mutex_t batch_lock;
-    struct kvm_coalesced_mmio_ring *batch; /* in the first vCPU's shared pages; NULL: there is none */
+    struct kvm_coalesced_mmio_ring *batch; /* in the first vCPU's shared pages; NULL: none */
     struct kvm_batch {
         gpa at;
         uint32_t size;
@@ -74,7 +75,7 @@ struct kvm {
 
     size_t xsave_size; /* x86 */
     void *isa;         /* the host instruction set's own */
-    _Atomic uint64_t n_slot_changes, n_pauses, n_kicks, n_signals;
+    _Atomic uint64_t n_slot_changes, n_pauses, n_kicks, n_signals, n_batched;
 };
 
 /* Behind vcpu->engine. */
@@ -89,6 +90,8 @@ struct kvm_vcpu {
     bool placed;     /* the kernel has arch's state already: place_all */
     bool down;       /* triple fault: waits for the reset */
     bool unfinished; /* the last exit's instruction ends with the next entry */
+    struct kvm_dirty_gfn *ring; /* NULL: there is none */
+    uint64_t ring_next;         /* under kvm->lock */
     struct vcpu_debug debug; /* as asked for */
     bool passes_point;       /* stopped at a breakpoint, and is to get over it */
     void *isa;
@@ -119,6 +122,16 @@ void kvm_memory_changed(struct vm *vm, const struct mem_view *now);
 void kvm_memory_start(struct kvm *kvm);
 void kvm_dirty_log_started(struct vm *vm, struct ram_block *ram);
 void kvm_dirty_log_sync(struct vm *vm, struct ram_block *ram);
+
+/* Written pages by rings, where asked for and there; else bitmaps serve. Before vCPUs are made. */
+struct error *kvm_dirty_ring_enable(struct kvm *kvm);
+void kvm_dirty_ring_full(struct kvm_vcpu *k);
+/* Tell devices of the writes that the kernel collected. vCPU's or main loop's thread, no lock held. */
+void kvm_batch_flush(struct kvm *kvm);
+
+/* stats.c */
+void kvm_stats(struct vm *vm, void (*add)(void *opaque, const char *name, double value),
+               void *opaque);
 
 /* kvm.c: between these no vCPU is inside the guest. Not from inside run's entry. */
 void kvm_pause_vcpus(struct kvm *kvm);
@@ -173,6 +186,7 @@ struct kvm_isa {
     /* Where MSIs go that in-kernel controllers take; 0 size: none. */
     gpa msi_at;
     uint64_t msi_size;
+    unsigned dirty_ring_page; /* where a vCPU's descriptor shows its ring; 0: nowhere */
 };
 extern const struct kvm_isa kvm_isa;
 

@@ -64,12 +64,13 @@ static bool same_memory(const struct kvm_slot *a, const struct kvm_slot *b)
 }
 
 static void collect(struct kvm *kvm, const struct kvm_slot *s);
+static void collect_rings(struct kvm *kvm);
 
 static struct error *remove_slot(struct kvm *kvm, unsigned i)
 {
     struct kvm_slot *s = &kvm->slots[i];
     if (s->flags & KVM_MEM_LOG_DIRTY_PAGES) /* what was written is forgotten with the slot */
-        collect(kvm, s);
+        kvm->ring_entries ? collect_rings(kvm) : collect(kvm, s);
     s->used = false;
     return tell_kernel(kvm, i, s);
 }
@@ -202,6 +203,91 @@ static void update_bells(struct kvm *kvm, const struct mem_view *memory,
     kvm->n_bells = kept;
 }
 
+/* ---- writes that are collected ------------------------------------------------------------------ */
+
+static void tell_batch(struct kvm *kvm, const struct kvm_batch *b, bool on)
+{
+    struct kvm_coalesced_mmio_zone zone = { .addr = b->at, .size = b->size, .pio = b->is_port };
+    ioctl(kvm->vm_fd, on ? KVM_REGISTER_COALESCED_MMIO : KVM_UNREGISTER_COALESCED_MMIO, &zone);
+}
+
+/* Of a range, the part of its region whose writes may come late. */
+static void add_batch(struct kvm_batch **all, size_t *n, const struct mem_range *r, bool is_port)
+{
+    uint64_t off, size;
+    if (r->ram || !mem_region_batches(r->region, &off, &size))
+        return;
+    uint64_t from = MAX(off, r->region_off), to = MIN(off + size, r->region_off + r->size);
+    if (from >= to)
+        return;
+    *all = xrealloc(*all, (*n + 1) * sizeof(**all));
+    (*all)[(*n)++] =
+        (struct kvm_batch){ r->start + (from - r->region_off), (uint32_t)(to - from), is_port };
+}
+
+static bool has_batch(const struct kvm_batch *all, size_t n, const struct kvm_batch *b)
+{
+    for (size_t i = 0; i < n; i++)
+        if (all[i].at == b->at && all[i].size == b->size && all[i].is_port == b->is_port)
+            return true;
+    return false;
+}
+
+/* What the kernel does not take is an exit more, and no error. */
+static void update_batches(struct kvm *kvm, const struct mem_view *memory,
+                           const struct mem_view *ports)
+{
+    struct kvm_batch *want = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < memory->n && kvm->batch; i++)
+        add_batch(&want, &n, &memory->ranges[i], false);
+    for (size_t i = 0; i < ports->n && kvm->batch && kvm_check(kvm, KVM_CAP_COALESCED_PIO); i++)
+        add_batch(&want, &n, &ports->ranges[i], true);
+    for (size_t i = 0; i < kvm->n_batches; i++)
+        if (!has_batch(want, n, &kvm->batches[i]))
+            tell_batch(kvm, &kvm->batches[i], false);
+    for (size_t i = 0; i < n; i++)
+        if (!has_batch(kvm->batches, kvm->n_batches, &want[i]))
+            tell_batch(kvm, &want[i], true);
+    free(kvm->batches);
+    kvm->batches = want;
+    kvm->n_batches = n;
+}
+
+static void deliver(struct vm *vm, const struct kvm_coalesced_mmio *w)
+{
+    unsigned n = w->len, size = n & (n - 1) ? 1 : n;
+    if (n > sizeof(w->data))
+        return;
+    for (unsigned i = 0; i < n; i += size) {
+        uint64_t value = load_le(w->data + i, size);
+        if (w->pio)
+            mem_port_write(vm, (uint32_t)w->phys_addr + i, size, (uint32_t)value);
+        else
+            mem_io_write(vm, w->phys_addr + i, size, value);
+    }
+}
+
+/* An entry is given back behind its delivery: a vCPU that sees the ring empty knows that its own writes have
+ * arrived, whoever delivered them. */
+void kvm_batch_flush(struct kvm *kvm)
+{
+    const uint32_t n_entries =
+        (4096 - sizeof(struct kvm_coalesced_mmio_ring)) / sizeof(struct kvm_coalesced_mmio);
+    struct kvm_coalesced_mmio_ring *ring = kvm->batch;
+    uint32_t first;
+    if (!ring || __atomic_load_n(&ring->first, __ATOMIC_ACQUIRE) ==
+                     __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE))
+        return;
+    pthread_mutex_lock(&kvm->batch_lock);
+    while ((first = ring->first) != __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE)) {
+        deliver(kvm->vm, &ring->coalesced_mmio[first % n_entries]);
+        atomic_fetch_add_explicit(&kvm->n_batched, 1, memory_order_relaxed);
+        __atomic_store_n(&ring->first, (first + 1) % n_entries, __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&kvm->batch_lock);
+}
+
 /* ---- together --------------------------------------------------------------------------------------- */
 
 static void failed(struct vm *vm, struct error *err)
@@ -221,6 +307,7 @@ static struct error *follow(struct kvm *kvm)
         err = update_slots(kvm, view);
     kvm->generation = view->generation;
     update_bells(kvm, view, mem_ports_now(kvm->vm));
+    update_batches(kvm, view, mem_ports_now(kvm->vm));
     return err;
 }
 
@@ -265,6 +352,67 @@ static void collect(struct kvm *kvm, const struct kvm_slot *s)
     free(map);
 }
 
+/* The rings of all vCPUs: pages that were written since the last time. An entry is ours between the kernel's
+ * "dirty" and our "reset" (api.rst, KVM_CAP_DIRTY_LOG_RING). kvm->lock is held. */
+static unsigned collect_ring(struct kvm_vcpu *k)
+{
+    struct kvm *kvm = k->kvm;
+    unsigned n = 0;
+    for (;; n++, k->ring_next++) {
+        struct kvm_dirty_gfn *e = &k->ring[k->ring_next % kvm->ring_entries];
+        if (!(__atomic_load_n(&e->flags, __ATOMIC_ACQUIRE) & KVM_DIRTY_GFN_F_DIRTY))
+            return n;
+        uint32_t number = e->slot & 0xffff; /* above: the address space, of which there is one */
+        const struct kvm_slot *s = number < kvm->n_slots ? &kvm->slots[number] : NULL;
+        if (s && s->used && e->offset < s->size / PAGE)
+            atomic_fetch_and(&s->ram->page_flags[s->off / PAGE + e->offset],
+                             (uint8_t)~PAGE_LOG_DIRTY);
+        __atomic_store_n(&e->flags, KVM_DIRTY_GFN_F_RESET, __ATOMIC_RELEASE);
+    }
+}
+
+static void collect_rings(struct kvm *kvm)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < kvm->vm->n_vcpus; i++)
+        n += collect_ring(kvm_vcpu_of(kvm->vm->vcpus[i]));
+    if (n)
+        ioctl(kvm->vm_fd, KVM_RESET_DIRTY_RINGS, 0);
+}
+
+void kvm_dirty_ring_full(struct kvm_vcpu *k)
+{
+    pthread_mutex_lock(&k->kvm->lock);
+    collect_rings(k->kvm);
+    pthread_mutex_unlock(&k->kvm->lock);
+}
+
+struct error *kvm_dirty_ring_enable(struct kvm *kvm)
+{
+    static const int kinds[] = { KVM_CAP_DIRTY_LOG_RING_ACQ_REL, KVM_CAP_DIRTY_LOG_RING };
+    uint64_t most = 0, n = kvm->ring_entries;
+    kvm->ring_entries = 0;
+    for (size_t i = 0; i < ARRAY_LEN(kinds) && n && kvm_isa.dirty_ring_page; i++) {
+        uint64_t room = (uint64_t)kvm_check(kvm, kinds[i]) / sizeof(struct kvm_dirty_gfn);
+        most = MAX(most, room);
+        if (room < n)
+            continue;
+        struct error *err = kvm_enable(kvm, kinds[i], n * sizeof(struct kvm_dirty_gfn), "");
+        if (err) {
+            error_free(err);
+            return error_errno("dirty-ring-size=%" PRIu64 ": KVM does not take it", n);
+        }
+        kvm->ring_entries = n;
+        return NULL;
+    }
+    if (n && most)
+        return error_new("dirty-ring-size=%" PRIu64 ": this host's KVM takes at most %" PRIu64, n,
+                         most);
+    if (n)
+        log_print(&kvm->vm->log, "this host's KVM has no rings of written pages; bitmaps serve\n");
+    return NULL;
+}
+
 static void set_logged(struct kvm *kvm, struct ram_block *ram)
 {
     if (is_logged(kvm, ram))
@@ -292,7 +440,12 @@ void kvm_dirty_log_sync(struct vm *vm, struct ram_block *ram)
 {
     struct kvm *kvm = kvm_of(vm);
     pthread_mutex_lock(&kvm->lock);
-    for (size_t i = 0; i < kvm->n_slots; i++)
+    if (kvm->ring_entries) { /* what a CPU inside the guest has yet to hand over comes as it leaves */
+        kvm_pause_vcpus(kvm);
+        collect_rings(kvm);
+        kvm_continue_vcpus(kvm);
+    }
+    for (size_t i = 0; i < kvm->n_slots && !kvm->ring_entries; i++)
         if (kvm->slots[i].used && kvm->slots[i].ram == ram &&
             kvm->slots[i].flags & KVM_MEM_LOG_DIRTY_PAGES)
             collect(kvm, &kvm->slots[i]);

@@ -1131,4 +1131,5 @@ const struct kvm_isa kvm_isa = {
     .n_pins = KVM_IOAPIC_NUM_PINS,
     .msi_at = X86_APIC_BASE_DEFAULT,
     .msi_size = MIB,
+    .dirty_ring_page = KVM_DIRTY_LOG_PAGE_OFFSET,
 };

@@ -288,6 +288,7 @@ static struct error *port_realize(struct device *dev)
     struct fw_cfg *f = (struct fw_cfg *)dev;
     add_standard_items(dev);
     f->region = mem_add_mmio(dev->vm, dev->cls->name, FW_CFG_N_PORTS, &fw_cfg_port_ops, f);
+    mem_batch_writes(f->region, 0, 2); /* the selector */
     place_ports(f->region, f->iobase);
     return NULL;
 }

@@ -424,6 +424,7 @@ static struct error *rtc_realize(struct device *dev)
     struct rtc *r = (struct rtc *)dev;
     r->bell = timer_new(dev->vm, rtc_rings, r);
     r->ports = mem_add_mmio(dev->vm, "rtc", 2, &rtc_ops, r);
+    mem_batch_writes(r->ports, 0, 1); /* the index */
     place_ports(r->ports, r->iobase);
     r->cmos[REG_A] = 0x26; /* 32768 Hz, 1024 Hz periodic: what PC BIOSes set */
     r->cmos[REG_B] = HOURS_24;

@@ -113,6 +113,17 @@ GUEST(gp, 32,
 /* A loop that writes to 0x3000 in its third instruction. */
 GUEST(walk, 32, "1: inc %eax\n inc %ebx\n mov %eax, 0x3000\n nop\n jmp 1b\n");
 
+/* Index and data: writes to 0xd0001000 select, 0xd0001004 reads what was selected; the same by ports. */
+GUEST(
+    batch, 32,
+    "mov $0xd0001000, %ebx\n movl $1, (%ebx)\n movl $2, (%ebx)\n movl $3, (%ebx)\n mov 4(%ebx), "
+    "%ecx\n"
+    "mov $0x600, %dx\n mov $0x77, %al\n out %al, %dx\n inc %dx\n in %dx, %al\n add %cl, %al\n" END);
+/* A byte into each page from 0x20000 to 0x1f0000. */
+GUEST(fill, 32,
+      "mov $0x20000, %ebx\n 1: movb $1, (%ebx)\n add $0x1000, %ebx\n cmp $0x1f0000, %ebx\n"
+      "jb 1b\n xor %eax, %eax\n" END);
+
 /* ---- a board ------------------------------------------------------------------------------------------ */
 
 struct kit {
@@ -893,6 +904,91 @@ static void written_pages_are_logged(void **unused)
     kit_close(&k);
 }
 
+/* Written pages come by rings, also when one is full before anybody asks. */
+static void written_pages_come_by_rings(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { .options = "dirty-ring-size=1024" };
+    kit_open(&k, NULL);
+    if (!kvm_of(k.vm)->ring_entries) {
+        print_message("# this KVM has no rings of written pages\n");
+        kit_close(&k);
+        skip();
+    }
+    struct ram_block *ram = mem_view_find(mem_view_now(k.vm), 0)->ram;
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < RAM_SIZE / 4096; i++)
+            ram->page_flags[i] |= PAGE_LOG_DIRTY;
+        kvm_accel.dirty_log_started(k.vm, ram);
+        place(&k, CODE, guest_fill, guest_fill_end);
+        start_at(&k, 32);
+        if (round == 0) {
+            assert_int_equal(vm_run(k.vm), 0);
+        } else { /* again: what was told is told anew */
+            k.vm->verdict = VERDICT_NONE;
+            k.vm->state = RUN_PRELAUNCH;
+            vm_run(k.vm);
+        }
+        kvm_accel.dirty_log_sync(k.vm, ram);
+        for (unsigned i = 0x20; i < 0x1f0; i++)
+            assert_false(ram->page_flags[i] & PAGE_LOG_DIRTY);
+        assert_true(ram->page_flags[0x1f1] & PAGE_LOG_DIRTY);
+    }
+    kit_close(&k);
+}
+
+static void wrong_ring_sizes_are_refused(void **unused)
+{
+    NEEDS_KVM();
+    const char *const wrong[] = { "dirty-ring-size=1000", "dirty-ring-size=x" };
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        struct vm *vm;
+        must(vm_new(&vm));
+        vm->target = &x86_64_target;
+        must(x86_cpu_model(vm, NULL));
+        struct error *err = kvm_accel.vm_create(vm, wrong[i]);
+        assert_non_null(strstr(error_text(err), "a power of two"));
+        error_free(err);
+        vm_free(vm);
+    }
+}
+
+static void select_write(void *opaque, uint64_t off, unsigned size, uint64_t value)
+{
+    struct kit *k = opaque;
+    k->mmio[8 + k->n_asked++ % 8] = value;
+    k->mmio[0] = value;
+}
+static uint64_t selected_read(void *opaque, uint64_t off, unsigned size)
+{
+    struct kit *k = opaque;
+    return k->mmio[0];
+}
+static const struct mmio_ops select_ops = { .read = selected_read, .write = select_write };
+
+static void index_writes_are_collected_and_come_before_the_next_access(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k = { 0 };
+    double sum[3] = { 0 };
+    kit_open(&k, NULL);
+    struct mem_region *memory = mem_add_mmio(k.vm, "index", 8, &select_ops, &k);
+    struct mem_region *ports = mem_add_mmio(k.vm, "index-ports", 2, &select_ops, &k);
+    mem_batch_writes(memory, 0, 4);
+    mem_batch_writes(ports, 0, 1);
+    mem_map(memory, 0xd0001000, 0);
+    mem_map_ports(ports, 0x600, 0);
+    assert_int_equal(RUN(&k, batch, 32), 0x77 + 3);
+    assert_int_equal(k.n_asked, 4);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(k.mmio[8 + i], i + 1);
+    kvm_accel.stats(k.vm, add_number, sum);
+    assert_int_equal(sum[0], 1);
+    assert_int_equal(sum[1], 2);
+    assert_int_equal(kvm_of(k.vm)->n_batched, 4);
+    kit_close(&k);
+}
+
 /* The map is cut into pieces and put together while the guest runs in it. */
 static void map_changes_under_a_running_guest(void **unused)
 {
@@ -1138,6 +1234,9 @@ int main(void)
         cmocka_unit_test(state_survives_a_fresh_vcpu),
         cmocka_unit_test(state_survives_a_fresh_vcpu_with_the_kernels_apic),
         cmocka_unit_test(written_pages_are_logged),
+        cmocka_unit_test(written_pages_come_by_rings),
+        cmocka_unit_test(wrong_ring_sizes_are_refused),
+        cmocka_unit_test(index_writes_are_collected_and_come_before_the_next_access),
         cmocka_unit_test(map_changes_under_a_running_guest),
         cmocka_unit_test(clock_stands_while_the_vm_does),
         cmocka_unit_test(filtered_registers_are_not_there),

@@ -47,7 +47,7 @@ struct mem_region {
     bool hides_ram;            /* a ROM whose reads go to ops too; under mem->lock */
     struct doorbells *_Atomic doorbells;
     struct mem_counts counts;
-    uint8_t space; /* enum mem_space */
+    uint8_t space;                  /* enum mem_space */
     uint64_t batch_off, batch_size; /* mem_batch_writes; fixed before it is mapped */
 
     /* Place in the map, under mem->lock. */

@@ -42,6 +42,8 @@ static void end_running(struct tcg_cpu *t)
 void run_enter_exclusive(struct tcg_cpu *t)
 {
     struct tcg *tcg = t->tcg;
+    if (t->alone)
+        return;
     mem_reader_idle(t->cpu->reader);
     pthread_mutex_lock(&tcg->run_lock);
     tcg->n_running--;
@@ -60,6 +62,8 @@ void run_enter_exclusive(struct tcg_cpu *t)
 void run_leave_exclusive(struct tcg_cpu *t)
 {
     struct tcg *tcg = t->tcg;
+    if (t->alone)
+        return;
     pthread_mutex_lock(&tcg->run_lock);
     atomic_store(&tcg->exclusive, false);
     tcg->n_running++;
@@ -153,6 +157,28 @@ static void run_units(struct tcg_cpu *t)
     } while (link && link->jump_at && !atomic_load_explicit(&t->exit_flag, memory_order_relaxed));
 }
 
+static void end_alone(struct tcg_cpu *t)
+{
+    if (!t->alone)
+        return;
+    t->alone = false;
+    run_leave_exclusive(t);
+}
+
+/* Execute the next instruction while every other vCPU stands outside generated code. Whatever comes in
+ * between, the flag that is tested at its start included, it just asks for this again. */
+static void run_alone(struct tcg_cpu *t)
+{
+    t->wants_alone = false;
+    run_enter_exclusive(t);
+    t->alone = true;
+    struct unit *u = translate_find(t, *tcg_pc(t));
+    struct link *link = u ? t->tcg->backend->enter(t, u) : NULL;
+    if (link)
+        *tcg_pc(t) = t->pc_page + (uint64_t)(int64_t)link->off;
+    end_alone(t);
+}
+
 static enum vcpu_exit run(struct vcpu *cpu)
 {
     struct tcg_cpu *t = tcg_cpu_of(cpu);
@@ -161,6 +187,7 @@ static enum vcpu_exit run(struct vcpu *cpu)
     if (t->target->resume)
         t->target->resume(cpu);
     (void)!sigsetjmp(t->leave, 0);
+    end_alone(t);
     if (!t->fp_live) /* nothing in the loop computes with floats */
         t->tcg->backend->fp_resume(t);
     for (;;) {
@@ -170,7 +197,8 @@ static enum vcpu_exit run(struct vcpu *cpu)
             t->counts.traps++;
             t->halt = false; /* there is a handler to run */
         }
-        if (t->halt) {
+        bool waits = t->target->waits && t->target->waits(cpu);
+        if (t->halt || waits) {
             t->halt = false;
             if (cpu->nap_ns || !t->target->target->has_work(cpu)) {
                 exit = EXIT_HALTED;
@@ -181,7 +209,10 @@ static enum vcpu_exit run(struct vcpu *cpu)
             exit = EXIT_SHUTDOWN;
             break;
         }
-        run_units(t);
+        if (t->wants_alone)
+            run_alone(t);
+        else if (!waits)
+            run_units(t);
     }
     t->tcg->backend->fp_suspend(t);
     if (t->target->settle)
@@ -366,6 +397,8 @@ static struct error *vm_create(struct vm *vm, const char *options)
         if (tcg_targets[i]->target == vm->target)
             tcg->target = tcg_targets[i];
     struct error *err = parse_options(tcg, options, &mib);
+    if (!err && tcg->target->fit)
+        err = tcg->target->fit(vm);
     if (!err)
         err = cache_init(tcg, mib * MIB);
     if (err) {

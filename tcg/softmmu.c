@@ -52,21 +52,32 @@ static void host_store(uint8_t *p, unsigned size, uint64_t v)
     }
 }
 
-/* `access` is what a failure counts as: an atomic's load is part of a write. */
-static uint64_t place_load(struct tcg_cpu *t, const struct tlb_place *p, uint64_t va, unsigned size,
-                           enum access access)
+/* False: there is nothing. */
+static bool place_read(struct tcg_cpu *t, const struct tlb_place *p, unsigned size, uint64_t *v)
 {
-    if (p->host)
-        return host_load(p->host, size);
-    uint64_t v = 0;
+    *v = 0;
+    if (p->host) {
+        *v = host_load(p->host, size);
+        return true;
+    }
     bool live = t->fp_live;
     if (live)
         t->tcg->backend->fp_suspend(t);
     t->counts.mmio++;
-    bool ok = mem_io_read(t->tcg->vm, p->gpa, size, &v);
+    bool ok = mem_io_read(t->tcg->vm, p->gpa, size, v);
     if (live)
         t->tcg->backend->fp_resume(t);
-    if (!ok)
+    if (!ok && t->target->open_bus)
+        *v = bits(UINT64_MAX, 0, 8 * size);
+    return ok || t->target->open_bus;
+}
+
+/* `access` is what a failure counts as: an atomic's load is part of a write. */
+static uint64_t place_load(struct tcg_cpu *t, const struct tlb_place *p, uint64_t va, unsigned size,
+                           enum access access)
+{
+    uint64_t v;
+    if (!place_read(t, p, size, &v))
         raise_fault(t, va, access, MEM_FAULT_NO_MEMORY, 0);
     return v;
 }
@@ -81,13 +92,12 @@ static void bytes_written(struct tcg_cpu *t, const struct tlb_place *p, unsigned
         mem_mark_written(t->tcg->vm, p->gpa, n);
 }
 
-static void place_store(struct tcg_cpu *t, const struct tlb_place *p, uint64_t va, unsigned size,
-                        uint64_t v)
+static bool place_write(struct tcg_cpu *t, const struct tlb_place *p, unsigned size, uint64_t v)
 {
     if (p->host && !p->rom) {
         host_store(p->host, size, v);
         bytes_written(t, p, size);
-        return;
+        return true;
     }
     bool live = t->fp_live;
     if (live)
@@ -98,7 +108,13 @@ static void place_store(struct tcg_cpu *t, const struct tlb_place *p, uint64_t v
         tlb_flush_everything(t); /* the write may have moved what the next access reaches */
     if (live)
         t->tcg->backend->fp_resume(t);
-    if (!ok)
+    return ok || t->target->open_bus;
+}
+
+static void place_store(struct tcg_cpu *t, const struct tlb_place *p, uint64_t va, unsigned size,
+                        uint64_t v)
+{
+    if (!place_write(t, p, size, v))
         raise_fault(t, va, ACCESS_WRITE, MEM_FAULT_NO_MEMORY, 0);
 }
 
@@ -280,6 +296,27 @@ static bool host_cas(uint8_t *p, unsigned size, uint64_t *expected, uint64_t des
 #undef CAS
 }
 
+static bool is_split(const struct tcg_cpu *t, uint64_t va, unsigned shape)
+{
+    return t->target->misaligned_atomics && !(shape & IR_ALIGNED) &&
+           va & ((1u << (shape & IR_SIZE_MASK)) - 1);
+}
+
+/* A misaligned atomic access is done while every other vCPU stands outside generated code: if that is not so
+ * yet, the instruction starts over in a unit of its own (run.c). Then the load and store of it are plain
+ * ones; they may not fail in between. */
+static void stand_alone(struct tcg_cpu *t, uint64_t va, unsigned shape, unsigned mode)
+{
+    if (!t->alone) {
+        *tcg_pc(t) = tcg_insn_pc(t->cpu);
+        t->undo++;
+        t->wants_alone = true;
+        tcg_leave(t->cpu);
+    }
+    translate(t, va, ACCESS_WRITE, mode);
+    translate(t, va + (1u << (shape & IR_SIZE_MASK)) - 1, ACCESS_WRITE, mode);
+}
+
 /* The place of an atomic access: writable, one page. NULL host: a device, which gets a load and a
  * store. */
 static struct tlb_place atomic_place(struct tcg_cpu *t, uint64_t va, unsigned shape, unsigned mode)
@@ -294,8 +331,14 @@ uint64_t softmmu_rmw(struct tcg_cpu *t, enum ir_rmw kind, uint64_t va, uint64_t 
                      unsigned mode)
 {
     unsigned log2 = shape & IR_SIZE_MASK, size = 1u << log2;
-    struct tlb_place p = atomic_place(t, va, shape, mode);
     uint64_t old;
+    if (is_split(t, va, shape)) {
+        stand_alone(t, va, shape, mode);
+        old = softmmu_load(t, va, log2, mode);
+        softmmu_store(t, va, ir_eval_rmw(kind, log2, old, v), log2, mode);
+        return extend(old, shape);
+    }
+    struct tlb_place p = atomic_place(t, va, shape, mode);
     if (p.host && !p.rom) {
         old = host_load(p.host, size);
         while (!host_cas(p.host, size, &old, ir_eval_rmw(kind, log2, old, v))) {
@@ -311,9 +354,17 @@ uint64_t softmmu_rmw(struct tcg_cpu *t, enum ir_rmw kind, uint64_t va, uint64_t 
 uint64_t softmmu_cas(struct tcg_cpu *t, uint64_t va, uint64_t expected, uint64_t desired,
                      unsigned shape, unsigned mode)
 {
-    unsigned size = 1u << (shape & IR_SIZE_MASK);
-    struct tlb_place p = atomic_place(t, va, shape, mode);
+    unsigned log2 = shape & IR_SIZE_MASK, size = 1u << log2;
     uint64_t old = bits(expected, 0, 8 * size);
+    if (is_split(t, va, shape)) {
+        uint64_t wanted = old;
+        stand_alone(t, va, shape, mode);
+        old = softmmu_load(t, va, log2, mode);
+        if (old == wanted)
+            softmmu_store(t, va, desired, log2, mode);
+        return extend(old, shape);
+    }
+    struct tlb_place p = atomic_place(t, va, shape, mode);
     if (p.host && !p.rom) {
         if (host_cas(p.host, size, &old, desired))
             bytes_written(t, &p, size);
@@ -338,61 +389,95 @@ void tcg_store(struct vcpu *cpu, uint64_t va, unsigned size, uint64_t v, unsigne
 
 /* Can all of the access be done? Where it goes: one place, or two when it crosses a page. */
 static bool try_places(struct tcg_cpu *t, uint64_t va, unsigned size, enum access access,
-                       unsigned mode, struct tlb_place place[2], int *fault)
+                       unsigned mode, struct tlb_place place[2], struct tcg_failure *why)
 {
     unsigned n = crosses_page(va, size) ? 2 : 1;
     for (unsigned i = 0; i < n; i++) {
         uint64_t at = i ? align_up(va, 4096) : va;
-        if (!tlb_translate(t, at, access, mode, &place[i], fault))
+        why->va = at;
+        why->fault = 0;
+        if (!tlb_translate(t, at, access, mode, &place[i], &why->fault))
             return false;
     }
+    why->va = va;
+    why->fault = -1;
     return true;
 }
 
+/* The i'th byte of an access that begins at `va`. */
+static struct tlb_place byte_place(const struct tlb_place place[2], uint64_t va, unsigned i)
+{
+    uint64_t next = align_up(va + 1, 4096);
+    struct tlb_place p = place[va + i >= next];
+    unsigned off = va + i >= next ? (unsigned)(va + i - next) : i;
+    p.gpa += off;
+    if (p.host)
+        p.host += off;
+    return p;
+}
+
 bool tcg_try_load(struct vcpu *cpu, uint64_t va, unsigned size, unsigned mode, uint64_t *v,
-                  int *fault)
+                  struct tcg_failure *why)
 {
     struct tcg_cpu *t = tcg_cpu_of(cpu);
     struct tlb_place place[2];
-    if (!try_places(t, va, size, ACCESS_READ, mode, place, fault))
+    if (!try_places(t, va, size, ACCESS_READ, mode, place, why))
         return false;
-    uint64_t next = align_up(va + 1, 4096);
+    if (!crosses_page(va, size))
+        return place_read(t, &place[0], size, v);
     *v = 0;
     for (unsigned i = 0; i < size; i++) {
-        const struct tlb_place *p = &place[va + i >= next];
-        unsigned off = va + i >= next ? (unsigned)(va + i - next) : i;
-        uint64_t byte = 0;
-        if (p->host)
-            byte = p->host[off];
-        else if (!mem_io_read(t->tcg->vm, p->gpa + off, 1, &byte)) {
-            *fault = -1;
+        struct tlb_place p = byte_place(place, va, i);
+        uint64_t byte;
+        if (!place_read(t, &p, 1, &byte))
             return false;
-        }
         *v |= byte << (8 * i);
     }
     return true;
 }
 
 bool tcg_try_store(struct vcpu *cpu, uint64_t va, unsigned size, uint64_t v, unsigned mode,
-                   int *fault)
+                   struct tcg_failure *why)
 {
     struct tcg_cpu *t = tcg_cpu_of(cpu);
     struct tlb_place place[2];
-    if (!try_places(t, va, size, ACCESS_WRITE, mode, place, fault))
+    if (!try_places(t, va, size, ACCESS_WRITE, mode, place, why))
         return false;
-    uint64_t next = align_up(va + 1, 4096);
+    if (!crosses_page(va, size))
+        return place_write(t, &place[0], size, v);
     for (unsigned i = 0; i < size; i++) {
-        struct tlb_place p = place[va + i >= next];
-        unsigned off = va + i >= next ? (unsigned)(va + i - next) : i;
-        p.gpa += off;
-        if (p.host) {
-            p.host += off;
-            place_store(t, &p, va + i, 1, v >> (8 * i) & 0xff);
-        } else if (!mem_io_write(t->tcg->vm, p.gpa, 1, v >> (8 * i) & 0xff)) {
-            *fault = -1;
+        struct tlb_place p = byte_place(place, va, i);
+        if (!place_write(t, &p, 1, v >> (8 * i) & 0xff))
             return false;
-        }
     }
+    return true;
+}
+
+bool tcg_cas16(struct vcpu *cpu, uint64_t va, uint64_t seen[2], const uint64_t desired[2],
+               unsigned mode)
+{
+    struct tcg_cpu *t = tcg_cpu_of(cpu);
+    const uint64_t wanted[2] = { seen[0], seen[1] };
+    check_aligned(t, va, IR_128 | IR_ALIGNED, ACCESS_WRITE);
+    struct tlb_place p = translate(t, va, ACCESS_WRITE, mode);
+    check_rest(t, &p, va, 16, ACCESS_WRITE, mode);
+    if (p.host && !p.rom && host_has_cas16()) {
+        bool ok = host_cas16(p.host, seen, desired);
+        if (ok)
+            bytes_written(t, &p, 16);
+        return ok;
+    }
+    if (p.host && !t->alone)
+        stand_alone(t, va, IR_64, mode);
+    struct tlb_place high = p;
+    high.gpa += 8;
+    high.host = p.host ? p.host + 8 : NULL;
+    seen[0] = place_load(t, &p, va, 8, ACCESS_WRITE);
+    seen[1] = place_load(t, &high, va + 8, 8, ACCESS_WRITE);
+    if (seen[0] != wanted[0] || seen[1] != wanted[1])
+        return false;
+    place_store(t, &p, va, 8, desired[0]);
+    place_store(t, &high, va + 8, 8, desired[1]);
     return true;
 }
 

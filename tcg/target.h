@@ -59,7 +59,11 @@ struct tcg_target {
     bool canonical_nan;    /* floating point results that are NaN are the canonical one; else the first operand
                               that is a NaN, made quiet, and the default one is negative (SF_NAN_SSE) */
     bool subnormal_flag;   /* SF_DENORMAL is one of the sticky flags */
+    bool open_bus;         /* where there is no memory, loads give ones and stores are lost */
+    bool misaligned_atomics; /* rmw and cas take any address (the whole VM stops for such a one) */
 
+    /* The VM is being made for this engine: fit the CPU model to what the target can do. May be NULL. */
+    struct error *(*fit)(struct vm *vm);
     /* Length and control flow of the instruction at `bytes`. n bytes are there. */
     void (*scan)(struct vcpu *cpu, uint32_t flags, const uint8_t *bytes, size_t n, int32_t off,
                  struct insn_scan *out);
@@ -92,6 +96,9 @@ struct tcg_target {
     unsigned n_modes;
     /* An interrupt is to be taken: set up its trap and return true. vCPU's thread, state in arch. */
     bool (*take_interrupt)(struct vcpu *cpu);
+    /* Does the CPU stand still (HLT, wait for a start)? NULL: never, but by tcg_halt. Asked behind
+     * take_interrupt; has_work then tells when to ask again. */
+    bool (*waits)(struct vcpu *cpu);
     /* Floating point: rounding mode of the guest as SF_RNE.. (softfloat.h), with TCG_FP_FLUSH_*: only
      * vector operations heed those. */
     uint8_t (*rounding)(struct vcpu *cpu);
@@ -135,10 +142,19 @@ void tcg_rounding_changed(struct vcpu *cpu);
  * raise (then does not return). size 1, 2, 4, 8. */
 uint64_t tcg_load(struct vcpu *cpu, uint64_t va, unsigned size, unsigned mode);
 void tcg_store(struct vcpu *cpu, uint64_t va, unsigned size, uint64_t v, unsigned mode);
-/* The same without raising: false if it may not be, `*fault` as from translate_address (or -1: there is no
- * memory). Nothing is done then. */
-bool tcg_try_load(struct vcpu *cpu, uint64_t va, unsigned size, unsigned mode, uint64_t *v, int *fault);
-bool tcg_try_store(struct vcpu *cpu, uint64_t va, unsigned size, uint64_t v, unsigned mode, int *fault);
+/* The same without raising: false if it may not be, and why: translate_address's word on this address (-1:
+ * there is no memory). Nothing is done then. May be called outside generated code, too (take_interrupt). */
+struct tcg_failure {
+    uint64_t va;
+    int fault;
+};
+bool tcg_try_load(struct vcpu *cpu, uint64_t va, unsigned size, unsigned mode, uint64_t *v,
+                  struct tcg_failure *why);
+bool tcg_try_store(struct vcpu *cpu, uint64_t va, unsigned size, uint64_t v, unsigned mode,
+                   struct tcg_failure *why);
+/* Atomically: 16 bytes at `va` (a multiple of 16, else it raises MEM_FAULT_MISALIGNED) become `desired` if they
+ * are `seen`; else *seen is what they are. [0] is the low half. May raise. */
+bool tcg_cas16(struct vcpu *cpu, uint64_t va, uint64_t seen[2], const uint64_t desired[2], unsigned mode);
 /* 16 bytes, little-endian. */
 void tcg_load128(struct vcpu *cpu, uint64_t va, unsigned mode, uint64_t v[2]);
 void tcg_store128(struct vcpu *cpu, uint64_t va, const uint64_t v[2], unsigned mode);

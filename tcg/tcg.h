@@ -157,6 +157,8 @@ struct tcg_cpu {
     struct ir *ir;               /* scratch for translation */
     struct plan *plan;
     bool halt, fp_live, counting;
+    bool wants_alone;            /* the next instruction is to run while all others stand still */
+    bool alone;                  /* they do */
     bool tlb_lost;               /* first-level entries that allowed writes were pushed out */
     _Atomic bool flush_wanted;
     int64_t undo;                /* instructions of the running block not executed, if leaving now */
@@ -346,6 +348,11 @@ uint64_t softfp_op(struct tcg_cpu *t, const struct ir_op *op, uint64_t a, uint64
 union v128;
 void softfp_vec(struct tcg_cpu *t, enum ir_vec vec, unsigned n, union v128 *r, const union v128 *a,
                 const union v128 *b, const union v128 *c);
+
+/* ---- host/<isa>/cas16.c, cas16_none.c ------------------------------------------------------------ */
+/* Does this host compare and swap 16 bytes? `at` is a multiple of 16; *seen as in tcg_cas16. */
+bool host_has_cas16(void);
+bool host_cas16(uint8_t *at, uint64_t seen[2], const uint64_t desired[2]);
 
 /* ---- cache.c ------------------------------------------------------------------------------------------ */
 struct error *cache_init(struct tcg *tcg, size_t size);

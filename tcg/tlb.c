@@ -106,7 +106,9 @@ static uint32_t context_number(struct tcg_cpu *t, uint64_t key)
 
 static void clear_jumps(struct fetch_context *f)
 {
-    memset(f->jumps, 0xff, sizeof(f->jumps)); /* no pc is all ones: instructions are aligned */
+    memset(f->jumps, 0xff,
+           sizeof(f->jumps)); /* all ones belong to entry 0, so they match in no other */
+    f->jumps[0].pc = 2;       /* belongs to entry 1 */
     memset(f->pages, 0, sizeof(f->pages));
 }
 

@@ -217,7 +217,8 @@ static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off, bo
     bool logged = log->kinds && log_in_filter(log, t->pc_page + (uint64_t)(int64_t)off);
     uint64_t begin = host_now_ns();
     struct ir *ir = t->ir;
-    p->limit = tcg->single_insn || p->page2 || p->flags & UNIT_ALONE ? 1 : tcg->max_insns;
+    bool one = tcg->single_insn || p->page2 || p->flags & UNIT_ALONE;
+    p->limit = one ? 1 : tcg->max_insns;
     for (;; p->limit = (p->limit + 1) / 2) {
         make_plan(p, off);
         if (!p->n)
@@ -325,7 +326,7 @@ struct unit *translate_find(struct tcg_cpu *t, uint64_t pc)
     struct fetch_place at, second = { 0 };
     if (!tlb_fetch_page(t, pc, pc, &at))
         return NULL;
-    uint32_t flags = t->fetch_now->flags | (at.partial ? UNIT_ALONE : 0);
+    uint32_t flags = t->fetch_now->flags | (at.partial || t->alone ? UNIT_ALONE : 0);
     t->pc_page = pc & ~(uint64_t)4095;
     struct unit *u = cache_find(tcg, at.page, off, flags);
     if (u && !u->page2 && !at.partial)

@@ -214,6 +214,16 @@ static void leaf_d(const struct x86_cpu *x, uint32_t sub, uint32_t r[4])
     }
 }
 
+/* The clock's pace by a crystal that is also the local APIC timer's. */
+static void leaf_15(const struct x86_cpu *x, uint32_t sub, uint32_t r[4])
+{
+    if (is_amd(x->model) || !x->model->tsc_khz || x->model->kvm_leaves)
+        return;
+    r[EAX] = 1000000;
+    r[EBX] = x->model->tsc_khz;
+    r[ECX] = 1000000000;
+}
+
 /* SDM 1-18.2: palette 1, the only one. */
 static void leaf_1d(const struct x86_cpu *x, uint32_t sub, uint32_t r[4])
 {
@@ -458,6 +468,7 @@ static const struct leaf {
     { 7, 3, leaf_7 },
     { 0xb, 3, leaf_b },
     { 0xd, X86_N_XSAVE, leaf_d },
+    { 0x15, 0, leaf_15 },
     { 0x1d, 2, leaf_1d },
     { 0x1e, 1, leaf_1e },
     { 0x80000000, 0, extended_0 },

@@ -672,6 +672,8 @@ struct error *x86_model_fit(struct vm *vm, const struct x86_engine_cpu *e,
     /* On the host's CPU its maker counts: which of SYSCALL and SYSENTER 32-bit programs have follows it. */
     if (*e->vendor && !m->vendor_said)
         strcpy(m->vendor, e->vendor);
+    if (!e->words[X86_KVM_EAX]) /* another engine than KVM */
+        m->kvm_leaves = false;
     m->words[X86_KVM_EAX] = m->kvm_leaves ? e->words[X86_KVM_EAX] : 0;
     memcpy(unsaid, m->words, sizeof(unsaid));
     for (unsigned w = 0; w < N_X86_WORDS; w++) {

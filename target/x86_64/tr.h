@@ -131,6 +131,11 @@ void x86_resume(struct vcpu *cpu);
 enum { X86_LINEAR_WRITE = 1 << 8, X86_LINEAR_EXEC = 1 << 9 };
 uint64_t x86_linear(struct x86_cpu *x, unsigned seg, uint64_t offset, unsigned how);
 
+/* What helpers' operands mean. */
+enum { X86_INT_N, X86_INT_3 /* and INTO */, X86_INT_1 };
+enum { X86_GDT_BASE, X86_GDT_LIMIT, X86_IDT_BASE, X86_IDT_LIMIT, X86_LDT_SELECTOR, X86_TR_SELECTOR, X86_MSW };
+enum { X86_STRING_REP = 1 << 24, X86_STRING_OUT = 1 << 25 };
+
 /* ---- helpers of translated code -------------------------------------------------------------------- */
 #define X86_CPU struct x86_cpu *x
 #define X86_HELPER(name, result, parameters, n, flags)                                             \
@@ -147,3 +152,8 @@ enum {
 };
 
 extern const struct tcg_target x86_64_tcg_target;
+/* The model becomes one that the translator can do (features.c). */
+struct error *x86_tcg_fit(struct vm *vm);
+/* PKRU and the TSC may be changed by others than their instructions (XRSTOR). */
+void x86_set_pkru(struct x86_cpu *x, uint32_t value);
+void x86_set_tsc(struct x86_cpu *x, uint64_t v);

@@ -1,0 +1,454 @@
+/* Linear to physical: no paging, 32-bit, PAE, 4- and 5-level paging (SDM 3-4), protection keys, and which of it
+ * is remembered under what name. */
+#include "core/vm.h"
+#include "target/x86_64/model.h"
+#include "target/x86_64/sys.h"
+
+#define PTE_P     ((uint64_t)1 << 0)
+#define PTE_W     ((uint64_t)1 << 1)
+#define PTE_U     ((uint64_t)1 << 2)
+#define PTE_A     ((uint64_t)1 << 5)
+#define PTE_D     ((uint64_t)1 << 6)
+#define PTE_PS    ((uint64_t)1 << 7)
+#define PTE_G     ((uint64_t)1 << 8)
+#define PTE_NX    ((uint64_t)1 << 63)
+#define PTE_FRAME ((uint64_t)0xffffffffff << 12) /* bits 51..12 */
+#define CR3_BASE  PTE_FRAME
+enum { PTE_PKEY_AT = 59 };
+
+/* #PF's error code, SDM 3-4.7 */
+enum { PF_P = 1, PF_WRITE = 2, PF_USER = 4, PF_RESERVED = 8, PF_FETCH = 16, PF_PKEY = 32 };
+enum { MAX_LEVELS = 5, NO_FAULT = -1, LOOK_AGAIN = -2 };
+
+/* context_key. LOCAL: bits 51..12 are CR3's base, 11..0 its PCID. A supervisor's mappings that matter are global
+ * with most systems: then its key says nothing of CR3 (SHARED), and stays known when the process changes. What
+ * it remembers of this process alone is forgotten then: user pages, which it borrows (user_key), and pages that
+ * are not global (local_filled). Where there are many of those, as with page-table isolation, its key says CR3, too
+ * (keys_say_cr3). */
+#define KEY_USER   ((uint64_t)1 << 63)
+#define KEY_SHARED ((uint64_t)1 << 62)
+#define KEY_OFF    ((uint64_t)1 << 60)
+#define KEY_LOCAL  ((uint64_t)1 << 59)
+enum { PCID_MASK = 0xfff, LOCAL_SWITCHES = 8 };
+
+static bool shares_supervisor(const struct x86_cpu *x)
+{
+    return x->cr4 & X86_CR4_PGE && !x->keys_say_cr3;
+}
+
+uint64_t x86_context_key(struct vcpu *cpu, int mode)
+{
+    const struct x86_cpu *x = x86_of(cpu);
+    bool user = x86_cpl(x) == 3 && mode != X86_MMU_SYSTEM;
+    uint64_t key;
+    if (!(x->cr0 & X86_CR0_PG))
+        return KEY_OFF;
+    if (!user && shares_supervisor(x))
+        key = KEY_SHARED;
+    else
+        key = KEY_LOCAL | (user ? KEY_USER : 0) | (x->cr3 & (CR3_BASE | PCID_MASK));
+    return key;
+}
+
+/* User pages have the same rights for a supervisor with CR0.WP that may use them at all. */
+bool x86_user_key(struct vcpu *cpu, uint64_t *key)
+{
+    const struct x86_cpu *x = x86_of(cpu);
+    if (x86_cpl(x) == 3 || !(x->cr0 & X86_CR0_PG) || !(x->cr0 & X86_CR0_WP) ||
+        (x->cr4 & X86_CR4_SMAP && !(x->rflags & X86_FLAG_AC)))
+        return false;
+    *key = KEY_LOCAL | KEY_USER | (x->cr3 & (CR3_BASE | PCID_MASK));
+    return true;
+}
+
+bool x86_is_canonical(const struct x86_cpu *x, uint64_t va)
+{
+    return sext(va, x->cr4 & X86_CR4_LA57 ? 57 : 48) == (int64_t)va;
+}
+
+/* ---- page tables in memory ------------------------------------------------------------------------ */
+
+/* Host address of an entry in RAM, or NULL. */
+static void *entry_at(struct vm *vm, uint64_t pa, unsigned size, bool write)
+{
+    const struct mem_range *m = mem_view_find(mem_view_now(vm), pa);
+    if (!m || !m->ram || (write && m->ram->rom) || m->start + m->size - pa < size)
+        return NULL;
+    return m->ram->host + m->region_off + (pa - m->start);
+}
+
+/* What is not RAM is read as zero: not present. */
+static uint64_t read_entry(struct vm *vm, uint64_t pa, unsigned size)
+{
+    void *at = entry_at(vm, pa, size, false);
+    if (!at)
+        return 0;
+    return size == 8 ? atomic_load_explicit((_Atomic uint64_t *)at, memory_order_acquire)
+                     : atomic_load_explicit((_Atomic uint32_t *)at, memory_order_acquire);
+}
+
+/* Set bits of an entry if it is still what was looked at. In ROM the attempt is lost, and nothing else. */
+static bool mark_entry(struct vm *vm, uint64_t pa, unsigned size, uint64_t seen, uint64_t now)
+{
+    void *at = entry_at(vm, pa, size, true);
+    if (!at)
+        return true;
+    uint32_t seen32 = (uint32_t)seen;
+    bool ok = size == 8
+                  ? atomic_compare_exchange_strong((_Atomic uint64_t *)at, &seen, now)
+                  : atomic_compare_exchange_strong((_Atomic uint32_t *)at, &seen32, (uint32_t)now);
+    if (ok)
+        mem_mark_written(vm, pa, size);
+    return ok;
+}
+
+struct walk {
+    struct {
+        uint64_t at, entry;
+    } way[MAX_LEVELS];
+    unsigned n;          /* entries on the way, the leaf is the last */
+    unsigned entry_size; /* 4 or 8 */
+    unsigned span;       /* log2 of the page's size */
+    bool user, write, nx, global;
+    uint8_t pkey;
+    uint64_t pa; /* of the page */
+};
+
+static uint64_t reserved_address_bits(const struct x86_cpu *x)
+{
+    return PTE_FRAME & ~(((uint64_t)1 << x->model->phys_bits) - 1);
+}
+
+/* The bits that must be zero in a present 8-byte entry of this level (1: the last), SDM 3-4.4.2, 4.5.4. */
+static uint64_t reserved_bits(const struct x86_cpu *x, unsigned level, bool leaf)
+{
+    uint64_t reserved = reserved_address_bits(x);
+    if (!(x->efer & X86_EFER_NXE))
+        reserved |= PTE_NX;
+    if (!x86_in_long_mode(x))
+        reserved |= (uint64_t)0x7ff << 52;
+    if (leaf && level > 1)
+        reserved |= (((uint64_t)1 << (12 + 9 * (level - 1))) - 1) & ~(uint64_t)0x1fff;
+    else if (level >= 4 || (level == 3 && !x86_model_has(x->model, X86_E1_EDX, 26)))
+        reserved |= PTE_PS;
+    return reserved;
+}
+
+/* One more entry. False: `*fault` says why. */
+static bool take_entry(struct walk *w, uint64_t at, uint64_t entry, uint64_t reserved, int *fault)
+{
+    w->way[w->n].at = at;
+    w->way[w->n++].entry = entry;
+    *fault = 0;
+    if (!(entry & PTE_P))
+        return false;
+    *fault = PF_P | PF_RESERVED;
+    if (entry & reserved)
+        return false;
+    w->user &= (entry & PTE_U) != 0;
+    w->write &= (entry & PTE_W) != 0;
+    w->nx |= (entry & PTE_NX) != 0;
+    return true;
+}
+
+static void take_leaf(struct walk *w, uint64_t entry, uint64_t frame, unsigned span)
+{
+    w->span = span;
+    w->global = entry & PTE_G;
+    w->pa = frame & ~(((uint64_t)1 << span) - 1);
+}
+
+/* SDM 3-4.3, figure 4-4 */
+static bool find_legacy(struct x86_cpu *x, uint64_t va, struct walk *w, int *fault)
+{
+    struct vm *vm = x->cpu->vm;
+    w->entry_size = 4;
+    uint64_t at = (x->cr3 & 0xfffff000) + bits(va, 22, 10) * 4;
+    uint64_t entry = read_entry(vm, at, 4);
+    bool large = entry & PTE_PS && x->cr4 & X86_CR4_PSE;
+    uint64_t high = bits(entry, 13, 8) << 32; /* PSE-36 */
+    if (!take_entry(w, at, entry, large ? (uint64_t)1 << 21 : 0, fault))
+        return false;
+    if (large && high & reserved_address_bits(x))
+        return false;
+    if (large) {
+        take_leaf(w, entry, (entry & 0xffc00000) | high, 22);
+        return true;
+    }
+    at = (entry & 0xfffff000) + bits(va, 12, 10) * 4;
+    entry = read_entry(vm, at, 4);
+    if (!take_entry(w, at, entry, 0, fault))
+        return false;
+    take_leaf(w, entry, entry & 0xfffff000, 12);
+    return true;
+}
+
+static bool find_wide(struct x86_cpu *x, uint64_t va, struct walk *w, int *fault)
+{
+    unsigned level = x->cr4 & X86_CR4_LA57 ? 5 : 4;
+    uint64_t table = x->cr3 & CR3_BASE;
+    w->entry_size = 8;
+    if (!x86_in_long_mode(x)) {
+        uint64_t pdpte = x->pdptr[bits(va, 30, 2)];
+        *fault = 0;
+        if (!(pdpte & PTE_P))
+            return false;
+        table = pdpte & PTE_FRAME;
+        level = 2;
+    }
+    for (;; level--) {
+        unsigned shift = 12 + 9 * (level - 1);
+        uint64_t at = table + bits(va, shift, 9) * 8;
+        uint64_t entry = read_entry(x->cpu->vm, at, 8);
+        bool leaf = level == 1 || (level <= 3 && entry & PTE_PS &&
+                                   (level == 2 || x86_model_has(x->model, X86_E1_EDX, 26)));
+        if (!take_entry(w, at, entry, reserved_bits(x, level, leaf), fault))
+            return false;
+        if (leaf) {
+            take_leaf(w, entry, entry & PTE_FRAME, shift);
+            w->pkey = (uint8_t)bits(entry, PTE_PKEY_AT, 4);
+            return true;
+        }
+        table = entry & PTE_FRAME;
+    }
+}
+
+/* ---- rights (SDM 3-4.6) ------------------------------------------------------------------------------ */
+
+struct rights {
+    bool r, w, x;
+    bool pkey; /* a protection key took something away */
+};
+
+static struct rights rights_of(const struct x86_cpu *x, const struct walk *w, bool user,
+                               bool implicit)
+{
+    struct rights may = { .r = true };
+    if (user) {
+        may.r = w->user;
+        may.w = w->user && w->write;
+        may.x = w->user && !w->nx;
+    } else {
+        may.w = w->write || !(x->cr0 & X86_CR0_WP);
+        may.x = !w->nx && !(w->user && x->cr4 & X86_CR4_SMEP);
+        if (w->user && x->cr4 & X86_CR4_SMAP && (implicit || !(x->rflags & X86_FLAG_AC)))
+            may.r = may.w = false;
+    }
+    if (w->user && x->cr4 & X86_CR4_PKE && x86_in_long_mode(x)) {
+        unsigned key = x->pkru >> 2 * w->pkey & 3;
+        bool no_write = key & 1 || (key & 2 && (user || x->cr0 & X86_CR0_WP));
+        may.pkey = (may.r && key & 1) || (may.w && no_write);
+        may.r &= !(key & 1);
+        may.w &= !no_write;
+    }
+    return may;
+}
+
+static bool allows(const struct rights *may, enum access access)
+{
+    return access == ACCESS_READ ? may->r : access == ACCESS_WRITE ? may->w && may->r : may->x;
+}
+
+static int error_code(const struct x86_cpu *x, int why, enum access access, bool user)
+{
+    bool tells_fetch = x->cr4 & X86_CR4_SMEP || (x->efer & X86_EFER_NXE && x->cr4 & X86_CR4_PAE);
+    return why | (access == ACCESS_WRITE ? PF_WRITE : 0) | (user ? PF_USER : 0) |
+           (access == ACCESS_EXEC && tells_fetch ? PF_FETCH : 0);
+}
+
+/* ---- a walk ------------------------------------------------------------------------------------------- */
+
+/* Set accessed and dirty on the way (3-4.8). False: an entry is another one now. */
+static bool mark_way(struct x86_cpu *x, struct walk *w, enum access access)
+{
+    for (unsigned i = 0; i < w->n; i++) {
+        uint64_t now = w->way[i].entry | PTE_A;
+        if (i == w->n - 1 && access == ACCESS_WRITE)
+            now |= PTE_D;
+        if (now == w->way[i].entry)
+            continue;
+        if (!mark_entry(x->cpu->vm, w->way[i].at, w->entry_size, w->way[i].entry, now))
+            return false;
+        w->way[i].entry = now;
+    }
+    return true;
+}
+
+static int walk_once(struct x86_cpu *x, uint64_t va, enum access access, bool user, bool implicit,
+                     struct walk *w, struct rights *may)
+{
+    int why = 0;
+    *w = (struct walk){ .user = true, .write = true };
+    bool found = x->cr4 & X86_CR4_PAE ? find_wide(x, va, w, &why) : find_legacy(x, va, w, &why);
+    if (!found)
+        return error_code(x, why, access, user);
+    *may = rights_of(x, w, user, implicit);
+    if (!allows(may, access))
+        return error_code(x, PF_P | (may->pkey && access != ACCESS_EXEC ? PF_PKEY : 0), access,
+                          user);
+    return mark_way(x, w, access) ? NO_FAULT : LOOK_AGAIN;
+}
+
+static void fill_from_walk(struct x86_cpu *x, const struct walk *w, uint64_t va, bool user,
+                           const struct rights *may, enum access access, struct tlb_fill *out)
+{
+    bool dirty = w->way[w->n - 1].entry & PTE_D;
+    out->page_size = (uint64_t)1 << w->span;
+    out->gpa = w->pa | bits(va, 0, w->span);
+    out->r = may->r;
+    out->w = may->w && dirty;
+    out->x = may->x;
+    out->global = w->global;
+    out->user = !user && w->user && access != ACCESS_EXEC;
+    x->local_filled |= !user && !out->user && !w->global && shares_supervisor(x);
+}
+
+static void log_walk(const struct x86_cpu *x, uint64_t va, enum access access, unsigned mode,
+                     const struct tlb_fill *out)
+{
+    const struct log *log = &x->cpu->vm->log;
+    if (log_on(log, LOG_MMU))
+        log_print(log, "mmu: cpu %u va %#llx access %d mode %u cpl %u -> pa %#llx fault %#x\n",
+                  x->cpu->index, (unsigned long long)va, (int)access, mode, x86_cpl(x),
+                  (unsigned long long)out->gpa, (unsigned)out->fault);
+}
+
+bool x86_translate_address(struct vcpu *cpu, uint64_t va, enum access access, unsigned mode,
+                           struct tlb_fill *out)
+{
+    struct x86_cpu *x = x86_of(cpu);
+    bool user = x86_cpl(x) == 3 && mode != X86_MMU_SYSTEM;
+    *out = (struct tlb_fill){ .page_size = 4096, .r = true, .w = true, .x = true };
+    if (!x86_in_long_mode(x)) {
+        va = (uint32_t)va;
+    } else if (!x86_is_canonical(x, va)) {
+        out->fault = mode == X86_MMU_STACK ? X86_NOT_CANONICAL_STACK : X86_NOT_CANONICAL;
+        return false;
+    }
+    if (!(x->cr0 & X86_CR0_PG)) {
+        out->gpa = va;
+        return true;
+    }
+    struct walk w;
+    struct rights may;
+    int fault;
+    do
+        fault = walk_once(x, va, access, user, mode == X86_MMU_SYSTEM, &w, &may);
+    while (fault == LOOK_AGAIN);
+    if (fault == NO_FAULT)
+        fill_from_walk(x, &w, va, user, &may, access, out);
+    else
+        out->fault = fault;
+    log_walk(x, va, access, mode, out);
+    return fault == NO_FAULT;
+}
+
+/* ---- forgetting --------------------------------------------------------------------------------------- */
+
+void x86_paging_changed(struct x86_cpu *x)
+{
+    x->local_filled = x->keys_say_cr3 = false;
+    x->local_switches = 0;
+    tcg_flush_all(x->cpu);
+}
+
+/* What a supervisor's shared context knows of this address space alone goes. */
+static void forget_local(struct x86_cpu *x)
+{
+    if (!x->local_filled)
+        return;
+    x->local_filled = false;
+    tcg_flush_contexts(x->cpu, KEY_SHARED, KEY_SHARED);
+    if (++x->local_switches >= LOCAL_SWITCHES)
+        x->keys_say_cr3 = true;
+}
+
+void x86_set_cr3(struct x86_cpu *x, uint64_t value, bool keep)
+{
+    bool pcid = x->cr4 & X86_CR4_PCIDE;
+    x->cr3 = value;
+    if (!(x->cr0 & X86_CR0_PG))
+        return;
+    tcg_drop_user_pages(x->cpu);
+    if (shares_supervisor(x))
+        forget_local(x);
+    if (!keep)
+        tcg_flush_contexts(x->cpu, KEY_LOCAL | (pcid ? PCID_MASK : 0),
+                           KEY_LOCAL | (pcid ? value & PCID_MASK : 0));
+}
+
+void x86_set_pkru(struct x86_cpu *x, uint32_t value)
+{
+    if (x->pkru == value)
+        return;
+    x->pkru = value;
+    if (x->cr4 & X86_CR4_PKE && x86_in_long_mode(x))
+        tcg_flush_all(x->cpu);
+}
+
+bool x86_uses_pdptrs(const struct x86_cpu *x)
+{
+    return x->cr0 & X86_CR0_PG && x->cr4 & X86_CR4_PAE && !x86_in_long_mode(x);
+}
+
+/* SDM 3-4.4.1, table 4-8 */
+bool x86_load_pdptrs(struct x86_cpu *x, uint64_t cr3)
+{
+    uint64_t entries[4];
+    for (unsigned i = 0; i < 4; i++) {
+        entries[i] = read_entry(x->cpu->vm, (cr3 & 0xffffffe0) + 8 * i, 8);
+        uint64_t reserved = reserved_address_bits(x) | (uint64_t)0xfff << 52 | 0x1e6;
+        if (entries[i] & PTE_P && entries[i] & reserved)
+            return false;
+    }
+    memcpy(x->pdptr, entries, sizeof(entries));
+    x->pdptrs_valid = true;
+    return true;
+}
+
+/* ---- INVLPG, INVPCID ---------------------------------------------------------------------------------- */
+
+static void check_ring_0(struct x86_cpu *x)
+{
+    if (x86_cpl(x) != 0)
+        x86_fault_code(x, X86_GP, 0);
+}
+
+void x86h_invlpg(struct x86_cpu *x, uint64_t va)
+{
+    check_ring_0(x);
+    if (x86_in_long_mode(x) && !x86_is_canonical(x, va))
+        return;
+    tcg_flush_page(x->cpu, x86_in_long_mode(x) ? va : (uint32_t)va);
+}
+
+/* SDM 2-3.3 "INVPCID". What is remembered of global pages may go, too. */
+void x86h_invpcid(struct x86_cpu *x, uint64_t type, uint64_t at)
+{
+    enum { ADDRESS, CONTEXT, ALL, ALL_BUT_GLOBAL };
+    check_ring_0(x);
+    uint64_t low = x86_read(x, at, 8, X86_MMU_DATA), va = x86_read(x, at + 8, 8, X86_MMU_DATA);
+    uint64_t pcid = low & PCID_MASK;
+    if (type > ALL_BUT_GLOBAL || (type <= CONTEXT && low >> 12))
+        x86_fault_code(x, X86_GP, 0);
+    if (type <= CONTEXT && pcid && !(x->cr4 & X86_CR4_PCIDE))
+        x86_fault_code(x, X86_GP, 0);
+    if (type == ADDRESS) {
+        if (!x86_is_canonical(x, va))
+            x86_fault_code(x, X86_GP, 0);
+        tcg_flush_page(x->cpu, va);
+        return;
+    }
+    tcg_drop_user_pages(x->cpu);
+    if (type == CONTEXT && shares_supervisor(x)) {
+        bool own = !(x->cr4 & X86_CR4_PCIDE) || (x->cr3 & PCID_MASK) == pcid;
+        if (own)
+            forget_local(x);
+    }
+    if (type == CONTEXT && x->cr4 & X86_CR4_PCIDE)
+        tcg_flush_contexts(x->cpu, KEY_LOCAL | PCID_MASK, KEY_LOCAL | pcid);
+    else if (type == CONTEXT)
+        tcg_flush_contexts(x->cpu, KEY_LOCAL, KEY_LOCAL);
+    else
+        tcg_flush_all(x->cpu);
+}

@@ -1,0 +1,163 @@
+/* Between the files of the x86-64 CPU's privileged half: memory, descriptors, stacks, delivery. */
+#pragma once
+
+#include "target/x86_64/tr.h"
+
+/* ---- mmu.c ---------------------------------------------------------------------------------------- */
+/* What translate_address says of a failure: #PF's error code, or that the address has no such form. */
+enum { X86_NOT_CANONICAL = 1 << 16, X86_NOT_CANONICAL_STACK = 1 << 17 };
+bool x86_translate_address(struct vcpu *cpu, uint64_t va, enum access access, unsigned mode,
+                           struct tlb_fill *out);
+void x86_raise_memory(struct vcpu *cpu, uint64_t va, enum access access, int kind, int fault);
+uint64_t x86_context_key(struct vcpu *cpu, int mode);
+bool x86_user_key(struct vcpu *cpu, uint64_t *key);
+bool x86_is_canonical(const struct x86_cpu *x, uint64_t va);
+/* CR0, CR4 or EFER changed how addresses are translated: nothing that is remembered holds. */
+void x86_paging_changed(struct x86_cpu *x);
+/* CR3 becomes `value`; `keep`: what its PCID has cached stays. Then x86_update_state_word. */
+void x86_set_cr3(struct x86_cpu *x, uint64_t value, bool keep);
+/* PAE paging: the four entries at `cr3`, checked. False: #GP. */
+bool x86_load_pdptrs(struct x86_cpu *x, uint64_t cr3);
+bool x86_uses_pdptrs(const struct x86_cpu *x);
+
+/* ---- fault.c -------------------------------------------------------------------------------------- */
+/* The linear address of the running instruction; its offset in CS. */
+uint64_t x86_insn_pc(struct x86_cpu *x);
+uint64_t x86_insn_ip(struct x86_cpu *x);
+/* Guest memory, with the faults of an access by this instruction or delivery. */
+uint64_t x86_read(struct x86_cpu *x, uint64_t va, unsigned size, unsigned mode);
+void x86_write(struct x86_cpu *x, uint64_t va, unsigned size, uint64_t v, unsigned mode);
+/* #PF or what else translate_address said. */
+noreturn void x86_memory_fault(struct x86_cpu *x, uint64_t va, int fault);
+/* #DB as a fault of this instruction: bits of DR6. */
+noreturn void x86_debug_fault(struct x86_cpu *x, uint64_t dr6);
+/* No interrupt is taken when `pc` is next; nor #DB behind an instruction that loaded SS. */
+enum { X86_SHADOW_STI = 1, X86_SHADOW_STACK = 2, X86_SHADOW_WANTED = 4 /* one waits for it to end */ };
+void x86_hold_interrupts(struct x86_cpu *x, uint64_t pc, bool stack);
+#define X86_DR6_BD ((uint64_t)1 << 13)
+#define X86_DR6_BS ((uint64_t)1 << 14)
+#define X86_DR6_BT ((uint64_t)1 << 15)
+#define X86_DR7_GD ((uint64_t)1 << 13)
+bool x86_take_interrupt(struct vcpu *cpu);
+bool x86_waits(struct vcpu *cpu);
+
+/* ---- segment.c ------------------------------------------------------------------------------------ */
+enum { /* types of system descriptors, SDM 3-3.5; those of 32 bits have bit 3 */
+       X86_TYPE_TSS16 = 1, X86_TYPE_LDT = 2, X86_TYPE_TSS16_BUSY = 3, X86_TYPE_CALL16 = 4,
+       X86_TYPE_TASK_GATE = 5, X86_TYPE_INT16 = 6, X86_TYPE_TRAP16 = 7, X86_TYPE_TSS32 = 9,
+       X86_TYPE_TSS32_BUSY = 11, X86_TYPE_CALL32 = 12, X86_TYPE_INT32 = 14, X86_TYPE_TRAP32 = 15,
+};
+enum { X86_AR_ACCESSED = 1, X86_AR_WRITABLE = 2, X86_AR_READABLE = 2, X86_AR_CONFORMING = 4,
+       X86_AR_EXPAND_DOWN = 4, X86_AR_CODE = 8 };
+struct x86_descriptor {
+    uint64_t at;  /* linear address */
+    uint32_t low, high;
+    uint16_t selector;
+};
+static inline bool x86_is_null(uint16_t selector)
+{
+    return !(selector & ~3);
+}
+static inline unsigned x86_desc_type(const struct x86_descriptor *d)
+{
+    return d->high >> 8 & 15;
+}
+static inline unsigned x86_desc_dpl(const struct x86_descriptor *d)
+{
+    return d->high >> 13 & 3;
+}
+static inline bool x86_desc_present(const struct x86_descriptor *d)
+{
+    return d->high >> 15 & 1;
+}
+static inline bool x86_desc_is_segment(const struct x86_descriptor *d) /* else system */
+{
+    return d->high >> 12 & 1;
+}
+static inline bool x86_desc_is_code(const struct x86_descriptor *d)
+{
+    return (d->high >> 11 & 3) == 3;
+}
+static inline bool x86_desc_is_long(const struct x86_descriptor *d) /* L */
+{
+    return d->high >> 21 & 1;
+}
+static inline bool x86_in_long_mode(const struct x86_cpu *x)
+{
+    return x->efer & X86_EFER_LMA;
+}
+static inline bool x86_in_code64(const struct x86_cpu *x)
+{
+    return x86_in_long_mode(x) && x->seg[X86_CS].rights & X86_AR_L;
+}
+static inline bool x86_in_vm86(const struct x86_cpu *x)
+{
+    return x->rflags & X86_FLAG_VM;
+}
+/* Protected mode proper: selectors name descriptors. */
+static inline bool x86_uses_descriptors(const struct x86_cpu *x)
+{
+    return x->cr0 & X86_CR0_PE && !x86_in_vm86(x);
+}
+/* False: the selector's index is outside its table. */
+bool x86_find_descriptor(struct x86_cpu *x, uint16_t selector, struct x86_descriptor *d);
+/* The same, or #vector(selector). */
+struct x86_descriptor x86_get_descriptor(struct x86_cpu *x, uint16_t selector, unsigned vector);
+/* Bits 63..32 of the base of a 16-byte descriptor; checks that its form is right, else #vector(selector). */
+uint64_t x86_descriptor_upper(struct x86_cpu *x, const struct x86_descriptor *d, unsigned vector);
+void x86_mark_accessed(struct x86_cpu *x, struct x86_descriptor *d);
+struct x86_segment x86_segment_from(const struct x86_descriptor *d);
+/* As real mode and virtual-8086 mode load one. */
+void x86_load_real_segment(struct x86_cpu *x, unsigned seg, uint16_t selector);
+void x86_load_segment(struct x86_cpu *x, unsigned seg, uint16_t selector);
+/* SS for ring `cpl`, checked; #vector(selector). */
+struct x86_segment x86_check_stack_segment(struct x86_cpu *x, uint16_t selector, unsigned cpl,
+                                           unsigned vector);
+/* Does [offset, offset + size) lie in the segment? */
+bool x86_segment_holds(const struct x86_segment *s, uint64_t offset, uint64_t size);
+void x86_load_tr(struct x86_cpu *x, uint16_t selector);
+void x86_load_ldt(struct x86_cpu *x, uint16_t selector, unsigned vector);
+
+/* A stack that is written or read before it is the CPU's. */
+struct x86_stack {
+    const struct x86_segment *seg;
+    uint64_t sp, mask; /* mask: what of sp counts */
+    unsigned size;     /* of an element: 2, 4, 8 */
+    unsigned mode;
+    uint16_t error;    /* selector of #SS when it overflows */
+};
+struct x86_stack x86_stack_now(struct x86_cpu *x, unsigned size);
+/* The new stack of an inner ring. */
+struct x86_stack x86_stack_of(const struct x86_cpu *x, const struct x86_segment *ss, uint64_t sp,
+                              unsigned size);
+void x86_push(struct x86_cpu *x, struct x86_stack *st, uint64_t v);
+uint64_t x86_pop(struct x86_cpu *x, struct x86_stack *st);
+/* It is the CPU's now: RSP. */
+void x86_keep_sp(struct x86_cpu *x, const struct x86_stack *st);
+/* Set CS and the instruction pointer; the limit is checked by x86_check_ip first. */
+void x86_set_ip(struct x86_cpu *x, uint64_t ip);
+/* #GP(0) unless an instruction may be at `ip` in this CS. */
+void x86_check_ip(struct x86_cpu *x, const struct x86_segment *cs, uint64_t ip);
+
+/* ---- task.c --------------------------------------------------------------------------------------- */
+/* SS:ESP of ring `cpl` from the task state; #TS. */
+void x86_inner_stack(struct x86_cpu *x, unsigned cpl, uint16_t *ss, uint64_t *sp);
+/* RSP of a ring, or of an IST entry (1 to 7), from a 64-bit task state. */
+uint64_t x86_inner_rsp(struct x86_cpu *x, unsigned cpl);
+uint64_t x86_ist_rsp(struct x86_cpu *x, unsigned ist);
+enum x86_task_why { X86_TASK_JUMP, X86_TASK_CALL, X86_TASK_RETURN, X86_TASK_EVENT };
+/* Switch to the task of this TSS descriptor. `next`: offset in CS at which the old one goes on. The new one's pc
+ * etc. are in place afterwards; faults on the way in belong to it. */
+void x86_switch_task(struct x86_cpu *x, struct x86_descriptor *tss, enum x86_task_why why,
+                     uint64_t next);
+/* Through a task gate. `vector`: of faults in it. */
+void x86_task_gate(struct x86_cpu *x, const struct x86_descriptor *gate, enum x86_task_why why,
+                   uint64_t next);
+/* #GP(0) unless IOPL or the I/O permission bitmap lets these ports through. */
+void x86_check_ports(struct x86_cpu *x, uint32_t port, unsigned size);
+
+/* ---- system.c ------------------------------------------------------------------------------------- */
+uint64_t x86_tsc_now(const struct x86_cpu *x);
+/* Which of DR0..3 match an access (DR7's kinds); WATCH_ANY: a read. */
+enum { X86_WATCH_EXEC, X86_WATCH_WRITE, X86_WATCH_IO, X86_WATCH_ANY };
+uint32_t x86_watch_hits(const struct x86_cpu *x, uint64_t linear, unsigned size, unsigned what);

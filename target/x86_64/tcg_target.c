@@ -1,0 +1,234 @@
+/* The x86-64 CPU as a guest of the translator: slots, the state word, entering and leaving. */
+#include "core/vm.h"
+#include "target/x86_64/sys.h"
+#include "tcg/softfloat.h"
+
+/* ---- slots ------------------------------------------------------------------------------------------ */
+
+#define GPR(n, name_, heat_)                                                                     \
+    [X86_SLOT_R + (n)] = {                                                                       \
+        .name = name_, .offset = offsetof(struct x86_cpu, gpr[n]), .type = IR_I64, .heat = heat_ \
+    }
+#define WORD(slot, member, heat_)                                                                  \
+    [X86_SLOT_##slot] = {                                                                          \
+        .name = #member, .offset = offsetof(struct x86_cpu, member), .type = IR_I64, .heat = heat_ \
+    }
+#define BASE(n, name_)   \
+    [X86_SLOT_SEG_BASE + \
+        (n)] = { .name = name_, .offset = offsetof(struct x86_cpu, seg[n].base), .type = IR_I64 }
+#define TMP(n)      \
+    [X86_SLOT_TMP + \
+        (n)] = { .name = "tmp" #n, .offset = offsetof(struct x86_cpu, tmp[n]), .type = IR_I64 }
+#define VECTOR(n)                                                                                 \
+    [X86_SLOT_X +                                                                                 \
+        (n)] = { .name = "xmm" #n, .offset = offsetof(struct x86_cpu, zmm[n]), .type = IR_V128 }, \
+        [X86_SLOT_Y + (n)] = { .name = "ymm" #n "h",                                              \
+                               .offset = offsetof(struct x86_cpu, zmm[n]) + 16,                   \
+                               .type = IR_V128 }
+
+/* The hottest nine live in host registers: what compilers use most, and the result that flags follow from. */
+const struct ir_slot x86_slots[N_X86_SLOTS] = {
+    GPR(0, "rax", 100),
+    GPR(1, "rcx", 95),
+    GPR(2, "rdx", 96),
+    GPR(3, "rbx", 90),
+    GPR(4, "rsp", 99),
+    GPR(5, "rbp", 92),
+    GPR(6, "rsi", 94),
+    GPR(7, "rdi", 97),
+    GPR(8, "r8", 80),
+    GPR(9, "r9", 70),
+    GPR(10, "r10", 60),
+    GPR(11, "r11", 58),
+    GPR(12, "r12", 66),
+    GPR(13, "r13", 64),
+    GPR(14, "r14", 62),
+    GPR(15, "r15", 61),
+    WORD(CC_OP, cc_op, 0),
+    WORD(CC_DST, cc_dst, 85),
+    WORD(CC_SRC, cc_src, 75),
+    WORD(CC_AUX, cc_aux, 0),
+    WORD(DF, df, 0),
+    BASE(X86_ES, "es.base"),
+    BASE(X86_CS, "cs.base"),
+    BASE(X86_SS, "ss.base"),
+    BASE(X86_DS, "ds.base"),
+    BASE(X86_FS, "fs.base"),
+    BASE(X86_GS, "gs.base"),
+    TMP(0),
+    TMP(1),
+    TMP(2),
+    TMP(3),
+    VECTOR(0),
+    VECTOR(1),
+    VECTOR(2),
+    VECTOR(3),
+    VECTOR(4),
+    VECTOR(5),
+    VECTOR(6),
+    VECTOR(7),
+    VECTOR(8),
+    VECTOR(9),
+    VECTOR(10),
+    VECTOR(11),
+    VECTOR(12),
+    VECTOR(13),
+    VECTOR(14),
+    VECTOR(15),
+};
+
+/* ---- the state word --------------------------------------------------------------------------------- */
+
+/* Base 0, limit 4 GiB, all accesses allowed; of CS only the first two. */
+static bool is_flat(const struct x86_cpu *x, unsigned n)
+{
+    const struct x86_segment *s = &x->seg[n];
+    if (s->base || s->limit != UINT32_MAX || s->rights & X86_AR_UNUSABLE)
+        return false;
+    if (n == X86_CS || !x86_uses_descriptors(x))
+        return true;
+    return (s->rights & (X86_AR_CODE | X86_AR_EXPAND_DOWN | X86_AR_WRITABLE)) == X86_AR_WRITABLE;
+}
+
+static uint32_t mode_bits(const struct x86_cpu *x)
+{
+    uint32_t word = 0, flat = 0;
+    if (x86_in_code64(x)) {
+        word |= X86_TR_CODE64;
+        flat = 0x3f & ~(1u << X86_FS | 1u << X86_GS);
+    } else {
+        word |= x->seg[X86_CS].rights & X86_AR_DB ? X86_TR_CODE32 : 0;
+        word |= x->seg[X86_SS].rights & X86_AR_DB ? X86_TR_STACK32 : 0;
+        for (unsigned n = 0; n < N_X86_SEGS; n++)
+            flat |= (uint32_t)is_flat(x, n) << n;
+    }
+    word |= flat << X86_TR_FLAT_SHIFT | x86_cpl(x) << X86_TR_CPL_SHIFT;
+    word |= x->cr0 & X86_CR0_PE ? X86_TR_PE : 0;
+    word |= x86_in_vm86(x) ? X86_TR_VM : 0;
+    word |= x86_in_long_mode(x) ? X86_TR_LMA : 0;
+    return word;
+}
+
+static uint32_t fpu_bits(const struct x86_cpu *x)
+{
+    uint32_t word = 0;
+    bool ts = x->cr0 & X86_CR0_TS, em = x->cr0 & X86_CR0_EM;
+    if (ts || em)
+        word |= X86_TR_NO_X87;
+    if (ts || em || !(x->cr4 & X86_CR4_OSFXSR))
+        word |= X86_TR_NO_SSE;
+    if (ts || !(x->cr4 & X86_CR4_OSXSAVE) || (x->xcr0 & 6) != 6)
+        word |= X86_TR_NO_AVX;
+    if (~x->mxcsr >> 7 & 0x3f)
+        word |= X86_TR_SIMD_TRAPS;
+    return word;
+}
+
+/* DR7: two enable bits a breakpoint, then four bits of kind and length (SDM 3-18.2.4). */
+static uint32_t debug_bits(const struct x86_cpu *x)
+{
+    uint32_t word = 0;
+    for (unsigned i = 0; i < 4 && x->dr7 & 0xff; i++)
+        if (x->dr7 >> 2 * i & 3)
+            word |= x->dr7 >> (16 + 4 * i) & 3 ? X86_TR_WATCH : X86_TR_BREAK;
+    return word;
+}
+
+static uint32_t compute_word(const struct x86_cpu *x)
+{
+    uint32_t word = mode_bits(x) | fpu_bits(x) | debug_bits(x);
+    unsigned cpl = x86_cpl(x);
+    if (cpl <= bits(x->rflags, 12, 2))
+        word |= X86_TR_IOPL_OK;
+    if (x->rflags & X86_FLAG_TF)
+        word |= X86_TR_TF;
+    if (x->shadow_left & X86_SHADOW_WANTED)
+        word |= X86_TR_SHADOW;
+    if (x->cr0 & X86_CR0_AM && x->rflags & X86_FLAG_AC && cpl == 3)
+        word |= X86_TR_AC;
+    if (x->events.in_smm)
+        word |= X86_TR_SMM;
+    return word;
+}
+
+void x86_update_state_word(struct x86_cpu *x)
+{
+    enum { FETCH, DATA, SYSTEM };
+    uint32_t word = compute_word(x);
+    uint64_t keys[] = { [FETCH] = x86_context_key(x->cpu, -1),
+                        [DATA] = x86_context_key(x->cpu, X86_MMU_DATA),
+                        [SYSTEM] = x86_context_key(x->cpu, X86_MMU_SYSTEM) };
+    uint64_t lent;
+    if (keys[DATA] != x->context_keys[DATA] || !x86_user_key(x->cpu, &lent))
+        tcg_drop_user_pages(x->cpu);
+    if (word == x->state_word && !memcmp(keys, x->context_keys, sizeof(keys)))
+        return;
+    x->state_word = word;
+    memcpy(x->context_keys, keys, sizeof(keys));
+    tcg_context_changed(x->cpu);
+}
+
+/* ---- entering and leaving ----------------------------------------------------------------------------- */
+
+void x86_settle(struct vcpu *cpu)
+{
+    struct x86_cpu *x = x86_of(cpu);
+    uint8_t left = x->pc == x->shadow_pc ? x->shadow_left : 0;
+    x->rip = x86_in_code64(x) ? x->pc : (uint32_t)(x->pc - x->seg[X86_CS].base);
+    x->rflags = x86_get_rflags(x);
+    x->events.shadow_sti = left & X86_SHADOW_STI;
+    x->events.shadow_mov_ss = left & X86_SHADOW_STACK;
+    x->tsc = x86_tsc_now(x);
+    x->cr8 = x->apic ? x->apic->get_tpr(x->apic_opaque) : 0;
+}
+
+void x86_resume(struct vcpu *cpu)
+{
+    struct x86_cpu *x = x86_of(cpu);
+    x->delivering = -1;
+    x->pc_known = false;
+    x86_set_rflags(x, x->rflags);
+    x86_set_ip(x, x->rip);
+    x->shadow_pc = x->pc;
+    x->shadow_left = (x->events.shadow_sti ? X86_SHADOW_STI : 0) |
+                     (x->events.shadow_mov_ss ? X86_SHADOW_STACK : 0);
+    x86_update_state_word(x);
+}
+
+/* MXCSR.RC, SDM 1-10.2.3.1: nearest, down, up, to zero. */
+static uint8_t rounding(struct vcpu *cpu)
+{
+    static const uint8_t modes[] = { SF_RNE, SF_RDN, SF_RUP, SF_RTZ };
+    return modes[bits(x86_of(cpu)->mxcsr, 13, 2)];
+}
+
+/* ---- together --------------------------------------------------------------------------------------- */
+
+const struct tcg_target x86_64_tcg_target = {
+    .target = &x86_64_target,
+    .slots = x86_slots,
+    .n_slots = N_X86_SLOTS,
+    .helpers = x86_helpers,
+    .n_helpers = N_X86_HELPERS,
+    .pc_offset = offsetof(struct x86_cpu, pc),
+    .flags_offset = offsetof(struct x86_cpu, state_word),
+    .fp_flags_offset = offsetof(struct x86_cpu, fp_flags),
+    .max_insn_len = 15,
+    .insn_align = 1,
+    .open_bus = true,
+    .misaligned_atomics = true,
+    .fit = x86_tcg_fit,
+    .scan = x86_scan,
+    .translate = x86_translate,
+    .begin_unit = x86_begin_unit,
+    .resume = x86_resume,
+    .settle = x86_settle,
+    .translate_address = x86_translate_address,
+    .raise_memory = x86_raise_memory,
+    .context_key = x86_context_key,
+    .user_key = x86_user_key,
+    .n_modes = N_X86_MMU_MODES,
+    .take_interrupt = x86_take_interrupt,
+    .waits = x86_waits,
+    .rounding = rounding,
+};

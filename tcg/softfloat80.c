@@ -80,7 +80,8 @@ static struct number number_of(struct f80 a)
 
 static void note_denormals(struct f80_ctx *ctx, struct f80 a, struct f80 b)
 {
-    if (f80_classify(a) == F80_DENORMAL_NUMBER || f80_classify(b) == F80_DENORMAL_NUMBER)
+    if (ctx->denormal || f80_classify(a) == F80_DENORMAL_NUMBER ||
+        f80_classify(b) == F80_DENORMAL_NUMBER)
         ctx->flags |= F80_DENORMAL;
 }
 
@@ -530,7 +531,7 @@ struct ieee {
 };
 static const struct ieee ieees[] = { [SF_F32] = { 23, 127, 0xff }, [SF_F64] = { 52, 1023, 0x7ff } };
 
-struct f80 f80_from_float(struct f80_ctx *ctx, enum sf_format f, uint64_t bits)
+struct f80 f80_widen(struct f80_ctx *ctx, enum sf_format f, uint64_t bits)
 {
     const struct ieee *ie = &ieees[f];
     uint64_t frac = bits & (((uint64_t)1 << ie->frac_bits) - 1),
@@ -538,22 +539,25 @@ struct f80 f80_from_float(struct f80_ctx *ctx, enum sf_format f, uint64_t bits)
     uint64_t sig = frac << (63 - ie->frac_bits);
     uint16_t sign = bits >> ie->frac_bits & (ie->ones + 1) ? SIGN : 0;
 
-    if (biased == ie->ones) {
-        struct f80 r = { sig | INTEGER_BIT, ONES | sign };
-        if (frac && !(sig & QUIET_BIT)) {
-            ctx->flags |= F80_INVALID;
-            r.sig |= QUIET_BIT;
-        }
-        return r;
-    }
+    if (biased == ie->ones)
+        return (struct f80){ sig | INTEGER_BIT, ONES | sign };
     if (biased)
         return (struct f80){ sig | INTEGER_BIT,
                              (uint16_t)(sign | ((int)biased - ie->bias + BIAS)) };
     if (!frac)
         return (struct f80){ 0, sign };
-    ctx->flags |= F80_DENORMAL;
+    ctx->denormal = true;
     int zeros = __builtin_clzll(sig);
     return (struct f80){ sig << zeros, (uint16_t)(sign | (1 - ie->bias - zeros + BIAS)) };
+}
+
+struct f80 f80_from_float(struct f80_ctx *ctx, enum sf_format f, uint64_t bits)
+{
+    struct f80 r = f80_widen(ctx, f, bits), nan;
+    if (f80_takes_nan(ctx, r, r, &nan))
+        return nan;
+    note_denormals(ctx, r, r);
+    return r;
 }
 
 uint64_t f80_to_float(struct f80_ctx *ctx, enum sf_format f, struct f80 a)

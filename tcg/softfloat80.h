@@ -28,6 +28,7 @@ struct f80_ctx {
     uint8_t precision; /* of add, sub, mul, div and sqrt: 24, 53 or 64 bits */
     uint8_t masked;    /* exceptions that have masked responses */
     uint8_t flags;     /* exceptions met: operations only ever set them */
+    bool denormal;     /* an operand was denormal in the format it came from */
     bool up;           /* the last rounding increased the magnitude (C1) */
 };
 
@@ -64,6 +65,8 @@ enum f80_class f80_classify(struct f80 a);
 
 /* f is SF_F32 or SF_F64. */
 struct f80 f80_from_float(struct f80_ctx *ctx, enum sf_format f, uint64_t bits);
+/* The same for an operand of an operation that follows: signalling NaNs stay, a denormal is noted in the context. */
+struct f80 f80_widen(struct f80_ctx *ctx, enum sf_format f, uint64_t bits);
 uint64_t f80_to_float(struct f80_ctx *ctx, enum sf_format f, struct f80 a);
 struct f80 f80_from_int(int64_t v);
 /* To a signed integer of 16, 32 or 64 bits: the most negative one if it does not fit. */

@@ -13,20 +13,8 @@ struct error;
 enum acpi_board {
     ACPI_Q35,     /* ICH9: LPC bridge at 00:1f.0 with PIRQ A to H, PM1 at pm_base */
     ACPI_PIIX,    /* PIIX3: ISA bridge at 00:01.0 with PIRQ A to D, PM block of PIIX4 */
-    ACPI_MICROVM, /* hardware-reduced: a generic event device instead of PM registers */
+    ACPI_MICROVM, /* hardware-reduced: a generic event device (hw/misc/acpi_ged.h) instead of PM registers */
 };
-
-enum { /* microvm's generic event device: registers of class "acpi-ged" (hw/misc/acpi_ged.h) */
-       ACPI_GED_GSI = 9,        /* an edge */
-       ACPI_GED_EVENTS = 0x000, /* 32-bit: pending events, cleared by reading */
-       ACPI_GED_REGS = 0x200,   /* 8-bit: sleep control, sleep status, reset */
-       ACPI_GED_SIZE = 0x203,
-       ACPI_GED_POWER_BUTTON = 1 << 1,
-       ACPI_GED_S5 = 5,       /* sleep type */
-       ACPI_GED_RESET = 0x42, /* value for the reset register */
-};
-
-#define ACPI_GED_AT ((gpa)0xfea00000)
 
 enum { ACPI_MAX_PIRQS = 8, ACPI_MAX_NODES = 128, ACPI_MAX_WINDOWS = 4 };
 

@@ -1,5 +1,6 @@
 /* ACPI tables that are structs. Section numbers: ACPI 6.4. */
 #include "hw/firmware/acpi_internal.h"
+#include "hw/misc/acpi_ged.h"
 #include "hw/misc/acpi_pm.h"
 #include "hw/timer/hpet.h"
 #include "hw/timer/mc146818.h"
@@ -82,10 +83,10 @@ static void add_reset_register(struct acpi_tables *t, const struct acpi_pc *pc)
 {
     enum { FULL_RESET = 0x0f }; /* of port 0xcf9 */
     if (pc->board == ACPI_MICROVM)
-        add_gas(t, GAS_MEMORY, 1, ACPI_GED_AT + ACPI_GED_REGS + 2);
+        add_gas(t, GAS_MEMORY, 1, ACPI_GED_AT + ACPI_GED_RESET);
     else
         add_gas(t, GAS_IO, 1, pc->reset_port);
-    add_num(t, 1, pc->board == ACPI_MICROVM ? ACPI_GED_RESET : FULL_RESET);
+    add_num(t, 1, pc->board == ACPI_MICROVM ? ACPI_GED_RESET_VALUE : FULL_RESET);
 }
 
 static void add_short_blocks(struct acpi_tables *t, const struct pm_blocks *pm)
@@ -149,8 +150,8 @@ void acpi_add_fadt(struct acpi_tables *t, const struct acpi_pc *pc, uint32_t fac
     add_num(t, 8, 0); /* X_FIRMWARE_CTRL: the short one counts */
     acpi_add_pointer(t, dsdt, 8);
     add_long_blocks(t, &pm);
-    add_gas(t, GAS_MEMORY, 1, reduced ? ACPI_GED_AT + ACPI_GED_REGS : 0);
-    add_gas(t, GAS_MEMORY, 1, reduced ? ACPI_GED_AT + ACPI_GED_REGS + 1 : 0);
+    add_gas(t, GAS_MEMORY, 1, reduced ? ACPI_GED_AT + ACPI_GED_SLEEP : 0);
+    add_gas(t, GAS_MEMORY, 1, reduced ? ACPI_GED_AT + ACPI_GED_SLEEP_STATUS : 0);
     acpi_end_root(t, table);
 }
 

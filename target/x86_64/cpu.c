@@ -77,6 +77,9 @@ static const struct field x86_state[] = {
     FIELD(struct x86_cpu, ftw),
     FIELD(struct x86_cpu, fip),
     FIELD(struct x86_cpu, fdp),
+    DERIVED(struct x86_cpu, st_physical),
+    DERIVED(struct x86_cpu, x87_fsw),
+    DERIVED(struct x86_cpu, x87_high),
     FIELD(struct x86_cpu, mxcsr),
     FIELD_RAW(struct x86_cpu, zmm),
     FIELD_ARRAY(struct x86_cpu, k),
@@ -325,6 +328,12 @@ void x86_set_apic(struct vcpu *cpu, const struct x86_apic_ops *ops, void *opaque
 {
     x86_of(cpu)->apic = ops;
     x86_of(cpu)->apic_opaque = opaque;
+}
+
+void x86_set_ferr(struct vcpu *cpu, void (*fn)(void *opaque, bool level), void *opaque)
+{
+    x86_of(cpu)->ferr = fn;
+    x86_of(cpu)->ferr_opaque = opaque;
 }
 
 void x86_set_intr(struct vcpu *cpu, bool level)

@@ -146,6 +146,9 @@ struct x86_cpu {
     uint16_t fcw, fsw, fop;
     uint8_t ftw;
     uint64_t fip, fdp;
+    bool st_physical; /* on the translator, while it runs: st[] is by physical number (x87.h) */
+    uint16_t x87_fsw; /* and what the status word will be when a store is done, */
+    uint16_t x87_high; /* of which these are the upper bytes */
     uint32_t mxcsr;
     _Alignas(64) uint8_t zmm[32][64]; /* xmm and ymm are their low halves */
     uint64_t k[8];
@@ -182,6 +185,8 @@ struct x86_cpu {
     _Atomic uint32_t deaf_lines; /* as of the last halt: requests that would not end it */
     const struct x86_apic_ops *apic; /* NULL: in the engine, or none */
     void *apic_opaque;
+    void (*ferr)(void *opaque, bool level); /* NULL: not wired */
+    void *ferr_opaque;
 
     /* ---- the translator's, derived ---- */
     uint64_t context_keys[4];  /* as last told: fetches, and by mode */
@@ -248,6 +253,8 @@ struct x86_apic_ops {
     bool (*write_msr)(void *opaque, uint32_t index, uint64_t value);
 };
 void x86_set_apic(struct vcpu *cpu, const struct x86_apic_ops *ops, void *opaque);
+/* FERR#: an x87 exception is to be handled by an interrupt (CR0.NE is 0), or no longer. On the vCPU's thread. */
+void x86_set_ferr(struct vcpu *cpu, void (*fn)(void *opaque, bool level), void *opaque);
 /* Who is told when a CPU ends a level-triggered interrupt of an I/O APIC, where local APICs are the engine's
  * and the I/O APIC is a device (IRQCHIP_SPLIT). x86_end_of_interrupt: the engine, vCPU's thread. */
 void x86_on_end_of_interrupt(struct vm *vm, void (*fn)(void *opaque, uint8_t vector), void *opaque);

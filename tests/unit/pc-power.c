@@ -2,6 +2,7 @@
 #include "board.h"
 
 #include "core/chardev.h"
+#include "hw/misc/acpi_ged.h"
 #include "hw/misc/acpi_pm.h"
 
 #include <setjmp.h>
@@ -205,6 +206,36 @@ static void a_parallel_port_answers_probes_and_has_no_printer(void **unused)
     board_free(b);
 }
 
+static void ged_tells_of_the_power_button_once(void **unused)
+{
+    struct board *b = board_with("acpi-ged", NULL);
+    *acpi_ged_output(b->dev) = board_irq(b, SCI);
+    assert_true(vm_press_power_button(b->vm));
+    assert_true(vm_press_power_button(b->vm));
+    assert_int_equal(b->lines[SCI].raised, 2);
+    assert_int_equal(b->lines[SCI].lowered, 2);
+    assert_int_equal(board_read(b, ACPI_GED_EVENTS, 1), 0);
+    assert_int_equal(board_read(b, ACPI_GED_EVENTS, 4), ACPI_GED_POWER_BUTTON);
+    assert_int_equal(board_read(b, ACPI_GED_EVENTS, 4), 0);
+    board_free(b);
+}
+
+static void ged_switches_off_and_resets(void **unused)
+{
+    struct board *b = board_with("acpi-ged", NULL);
+    board_write(b, ACPI_GED_SLEEP, 1, ACPI_GED_S5 << 2);
+    board_write(b, ACPI_GED_RESET, 1, 0x41);
+    board_write(b, ACPI_GED_SLEEP, 1, 1 << 5 | 3 << 2);
+    assert_int_equal(b->vm->verdict, VERDICT_NONE);
+    assert_false(b->vm->reset_wanted);
+    assert_int_equal(b->vm->n_guest_errors, 1);
+    board_write(b, ACPI_GED_RESET, 1, ACPI_GED_RESET_VALUE);
+    assert_true(b->vm->reset_wanted);
+    board_write(b, ACPI_GED_SLEEP, 1, 1 << 5 | ACPI_GED_S5 << 2);
+    assert_int_equal(b->vm->verdict, VERDICT_POWERED_OFF);
+    board_free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -220,6 +251,8 @@ int main(void)
         cmocka_unit_test(port_cf9_resets_on_a_rising_bit),
         cmocka_unit_test(debug_ports_print_and_exit),
         cmocka_unit_test(a_panic_ends_the_run_unless_a_crash_kernel_takes_over),
+        cmocka_unit_test(ged_tells_of_the_power_button_once),
+        cmocka_unit_test(ged_switches_off_and_resets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

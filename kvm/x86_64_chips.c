@@ -69,7 +69,7 @@ static struct x86_pit_counter counter_from(const struct kvm_pit_channel_state *s
         .bcd = s->bcd,
         .gate = s->gate,
         .loaded = used,
-        .triggered = used && s->gate,
+        .triggered = (s->mode == 1 || s->mode == 5) && s->gate,
         .count_latched = s->count_latched,
         .status_latched = s->status_latched,
         .high_next_write = s->write_state == WORD_HIGH,
@@ -142,6 +142,7 @@ struct error *kvm_x86_get_chips(struct kvm *kvm, void *opaque)
         if (!err)
             chips->pic[i] = pic_from(&chip.chip.pic);
     }
+    chips->pic[0].level &= ~X86_PIC_CASCADE;
     if (!err)
         err = get_chip(kvm, KVM_IRQCHIP_IOAPIC, &chip);
     if (err)

@@ -14,32 +14,21 @@ enum { CASCADE = 2, POLL_HIT = 0x80 };
 /* What the next write to port 1 is. */
 enum { EXPECT_MASK, EXPECT_ICW2, EXPECT_ICW3, EXPECT_ICW4 };
 
-struct chip {
-    uint8_t level; /* inputs as they stand */
-    uint8_t irr, imr, isr;
-    uint8_t elcr;   /* inputs that are level-triggered */
-    uint8_t vector; /* of input 0 */
-    uint8_t top;    /* the input of highest priority */
-    uint8_t expect;
-    uint8_t icw1, icw3, icw4;
-    bool rotate_on_eoi, special_mask, read_isr, poll;
-};
-
 struct pic {
     struct device dev;
     uint32_t iobase, iobase2, elcr;
     struct mem_region *ports[2], *elcr_ports;
-    struct chip chips[2]; /* master, slave */
+    struct i8259_chip chips[2]; /* master, slave */
     struct irq out;
 };
 
-static uint8_t level_triggered(const struct chip *c)
+static uint8_t level_triggered(const struct i8259_chip *c)
 {
     return c->icw1 & ICW1_LEVEL ? 0xff : c->elcr;
 }
 
 /* The input of highest priority in a mask, as its rank from 0; or 8. */
-static unsigned rank_of(const struct chip *c, uint8_t mask)
+static unsigned rank_of(const struct i8259_chip *c, uint8_t mask)
 {
     unsigned rank = 0;
     while (rank < 8 && !(mask >> ((c->top + rank) & 7) & 1))
@@ -48,7 +37,7 @@ static unsigned rank_of(const struct chip *c, uint8_t mask)
 }
 
 /* The request that a chip has for whoever listens, or -1. */
-static int chip_pending(const struct chip *c, bool master)
+static int chip_pending(const struct i8259_chip *c, bool master)
 {
     unsigned wants = rank_of(c, c->irr & ~c->imr);
     uint8_t busy = c->isr;
@@ -59,7 +48,7 @@ static int chip_pending(const struct chip *c, bool master)
     return wants < rank_of(c, busy) ? (int)((c->top + wants) & 7) : -1;
 }
 
-static void chip_input(struct chip *c, unsigned n, bool level)
+static void chip_input(struct i8259_chip *c, unsigned n, bool level)
 {
     uint8_t bit = 1 << n;
     if (level_triggered(c) & bit)
@@ -85,7 +74,7 @@ static void pic_set_input(void *opaque, unsigned n, bool level)
 }
 
 /* ---- acknowledge: "Interrupt Sequence" -------------------------------------------------------- */
-static void chip_accept(struct chip *c, unsigned n)
+static void chip_accept(struct i8259_chip *c, unsigned n)
 {
     uint8_t bit = 1 << n;
     if (!(level_triggered(c) & bit))
@@ -100,7 +89,7 @@ uint8_t i8259_acknowledge(struct device *dev)
 {
     struct pic *p = (struct pic *)dev;
     device_lock(dev);
-    struct chip *c = &p->chips[0];
+    struct i8259_chip *c = &p->chips[0];
     int n = chip_pending(c, true);
     if (n >= 0)
         chip_accept(c, (unsigned)n);
@@ -118,7 +107,7 @@ uint8_t i8259_acknowledge(struct device *dev)
 }
 
 /* ---- registers -------------------------------------------------------------------------------- */
-static void write_icw1(struct chip *c, uint8_t value)
+static void write_icw1(struct i8259_chip *c, uint8_t value)
 {
     c->icw1 = value;
     c->irr = c->level & level_triggered(c); /* a: an edge must come anew */
@@ -129,7 +118,7 @@ static void write_icw1(struct chip *c, uint8_t value)
 }
 
 /* "OCW2": end of interrupt and rotation. */
-static void write_ocw2(struct chip *c, uint8_t value)
+static void write_ocw2(struct i8259_chip *c, uint8_t value)
 {
     unsigned n = value & 7, first = (c->top + rank_of(c, c->isr)) & 7;
     switch (value >> 5) {
@@ -150,7 +139,7 @@ static void write_ocw2(struct chip *c, uint8_t value)
     }
 }
 
-static void write_ocw3(struct chip *c, uint8_t value)
+static void write_ocw3(struct i8259_chip *c, uint8_t value)
 {
     c->poll = value & OCW3_POLL;
     if (value & OCW3_READ)
@@ -159,7 +148,7 @@ static void write_ocw3(struct chip *c, uint8_t value)
         c->special_mask = value >> 5 & 1;
 }
 
-static void write_port1(struct chip *c, uint8_t value)
+static void write_port1(struct i8259_chip *c, uint8_t value)
 {
     bool wants_icw4 = c->icw1 & ICW1_ICW4;
     switch (c->expect) {
@@ -177,7 +166,7 @@ static void write_port1(struct chip *c, uint8_t value)
 }
 
 /* "Poll Command": the next read acknowledges. */
-static uint8_t chip_poll(struct chip *c, bool master)
+static uint8_t chip_poll(struct i8259_chip *c, bool master)
 {
     int n = chip_pending(c, master);
     c->poll = false;
@@ -189,7 +178,7 @@ static uint8_t chip_poll(struct chip *c, bool master)
 
 static uint64_t chip_read(struct pic *p, unsigned which, uint64_t off)
 {
-    struct chip *c = &p->chips[which];
+    struct i8259_chip *c = &p->chips[which];
     device_lock(&p->dev);
     uint8_t value = c->poll       ? chip_poll(c, which == 0)
                     : off         ? c->imr
@@ -202,7 +191,7 @@ static uint64_t chip_read(struct pic *p, unsigned which, uint64_t off)
 
 static void chip_write(struct pic *p, unsigned which, uint64_t off, uint8_t value)
 {
-    struct chip *c = &p->chips[which];
+    struct i8259_chip *c = &p->chips[which];
     device_lock(&p->dev);
     if (off)
         write_port1(c, value);
@@ -275,6 +264,26 @@ struct irq *i8259_output(struct device *dev)
     return &((struct pic *)dev)->out;
 }
 
+void i8259_get(struct device *dev, struct i8259_chip chips[2])
+{
+    device_lock(dev);
+    memcpy(chips, ((struct pic *)dev)->chips, sizeof(((struct pic *)dev)->chips));
+    device_unlock(dev);
+}
+
+void i8259_set(struct device *dev, const struct i8259_chip chips[2])
+{
+    struct pic *p = (struct pic *)dev;
+    device_lock(dev);
+    memcpy(p->chips, chips, sizeof(p->chips));
+    for (unsigned i = 0; i < 2; i++)
+        p->chips[i].elcr &= elcr_valid[i];
+    p->chips[0].level &= ~(1 << CASCADE);
+    p->chips[0].level |= (chip_pending(&p->chips[1], false) >= 0) << CASCADE;
+    irq_set(&p->out, chip_pending(&p->chips[0], true) >= 0);
+    device_unlock(dev);
+}
+
 static struct error *pic_realize(struct device *dev)
 {
     struct pic *p = (struct pic *)dev;
@@ -301,7 +310,7 @@ static void pic_reset(struct device *dev)
 {
     struct pic *p = (struct pic *)dev;
     for (unsigned i = 0; i < 2; i++)
-        p->chips[i] = (struct chip){ .level = p->chips[i].level };
+        p->chips[i] = (struct i8259_chip){ .level = p->chips[i].level };
     pic_update(p);
 }
 
@@ -322,14 +331,14 @@ static const struct prop pic_props[] = {
 };
 
 static const struct field chip_state[] = {
-    FIELD(struct chip, level),         FIELD(struct chip, irr),
-    FIELD(struct chip, imr),           FIELD(struct chip, isr),
-    FIELD(struct chip, elcr),          FIELD(struct chip, vector, .valid = 0xf8),
-    FIELD(struct chip, top, .max = 7), FIELD(struct chip, expect, .max = EXPECT_ICW4),
-    FIELD(struct chip, icw1),          FIELD(struct chip, icw3),
-    FIELD(struct chip, icw4),          FIELD(struct chip, rotate_on_eoi),
-    FIELD(struct chip, special_mask),  FIELD(struct chip, read_isr),
-    FIELD(struct chip, poll),
+    FIELD(struct i8259_chip, level),         FIELD(struct i8259_chip, irr),
+    FIELD(struct i8259_chip, imr),           FIELD(struct i8259_chip, isr),
+    FIELD(struct i8259_chip, elcr),          FIELD(struct i8259_chip, vector, .valid = 0xf8),
+    FIELD(struct i8259_chip, top, .max = 7), FIELD(struct i8259_chip, expect, .max = EXPECT_ICW4),
+    FIELD(struct i8259_chip, icw1),          FIELD(struct i8259_chip, icw3),
+    FIELD(struct i8259_chip, icw4),          FIELD(struct i8259_chip, rotate_on_eoi),
+    FIELD(struct i8259_chip, special_mask),  FIELD(struct i8259_chip, read_isr),
+    FIELD(struct i8259_chip, poll),
 };
 static const struct field pic_state[] = { FIELD_SUB(struct pic, chips, chip_state, 2) };
 

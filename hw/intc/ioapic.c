@@ -175,6 +175,32 @@ void ioapic_on_change(struct device *dev, void (*fn)(void *opaque, unsigned pin)
     io->on_change_opaque = opaque;
 }
 
+void ioapic_get(struct device *dev, struct ioapic_regs *regs)
+{
+    const struct ioapic *io = (struct ioapic *)dev;
+    device_lock(dev);
+    *regs = (struct ioapic_regs){ .select = io->select, .id = io->id >> 24, .level = io->level };
+    memcpy(regs->redir, io->redir, sizeof(regs->redir));
+    device_unlock(dev);
+}
+
+void ioapic_set(struct device *dev, const struct ioapic_regs *regs)
+{
+    struct ioapic *io = (struct ioapic *)dev;
+    device_lock(dev);
+    io->select = regs->select & 0xff;
+    io->id = (regs->id & 15) << 24;
+    io->level = regs->level & ((1 << IOAPIC_N_PINS) - 1);
+    for (unsigned pin = 0; pin < IOAPIC_N_PINS; pin++) {
+        uint64_t entry = regs->redir[pin] & (REDIR_WRITABLE | REDIR_REMOTE_IRR);
+        io->redir[pin] = is_level(entry) ? entry : entry & ~REDIR_REMOTE_IRR;
+        pin_check_level(io, pin);
+    }
+    device_unlock(dev);
+    for (unsigned pin = 0; pin < IOAPIC_N_PINS && io->on_change; pin++)
+        io->on_change(io->on_change_opaque, pin);
+}
+
 static struct error *ioapic_realize(struct device *dev)
 {
     struct ioapic *io = (struct ioapic *)dev;

@@ -21,3 +21,13 @@ struct ioapic_message {
 struct ioapic_message ioapic_message(struct device *ioapic, unsigned pin);
 /* Be told after the guest changed a pin; called without the device's lock. One listener. */
 void ioapic_on_change(struct device *ioapic, void (*fn)(void *opaque, unsigned pin), void *opaque);
+
+/* All registers: to hand them to an engine that models the chip itself, and back. */
+struct ioapic_regs {
+    uint32_t select, id; /* id: 0 to 15 */
+    uint32_t level;      /* inputs as they stand */
+    uint64_t redir[IOAPIC_N_PINS];
+};
+void ioapic_get(struct device *ioapic, struct ioapic_regs *regs);
+/* Levels that stand and are not in service are sent; whoever listens hears of every pin. */
+void ioapic_set(struct device *ioapic, const struct ioapic_regs *regs);

@@ -893,6 +893,71 @@ void lapic_write_cr8(struct lapic *l, uint8_t value)
     lapic_unlock(l);
 }
 
+/* ---- handing over ----------------------------------------------------------------------------- */
+void lapic_get(struct lapic *l, struct lapic_regs *regs)
+{
+    uint32_t value;
+    memset(regs, 0, sizeof(*regs));
+    lapic_lock(l);
+    timer_settle(l);
+    for (unsigned reg = 0; reg < N_REGS; reg++)
+        if (register_read(l, reg, &value))
+            store_le(regs->page + 16 * reg, 4, value);
+    regs->base = l->base;
+    regs->deadline_tsc = timer_mode(l) == TIMER_DEADLINE ? l->deadline_tsc : 0;
+    lapic_unlock(l);
+}
+
+static uint32_t from_page(const struct lapic_regs *regs, unsigned reg)
+{
+    return (uint32_t)load_le(regs->page + 16 * reg, 4);
+}
+
+/* When a count that now stands at `current` began. */
+static void set_timer(struct lapic *l, const struct lapic_regs *regs)
+{
+    uint64_t now = vm_now_ns(l->apic->dev.vm);
+    uint32_t current = from_page(regs, REG_CURRENT);
+    l->divide = from_page(regs, REG_DIVIDE) & 0xb;
+    l->initial = from_page(regs, REG_INITIAL);
+    uint64_t gone = (uint64_t)(l->initial - MIN(current, l->initial)) << divide_shift(l);
+    l->started_ns = now - MIN(now, gone);
+    l->expired = timer_mode(l) == TIMER_ONE_SHOT && l->initial && !current;
+    l->deadline_tsc = timer_mode(l) == TIMER_DEADLINE ? regs->deadline_tsc : 0;
+}
+
+bool lapic_set(struct lapic *l, const struct lapic_regs *regs)
+{
+    bool x2 = regs->base & BASE_X2;
+    if (regs->base & ~(BASE_ADDR | BASE_BSP | BASE_X2 | BASE_ON) ||
+        (x2 && !(regs->base & BASE_ON)) ||
+        (from_page(regs, REG_IRR) | from_page(regs, REG_ISR)) & 0xffff)
+        return false;
+    lapic_lock(l);
+    l->base = regs->base;
+    l->xapic_id = x2 ? l->id & 0xff : from_page(regs, REG_ID) >> 24;
+    l->tpr = from_page(regs, REG_TPR) & 0xff;
+    l->ldr = x2 ? 0 : from_page(regs, REG_LDR) & 0xff000000;
+    l->dfr = from_page(regs, REG_DFR) | 0x0fffffff;
+    l->svr = from_page(regs, REG_SVR) & (SVR_QUIET_EOI | 0x1ff);
+    l->esr = from_page(regs, REG_ESR) & 0xff;
+    l->errors = 0;
+    l->icr = from_page(regs, REG_ICR) | (uint64_t)from_page(regs, REG_ICR_HIGH) << 32;
+    l->message_extint = false;
+    for (unsigned i = 0; i < N_LVT; i++)
+        l->lvt[i] = from_page(regs, REG_LVT + i) & 0x7f7ff;
+    for (unsigned i = 0; i < 8; i++) {
+        l->isr[i] = from_page(regs, REG_ISR + i);
+        l->tmr[i] = from_page(regs, REG_TMR + i);
+        l->irr[i] = from_page(regs, REG_IRR + i);
+    }
+    set_timer(l, regs);
+    timer_arm(l);
+    lapic_update(l);
+    lapic_unlock(l);
+    return true;
+}
+
 /* ---- wiring and life -------------------------------------------------------------------------- */
 struct lapic *lapic_of(struct device *dev, unsigned vcpu)
 {

@@ -48,3 +48,14 @@ bool lapic_read_msr(struct lapic *l, uint32_t msr, uint64_t *value);
 bool lapic_write_msr(struct lapic *l, uint32_t msr, uint64_t value);
 /* The TSC jumped: a deadline lies elsewhere on the guest clock now. */
 void lapic_tsc_changed(struct lapic *l);
+
+/* ---- for boards: hand over to an engine that has local APICs, and back. VM stopped ------------ */
+enum { LAPIC_PAGE = 1024 };
+/* The register page as the guest would read it (SDM 3A 11.4.1), the base and the deadline. */
+struct lapic_regs {
+    uint8_t page[LAPIC_PAGE];
+    uint64_t base, deadline_tsc;
+};
+void lapic_get(struct lapic *l, struct lapic_regs *regs);
+/* False: no APIC can be in this state; nothing was changed. */
+bool lapic_set(struct lapic *l, const struct lapic_regs *regs);

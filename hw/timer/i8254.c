@@ -316,6 +316,52 @@ struct irq *i8254_output(struct device *dev)
     return &((struct pit *)dev)->out;
 }
 
+#define SAME(X)                                                                              \
+    X(mode)                                                                                  \
+    X(access) X(bcd) X(gate) X(loaded) X(triggered) X(count_latched) X(status_latched)       \
+        X(high_next_write) X(high_next_read) X(write_low) X(latched_status) X(latched_count) \
+            X(count)
+
+void i8254_get(struct device *dev, struct i8254_regs counters[3], uint8_t *portb)
+{
+    struct pit *p = (struct pit *)dev;
+    device_lock(dev);
+    for (unsigned i = 0; i < N_COUNTERS; i++) {
+        const struct counter *c = &p->counters[i];
+        bool held = pauses(c) && !c->gate;
+#define X(name) .name = c->name,
+        counters[i] = (struct i8254_regs){ SAME(X) };
+#undef X
+        if (c->loaded)
+            counters[i].elapsed_ns =
+                held ? ticks_to_ns(c->held_ticks) : vm_now_ns(dev->vm) - c->started_ns;
+    }
+    *portb = p->portb;
+    device_unlock(dev);
+}
+
+void i8254_set(struct device *dev, const struct i8254_regs counters[3], uint8_t portb)
+{
+    struct pit *p = (struct pit *)dev;
+    uint64_t now = vm_now_ns(dev->vm);
+    device_lock(dev);
+    for (unsigned i = 0; i < N_COUNTERS; i++) {
+        const struct i8254_regs *r = &counters[i];
+        struct counter *c = &p->counters[i];
+#define X(name) .name = r->name,
+        *c = (struct counter){ SAME(X) };
+#undef X
+        c->mode = MIN(c->mode, 5);
+        c->access = c->access ? MIN(c->access, ACCESS_BOTH) : ACCESS_BOTH;
+        c->count = r->count >= 1 && r->count <= 65536 ? r->count : 65536;
+        c->started_ns = now - MIN(now, r->elapsed_ns);
+        c->held_ticks = pauses(c) && !c->gate ? ns_to_ticks(r->elapsed_ns) : 0;
+    }
+    p->portb = portb & PORTB_KEPT;
+    pit_update(p);
+    device_unlock(dev);
+}
+
 static struct error *pit_realize(struct device *dev)
 {
     struct pit *p = (struct pit *)dev;

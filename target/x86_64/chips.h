@@ -5,10 +5,10 @@
 
 #include "core/state.h"
 
-enum { X86_IOAPIC_PINS = 24 };
+enum { X86_IOAPIC_PINS = 24, X86_PIC_CASCADE = 1 << 2 };
 
 struct x86_pic { /* 8259A; names as in its data sheet */
-    uint8_t level; /* inputs as they stand */
+    uint8_t level; /* inputs as they stand; the first chip's cascade, which follows, as 0 */
     uint8_t irr, imr, isr, elcr;
     uint8_t vector; /* of input 0 */
     uint8_t top;    /* input of highest priority */
@@ -22,7 +22,7 @@ struct x86_ioapic {
 };
 struct x86_pit_counter { /* 8254 */
     uint8_t mode, access; /* as in the control word */
-    bool bcd, gate, loaded, triggered, count_latched, status_latched, high_next_write,
+    bool bcd, gate, loaded, triggered /* modes 1 and 5 */, count_latched, status_latched, high_next_write,
         high_next_read;
     uint8_t write_low, latched_status;
     uint16_t latched_count;

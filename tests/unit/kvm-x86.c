@@ -10,7 +10,9 @@
 #include "hw/intc/ioapic.h"
 #include "hw/intc/lapic.h"
 #include "hw/machine/x86_apic.h"
+#include "hw/machine/x86_chips.h"
 #include "kvm/kvm.h"
+#include "target/x86_64/chips.h"
 #include "target/x86_64/model.h"
 #include "target/x86_64/x86.h"
 
@@ -624,7 +626,9 @@ static struct device *add_controllers(struct kit *k)
     char n[8];
     snprintf(n, sizeof(n), "%u", k->vm->n_vcpus);
     struct prop_value props[] = { { "num-cpus", n }, { "addr", "0xfee00000" } };
-    struct device *apic, *pic = add(k, "isa-i8259", "iobase", "0x20");
+    struct prop_value ports[] = { { "iobase", "0x20" }, { "iobase2", "0xa0" } };
+    struct device *apic, *pic;
+    must(device_create(k->vm, "isa-i8259", ports, 2, &pic));
     must(device_create(k->vm, "apic", props, 2, &apic));
     apic_wire(apic, k->ioapic, pic);
     *i8259_output(pic) = apic_lint(apic, 0);
@@ -720,6 +724,167 @@ static void timer_of_the_kernels_apic_ticks(void **unused)
 {
     NEEDS_KVM();
     tick(1 << IRQCHIP_ENGINE);
+}
+
+/* ---- controllers change hands ---- */
+
+static struct x86_chip_devices add_all_controllers(struct kit *k)
+{
+    struct x86_chip_devices d = { .ioapic = add(k, "ioapic", "addr", "0xfec00000") };
+    k->ioapic = d.ioapic;
+    d.pic = add_controllers(k);
+    d.pit = add(k, "isa-pit", "iobase", "0x40");
+    struct device *apic = k->vm->devices;
+    while (strcmp(apic->cls->name, "apic"))
+        apic = apic->next;
+    d.apic = apic;
+    vm_reset(k->vm);
+    return d;
+}
+
+static void out_bytes(struct kit *k, uint32_t port, const char *bytes)
+{
+    for (; *bytes; bytes++)
+        assert_true(mem_port_write(k->vm, port, 1, (uint8_t)*bytes));
+}
+
+/* As a guest in full swing would leave them: vectors at 0x20 and 0x28, IRQ 3 in service, IRQ 9 waiting, levels
+ * in the I/O APIC, a tick of 1 kHz, a local timer that counts. */
+static void use_controllers(struct kit *k, const struct x86_chip_devices *d)
+{
+    out_bytes(k, 0x20, "\x11");
+    out_bytes(k, 0x21, "\x20\x04\x01\x40");
+    out_bytes(k, 0xa0, "\x11");
+    out_bytes(k, 0xa1, "\x28\x02\x01\x10");
+    out_bytes(k, 0x20, "\x0b");
+    struct irq three = i8259_input(d->pic, 3), nine = i8259_input(d->pic, 9);
+    struct irq sixteen = ioapic_input(d->ioapic, 16);
+    irq_set(&three, true);
+    assert_int_equal(i8259_acknowledge(d->pic), 0x23);
+    irq_set(&nine, true);
+    irq_set(&sixteen, true);
+    out_bytes(k, 0x43, "\x34\x80"); /* counter 0: mode 2, both bytes; counter 2 latched */
+    out_bytes(k, 0x40, "\xa9\x04");
+    const struct {
+        gpa at;
+        uint32_t value;
+    } writes[] = {
+        { 0xfec00000, 0x31 },       { 0xfec00010, 0 },       { 0xfec00000, 0x30 },
+        { 0xfec00010, 0x18041 },    { 0xfec00000, 0x14 },    { 0xfec00010, 0x51 },
+        { 0xfec00000, 0 },          { 0xfec00010, 2 << 24 }, { 0xfee000f0, 0x1ff },
+        { 0xfee00080, 0x20 },       { 0xfee003e0, 0xb },     { 0xfee00320, 0x20061 },
+        { 0xfee00380, 0x70000000 }, { 0xfee00350, 0x700 },   { 0xfee000d0, 0x1000000 },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(writes); i++)
+        assert_true(mem_io_write(k->vm, writes[i].at, 4, writes[i].value));
+    vm_send_msi(k->vm, 0xfee00000, 0x45);
+}
+
+/* Time goes on while they change hands. */
+static void forget_time(struct kit *k, struct x86_chips *c)
+{
+    enum { CURRENT = 0x390 };
+    for (unsigned i = 0; i < 3; i++)
+        c->pit[i].elapsed_ns = 0;
+    for (unsigned i = 0; i < k->vm->n_vcpus; i++)
+        store_le(x86_of(k->vm->vcpus[i])->lapic + CURRENT, 4, 0);
+}
+
+static void print_state(void *whose, const char *line)
+{
+    print_message("# %s: %s\n", (const char *)whose, line);
+}
+
+static void assert_same_chips(const struct x86_chips *a, const struct x86_chips *b)
+{
+    const char *name = state_differ(&x86_chips_state, a, b);
+    if (!name)
+        return;
+    state_print(&x86_chips_state, a, print_state, "one");
+    state_print(&x86_chips_state, b, print_state, "two");
+    fail_msg("%s differs", name);
+}
+
+static void assert_same_lapics(struct kit *a, struct kit *b)
+{
+    for (unsigned i = 0; i < a->vm->n_vcpus; i++) {
+        const struct x86_cpu *x = x86_of(a->vm->vcpus[i]), *y = x86_of(b->vm->vcpus[i]);
+        for (unsigned reg = 0; reg < X86_LAPIC_PAGE; reg += 16) {
+            uint64_t u = load_le(x->lapic + reg, 4), v = load_le(y->lapic + reg, 4);
+            bool no_state = reg == 0x30 || reg == 0x90 || reg == 0xa0 || reg == 0x380;
+            if (u != v && !no_state) /* version, arbitration and processor priority */
+                fail_msg("vCPU %u: local APIC register %#x is %#x and %#x", i, reg, (unsigned)u,
+                         (unsigned)v);
+        }
+        assert_int_equal(x->apic_base, y->apic_base);
+    }
+}
+
+static void copy_lapics(struct kit *from, struct kit *to)
+{
+    for (unsigned i = 0; i < from->vm->n_vcpus; i++) {
+        struct x86_cpu *x = x86_of(from->vm->vcpus[i]), *y = x86_of(to->vm->vcpus[i]);
+        memcpy(y->lapic, x->lapic, sizeof(x->lapic));
+        y->apic_base = x->apic_base;
+        y->tsc_deadline = x->tsc_deadline;
+    }
+}
+
+static void controllers_of_devices_become_those_of_others(void **unused)
+{
+    NEEDS_KVM();
+    struct kit a = { .n_cpus = 2 }, b = { .n_cpus = 2 };
+    struct x86_chips one, two;
+    kit_open(&a, NULL);
+    kit_open(&b, NULL);
+    struct x86_chip_devices from = add_all_controllers(&a), to = add_all_controllers(&b);
+    use_controllers(&a, &from);
+    x86_chips_from_devices(a.vm, &from, &one);
+    copy_lapics(&a, &b);
+    must(x86_chips_to_devices(b.vm, &one, &to));
+    x86_chips_from_devices(b.vm, &to, &two);
+    forget_time(&a, &one);
+    forget_time(&b, &two);
+    assert_same_chips(&one, &two);
+    assert_same_lapics(&a, &b);
+    assert_int_equal(one.pic[0].isr, 1 << 3);
+    assert_int_equal(one.pic[1].irr, 1 << 1);
+    assert_int_equal(load_le(a.x->lapic + 0x220, 4), 1 << 5); /* vector 0x45 waits */
+    kit_close(&a);
+    kit_close(&b);
+}
+
+/* Devices, the kernel, devices. */
+static void controllers_change_hands_with_the_kernel(void **unused)
+{
+    NEEDS_KVM();
+    struct kit a = { .n_cpus = 2 }, b = { .n_cpus = 2 },
+               kernel = { .n_cpus = 2, .irqchips = 1 << IRQCHIP_ENGINE };
+    struct x86_chips one, two, inside;
+    kit_open(&a, NULL);
+    kit_open(&b, NULL);
+    kit_open(&kernel, NULL);
+    struct x86_chip_devices from = add_all_controllers(&a), to = add_all_controllers(&b);
+    use_controllers(&a, &from);
+    x86_chips_from_devices(a.vm, &from, &one);
+    copy_lapics(&a, &kernel);
+    must(kvm_accel.set_chips(kernel.vm, &one));
+    for (unsigned i = 0; i < 2; i++) {
+        kvm_accel.set_state(kernel.vm->vcpus[i]);
+        kvm_accel.get_state(kernel.vm->vcpus[i]);
+    }
+    must(kvm_accel.get_chips(kernel.vm, &inside));
+    assert_int_equal(kernel.vm->verdict, VERDICT_NONE);
+    copy_lapics(&kernel, &b);
+    must(x86_chips_to_devices(b.vm, &inside, &to));
+    x86_chips_from_devices(b.vm, &to, &two);
+    forget_time(&a, &one);
+    forget_time(&b, &two);
+    assert_same_chips(&one, &two);
+    assert_same_lapics(&a, &b);
+    kit_close(&a);
+    kit_close(&b);
+    kit_close(&kernel);
 }
 
 /* ---- split ---- */
@@ -1227,6 +1392,8 @@ int main(void)
         cmocka_unit_test(second_cpu_starts_by_the_kernels_apic),
         cmocka_unit_test(timer_of_our_apic_ticks),
         cmocka_unit_test(timer_of_the_kernels_apic_ticks),
+        cmocka_unit_test(controllers_of_devices_become_those_of_others),
+        cmocka_unit_test(controllers_change_hands_with_the_kernel),
         cmocka_unit_test(our_ioapic_hears_the_end_from_our_apic),
         cmocka_unit_test(our_ioapic_hears_the_end_from_the_kernels_apic),
         cmocka_unit_test(our_8259_is_heard_by_the_kernels_apic),

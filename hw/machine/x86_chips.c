@@ -14,16 +14,35 @@ _Static_assert((int)LAPIC_PAGE == (int)X86_LAPIC_PAGE, "one page");
 enum { ICW1 = 1 << 4, ICW1_WANTS_ICW4 = 1 << 0, ICW4_AUTO_EOI = 1 << 1, ICW4_NESTED = 1 << 4 };
 
 /* The same in both. */
-#define PIC(X)                                                                                    \
-    X(level)                                                                                      \
-    X(irr)                                                                                        \
-    X(imr) X(isr) X(elcr) X(vector) X(top) X(expect) X(rotate_on_eoi) X(special_mask) X(read_isr) \
-        X(poll)
-#define COUNTER(X)                                                                              \
-    X(mode)                                                                                     \
-    X(access)                                                                                   \
-    X(bcd) X(gate) X(loaded) X(triggered) X(count_latched) X(status_latched) X(high_next_write) \
-        X(high_next_read) X(write_low) X(latched_status) X(latched_count) X(count) X(elapsed_ns)
+#define PIC(X)       \
+    X(level)         \
+    X(irr)           \
+    X(imr)           \
+    X(isr)           \
+    X(elcr)          \
+    X(vector)        \
+    X(top)           \
+    X(expect)        \
+    X(rotate_on_eoi) \
+    X(special_mask)  \
+    X(read_isr)      \
+    X(poll)
+#define COUNTER(X)     \
+    X(mode)            \
+    X(access)          \
+    X(bcd)             \
+    X(gate)            \
+    X(loaded)          \
+    X(triggered)       \
+    X(count_latched)   \
+    X(status_latched)  \
+    X(high_next_write) \
+    X(high_next_read)  \
+    X(write_low)       \
+    X(latched_status)  \
+    X(latched_count)   \
+    X(count)           \
+    X(elapsed_ns)
 #define COPY(name) .name = from->name,
 
 static struct x86_pic pic_from(const struct i8259_chip *from)

@@ -316,11 +316,21 @@ struct irq *i8254_output(struct device *dev)
     return &((struct pit *)dev)->out;
 }
 
-#define SAME(X)                                                                              \
-    X(mode)                                                                                  \
-    X(access) X(bcd) X(gate) X(loaded) X(triggered) X(count_latched) X(status_latched)       \
-        X(high_next_write) X(high_next_read) X(write_low) X(latched_status) X(latched_count) \
-            X(count)
+#define SAME(X)        \
+    X(mode)            \
+    X(access)          \
+    X(bcd)             \
+    X(gate)            \
+    X(loaded)          \
+    X(triggered)       \
+    X(count_latched)   \
+    X(status_latched)  \
+    X(high_next_write) \
+    X(high_next_read)  \
+    X(write_low)       \
+    X(latched_status)  \
+    X(latched_count)   \
+    X(count)
 
 void i8254_get(struct device *dev, struct i8254_regs counters[3], uint8_t *portb)
 {

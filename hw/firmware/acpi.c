@@ -149,10 +149,15 @@ static void take_owner(struct acpi_tables *t, const struct acpi_pc *pc)
     blob_free(&owner);
 }
 
+bool acpi_is_built(void)
+{
+    return acpi_aml_q35.n;
+}
+
 struct error *acpi_build(const struct acpi_pc *pc, struct acpi_tables **out)
 {
     *out = NULL;
-    if (!acpi_aml_q35.n)
+    if (!acpi_is_built())
         return error_new(
             "this build has no ACPI tables: iasl (package acpica-tools) was missing when "
             "it was configured; use -machine acpi=off");

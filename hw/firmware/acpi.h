@@ -88,6 +88,8 @@ struct error *acpi_options_add(struct acpi_options *o, const char *text);
 
 /* ---- tables ------------------------------------------------------------------------------------- */
 struct acpi_tables;
+/* Had this build iasl? */
+bool acpi_is_built(void);
 /* Error: two tables of the user cannot both be there, or this build has no ACPI (no iasl). */
 struct error *acpi_build(const struct acpi_pc *pc, struct acpi_tables **out);
 void acpi_free(struct acpi_tables *t); /* NULL is fine */

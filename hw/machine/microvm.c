@@ -6,12 +6,15 @@
 #include "core/error.h"
 #include "core/vm.h"
 #include "hw/char/ns16550.h"
+#include "hw/firmware/acpi.h"
 #include "hw/firmware/fw_cfg.h"
 #include "hw/input/i8042.h"
 #include "hw/machine/machine.h"
 #include "hw/machine/mp_table.h"
 #include "hw/machine/x86_apic.h"
 #include "hw/machine/x86_boot.h"
+#include "hw/misc/acpi_ged.h"
+#include "hw/pci/gpex.h"
 #include "hw/timer/i8254.h"
 #include "hw/timer/mc146818.h"
 #include "hw/virtio/virtio_mmio.h"
@@ -23,16 +26,24 @@
 #include <stdlib.h>
 
 enum { MAX_CPUS = 255, N_VIRTIO = 8 };
-enum { IRQ_TIMER = 0, IRQ_KEYBOARD = 1, IRQ_SERIAL = 4, IRQ_VIRTIO = 5, IRQ_RTC = 8 };
-#define RAM_BELOW   (3 * GIB) /* at most; the rest is above 4 GiB */
-#define VIRTIO_AT   ((gpa)0xfeb00000)
-#define MP_TABLE_AT ((gpa)0xf0000)
+enum { IRQ_TIMER = 0, IRQ_KEYBOARD = 1, IRQ_SERIAL = 4, IRQ_RTC = 8, IRQ_PCI = 12 };
+enum { IRQ_VIRTIO = 5, IRQ_VIRTIO_ACPI = 16 }; /* the first of eight */
+#define RAM_BELOW     (3 * GIB)                /* at most; the rest is above 4 GiB */
+#define VIRTIO_AT     ((gpa)0xfeb00000)
+#define MP_TABLE_AT   ((gpa)0xf0000)
+#define RSDP_AT       ((gpa)X86_TABLES)
+#define ACPI_AT       (RSDP_AT + 64)
+#define ECAM_AT       ((gpa)0xe0000000)
+#define ECAM_SIZE     (256 * MIB)
+#define PCI_MEM_AT    ((gpa)0xc0000000)
+#define PCI_MEM_SIZE  (512 * MIB)
+#define PCI_HIGH_SIZE (64 * GIB)
 
 enum choice { AUTO, ON, OFF };
 
 struct microvm {
     struct machine m;
-    enum choice pic, pit, rtc, i8042;
+    enum choice pic, pit, rtc, i8042, acpi, pcie;
     bool no_serial, no_cmdline;
 
     uint64_t below, above; /* RAM from 0 and from 4 GiB */
@@ -49,8 +60,8 @@ static const struct machine_option microvm_options[] = {
     { "isa-serial", "on|off", "serial port" },
     { "i8042", "auto|on|off", "keyboard controller, by which guests without ACPI reset" },
     { "auto-kernel-cmdline", "on|off", "name virtio-mmio devices on the kernel's command line" },
-    { "acpi", "auto|off", "the board describes itself by MP tables and the kernel's command line" },
-    { "pcie", "auto|off", "there is no PCI here" },
+    { "acpi", "auto|on|off", "ACPI tables; else MP tables and the kernel's command line" },
+    { "pcie", "auto|on|off", "a PCI Express bus (auto: none)" },
     { "ioapic2", "auto|off", "there is one I/O APIC" },
     { "usb", "auto|off", "accepted for compatibility" },
     { "x-option-roms", "on|off", "accepted for compatibility: there is no firmware to run them" },
@@ -71,7 +82,8 @@ static struct error *microvm_set_option(struct machine *m, const char *name, con
         const char *name;
         enum choice *to;
     } choices[] = {
-        { "pic", &v->pic }, { "pit", &v->pit }, { "rtc", &v->rtc }, { "i8042", &v->i8042 }
+        { "pic", &v->pic },     { "pit", &v->pit },   { "rtc", &v->rtc },
+        { "i8042", &v->i8042 }, { "acpi", &v->acpi }, { "pcie", &v->pcie },
     };
     for (size_t i = 0; i < ARRAY_LEN(choices); i++)
         if (!strcmp(name, choices[i].name))
@@ -81,6 +93,22 @@ static struct error *microvm_set_option(struct machine *m, const char *name, con
     else if (!strcmp(name, "auto-kernel-cmdline"))
         v->no_cmdline = choice(value) == OFF;
     return NULL;
+}
+
+static bool has_acpi(const struct microvm *v)
+{
+    return v->acpi == ON || (v->acpi == AUTO && acpi_is_built());
+}
+
+/* Guests with ACPI reset by its register. */
+static bool has_i8042(const struct microvm *v)
+{
+    return v->i8042 == ON || (v->i8042 == AUTO && !has_acpi(v));
+}
+
+static unsigned virtio_irq(const struct microvm *v)
+{
+    return has_acpi(v) ? IRQ_VIRTIO_ACPI : IRQ_VIRTIO;
 }
 
 /* ---- memory and CPUs ------------------------------------------------------------------------------ */
@@ -178,10 +206,39 @@ static struct error *make_virtio_slots(struct microvm *v)
 {
     struct error *err = NULL;
     for (unsigned i = 0; !err && i < N_VIRTIO; i++) {
-        struct irq line = x86_gsi(&v->interrupts, IRQ_VIRTIO + i);
+        struct irq line = x86_gsi(&v->interrupts, virtio_irq(v) + i);
         err = virtio_mmio_slot_create(v->m.vm, i, VIRTIO_AT + i * VIRTIO_MMIO_SIZE, &line);
     }
     return err;
+}
+
+static struct error *make_ged(struct microvm *v)
+{
+    struct device *ged;
+    char at[24];
+    snprintf(at, sizeof(at), "%#" PRIx64, ACPI_GED_AT);
+    struct error *err = make(v, "acpi-ged", "addr", at, NULL, NULL, &ged);
+    if (!err)
+        *acpi_ged_output(ged) = x86_gsi(&v->interrupts, ACPI_GED_GSI);
+    return err;
+}
+
+static gpa pci_high(const struct microvm *v)
+{
+    return align_up(4 * GIB + v->above, GIB);
+}
+
+static struct error *make_pci(struct microvm *v)
+{
+    const struct pci_windows windows = { .mem32_base = PCI_MEM_AT,
+                                         .mem32_size = PCI_MEM_SIZE,
+                                         .mem64_base = pci_high(v),
+                                         .mem64_size = PCI_HIGH_SIZE };
+    struct irq intx[PCI_N_INTX];
+    struct pci_host *host;
+    for (unsigned i = 0; i < PCI_N_INTX; i++)
+        intx[i] = x86_gsi(&v->interrupts, IRQ_PCI + i);
+    return gpex_create(v->m.vm, ECAM_AT, ECAM_SIZE, &windows, intx, &host);
 }
 
 static struct error *make_devices(struct microvm *v, const struct machine_options *o)
@@ -191,8 +248,12 @@ static struct error *make_devices(struct microvm *v, const struct machine_option
         err = make_pit(v);
     if (!err && v->rtc != OFF)
         err = make_rtc(v);
-    if (!err && v->i8042 != OFF)
+    if (!err && has_i8042(v))
         err = make_keyboard(v);
+    if (!err && has_acpi(v))
+        err = make_ged(v);
+    if (!err && v->pcie == ON)
+        err = make_pci(v);
     if (!err && !v->no_serial)
         err = make_serial(v, o->serial[0]);
     if (!err)
@@ -216,6 +277,9 @@ static struct error *refuse_options(const struct microvm *v, const struct machin
                          o->bios, name);
     if (o->dtb)
         return error_new("-dtb: machine '%s' has no device tree", name);
+    if (v->pcie == ON && !has_acpi(v))
+        return error_new("-M %s,pcie=on: a guest finds the bus by ACPI, which %s", name,
+                         v->acpi == OFF ? "is off" : "this build is without");
     if (o->ram_size < 2 * MIB)
         return error_new("-m: machine '%s' needs 2 MiB at least", name);
     return NULL;
@@ -255,7 +319,7 @@ static void name_virtio_devices(struct microvm *v)
         if (!virtio_mmio_slot_used(v->m.vm, i))
             continue;
         snprintf(text, sizeof(text), "virtio_mmio.device=%d@%#" PRIx64 ":%u", VIRTIO_MMIO_SIZE,
-                 VIRTIO_AT + i * VIRTIO_MMIO_SIZE, IRQ_VIRTIO + i);
+                 VIRTIO_AT + i * VIRTIO_MMIO_SIZE, virtio_irq(v) + i);
         x86_boot_append(v->boot, text);
     }
 }
@@ -269,6 +333,56 @@ static struct error *add_mp_table(struct microvm *v)
     return err;
 }
 
+/* Slot and pin to GSI as the host bridge has them: rotated by slot. */
+static void describe_pci(struct microvm *v, struct acpi_pc *out)
+{
+    out->has_pci = true;
+    out->ecam = (struct acpi_window){ ECAM_AT, ECAM_SIZE };
+    out->pci_mem[0] = (struct acpi_window){ PCI_MEM_AT, PCI_MEM_SIZE };
+    out->pci_mem[1] = (struct acpi_window){ pci_high(v), PCI_HIGH_SIZE };
+    for (unsigned slot = 0; slot < ARRAY_LEN(out->pci_irq); slot++)
+        for (unsigned pin = 0; pin < PCI_N_INTX; pin++)
+            out->pci_irq[slot][pin] = (uint8_t)(IRQ_PCI + (slot + pin) % PCI_N_INTX);
+}
+
+static struct error *add_acpi(struct microvm *v)
+{
+    const struct vm *vm = v->m.vm;
+    struct acpi_cpu cpus[MAX_CPUS];
+    struct acpi_tables *tables = NULL;
+    struct acpi_pc pc = {
+        .board = ACPI_MICROVM,
+        .cpus = cpus,
+        .n_cpus = vm->n_vcpus,
+        .ram_below_4g = v->below,
+        .ram_above_4g = v->above,
+        .no_pic = v->pic == OFF,
+        .no_pit = v->pit == OFF,
+        .com = { !v->no_serial },
+        .i8042 = has_i8042(v),
+        .rtc = v->rtc != OFF,
+        .fw_cfg = 0x510,
+        .virtio_mmio = { VIRTIO_AT, VIRTIO_MMIO_SIZE, N_VIRTIO, virtio_irq(v) },
+    };
+    for (unsigned i = 0; i < vm->n_vcpus; i++)
+        cpus[i] = (struct acpi_cpu){ .apic_id = x86_of(vm->vcpus[i])->apic_id, .present = true };
+    if (v->pcie == ON)
+        describe_pci(v, &pc);
+    struct error *err = acpi_build(&pc, &tables);
+    if (err)
+        return err;
+    uint8_t rsdp[ACPI_RSDP_SIZE], *bytes = xcalloc(1, acpi_size(tables));
+    acpi_link(tables, ACPI_AT, bytes, rsdp);
+    err = x86_boot_add_table(v->boot, "ACPI root pointer", RSDP_AT, rsdp, sizeof(rsdp));
+    if (!err)
+        err = acpi_size(tables) > X86_TABLES_END - ACPI_AT
+                  ? error_new("the ACPI tables are too large")
+                  : x86_boot_add_table(v->boot, "ACPI tables", ACPI_AT, bytes, acpi_size(tables));
+    free(bytes);
+    acpi_free(tables);
+    return err;
+}
+
 static struct error *microvm_ready(struct machine *m)
 {
     struct microvm *v = (struct microvm *)m;
@@ -277,11 +391,11 @@ static struct error *microvm_ready(struct machine *m)
         vm_request_end(m->vm, VERDICT_NO_BOOTABLE, 0, "machine 'microvm' boots what -kernel names");
         return NULL;
     }
-    if (!v->no_cmdline)
+    if (!v->no_cmdline && !has_acpi(v))
         name_virtio_devices(v);
-    struct error *err = add_mp_table(v);
+    struct error *err = has_acpi(v) ? add_acpi(v) : add_mp_table(v);
     x86_memory_standard(&map, v->below, v->above);
-    return err ? err : x86_boot_direct(v->boot, &map, 0);
+    return err ? err : x86_boot_direct(v->boot, &map, has_acpi(v) ? RSDP_AT : 0);
 }
 
 static void microvm_free(struct machine *m)

@@ -186,6 +186,11 @@ void ir_set(struct ir *ir, unsigned slot, ir_val v)
     ir->slot_value[slot] = v;
 }
 
+void ir_know(struct ir *ir, unsigned slot, ir_val v)
+{
+    ir->slot_value[slot] = v;
+}
+
 ir_val ir_pc(struct ir *ir, int32_t off)
 {
     struct ir_op *op = emit(ir, IR_pc, IR_I64);

@@ -193,6 +193,8 @@ static inline ir_val ir_i64(struct ir *ir, int64_t v)
 }
 ir_val ir_get(struct ir *ir, unsigned slot);
 void ir_set(struct ir *ir, unsigned slot, ir_val v);
+/* The slot holds v already, whoever the target learnt that from. */
+void ir_know(struct ir *ir, unsigned slot, ir_val v);
 ir_val ir_pc(struct ir *ir, int32_t off);
 
 /* Operations by code; the type is that of a. Folded and simplified where possible. */

@@ -495,6 +495,23 @@ void tcg_zero(struct vcpu *cpu, uint64_t va, unsigned n, unsigned mode)
         place_store(t, &p, va + i, 8, 0);
 }
 
+bool tcg_ram_at(struct vcpu *cpu, uint64_t va, enum access access, unsigned mode,
+                struct tcg_ram *out)
+{
+    struct tlb_place p = translate(tcg_cpu_of(cpu), va, access, mode);
+    *out = (struct tcg_ram){ .host = p.host, .gpa = p.gpa, .ram = p.ram };
+    return p.host && !p.partial && (access != ACCESS_WRITE || !p.rom);
+}
+
+bool tcg_ram_written(struct vcpu *cpu, const struct tcg_ram *r, unsigned n)
+{
+    const struct tlb_place p = { .gpa = r->gpa, .host = r->host, .ram = r->ram };
+    bool code =
+        atomic_load(&r->ram->page_flags[(uint64_t)(r->host - r->ram->host) >> 12]) & PAGE_HAS_CODE;
+    bytes_written(tcg_cpu_of(cpu), &p, n);
+    return code;
+}
+
 /* ---- floating point -------------------------------------------------------------------------------- */
 
 static enum sf_format format_of(enum ir_type type)

@@ -31,7 +31,8 @@ struct tr {
     uint32_t flags;       /* the state word that selected this translation */
     int32_t off, next;    /* this instruction and the one behind it, relative to the unit's page */
     uint8_t len;
-    uint32_t note;        /* the target's own; 0 at the start of each block (forget what was learnt) */
+    uint32_t note;        /* the target's own; 0 at the start of a block that not only the
+                             instruction before leads to (forget what was learnt) */
 };
 
 /* Result of an address translation. */
@@ -160,6 +161,15 @@ void tcg_load128(struct vcpu *cpu, uint64_t va, unsigned mode, uint64_t v[2]);
 void tcg_store128(struct vcpu *cpu, uint64_t va, const uint64_t v[2], unsigned mode);
 /* Zero [va, va + n), which lies in one page, as a guest store would; n a multiple of 8. */
 void tcg_zero(struct vcpu *cpu, uint64_t va, unsigned n, unsigned mode);
+/* Host memory behind the page of va, from va on, if it is plain RAM (else false); may raise. Good until the vCPU
+ * returns to generated code. Who writes there says so afterwards; true: code was there, leave the unit soon. */
+struct tcg_ram {
+    uint8_t *host;
+    uint64_t gpa;
+    struct ram_block *ram;
+};
+bool tcg_ram_at(struct vcpu *cpu, uint64_t va, enum access access, unsigned mode, struct tcg_ram *out);
+bool tcg_ram_written(struct vcpu *cpu, const struct tcg_ram *r, unsigned n);
 /* Instructions executed by this vCPU so far: an estimate from time until tcg_count_instructions is
  * called, exact from then on for as long as somebody asks again within a tenth of a second. */
 uint64_t tcg_instructions(struct vcpu *cpu);

@@ -17,6 +17,7 @@ struct found {
     struct insn_scan scan;
     int32_t off;
     bool leader, after_call;
+    bool target; /* of a jump in the unit */
 };
 
 /* The instructions of a unit to be. */
@@ -50,6 +51,12 @@ static bool scan_one(struct plan *p, int32_t off, struct insn_scan *out)
     *out = (struct insn_scan){ 0 };
     target->scan(p->t->cpu, p->flags & UNIT_STATE, bytes, n, off, out);
     return out->len;
+}
+
+static void make_target(struct plan *p, int32_t off)
+{
+    struct found *f = &p->insns[plan_index(p, off) - 1];
+    f->leader = f->target = true;
 }
 
 /* Follow code from off until it leaves the page or what is known, or the limit is reached. */
@@ -93,7 +100,7 @@ static void trace(struct plan *p, int32_t off)
         off = next;
     }
     if (off >= 0 && off < 4096 && plan_index(p, off))
-        p->insns[plan_index(p, off) - 1].leader = true;
+        make_target(p, off);
 }
 
 static int by_address(const void *a, const void *b)
@@ -114,7 +121,7 @@ static void make_plan(struct plan *p, int32_t start)
         if (to > start && to < p->seen_end && to < 4096 && p->n < p->limit && !plan_index(p, to))
             trace(p, to);
         if (to >= start && to < 4096 && plan_index(p, to))
-            p->insns[plan_index(p, to) - 1].leader = true;
+            make_target(p, to);
     }
     qsort(p->insns, p->n, sizeof(p->insns[0]), by_address);
 }
@@ -124,7 +131,6 @@ static void build(struct plan *p, struct ir *ir)
     struct tcg_cpu *t = p->t;
     struct tr tr = { .ir = ir, .cpu = t->cpu, .flags = p->flags & UNIT_STATE };
     ir_start(ir, t->target->slots, t->target->n_slots);
-    uint16_t block = 0;
     for (unsigned k = 0; k < p->n && !ir->overflow; k++) {
         const struct found *f = &p->insns[k];
         bool follows = k && p->insns[k - 1].off + p->insns[k - 1].scan.len == f->off;
@@ -134,9 +140,8 @@ static void build(struct plan *p, struct ir *ir)
             ir_begin_block(ir, f->off);
             ir->blocks[ir->block].after_call = f->after_call;
         }
-        if (ir->block != block || !k)
+        if (!follows || f->target || f->after_call || p->insns[k - 1].scan.kind > INSN_BRANCH)
             tr.note = 0;
-        block = ir->block;
         tr.off = f->off;
         tr.len = f->scan.len;
         tr.next = f->off + f->scan.len;

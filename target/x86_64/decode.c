@@ -262,8 +262,8 @@ static int by_place(const void *a, const void *b)
 }
 
 static const struct x86_insn_table *const table_lists[] = {
-    x86_int_tables, x86_string_tables, x86_sys_tables,
-    x86_sse_tables, x86_avx_tables,    x86_x87_tables,
+    x86_int_tables, x86_bit_tables, x86_jump_tables, x86_string_tables,
+    x86_sys_tables, x86_sse_tables, x86_avx_tables,  x86_x87_tables,
 };
 
 static void visit_lines(const struct x86_model *m,

@@ -66,7 +66,8 @@ struct x86_insn_table {
 #define X86_INSNS(lines, word, bit) { (lines), ARRAY_LEN(lines), (word), (bit) }
 
 /* All tables; each file's list ends with an empty one. */
-extern const struct x86_insn_table x86_int_tables[], x86_string_tables[], x86_sys_tables[], x86_sse_tables[],
+extern const struct x86_insn_table x86_int_tables[], x86_bit_tables[], x86_jump_tables[],
+    x86_string_tables[], x86_sys_tables[], x86_sse_tables[],
     x86_avx_tables[], x86_x87_tables[];
 
 enum x86_op_kind {

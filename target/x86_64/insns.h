@@ -7,11 +7,6 @@
 #include "target/x86_64/tr.h"
 
 /* ---- translate.c ----------------------------------------------------------------------------------- */
-/* tcg_target's scan, translate and begin_unit. */
-void x86_scan(struct vcpu *cpu, uint32_t flags, const uint8_t *bytes, size_t n, int32_t off,
-              struct insn_scan *out);
-void x86_translate(struct tr *t, const struct insn_scan *insn);
-void x86_begin_unit(struct tr *t);
 /* The decoder of this VM: made when first asked for. */
 const struct x86_decoder *x86_decoder_of(struct vm *vm);
 
@@ -34,10 +29,15 @@ void reg_write(struct tr *t, unsigned reg, unsigned size, ir_val v);
 ir_val val_zx(struct tr *t, ir_val v, unsigned size);
 ir_val val_sx(struct tr *t, ir_val v, unsigned size);
 
+/* a op b for values of `size` bytes, which the result is zero-extended from if that is 4; else only its low bytes
+ * count. code: what is computed from low bits upwards, or right shifts of extended values. */
+ir_val val_2(struct tr *t, enum ir_code code, ir_val a, ir_val b, unsigned size);
+
 /* Memory: a linear address as base + off, for ir_load and ir_store. */
 struct x86_mem {
     ir_val base;
     int64_t off;
+    uint8_t mode; /* X86_MMU_* */
 };
 /* The instruction's memory operand (SDM 1-3.7.5): `size` bytes that will be read, or written if `write`,
  * `off` bytes behind its address. Segment checks are done here. */
@@ -55,6 +55,10 @@ void store_mem(struct tr *t, struct x86_mem m, unsigned size, ir_val v);
 ir_val mem_address(struct tr *t, struct x86_mem m);
 /* IR_8.. of a size in bytes, with what x86's order takes on this host (IR_ACQUIRE, IR_RELEASE), and
  * IR_ALIGNED where alignment is checked. */
+static inline bool is_locked(const struct x86_insn *i)
+{
+    return i->prefixes & X86_PFX_LOCK;
+}
 unsigned shape_load(const struct tr *t, unsigned size);
 unsigned shape_store(const struct tr *t, unsigned size);
 
@@ -74,17 +78,25 @@ void op_close(struct tr *t, const struct x86_insn *i, unsigned n, const struct x
 
 /* The stack: its address size is the stack segment's. push_value stores first, then moves rSP. */
 unsigned stack_size(const struct tr *t); /* bytes of rSP that count: 2, 4, 8 */
+/* `by` bytes from rSP. */
+struct x86_mem stack_at(struct tr *t, int by, unsigned size, bool write);
 void push_value(struct tr *t, unsigned size, ir_val v);
 /* The value on top, zero-extended; rSP stays. pop_done moves it. */
 ir_val pop_value(struct tr *t, unsigned size);
 void pop_done(struct tr *t, unsigned size);
 
-/* ---- control flow (insns_int.c) ------------------------------------------------------------------------ */
+/* ---- control flow (insns_jump.c) ----------------------------------------------------------------------- */
 /* RIP of an address relative to the unit's page, as a value of `size` bytes. */
 ir_val rip_value(struct tr *t, int32_t off, unsigned size);
-/* End the block: go to RIP `to` of the running code segment (#GP beyond its limit). */
-void jump_near(struct tr *t, ir_val to, unsigned hint);
-/* Memory behind what string and I/O instructions say. */
+/* The linear address to jump to for RIP `to` (zero-extended from its size); #GP beyond the segment's limit. */
+ir_val near_target(struct tr *t, ir_val to);
+
+/* ---- strings (insns_string.c) ---------------------------------------------------------------------------- */
+/* A string instruction with a repeat prefix: it may come back to itself. */
+bool x86_repeats(const struct x86_insn *i);
+/* rSI or rDI moves on by `size` bytes, as DF says. */
+void string_advance(struct tr *t, const struct x86_insn *i, unsigned reg, unsigned size);
+
 static inline unsigned log2_size(unsigned size)
 {
     return (unsigned)__builtin_ctz(size);

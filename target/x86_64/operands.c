@@ -23,6 +23,14 @@ ir_val val_sx(struct tr *t, ir_val v, unsigned size)
     }
 }
 
+ir_val val_2(struct tr *t, enum ir_code code, ir_val a, ir_val b, unsigned size)
+{
+    struct ir *ir = t->ir;
+    if (size != 4)
+        return ir_2(ir, code, a, b);
+    return ir_1(ir, IR_zext32, ir_2(ir, code, ir_1(ir, IR_trunc, a), ir_1(ir, IR_trunc, b)));
+}
+
 ir_val reg_read(struct tr *t, unsigned reg, unsigned size)
 {
     return ir_get(t->ir, X86_SLOT_R + reg);
@@ -108,6 +116,12 @@ static bool is_flat(const struct tr *t, unsigned seg)
     return is_code64(t) ? seg < X86_FS : x86_tr_flat(t->flags, seg);
 }
 
+/* In 64-bit code the segment only tells which exception a bad address is. */
+static unsigned segment_mode(const struct tr *t, unsigned seg)
+{
+    return is_code64(t) && seg == X86_SS ? X86_MMU_STACK : X86_MMU_DATA;
+}
+
 struct x86_mem mem_linear(struct tr *t, unsigned seg, ir_val effective, unsigned size, bool write)
 {
     ir_val linear = effective;
@@ -119,7 +133,7 @@ struct x86_mem mem_linear(struct tr *t, unsigned seg, ir_val effective, unsigned
                          ir_i64(t->ir, size | (write ? X86_LINEAR_WRITE : 0)), IR_NONE);
     }
     watch(t, linear, size, write);
-    return (struct x86_mem){ linear, 0 };
+    return (struct x86_mem){ linear, 0, segment_mode(t, seg) };
 }
 
 /* In 64-bit code with 64-bit addresses a displacement can stay apart: accesses near each other then show one
@@ -130,14 +144,15 @@ struct x86_mem mem_operand_at(struct tr *t, const struct x86_insn *i, int64_t of
     int64_t disp = i->disp + off;
     if (i->asize != 8 || t->flags & X86_TR_WATCH)
         return mem_linear(t, i->seg, effective_at(t, i, off), size, write);
+    unsigned mode = segment_mode(t, i->seg);
     ir_val sum = base_and_index(t, i);
     if (!is_flat(t, i->seg))
         sum = add_value(t, sum, ir_get(t->ir, X86_SLOT_SEG_BASE + i->seg));
     if (sum == IR_NONE)
-        return (struct x86_mem){ ir_i64(t->ir, disp), 0 };
+        return (struct x86_mem){ ir_i64(t->ir, disp), 0, mode };
     if (disp <= -IR_OFFSET_LIMIT || disp >= IR_OFFSET_LIMIT)
-        return (struct x86_mem){ ir_2i(t->ir, IR_add, sum, disp), 0 };
-    return (struct x86_mem){ sum, disp };
+        return (struct x86_mem){ ir_2i(t->ir, IR_add, sum, disp), 0, mode };
+    return (struct x86_mem){ sum, disp, mode };
 }
 
 struct x86_mem mem_operand(struct tr *t, const struct x86_insn *i, unsigned size, bool write)
@@ -169,7 +184,7 @@ unsigned shape_store(const struct tr *t, unsigned size)
 
 ir_val load_mem(struct tr *t, struct x86_mem m, unsigned size)
 {
-    return ir_load(t->ir, IR_I64, m.base, m.off, shape_load(t, size), 0);
+    return ir_load(t->ir, IR_I64, m.base, m.off, shape_load(t, size), m.mode);
 }
 
 ir_val load_mem_sx(struct tr *t, struct x86_mem m, unsigned size)
@@ -180,7 +195,7 @@ ir_val load_mem_sx(struct tr *t, struct x86_mem m, unsigned size)
 
 void store_mem(struct tr *t, struct x86_mem m, unsigned size, ir_val v)
 {
-    ir_store(t->ir, m.base, m.off, v, shape_store(t, size), 0);
+    ir_store(t->ir, m.base, m.off, v, shape_store(t, size), m.mode);
 }
 
 /* ---- operands ---------------------------------------------------------------------------------------- */
@@ -247,7 +262,7 @@ void op_write(struct tr *t, const struct x86_insn *i, unsigned n, ir_val v)
 
 struct x86_place op_open(struct tr *t, const struct x86_insn *i, unsigned n)
 {
-    struct x86_place p = { { IR_NONE, 0 }, IR_NONE };
+    struct x86_place p = { { IR_NONE, 0, 0 }, IR_NONE };
     if (in_memory(&i->op[n])) {
         p.mem = place_of(t, i, n, true);
         p.v = load_mem(t, p.mem, i->op[n].size);
@@ -280,22 +295,22 @@ static ir_val stack_address(struct tr *t, int64_t by)
     return val_zx(t, ir_2i(t->ir, IR_add, ir_get(t->ir, X86_SLOT_R + X86_RSP), by), stack_size(t));
 }
 
-static struct x86_mem stack_place(struct tr *t, int64_t by, unsigned size, bool write)
+struct x86_mem stack_at(struct tr *t, int by, unsigned size, bool write)
 {
     if (is_code64(t) && !(t->flags & X86_TR_WATCH))
-        return (struct x86_mem){ ir_get(t->ir, X86_SLOT_R + X86_RSP), by };
+        return (struct x86_mem){ ir_get(t->ir, X86_SLOT_R + X86_RSP), by, X86_MMU_STACK };
     return mem_linear(t, X86_SS, stack_address(t, by), size, write);
 }
 
 void push_value(struct tr *t, unsigned size, ir_val v)
 {
-    store_mem(t, stack_place(t, -(int64_t)size, size, true), size, v);
+    store_mem(t, stack_at(t, -(int)size, size, true), size, v);
     pop_done(t, -size);
 }
 
 ir_val pop_value(struct tr *t, unsigned size)
 {
-    return load_mem(t, stack_place(t, 0, size, false), size);
+    return load_mem(t, stack_at(t, 0, size, false), size);
 }
 
 void pop_done(struct tr *t, unsigned size)

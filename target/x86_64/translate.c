@@ -1,4 +1,5 @@
 /* Between the translator and the instruction tables. */
+#include "target/x86_64/flags.h"
 #include "target/x86_64/insns.h"
 
 #include "core/vm.h"
@@ -42,18 +43,23 @@ void x86_scan(struct vcpu *cpu, uint32_t flags, const uint8_t *bytes, size_t n, 
     memcpy(out->cookie, bytes, MIN(n, sizeof(out->cookie)));
     if (d == X86_DECODED && i.op[0].kind == X86_OP_REL)
         out->target = off + i.len + (int32_t)i.imm;
+    if (d == X86_DECODED && x86_repeats(&i)) {
+        out->kind = INSN_BRANCH;
+        out->target = off;
+    }
     if (is_alone(flags))
         out->kind = INSN_END;
 }
 
 void x86_begin_unit(struct tr *t)
 {
+    tr_begin_events(t);
 }
 
-/* While an instruction is translated, note belongs to flags.c. */
 void x86_translate(struct tr *t, const struct insn_scan *insn)
 {
     struct x86_insn i;
+    cc_enter(t);
     switch (x86_decode(x86_decoder_of(t->cpu->vm), t->flags, (const uint8_t *)insn->cookie,
                        insn->len, &i)) {
     case X86_DECODED: i.line->translate(t, &i); break;
@@ -62,6 +68,7 @@ void x86_translate(struct tr *t, const struct insn_scan *insn)
     }
     if (is_alone(t->flags) && !t->ir->ended)
         ir_leave(t->ir, t->next);
+    cc_leave(t);
 }
 
 /* ---- faults --------------------------------------------------------------------------------------- */
@@ -85,5 +92,4 @@ void tr_fault_if(struct tr *t, enum ir_cc cc, ir_val a, ir_val b, unsigned vecto
     ir_enter(t->ir, bad);
     tr_fault(t, vector);
     ir_enter(t->ir, good);
-    t->note = 0;
 }

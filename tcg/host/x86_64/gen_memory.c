@@ -206,7 +206,8 @@ static unsigned gen_atomic_address(struct gen *g, const struct ir_op *op, struct
     struct ir_op aligned = *op;
     aligned.shape |= IR_ALIGNED;
     aligned.imm = 0;
-    gen_align_check(g, &aligned, s, base, slow);
+    if (!g->tcg->target->misaligned_atomics) /* the host's are */
+        gen_align_check(g, &aligned, s, base, slow);
     gen_tlb_check(g, s, base, 0, (1 << (op->shape & IR_SIZE_MASK)) - 1, true, op->x & IR_MODE_MASK,
                   slow);
     mov_rm(&g->b, true, s.t0, addend_mem(s.t0));

@@ -149,7 +149,9 @@ static void function_remap(struct pci_function *f)
             continue;
         if (bar->mapped)
             mem_unmap(bar->region);
-        if (wanted)
+        if (wanted && bar->kind == PCI_BAR_IO && f->bus->host->windows.has_ports)
+            mem_map_ports(bar->region, (uint16_t)at, -2); /* below the board's */
+        else if (wanted)
             mem_map(bar->region, at, 1);
         bar->mapped = wanted;
         bar->mapped_at = at;

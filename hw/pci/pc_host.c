@@ -312,6 +312,7 @@ static struct pci_windows windows_of(const struct pc_host_setup *s)
     gpa fixed = 0xfec00000, upper = 4 * GIB + s->ram_above_4g;
     gpa end = UINT64_C(1) << MIN(s->phys_bits, 52u);
     return (struct pci_windows){
+        .has_ports = true,
         .io_size = MEM_N_PORTS,
         .mem32_base = s->ram_below_4g,
         .mem32_size = fixed - s->ram_below_4g,

@@ -182,7 +182,7 @@ struct pci_bus {
 };
 
 /* What a board says about its PCI. Windows: PCI and CPU addresses are equal, except that port 0
- * appears at io_base. */
+ * appears at io_base in memory where the CPU has no ports. */
 struct pci_windows {
     gpa io_base;
     uint64_t io_size;
@@ -190,6 +190,7 @@ struct pci_windows {
     uint64_t mem32_size;
     gpa mem64_base;
     uint64_t mem64_size;
+    bool has_ports; /* the CPU has ports: io_base is 0 */
 };
 
 struct pci_host {

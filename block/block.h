@@ -74,11 +74,12 @@ struct blk_counts {
 void blk_counts(const struct blk *b, struct blk_counts *out);
 
 /* ---- the command line (block/options.c) ----------------------------------------------------- */
-enum drive_if { DRIVE_IF_NONE, DRIVE_IF_VIRTIO, DRIVE_IF_PFLASH, N_DRIVE_IFS };
+enum drive_if { DRIVE_IF_NONE, DRIVE_IF_VIRTIO, DRIVE_IF_PFLASH, DRIVE_IF_IDE, N_DRIVE_IFS };
 struct drive_info {
-    enum drive_if iface; /* VIRTIO: the caller makes a virtio-blk device for it */
+    enum drive_if iface; /* VIRTIO, IDE: the caller makes a device for it */
+    bool is_cd;          /* media=cdrom */
     char id[64];         /* where it is registered; made up ("drive0") if none was given */
-    unsigned unit;       /* index= or unit=; ~0u if none was given */
+    unsigned unit;       /* index=, or bus= and unit= with one unit a bus; ~0u if none was given */
 };
 /* -drive file=…,if=…,id=…: opens the image and registers it. */
 struct error *blk_add_drive(struct vm *vm, const char *text, struct drive_info *info);

@@ -34,10 +34,9 @@ static const struct choice {
     { "rerror", (const char *const[]){ "report", NULL } },
     { "aio", (const char *const[]){ "threads", NULL } },
     { "file.aio", (const char *const[]){ "threads", NULL } },
-    { "media", (const char *const[]){ "disk", NULL } },
+    { "media", (const char *const[]){ "disk", "cdrom", NULL } },
     { "detect-zeroes", (const char *const[]){ "off", NULL } },
     { "file.driver", (const char *const[]){ "file", "host_device", NULL } },
-    { "bus", (const char *const[]){ "0", NULL } },
 };
 
 /* The value of `name` as its index in words; `def` if it is not there. */
@@ -151,7 +150,7 @@ static struct error *open_and_add(struct vm *vm, const struct blk_options *b, co
 /* ---- -drive ------------------------------------------------------------------------------------- */
 static struct error *get_unit(struct options *o, struct drive_info *info)
 {
-    static const char *const names[] = { "unit", "index" };
+    static const char *const names[] = { "bus", "unit", "index" };
     info->unit = ~0u;
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         const char *text = options_get(o, names[i]);
@@ -160,7 +159,7 @@ static struct error *get_unit(struct options *o, struct drive_info *info)
             continue;
         if (!parse_uint(text, 255, &unit))
             return error_new("%s='%s' is not a number up to 255", names[i], text);
-        info->unit = (unsigned)unit;
+        info->unit = (unsigned)unit + (info->unit == ~0u ? 0 : info->unit);
     }
     return NULL;
 }
@@ -180,7 +179,7 @@ static struct error *get_drive_id(struct vm *vm, struct options *o, struct drive
 static struct error *parse_drive(struct vm *vm, struct options *o, struct blk_options *b,
                                  struct drive_info *info)
 {
-    static const char *const interfaces[] = { "none", "virtio", "pflash", NULL };
+    static const char *const interfaces[] = { "none", "virtio", "pflash", "ide", NULL };
     unsigned iface;
     struct error *err = get_choice(o, "if", interfaces, DRIVE_IF_VIRTIO, &iface);
     if (!err)
@@ -196,6 +195,9 @@ static struct error *parse_drive(struct vm *vm, struct options *o, struct blk_op
     if (err)
         return err;
     info->iface = iface;
+    const char *media = options_get(o, "media");
+    info->is_cd = media && !strcmp(media, "cdrom");
+    b->readonly |= info->is_cd;
     const char *file = options_get(o, "file"), *filename = options_get(o, "file.filename");
     const char *format = options_get(o, "format"), *driver = options_get(o, "driver");
     b->file = file ? file : filename;

@@ -33,6 +33,9 @@ struct build {
     struct machine_options machine;
     unsigned n_pflash;
     struct text_list disks; /* ids of drives that wait for a virtio-blk */
+    struct drive_info *ide; /* those that wait for a port of an AHCI controller */
+    size_t n_ide;
+    const char *drive_if; /* what -drive means without if= */
     struct nic_info *nics;
     size_t n_nics;
     const char *irqchip; /* -M kernel-irqchip=, which is the engine's */
@@ -285,18 +288,42 @@ static struct error *take_pflash(struct build *b, const struct drive_info *info)
     return NULL;
 }
 
+/* As -drive takes it. Disks without a word about how are the machine's usual ones; the one that a default boot
+ * chose is virtio, which every guest of today has a driver for. */
+static const char *drive_text(struct build *b, const struct cli_drive *d)
+{
+    struct cli *cli = b->cli;
+    const char *file = quoted(cli, d->text);
+    bool ide = !strcmp(b->drive_if, "ide");
+    switch (d->kind) {
+    case DRIVE_DRIVE: return cli_text(cli, "if=%s,%s", b->drive_if, d->text);
+    case DRIVE_BLOCKDEV: return d->text;
+    case DRIVE_PFLASH: return cli_text(cli, "if=pflash,format=raw,file=%s", file);
+    case DRIVE_DISK: return cli_text(cli, "if=virtio,format=raw,file=%s", file);
+    case DRIVE_CDROM:
+        return cli_text(cli, "if=%s%s,media=cdrom,format=raw,file=%s", b->drive_if,
+                        ide ? ",index=2" : "", file);
+    case DRIVE_HDA:
+    case DRIVE_HDB:
+    case DRIVE_HDC:
+    case DRIVE_HDD: break;
+    }
+    return ide ? cli_text(cli, "if=ide,index=%d,format=raw,file=%s", d->kind - DRIVE_HDA, file)
+               : cli_text(cli, "if=%s,format=raw,file=%s", b->drive_if, file);
+}
+
 static struct error *make_drive(struct build *b, const struct cli_drive *d)
 {
-    static const char *const options[] = { "-drive", "-blockdev", "-hda", "-pflash" };
+    static const char *const options[] = {
+        [DRIVE_DRIVE] = "-drive", [DRIVE_BLOCKDEV] = "-blockdev", [DRIVE_PFLASH] = "-pflash",
+        [DRIVE_DISK] = "disk",    [DRIVE_CDROM] = "-cdrom",       [DRIVE_HDA] = "-hda",
+        [DRIVE_HDB] = "-hdb",     [DRIVE_HDC] = "-hdc",           [DRIVE_HDD] = "-hdd"
+    };
     struct cli *cli = b->cli;
     struct drive_info info;
-    const char *text = d->text;
+    const char *text = drive_text(b, d);
     if (d->kind == DRIVE_BLOCKDEV)
         return error_in(blk_add_blockdev(b->vm, text), "-blockdev");
-    if (d->kind == DRIVE_HDA)
-        text = cli_text(cli, "if=virtio,format=raw,file=%s", quoted(cli, text));
-    if (d->kind == DRIVE_PFLASH)
-        text = cli_text(cli, "if=pflash,format=raw,file=%s", quoted(cli, text));
     if (cli->snapshot)
         text = cli_text(cli, "%s,snapshot=on", text);
     struct error *err = blk_add_drive(b->vm, text, &info);
@@ -304,12 +331,25 @@ static struct error *make_drive(struct build *b, const struct cli_drive *d)
         err = take_pflash(b, &info);
     if (!err && info.iface == DRIVE_IF_VIRTIO)
         text_add(&b->disks, cli_text(cli, "%s", info.id));
+    if (!err && info.iface == DRIVE_IF_IDE) {
+        b->ide = xrealloc(b->ide, (b->n_ide + 1) * sizeof(*b->ide));
+        b->ide[b->n_ide++] = info;
+    }
     return error_in(err, "%s", options[d->kind]);
+}
+
+static struct error *choose_drive_if(struct build *b)
+{
+    const struct machine_class *cls;
+    struct error *err = machine_find(b->machine.machine, b->cli->arch, &cls);
+    if (!err)
+        b->drive_if = cls->drive_if ? cls->drive_if : "virtio";
+    return err;
 }
 
 static struct error *make_drives(struct build *b)
 {
-    struct error *err = NULL;
+    struct error *err = choose_drive_if(b);
     for (size_t i = 0; i < b->cli->n_drives && !err; i++)
         err = make_drive(b, &b->cli->drives[i]);
     return err;
@@ -552,9 +592,41 @@ static struct error *make_device(struct build *b, const char *text)
     return error_in(err, "-device");
 }
 
+/* The controller whose ports are called ide.0 to ide.5: the machine's own, or one for these drives. */
+static struct error *need_ahci(struct vm *vm)
+{
+    struct device *dev;
+    for (dev = vm->devices; dev; dev = dev->next)
+        if (!strcmp(dev->cls->name, "ich9-ahci") && !dev->id)
+            return NULL;
+    return device_create(vm, "ich9-ahci", NULL, 0, &dev);
+}
+
+static struct error *make_ide_drive(struct vm *vm, const struct drive_info *info)
+{
+    struct device *dev;
+    char port[24];
+    snprintf(port, sizeof(port), "ide.%u", info->unit);
+    const struct prop_value props[] = { { "drive", info->id }, { "bus", port } };
+    struct error *err = device_create(vm, info->is_cd ? "ide-cd" : "ide-hd", props,
+                                      info->unit == ~0u ? 1 : 2, &dev);
+    return error_in(err, "-drive if=ide");
+}
+
+/* Those with a place of their own first. */
+static struct error *make_ide_drives(struct build *b)
+{
+    struct error *err = b->n_ide ? need_ahci(b->vm) : NULL;
+    for (int anywhere = 0; anywhere < 2; anywhere++)
+        for (size_t i = 0; i < b->n_ide && !err; i++)
+            if ((b->ide[i].unit == ~0u) == anywhere)
+                err = make_ide_drive(b->vm, &b->ide[i]);
+    return err;
+}
+
 static struct error *make_default_devices(struct build *b)
 {
-    struct error *err = NULL;
+    struct error *err = make_ide_drives(b);
     for (size_t i = 0; i < b->disks.n && !err; i++) {
         struct prop_value props[] = { { "drive", b->disks.at[i] } };
         struct device *dev;
@@ -649,6 +721,7 @@ struct error *cli_build(struct cli *cli, struct built *out)
     for (size_t i = 0; i < ARRAY_LEN(steps) && !err; i++)
         err = steps[i](&b);
     free(b.disks.at);
+    free(b.ide);
     free(b.nics);
     return err;
 }

@@ -27,7 +27,17 @@ void text_add(struct text_list *list, const char *text);
 
 /* A drive as typed, by which option. */
 struct cli_drive {
-    enum { DRIVE_DRIVE, DRIVE_BLOCKDEV, DRIVE_HDA, DRIVE_PFLASH } kind;
+    enum cli_drive_kind {
+        DRIVE_DRIVE,
+        DRIVE_BLOCKDEV,
+        DRIVE_PFLASH,
+        DRIVE_DISK, /* the file to boot */
+        DRIVE_CDROM,
+        DRIVE_HDA,
+        DRIVE_HDB,
+        DRIVE_HDC,
+        DRIVE_HDD,
+    } kind;
     const char *text;
 };
 

@@ -14,12 +14,16 @@
 /* What each architecture needs beside its board. */
 static const struct arch_defaults {
     const char *name;
-    const char *console;     /* for the kernel's command line */
-    const char *boot_loader; /* as -kernel, for disks with an EFI loader or extlinux.conf */
+    const char *console; /* for the kernel's command line */
+    const char *
+        boot_loader; /* as -kernel, for disks with an EFI loader or extlinux.conf; NULL: firmware */
+    const char
+        *efi; /* firmware for disks with nothing but an EFI loader; the other one is a BIOS */
     const char *loader_comes_from;
 } arch_defaults[] = {
-    { "riscv64", "ttyS0", "/usr/lib/u-boot/qemu-riscv64_smode/uboot.elf",
+    { "riscv64", "ttyS0", "/usr/lib/u-boot/qemu-riscv64_smode/uboot.elf", NULL,
       "Debian package u-boot-qemu" },
+    { "x86_64", "ttyS0", NULL, "/usr/share/ovmf/OVMF.fd", "Debian package ovmf" },
 };
 
 static const struct arch_defaults *defaults_of(const char *arch)
@@ -115,11 +119,11 @@ static void set_defaults(struct cli *cli)
         text_add(&cli->devices, "virtio-rng-pci");
 }
 
-static void add_disk(struct cli *cli)
+static void add_drive(struct cli *cli, enum cli_drive_kind kind)
 {
     cli->drives = xrealloc(cli->drives, (cli->n_drives + 1) * sizeof(*cli->drives));
     memmove(cli->drives + 1, cli->drives, cli->n_drives++ * sizeof(*cli->drives));
-    cli->drives[0] = (struct cli_drive){ DRIVE_HDA, cli->image };
+    cli->drives[0] = (struct cli_drive){ kind, cli->image };
 }
 
 static struct error *boot_by_loader(struct cli *cli, const struct arch_defaults *d,
@@ -131,6 +135,21 @@ static struct error *boot_by_loader(struct cli *cli, const struct arch_defaults 
                          cli->image, d->boot_loader, d->loader_comes_from);
     cli->kernel = d->boot_loader;
     *how = "U-Boot";
+    return NULL;
+}
+
+/* What a PC's own firmware starts. */
+static struct error *boot_by_firmware(struct cli *cli, const struct file_info *info,
+                                      const struct arch_defaults *d, const char **how)
+{
+    *how = "SeaBIOS";
+    if (info->bios_boots)
+        return NULL;
+    if (access(d->efi, R_OK))
+        return error_new("'%s' boots by EFI, and OVMF is not at '%s' (%s); or give -bios FILE",
+                         cli->image, d->efi, d->loader_comes_from);
+    cli->bios = d->efi;
+    *how = "OVMF";
     return NULL;
 }
 
@@ -161,12 +180,14 @@ static struct error *boot_disk(struct cli *cli, const struct file_info *info, co
 {
     const struct arch_defaults *d = defaults_of(cli->arch);
     struct error *err = NULL;
-    add_disk(cli);
+    add_drive(cli, info->kind == FILE_CD ? DRIVE_CDROM : DRIVE_DISK);
     if (cli->kernel || cli->bios)
         *how = "the firmware or kernel given";
+    else if (d && d->efi && (info->bios_boots || info->boot == BOOT_EFI))
+        err = boot_by_firmware(cli, info, d, how);
     else if (info->boot == BOOT_KERNEL && d)
         err = boot_kernel_inside(cli, info, d, how);
-    else if (info->boot != BOOT_UNKNOWN && d)
+    else if (info->boot != BOOT_UNKNOWN && d && d->boot_loader)
         err = boot_by_loader(cli, d, how);
     else
         err = error_new("'%s' holds no boot loader or kernel that is known (EFI/BOOT/*.EFI, "
@@ -198,7 +219,7 @@ static struct error *choose_image(struct cli *cli)
     if (err)
         return err;
     set_defaults(cli);
-    if (info.kind == FILE_DISK)
+    if (info.kind != FILE_KERNEL)
         err = boot_disk(cli, &info, &how);
     else if (cli->kernel)
         err = error_new("'%s' is a kernel, and -kernel gives another", cli->image);

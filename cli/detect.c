@@ -200,7 +200,6 @@ static const struct {
       5, 0, "compressed; unpack it with: xz -d" },
     { "\x28\xb5\x2f\xfd", 4, 0, "compressed; unpack it with: zstd -d" },
     { "BZh", 3, 0, "compressed; unpack it with: bzip2 -d" },
-    { "CD001", 5, 0x8001, "a CD image; there is no CD drive yet" },
 };
 
 static struct error *detect_foreign(const uint8_t *head, size_t n, const char *path)
@@ -210,6 +209,37 @@ static struct error *detect_foreign(const uint8_t *head, size_t n, const char *p
             !memcmp(head + foreign[i].at, foreign[i].magic, foreign[i].n))
             return error_new("'%s' is %s", path, foreign[i].what);
     return NULL;
+}
+
+/* The first sector of a disk that a PC's BIOS starts: code and a signature. */
+static bool has_boot_code(const uint8_t *head, size_t n)
+{
+    bool any = false;
+    for (size_t i = 0; i < 440 && n >= 512; i++)
+        any |= head[i] != 0;
+    return any && head[510] == 0x55 && head[511] == 0xaa;
+}
+
+/* ISO 9660 has its descriptors from sector 16 on; El Torito 1.0, figure 7: the one of a bootable CD leads to a
+ * catalog, whose second byte says for which CPUs: 0 is the PC. */
+static bool detect_cd(const struct disk *d, const uint8_t *head, size_t n, struct file_info *out)
+{
+    enum { SECTOR = 2048, VOLUME = 16 * SECTOR, BOOT = 17 * SECTOR };
+    static const char boot[] = "\0CD001\1EL TORITO SPECIFICATION";
+    uint8_t entry[2];
+    if (n < BOOT + SECTOR || memcmp(head + VOLUME + 1, "CD001", 5) != 0)
+        return false;
+    out->kind = FILE_CD;
+    if (memcmp(head + BOOT, boot, sizeof(boot)) != 0)
+        return true;
+    off_t catalog = (off_t)load_le(head + BOOT + 0x47, 4) * SECTOR;
+    if (pread(d->fd, entry, sizeof(entry), catalog) == sizeof(entry) && entry[0] == 1 &&
+        entry[1] == 0) {
+        out->arch = "x86_64";
+        out->bios_boots = true;
+        snprintf(out->why, sizeof(out->why), "El Torito boot catalog");
+    }
+    return true;
 }
 
 struct error *file_detect(const char *path, struct file_info *out)
@@ -224,8 +254,11 @@ struct error *file_detect(const char *path, struct file_info *out)
     ssize_t n = pread(d.fd, head, HEAD, 0);
     if (n <= 0)
         err = n < 0 ? error_errno("cannot read '%s'", path) : error_new("'%s' is empty", path);
-    else if (!detect_kernel(head, (size_t)n, out) && !(err = detect_foreign(head, (size_t)n, path)))
+    else if (!detect_cd(&d, head, (size_t)n, out) && !detect_kernel(head, (size_t)n, out) &&
+             !(err = detect_foreign(head, (size_t)n, path))) {
         detect_disk(&d, out);
+        out->bios_boots = has_boot_code(head, (size_t)n);
+    }
     free(head);
     close(d.fd);
     return err;

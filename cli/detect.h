@@ -5,7 +5,7 @@
 
 struct error;
 
-enum file_kind { FILE_KERNEL, FILE_DISK };
+enum file_kind { FILE_KERNEL, FILE_DISK, FILE_CD };
 enum disk_boot {
     BOOT_UNKNOWN,  /* the architecture may be known all the same */
     BOOT_EFI,      /* EFI/BOOT/BOOT<arch>.EFI */
@@ -17,6 +17,7 @@ struct file_info {
     const char *arch; /* "riscv64", "x86_64", "aarch64"; NULL: could not be told */
     char why[128];    /* what told: "ELF header", "EFI/BOOT/BOOTRISCV64.EFI on partition 1" */
     enum disk_boot boot;
+    bool bios_boots; /* its first sector or boot catalog has code for a PC's BIOS */
     unsigned partition; /* BOOT_KERNEL: where the root is, as in struct partition */
     char kernel_path[64], initrd_path[64]; /* inside that partition; "" if there is none */
 };

@@ -99,7 +99,7 @@ static struct error *add_drive(void *opaque, const struct option *o, const char 
 {
     struct cli *cli = opaque;
     cli->drives = xrealloc(cli->drives, (cli->n_drives + 1) * sizeof(*cli->drives));
-    cli->drives[cli->n_drives++] = (struct cli_drive){ (int)o->offset, arg };
+    cli->drives[cli->n_drives++] = (struct cli_drive){ (enum cli_drive_kind)o->offset, arg };
     return NULL;
 }
 
@@ -500,11 +500,15 @@ static const struct option table[] = {
     { "no-user-config", NULL, "accepted; there are no configuration files", accept },
 
     { .help = "Disks" },
-    { "drive", "file=FILE[,if=none|virtio|pflash][,id=ID][,format=raw][,readonly=on]...",
+    { "drive", "file=FILE[,if=none|ide|virtio|pflash][,id=ID][,media=cdrom][,readonly=on]...",
       "a disk image; if=none leaves the device to -device", add_drive, DRIVE_DRIVE },
     { "blockdev", "driver=raw,node-name=ID,file.filename=FILE...", "a disk image by nodes or JSON",
       add_drive, DRIVE_BLOCKDEV },
-    { "hda", "FILE", "first disk", add_drive, DRIVE_HDA },
+    { "hda", "FILE", "first disk; -hdb, -hdc, -hdd: more", add_drive, DRIVE_HDA },
+    { "hdb", "FILE", "second disk", add_drive, DRIVE_HDB },
+    { "hdc", "FILE", "third disk", add_drive, DRIVE_HDC },
+    { "hdd", "FILE", "fourth disk", add_drive, DRIVE_HDD },
+    { "cdrom", "FILE", "CD image, read-only, in the third place", add_drive, DRIVE_CDROM },
     { "pflash", "FILE", "contents of the next flash chip", add_drive, DRIVE_PFLASH },
     { "snapshot", NULL, "writes to all disks are forgotten at the end", set_flag, AT(snapshot) },
 
@@ -555,10 +559,6 @@ static const struct option table[] = {
     { "help-page", NULL, "this list as docs/options.md", print_options_page },
 
     { .help = "Known from QEMU, not supported" },
-    { "cdrom", "FILE", "there is no CD drive yet; use -drive media=disk" },
-    { "hdb", "FILE", "use -drive" },
-    { "hdc", "FILE", "use -drive" },
-    { "hdd", "FILE", "use -drive" },
     { "fda", "FILE", "there is no floppy drive" },
     { "fdb", "FILE", "there is no floppy drive" },
     { "sd", "FILE", "no board has an SD slot" },

@@ -66,6 +66,7 @@ struct machine_class {
     bool is_default; /* of its architecture */
     unsigned default_cpus, max_cpus;
     uint64_t default_ram_size;
+    const char *drive_if; /* what -drive and -hda mean without more words: "ide"; NULL: "virtio" */
     bool has_tables; /* ACPI, SMBIOS and NUMA; other machines refuse their options */
     struct {
         const struct machine_option *at;

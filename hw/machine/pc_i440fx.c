@@ -79,6 +79,7 @@ const struct machine_class i440fx_machine = {
     .default_cpus = 1,
     .max_cpus = PC_MAX_CPUS,
     .default_ram_size = 128 * MIB,
+    .drive_if = "ide",
     .has_tables = true,
     .options = TABLE(i440fx_options),
     .size = sizeof(struct pc),

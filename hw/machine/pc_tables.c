@@ -185,7 +185,29 @@ static struct device *first_of(struct pc *pc, const char *class_name)
 
 struct acpi_parts {
     struct acpi_cpu cpus[PC_MAX_CPUS];
+    uint64_t node_ram[NUMA_MAX_NODES];
+    uint8_t distances[NUMA_MAX_NODES * NUMA_MAX_NODES];
 };
+
+static struct error *describe_nodes(struct pc *pc, struct acpi_pc *out, struct acpi_parts *parts)
+{
+    struct vm *vm = pc->m.vm;
+    struct numa *numa = pc->numa;
+    const struct numa_topology topology = { vm->n_vcpus, 1, pc->cores, pc->threads };
+    struct error *err = numa ? numa_resolve(numa, vm, pc->m.ram_size, &topology) : NULL;
+    if (err || !numa)
+        return err;
+    unsigned n = out->n_nodes = numa->n_nodes;
+    out->node_ram = parts->node_ram;
+    out->distances = parts->distances;
+    for (unsigned i = 0; i < n; i++) {
+        parts->node_ram[i] = numa->nodes[i].mem;
+        memcpy(parts->distances + i * n, numa->distance[i], n);
+    }
+    for (unsigned i = 0; i < vm->n_vcpus; i++)
+        parts->cpus[i].node = numa_node_of(numa, i);
+    return NULL;
+}
 
 static void describe(struct pc *pc, struct acpi_pc *out, struct acpi_parts *parts)
 {
@@ -226,9 +248,10 @@ static void describe(struct pc *pc, struct acpi_pc *out, struct acpi_parts *part
     out->pci_io[1] = (struct acpi_window){ 0xd00, 0xf300 };
     out->pci_mem[0] = (struct acpi_window){ w->mem32_base, w->mem32_size };
     out->pci_mem[1] = (struct acpi_window){ 0xa0000, 0x20000 };
-    /* As much as firmware uses, behind the RAM. */
-    out->pci_mem[2] =
-        (struct acpi_window){ align_up(w->mem64_base, GIB), MIN(w->mem64_size / 2, 32 * GIB) };
+    /* All that is behind the RAM: firmware decides where in it. */
+    uint64_t end = w->mem64_base + w->mem64_size, from = align_up(w->mem64_base, GIB);
+    if (end > from)
+        out->pci_mem[2] = (struct acpi_window){ from, end - from };
     pc->model->fill_acpi(pc, out);
 }
 
@@ -236,15 +259,54 @@ static struct error *add_acpi(struct pc *pc)
 {
     struct acpi_pc board;
     struct acpi_tables *tables = NULL;
+    if (pc->no_acpi && pc->numa)
+        return error_new("-numa: guests hear of it by ACPI tables, which acpi=off leaves out");
+    if (pc->no_acpi && pc->acpi)
+        return error_new("-acpitable: acpi=off leaves out all ACPI tables");
     if (pc->no_acpi)
         return NULL;
     struct acpi_parts *parts = xcalloc(1, sizeof(*parts));
     describe(pc, &board, parts);
-    struct error *err = acpi_build(&board, &tables);
+    struct error *err = describe_nodes(pc, &board, parts);
+    if (!err)
+        err = acpi_build(&board, &tables);
     if (!err)
         err = acpi_offer(tables, pc->fw_cfg);
     acpi_free(tables);
     free(parts);
+    return err;
+}
+
+static struct error *add_smbios(struct pc *pc)
+{
+    const struct machine_class *cls = pc->m.cls;
+    struct vm *vm = pc->m.vm;
+    uint32_t leaf[4];
+    struct smbios *tables;
+    bool is_versioned = strcmp(pc->m.name, cls->name) != 0;
+    char *version =
+        is_versioned ? xstrdup(pc->m.name) : xasprintf("%s%s", cls->versioned, cls->versions[0]);
+    x86_cpuid(x86_of(vm->vcpus[0]), 1, 0, leaf);
+    const struct smbios_pc board = {
+        .manufacturer = "QEMU", /* by which guests tell such a machine */
+        .product = pc->model->product,
+        .version = version,
+        .uuid = vm->uuid,
+        .cpuid_eax = leaf[0],
+        .cpuid_edx = leaf[3],
+        .sockets = pc->sockets,
+        .cores = pc->cores,
+        .threads = pc->threads,
+        .ram_below_4g = pc->ram_below_4g,
+        .ram_above_4g = pc->ram_above_4g,
+        .entry64 = pc->smbios_entry64,
+        .options = pc->smbios,
+    };
+    struct error *err = smbios_build(&board, &tables);
+    if (!err)
+        err = smbios_offer(tables, pc->fw_cfg);
+    smbios_free(tables);
+    free(version);
     return err;
 }
 
@@ -267,6 +329,8 @@ struct error *pc_ready(struct machine *m)
         err = add_boot_options(pc);
     if (!err)
         err = add_acpi(pc);
+    if (!err)
+        err = add_smbios(pc);
     if (!err && x86_boot_needs_direct(pc->image))
         err = error_new(
             "-kernel '%s': firmware cannot load this kind of kernel; -M microvm enters it "

@@ -4,10 +4,12 @@ Method (LSTA, 1) // _STA of a link with this register
     If (Arg0 & 0x80) { Return (0x09) }
     Return (0x0B)
 }
-Name (LBUF, ResourceTemplate () { Interrupt (, Level, ActiveHigh, Shared, , , INTR) { 0 } })
-CreateDWordField (LBUF, INTR._INT, LINT)
+// The interrupt is 5 bytes behind the beginning. Field declarations stand in methods, because SeaBIOS's parser does
+// not know them elsewhere.
+Name (LBUF, ResourceTemplate () { Interrupt (, Level, ActiveHigh, Shared) { 0 } })
 Method (LCRS, 1, Serialized) // its _CRS
 {
+    CreateDWordField (LBUF, 5, LINT)
     LINT = Arg0 & 0x0F
     If (Arg0 & 0x80) { LINT = Zero }
     Return (LBUF)

@@ -276,6 +276,18 @@ void tcg_store128(struct vcpu *cpu, uint64_t va, const uint64_t v[2], unsigned m
     softmmu_store128(tcg_cpu_of(cpu), va, v, IR_128, mode);
 }
 
+void tcg_probe(struct vcpu *cpu, uint64_t va, unsigned size, enum access access, unsigned mode)
+{
+    struct tcg_cpu *t = tcg_cpu_of(cpu);
+    unsigned n = crosses_page(va, size) ? 4096 - (va & 4095) : size;
+    struct tlb_place p = translate(t, va, access, mode);
+    check_rest(t, &p, va, n, access, mode);
+    if (n == size)
+        return;
+    p = translate(t, va + n, access, mode);
+    check_rest(t, &p, va + n, size - n, access, mode);
+}
+
 /* One compare-and-swap on host memory; true if *expected was there, else *expected is what is. */
 static bool host_cas(uint8_t *p, unsigned size, uint64_t *expected, uint64_t desired)
 {

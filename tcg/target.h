@@ -159,6 +159,8 @@ bool tcg_cas16(struct vcpu *cpu, uint64_t va, uint64_t seen[2], const uint64_t d
 /* 16 bytes, little-endian. */
 void tcg_load128(struct vcpu *cpu, uint64_t va, unsigned mode, uint64_t v[2]);
 void tcg_store128(struct vcpu *cpu, uint64_t va, const uint64_t v[2], unsigned mode);
+/* Raises what an access would, and does nothing else. size at most 4096. */
+void tcg_probe(struct vcpu *cpu, uint64_t va, unsigned size, enum access access, unsigned mode);
 /* Zero [va, va + n), which lies in one page, as a guest store would; n a multiple of 8. */
 void tcg_zero(struct vcpu *cpu, uint64_t va, unsigned n, unsigned mode);
 /* Host memory behind the page of va, from va on, if it is plain RAM (else false); may raise. Good until the vCPU

@@ -19,7 +19,8 @@ static const uint32_t words[N_X86_WORDS] = {
     /* fsgsbase tsc-adjust bmi1 avx2 smep bmi2 erms invpcid rdseed adx smap clflushopt clwb sha */
     [X86_7_EBX] = B(0) | B(1) | B(3) | B(5) | B(7) | B(8) | B(9) | B(10) | B(18) | B(19) | B(20) |
                   B(23) | B(24) | B(29),
-    [X86_7_ECX] = B(2) | B(3) | B(16) | B(22), /* umip pku la57 rdpid */
+    [X86_7_ECX] =
+        B(2) | B(3) | B(9) | B(10) | B(16) | B(22), /* umip pku vaes vpclmulqdq la57 rdpid */
     [X86_7_EDX] =
         B(4) | B(10) | B(14) | B(26) | B(27) | B(29) | B(31), /* fsrm md-clear serialize spec-ctrl
                                                                          stibp arch-capabilities ssbd */

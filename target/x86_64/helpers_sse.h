@@ -1,1 +1,16 @@
-/* MMX, SSE, AVX; see helpers.h. */
+/* MMX, SSE, AVX; see helpers.h and vector.c. */
+#define X86_VECTOR_MEMORY (IR_CALL_READS | IR_CALL_RAISES)
+X86_HELPER(no_vector, void, (X86_CPU, uint64_t vex), 1, IR_CALL_RAISES)
+X86_HELPER(no_mmx, void, (X86_CPU), 0, IR_CALL_RAISES)
+X86_HELPER(simd_begin, uint64_t, (X86_CPU), 0, 0)
+X86_HELPER(simd_end, void, (X86_CPU, uint64_t before), 1, IR_CALL_RAISES)
+X86_HELPER(mmx_get, uint64_t, (X86_CPU, uint64_t n), 1, 0)
+X86_HELPER(mmx_set, void, (X86_CPU, uint64_t n, uint64_t v), 2, 0)
+X86_HELPER(ldmxcsr, void, (X86_CPU, uint64_t value), 1, IR_CALL_RAISES)
+X86_HELPER(stmxcsr, uint64_t, (X86_CPU), 0, 0)
+X86_HELPER(probe_write, void, (X86_CPU, uint64_t va, uint64_t how), 2, IR_CALL_RAISES)
+X86_HELPER(maskmovq, void, (X86_CPU, uint64_t va, uint64_t how), 2, X86_VECTOR_MEMORY)
+X86_HELPER(maskmovdqu, void, (X86_CPU, uint64_t va, uint64_t how), 2, X86_VECTOR_MEMORY)
+X86_HELPER(masked_load, void, (X86_CPU, uint64_t va, uint64_t how), 2, X86_VECTOR_MEMORY | IR_CALL_WRITES)
+X86_HELPER(masked_store, void, (X86_CPU, uint64_t va, uint64_t how), 2, X86_VECTOR_MEMORY)
+X86_HELPER(gather, void, (X86_CPU, uint64_t base, uint64_t how), 2, X86_VECTOR_MEMORY | IR_CALL_WRITES)

@@ -19,14 +19,16 @@
 #define TMP(n)      \
     [X86_SLOT_TMP + \
         (n)] = { .name = "tmp" #n, .offset = offsetof(struct x86_cpu, tmp[n]), .type = IR_I64 }
-#define VECTOR(n)                                                                                 \
-    [X86_SLOT_X +                                                                                 \
-        (n)] = { .name = "xmm" #n, .offset = offsetof(struct x86_cpu, zmm[n]), .type = IR_V128 }, \
-        [X86_SLOT_Y + (n)] = { .name = "ymm" #n "h",                                              \
-                               .offset = offsetof(struct x86_cpu, zmm[n]) + 16,                   \
-                               .type = IR_V128 }
+#define VECTOR(n, heat_)                                                                  \
+    [X86_SLOT_X + (n)] = { .name = "xmm" #n,                                              \
+                           .offset = offsetof(struct x86_cpu, zmm[n]),                    \
+                           .type = IR_V128,                                               \
+                           .heat = heat_ },                                               \
+                  [X86_SLOT_Y + (n)] = { .name = "ymm" #n "h",                            \
+                                         .offset = offsetof(struct x86_cpu, zmm[n]) + 16, \
+                                         .type = IR_V128 }
 
-/* The hottest nine live in host registers: what compilers use most, and the result that flags follow from. */
+/* The hottest nine, and ten vectors, live in host registers: what compilers use most, and the result that flags follow from. */
 const struct ir_slot x86_slots[N_X86_SLOTS] = {
     GPR(0, "rax", 100),
     GPR(1, "rcx", 95),
@@ -59,22 +61,22 @@ const struct ir_slot x86_slots[N_X86_SLOTS] = {
     TMP(1),
     TMP(2),
     TMP(3),
-    VECTOR(0),
-    VECTOR(1),
-    VECTOR(2),
-    VECTOR(3),
-    VECTOR(4),
-    VECTOR(5),
-    VECTOR(6),
-    VECTOR(7),
-    VECTOR(8),
-    VECTOR(9),
-    VECTOR(10),
-    VECTOR(11),
-    VECTOR(12),
-    VECTOR(13),
-    VECTOR(14),
-    VECTOR(15),
+    VECTOR(0, 50),
+    VECTOR(1, 49),
+    VECTOR(2, 48),
+    VECTOR(3, 47),
+    VECTOR(4, 46),
+    VECTOR(5, 45),
+    VECTOR(6, 44),
+    VECTOR(7, 43),
+    VECTOR(8, 42),
+    VECTOR(9, 41),
+    VECTOR(10, 40),
+    VECTOR(11, 39),
+    VECTOR(12, 38),
+    VECTOR(13, 37),
+    VECTOR(14, 36),
+    VECTOR(15, 35),
 };
 
 /* ---- the state word --------------------------------------------------------------------------------- */
@@ -179,6 +181,7 @@ void x86_settle(struct vcpu *cpu)
     x->events.shadow_sti = left & X86_SHADOW_STI;
     x->events.shadow_mov_ss = left & X86_SHADOW_STACK;
     x->tsc = x86_tsc_now(x);
+    x86_vector_settle(x);
     x->cr8 = x->apic ? x->apic->get_tpr(x->apic_opaque) : 0;
 }
 
@@ -188,18 +191,12 @@ void x86_resume(struct vcpu *cpu)
     x->delivering = -1;
     x->pc_known = false;
     x86_set_rflags(x, x->rflags);
+    x86_vector_resume(x);
     x86_set_ip(x, x->rip);
     x->shadow_pc = x->pc;
     x->shadow_left = (x->events.shadow_sti ? X86_SHADOW_STI : 0) |
                      (x->events.shadow_mov_ss ? X86_SHADOW_STACK : 0);
     x86_update_state_word(x);
-}
-
-/* MXCSR.RC, SDM 1-10.2.3.1: nearest, down, up, to zero. */
-static uint8_t rounding(struct vcpu *cpu)
-{
-    static const uint8_t modes[] = { SF_RNE, SF_RDN, SF_RUP, SF_RTZ };
-    return modes[bits(x86_of(cpu)->mxcsr, 13, 2)];
 }
 
 /* ---- together --------------------------------------------------------------------------------------- */
@@ -230,5 +227,6 @@ const struct tcg_target x86_64_tcg_target = {
     .n_modes = N_X86_MMU_MODES,
     .take_interrupt = x86_take_interrupt,
     .waits = x86_waits,
-    .rounding = rounding,
+    .subnormal_flag = true,
+    .rounding = x86_fp_modes,
 };

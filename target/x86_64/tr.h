@@ -120,6 +120,11 @@ void x86_check_interrupts(struct x86_cpu *x);
 uint64_t x86_get_rflags(struct x86_cpu *x);
 void x86_set_rflags(struct x86_cpu *x, uint64_t value);
 
+/* vector.c: MXCSR between x->mxcsr and the translator, for settle and resume; tcg_target.rounding. */
+void x86_vector_settle(struct x86_cpu *x);
+void x86_vector_resume(struct x86_cpu *x);
+uint8_t x86_fp_modes(struct vcpu *cpu);
+
 /* tcg_target.settle and .resume: pc and lazy flags into rip and rflags, and back. */
 void x86_settle(struct vcpu *cpu);
 void x86_resume(struct vcpu *cpu);

@@ -21,39 +21,6 @@ enum { CET_U = 11, CET_S = 12 };
 #define COMPACT    ((uint64_t)1 << 63)
 #define EFER_FFXSR ((uint64_t)1 << 14)
 
-/* ---- MXCSR ---------------------------------------------------------------------------------------- */
-
-/* Exceptions as softfloat numbers them, and as MXCSR does (SDM 1-10.2.3). */
-static const struct {
-    uint8_t sf, mxcsr;
-} flag_pairs[] = { { SF_INVALID, 1 },
-                   { SF_DIV_BY_ZERO, 4 },
-                   { SF_OVERFLOW, 8 },
-                   { SF_UNDERFLOW, 16 },
-                   { SF_INEXACT, 32 } };
-
-uint32_t x86_get_mxcsr(struct x86_cpu *x)
-{
-    uint8_t raised = tcg_fp_flags(x->cpu);
-    uint32_t v = x->mxcsr;
-    for (unsigned i = 0; i < ARRAY_LEN(flag_pairs); i++)
-        if (raised & flag_pairs[i].sf)
-            v |= flag_pairs[i].mxcsr;
-    return v;
-}
-
-void x86_set_mxcsr(struct x86_cpu *x, uint32_t value)
-{
-    uint8_t flags = 0;
-    for (unsigned i = 0; i < ARRAY_LEN(flag_pairs); i++)
-        if (value & flag_pairs[i].mxcsr)
-            flags |= flag_pairs[i].sf;
-    x->mxcsr = value;
-    tcg_fp_set_flags(x->cpu, flags);
-    tcg_rounding_changed(x->cpu);
-    x86_update_state_word(x);
-}
-
 /* ---- memory --------------------------------------------------------------------------------------- */
 
 static void write_bytes(struct x86_cpu *x, uint64_t address, const uint8_t *from, unsigned n)

@@ -238,7 +238,7 @@ static void wire_bridge(struct pc *pc)
 static struct error *make_devices(struct pc *pc, const struct machine_options *o)
 {
     struct error *err = x86_interrupts_create(pc->m.vm, !pc->no_pic, &pc->interrupts);
-    if (!err)
+    if (!err && !pc->direct)
         err = pc_make_firmware(pc, o);
     if (!err)
         err = make_host(pc);
@@ -317,6 +317,8 @@ static void after_reset(void *opaque)
     if (pc->was_started && pc->boot.once)
         pc_set_boot_order(pc, pc->boot.order);
     pc->was_started = true;
+    if (pc->direct)
+        pc_direct_reset(pc);
     x86_boot_place(pc->image);
 }
 
@@ -327,6 +329,7 @@ struct error *pc_init(struct machine *m, const struct machine_options *o,
     pc->model = model;
     pthread_mutex_init(&pc->line_lock, NULL);
     struct error *err = keep_options(pc, o);
+    pc->direct = pc_is_direct(pc, o);
     if (!err)
         err = make_cpus(pc, o);
     if (!err)

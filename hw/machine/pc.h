@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 
+struct smbios;
 struct x86_boot;
 
 enum { PC_MAX_CPUS = 255, PC_N_FLASH = MACHINE_MAX_PFLASH };
@@ -55,6 +56,7 @@ struct pc {
     struct device *flash[PC_N_FLASH];
     struct mem_region *firmware; /* from a file; else the first flash */
     struct x86_boot *image;
+    bool direct; /* the kernel is entered without firmware */
     bool was_started; /* the first boot is over: -boot once= has had its turn */
 };
 
@@ -91,6 +93,13 @@ struct error *pc_make_firmware(struct pc *pc, const struct machine_options *o);
 /* pc_tables.c: what the board tells firmware, by CMOS and fw_cfg. */
 struct error *pc_ready(struct machine *m);
 void pc_set_boot_order(struct pc *pc, const char *order);
+
+/* pc_direct.c: without firmware, the registers and tables that a kernel expects of it. Is that so? At each reset;
+ * once, when all devices are there (tables: NULL if there are none). */
+bool pc_is_direct(const struct pc *pc, const struct machine_options *o);
+void pc_direct_reset(struct pc *pc);
+struct error *pc_direct_smbios(struct pc *pc, const struct smbios *tables);
+struct error *pc_enter_directly(struct pc *pc, const struct acpi_tables *tables);
 
 /* pc_boot_order.c: bootindex= of the devices as firmware's paths, one a line; NULL: none. Caller frees. */
 char *pc_boot_order(struct vm *vm, const char *first);

@@ -144,7 +144,7 @@ static struct error *add_boot_options(struct pc *pc)
 {
     const struct machine_boot *b = &pc->boot;
     struct error *err = NULL;
-    bool rom = x86_boot_has_kernel(pc->image) && !x86_boot_needs_direct(pc->image);
+    bool rom = x86_boot_has_kernel(pc->image) && !pc->direct;
     char *order = pc_boot_order(pc->m.vm, rom ? "/rom@genroms/linux.bin" : NULL);
     if (order)
         err = fw_cfg_add_file(pc->fw_cfg, "bootorder", order, (uint32_t)strlen(order) + 1);
@@ -255,10 +255,9 @@ static void describe(struct pc *pc, struct acpi_pc *out, struct acpi_parts *part
     pc->model->fill_acpi(pc, out);
 }
 
-static struct error *add_acpi(struct pc *pc)
+static struct error *add_acpi(struct pc *pc, struct acpi_tables **tables)
 {
     struct acpi_pc board;
-    struct acpi_tables *tables = NULL;
     if (pc->no_acpi && pc->numa)
         return error_new("-numa: guests hear of it by ACPI tables, which acpi=off leaves out");
     if (pc->no_acpi && pc->acpi)
@@ -269,10 +268,9 @@ static struct error *add_acpi(struct pc *pc)
     describe(pc, &board, parts);
     struct error *err = describe_nodes(pc, &board, parts);
     if (!err)
-        err = acpi_build(&board, &tables);
+        err = acpi_build(&board, tables);
     if (!err)
-        err = acpi_offer(tables, pc->fw_cfg);
-    acpi_free(tables);
+        err = acpi_offer(*tables, pc->fw_cfg);
     free(parts);
     return err;
 }
@@ -282,7 +280,7 @@ static struct error *add_smbios(struct pc *pc)
     const struct machine_class *cls = pc->m.cls;
     struct vm *vm = pc->m.vm;
     uint32_t leaf[4];
-    struct smbios *tables;
+    struct smbios *tables = NULL;
     bool is_versioned = strcmp(pc->m.name, cls->name) != 0;
     char *version =
         is_versioned ? xstrdup(pc->m.name) : xasprintf("%s%s", cls->versioned, cls->versions[0]);
@@ -299,12 +297,15 @@ static struct error *add_smbios(struct pc *pc)
         .threads = pc->threads,
         .ram_below_4g = pc->ram_below_4g,
         .ram_above_4g = pc->ram_above_4g,
+        .no_firmware = pc->direct,
         .entry64 = pc->smbios_entry64,
         .options = pc->smbios,
     };
     struct error *err = smbios_build(&board, &tables);
     if (!err)
         err = smbios_offer(tables, pc->fw_cfg);
+    if (!err && pc->direct)
+        err = pc_direct_smbios(pc, tables);
     smbios_free(tables);
     free(version);
     return err;
@@ -327,14 +328,13 @@ struct error *pc_ready(struct machine *m)
     struct error *err = add_basics(pc);
     if (!err)
         err = add_boot_options(pc);
+    struct acpi_tables *tables = NULL;
     if (!err)
-        err = add_acpi(pc);
+        err = add_acpi(pc, &tables);
     if (!err)
         err = add_smbios(pc);
-    if (!err && x86_boot_needs_direct(pc->image))
-        err = error_new(
-            "-kernel '%s': firmware cannot load this kind of kernel; -M microvm enters it "
-            "directly",
-            pc->kernel);
-    return err ? err : x86_boot_offer(pc->image, pc->fw_cfg);
+    if (!err)
+        err = pc->direct ? pc_enter_directly(pc, tables) : x86_boot_offer(pc->image, pc->fw_cfg);
+    acpi_free(tables);
+    return err;
 }

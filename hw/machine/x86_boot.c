@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/vm.h"
 #include "hw/machine/x86_boot_kinds.h"
+#include "target/x86_64/model.h"
 #include "target/x86_64/x86.h"
 
 #include <assert.h>
@@ -378,6 +379,15 @@ static struct error *load_all(struct x86_boot *b)
     return err;
 }
 
+/* Memory is cached, as firmware would have it (SDM 3-12.11.2.1): with the MTRRs off it would not be. */
+static void enable_mtrrs(struct vcpu *cpu)
+{
+    enum { MTRR = 12, ENABLED = 1 << 11, WRITE_BACK = 6 };
+    struct x86_cpu *x = x86_of(cpu);
+    if (x86_model_has(x->model, X86_1_EDX, MTRR))
+        x->mtrr_def_type = ENABLED | WRITE_BACK;
+}
+
 static void place_cpu(struct x86_boot *b)
 {
     struct vcpu *cpu = b->vm->vcpus[0];
@@ -399,6 +409,9 @@ void x86_boot_place(struct x86_boot *b)
         vm_request_end(b->vm, VERDICT_ENGINE_FAILED, 1, error_text(err));
         error_free(err);
     }
-    if (b->direct)
-        place_cpu(b);
+    if (!b->direct)
+        return;
+    place_cpu(b);
+    for (unsigned i = 0; i < b->vm->n_vcpus; i++)
+        enable_mtrrs(b->vm->vcpus[i]);
 }

@@ -578,6 +578,70 @@ static void iasl_takes_every_table(void **unused)
     free(command);
 }
 
+/* What methods return when acpica runs them: text behind the last echo of the command. */
+static void expect_output(const char *dsdt, const char *commands, const char *const *lines)
+{
+    static char output[65536];
+    char *command = xasprintf("acpiexec -b '%s' %s 2>&1", commands, dsdt);
+    FILE *p = popen(command, "r");
+    assert_non_null(p);
+    output[fread(output, 1, sizeof(output) - 1, p)] = 0;
+    pclose(p);
+    for (; *lines; lines++)
+        if (!strstr(output, *lines))
+            fail_msg("%s does not say '%s':\n%s", command, *lines, output);
+    if (strstr(output, "AE_") || strstr(output, "rror:"))
+        fail_msg("%s:\n%s", command, output);
+    free(command);
+}
+#define EXPECT(dsdt, commands, ...) \
+    expect_output(dsdt, commands, (const char *const[]){ __VA_ARGS__, NULL })
+
+/* A DSDT with routes of one slot only: the debugger has little room. */
+static char *dsdt_file(size_t board)
+{
+    struct fixture *f = xcalloc(1, sizeof(*f));
+    boards[board].make(f);
+    memset(f->pc.pci_irq + 1, ACPI_PCI_IRQ_NONE, sizeof(f->pc.pci_irq) - 4);
+    struct linked l = link_tables(&f->pc);
+    const uint8_t *dsdt = table_at(&l, load_le(find_table(&l, "FACP", 0) + 40, 4));
+    char *path = write_temp(dsdt, load_le(dsdt + 4, 4));
+    free(l.bytes);
+    free(f);
+    return path;
+}
+
+static void acpica_runs_the_methods(void **unused)
+{
+    static const char osc[] =
+        "execute \\_SB.PCI0._OSC (5B 4D DB 33 F7 1F 1C 40 96 57 74 41 C0 3D D7 66) "
+        "1 3 (00 00 00 00 00 00 00 00 1F 00 00 00)";
+    static const char choose_irq[] = "execute \\_SB.LNKA._SRS (89 06 00 09 01 0A 00 00 00); "
+                                     "execute \\_SB.LNKA._CRS; execute \\_SB.LNKA._STA";
+    if (system("command -v acpiexec > /dev/null 2>&1") != 0) {
+        print_message("# acpiexec is not installed (acpica-tools)\n");
+        skip();
+    }
+    char *dsdts[ARRAY_LEN(boards)];
+    for (size_t i = 0; i < ARRAY_LEN(boards); i++)
+        dsdts[i] = dsdt_file(i);
+    EXPECT(dsdts[0], "execute \\_PIC 1; execute \\_SB.PCI0._PRT", "Contains 4 Elements", "GSIA");
+    EXPECT(dsdts[0], "execute \\_PIC 0; execute \\_SB.PCI0._PRT", "LNKA");
+    for (size_t i = 0; i < 3; i += 2) { /* q35, pc */
+        EXPECT(dsdts[i], choose_irq, "89 06 00 09 01 0A 00 00 00 79 00", "= 000000000000000B");
+        EXPECT(dsdts[i], "execute \\_SB.LNKD._DIS; execute \\_SB.LNKD._STA", "= 0000000000000009");
+    }
+    EXPECT(dsdts[0], osc, "10 00 00 00 00 00 00 00 1D 00 00 00"); /* all but SHPC, and says so */
+    EXPECT(dsdts[2], "execute \\_SB.PCI0._PRT", "LNKB", "Contains 3 Elements");
+    EXPECT(dsdts[3], "execute \\_SB.GED._EVT 9; execute \\_SB.VR17._CRS", "01 2F 00 00 00 79 00");
+    EXPECT(dsdts[4], osc, "1D 00 00 00");
+    EXPECT(dsdts[4], "execute \\_SB.PCI0._PRT", "= 0000000000000010");
+    for (size_t i = 0; i < ARRAY_LEN(boards); i++) {
+        unlink(dsdts[i]);
+        free(dsdts[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -591,6 +655,7 @@ int main(void)
         cmocka_unit_test(bad_user_tables_are_refused),
         cmocka_unit_test(a_table_twice_is_refused),
         cmocka_unit_test(iasl_takes_every_table),
+        cmocka_unit_test(acpica_runs_the_methods),
     };
     if (!acpi_aml_q35.n) {
         puts("1..0 # SKIP built without iasl (acpica-tools)");

@@ -48,6 +48,7 @@ X86_HELPER(sti, void, (X86_CPU, uint64_t len), 1, X86_ANY)
 X86_HELPER(stac, void, (X86_CPU), 0, X86_ANY)
 X86_HELPER(clac, void, (X86_CPU), 0, X86_ANY)
 /* MOV, POP, LDS...: goes on. In 64-bit code only SS may change the state word. */
+X86_HELPER(selector, uint64_t, (X86_CPU, uint64_t seg), 1, 0)
 X86_HELPER(load_segment, uint64_t, (X86_CPU, uint64_t seg, uint64_t selector, uint64_t len), 3, X86_ANY)
 /* what: X86_GDT_BASE... */
 X86_HELPER(store_table, uint64_t, (X86_CPU, uint64_t what), 1, X86_ANY)

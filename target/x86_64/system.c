@@ -331,6 +331,11 @@ void x86h_clac(struct x86_cpu *x)
 
 /* ---- segment registers and descriptor tables ---------------------------------------------------------- */
 
+uint64_t x86h_selector(struct x86_cpu *x, uint64_t seg)
+{
+    return x->seg[seg].selector;
+}
+
 uint64_t x86h_load_segment(struct x86_cpu *x, uint64_t seg, uint64_t selector, uint64_t len)
 {
     x86_load_segment(x, (unsigned)seg, (uint16_t)selector);

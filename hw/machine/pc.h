@@ -131,7 +131,8 @@ char *pc_boot_order(struct vm *vm, const char *first);
         { "mem-merge", "on|off", "accepted for compatibility" }
 
 /* Versions of QEMU whose machines these boards stand for; they differ in nothing here. */
-#define PC_VERSIONS                                                                              \
+#define PC_NEWER_VERSIONS                                                                        \
     "11.1", "11.0", "10.2", "10.1", "10.0", "9.2", "9.1", "9.0", "8.2", "8.1", "8.0", "7.2",     \
-        "7.1", "7.0", "6.2", "6.1", "6.0", "5.2", "5.1", "5.0", "4.2", "4.1", "4.0", "3.1",      \
-        "3.0", "2.12", "2.11", "2.10", "2.9", "2.8", "2.7", "2.6", "2.5", "2.4"
+        "7.1", "7.0", "6.2", "6.1", "6.0", "5.2", "5.1", "5.0", "4.2", "4.1"
+#define PC_OLDER_VERSIONS                                                                        \
+    "4.0", "3.1", "3.0", "2.12", "2.11", "2.10", "2.9", "2.8", "2.7", "2.6", "2.5", "2.4"

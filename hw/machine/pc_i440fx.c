@@ -68,7 +68,7 @@ static struct error *i440fx_init(struct machine *m, const struct machine_options
 }
 
 static const struct machine_option i440fx_options[] = { PC_OPTIONS };
-static const char *const i440fx_versions[] = { PC_VERSIONS, NULL };
+static const char *const i440fx_versions[] = { PC_NEWER_VERSIONS, PC_OLDER_VERSIONS, NULL };
 
 const struct machine_class i440fx_machine = {
     .name = "pc",

@@ -74,7 +74,7 @@ static const struct machine_option q35_options[] = {
     { "sata", "on|off", "the AHCI controller at 00:1f.2" },
     { "smbus", "off", "there is no SMBus" },
 };
-static const char *const q35_versions[] = { PC_VERSIONS, "4.0.1", NULL };
+static const char *const q35_versions[] = { PC_NEWER_VERSIONS, "4.0.1", PC_OLDER_VERSIONS, NULL };
 
 const struct machine_class q35_machine = {
     .name = "q35",

@@ -2,6 +2,8 @@
 
 #include "core/accel.h"
 #include "core/error.h"
+#include "core/options.h"
+#include "hw/machine/machine.h"
 #include "target/x86_64/model.h"
 
 #include <stdlib.h>
@@ -13,20 +15,42 @@ static struct error *no_vcpu(struct vcpu *cpu)
 static void no_op(struct vcpu *cpu)
 {
 }
-static void no_vm(struct vm *vm)
-{
-}
 static void no_change(struct vm *vm, const struct mem_view *now)
 {
 }
 static void no_code(struct vm *vm, struct ram_block *ram, uint64_t off, uint64_t n)
 {
 }
+static struct error *no_vm_create(struct vm *vm, const char *options)
+{
+    vm->accel_data = xcalloc(1, sizeof(uint32_t));
+    return NULL;
+}
+static void free_vm(struct vm *vm)
+{
+    free(vm->accel_data);
+}
+static void record_line(struct vm *vm, unsigned gsi, bool level)
+{
+    uint32_t *lines = vm->accel_data;
+    *lines = level ? *lines | UINT32_C(1) << gsi : *lines & ~(UINT32_C(1) << gsi);
+}
+static void no_pin(struct vm *vm, unsigned gsi, bool valid, gpa at, uint32_t data)
+{
+}
+static bool no_route(struct vm *vm, int fd, bool on, gpa at, uint32_t data)
+{
+    return false;
+}
 static const struct accel no_accel = {
     .name = "none",
     .vcpu_create = no_vcpu,
     .vcpu_destroy = no_op,
-    .vm_destroy = no_vm,
+    .vm_create = no_vm_create,
+    .vm_destroy = free_vm,
+    .irq_line = record_line,
+    .pin_message = no_pin,
+    .route_msi = no_route,
     .kick = no_op,
     .get_state = no_op,
     .set_state = no_op,
@@ -54,4 +78,56 @@ struct vm *x86_board_new(uint64_t size)
     must(vcpu_new(vm, 0, &cpu));
     x86_64_target.vcpu_reset(cpu);
     return vm;
+}
+
+static struct error *add_device(struct vm *vm, const char *text)
+{
+    struct options o;
+    struct device *dev;
+    struct error *err = options_split(text, "driver", &o);
+    if (err)
+        return err;
+    err = device_create(vm, o.at[0].value, o.at + 1, o.n - 1, &dev);
+    options_free(&o);
+    return err;
+}
+
+struct error *x86_machine_with(const struct machine_options *options, enum irqchip where,
+                               const char *device, struct vm **out)
+{
+    struct machine_options o = *options;
+    struct vm *vm;
+    must(vm_new(&vm));
+    vm->accel = &no_accel;
+    vm->irqchip = where;
+    o.arch = "x86_64";
+    o.cpu = "qemu64,check=off";
+    o.boot.splash_ms = o.boot.reboot_ms = -1;
+    struct error *err = machine_create(vm, &o);
+    if (!err && device)
+        err = add_device(vm, device);
+    if (!err)
+        err = machine_ready(vm);
+    *out = err ? NULL : vm;
+    if (err)
+        x86_machine_free(vm);
+    else
+        vm_reset(vm);
+    return err;
+}
+
+struct error *x86_machine_new(const struct machine_options *o, enum irqchip where, struct vm **out)
+{
+    return x86_machine_with(o, where, NULL, out);
+}
+
+void x86_machine_free(struct vm *vm)
+{
+    machine_free(vm);
+    vm_free(vm);
+}
+
+uint32_t x86_machine_lines(const struct vm *vm)
+{
+    return *(const uint32_t *)vm->accel_data;
 }

@@ -1,0 +1,113 @@
+/* q35's and pc's host bridges and bridges to ISA: any configuration cycle by ports and by ECAM, any port, shadow RAM,
+ * BARs and register blocks wherever that puts them, interrupts of a device behind them. */
+#include "../unit/x86_board.h"
+
+#include "core/device.h"
+#include "core/error.h"
+#include "hw/machine/machine.h"
+#include "tape.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { MAX_STEPS = 400, BIOS_SIZE = 64 * 1024 };
+
+/* Firmware of nothing; the file is made once and only read. */
+static const char *bios(void)
+{
+    static char path[40];
+    if (!*path) {
+        int fd = memfd_create("bios", MFD_CLOEXEC);
+        if (fd < 0 || ftruncate(fd, BIOS_SIZE))
+            abort();
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    }
+    return path;
+}
+
+static struct vm *world_new(uint8_t kind)
+{
+    struct machine_options o = {
+        .machine = kind & 1 ? "pc" : "q35", .bios = bios(), .ram_size = 4 * MIB, .smp = 1
+    };
+    struct vm *vm;
+    struct error *err =
+        x86_machine_with(&o, kind >> 1 & 1 ? IRQCHIP_ENGINE : IRQCHIP_USER, "edu,addr=3", &vm);
+    if (err)
+        abort();
+    return vm;
+}
+
+static void config_cycle(struct vm *vm, struct tape *t)
+{
+    static const uint8_t devfns[] = { 0x00, 0xf8, 0x08, 0x0b, 0x18, 0xfa };
+    uint8_t what = tape_u8(t);
+    unsigned size = 1 << what % 4 % 3, off = tape_u8(t);
+    uint32_t value, bus = what & 0x80 ? tape_u8(t) : 0;
+    mem_port_write(vm, 0xcf8, 4,
+                   0x80000000 | bus << 16 | (uint32_t)devfns[(what >> 2) % 6] << 8 | (off & 0xfc));
+    if (what & 0x40)
+        mem_port_read(vm, 0xcfc + off % 4, size, &value);
+    else
+        mem_port_write(vm, 0xcfc + off % 4, size, tape_u32(t));
+}
+
+static gpa some_address(struct tape *t)
+{
+    switch (tape_u8(t) % 6) {
+    case 0: return 0xa0000 + tape_u32(t) % 0x60000;
+    case 1: return 0xb0000000 + tape_u32(t) % 0x10000000;
+    case 2: return 0xfed1c000 + tape_u16(t) % 0x4000;
+    case 3: return 0xfec00000 + tape_u32(t) % 0x1400000;
+    default: return tape_u32(t);
+    }
+}
+
+static void step(struct vm *vm, struct tape *t)
+{
+    uint8_t what = tape_u8(t);
+    unsigned size = 1 << (what >> 4) % 4;
+    uint32_t value32;
+    uint64_t value;
+    switch (what % 8) {
+    case 0: mem_io_read(vm, some_address(t), size, &value); break;
+    case 1: mem_io_write(vm, some_address(t), size, tape_u64(t)); break;
+    case 2: mem_port_read(vm, tape_u16(t), 1 << (what >> 4) % 3, &value32); break;
+    case 3: mem_port_write(vm, tape_u16(t), 1 << (what >> 4) % 3, tape_u32(t)); break;
+    case 4:
+        mem_io_write(vm, (gpa)tape_u16(t) << 16 | 0x60, 4, 1);
+        break; /* an interrupt of edu's */
+    default: config_cycle(vm, t);
+    }
+}
+
+/* What was saved loads, and gives the same bytes when saved anew. */
+static void check(struct vm *vm)
+{
+    for (struct device *dev = vm->devices; dev; dev = dev->next) {
+        struct bytes before = { 0 }, after = { 0 };
+        size_t pos = 0;
+        device_save(dev, &before);
+        if (device_load(dev, before.at, before.n, &pos))
+            abort();
+        device_save(dev, &after);
+        if (before.n != after.n || memcmp(before.at, after.at, after.n) != 0)
+            abort();
+        bytes_free(&before);
+        bytes_free(&after);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+{
+    struct tape t = { bytes, n };
+    struct vm *vm = world_new(tape_u8(&t));
+    for (unsigned i = 0; i < MAX_STEPS && tape_left(&t); i++)
+        step(vm, &t);
+    check(vm);
+    vm_reset(vm);
+    x86_machine_free(vm);
+    return 0;
+}

@@ -328,13 +328,13 @@ struct f80 f80_exp2m1(struct f80_ctx *ctx, struct f80 a)
         return nan;
     if (f80_classify(a) == F80_DENORMAL_NUMBER)
         ctx->flags |= F80_DENORMAL;
-    if (f80_classify(a) == F80_INF && a.se >> 15)
-        return (struct f80){ f80_one.sig, 0xbfff };
-    if (f80_stops(ctx) || f80_classify(a) == F80_ZERO || (a.se & 0x7fff) > 16383 ||
-        ((a.se & 0x7fff) == 16383 && a.sig != f80_one.sig))
+    if (f80_classify(a) == F80_INF)
+        return a.se >> 15 ? (struct f80){ f80_one.sig, 0xbfff } : a;
+    if (f80_stops(ctx) || f80_classify(a) == F80_ZERO)
         return a;
-    if ((a.se & 0x7fff) == 16383) { /* 1, or -1: -1/2 */
-        a.se -= a.se >> 15;
+    if ((a.se & 0x7fff) >= 16383) { /* processors take even 1 and -1 for inexact */
+        ctx->flags |= F80_INEXACT;
+        a.se -= a.se == 0xbfff && a.sig == f80_one.sig;
         return a;
     }
     struct wide t = mul(wide_of(a), ln2);

@@ -1,6 +1,7 @@
 /* The x86-64 CPU as a guest of the translator: slots, the state word, entering and leaving. */
 #include "core/vm.h"
 #include "target/x86_64/sys.h"
+#include "target/x86_64/x87.h"
 #include "tcg/softfloat.h"
 
 /* ---- slots ------------------------------------------------------------------------------------------ */
@@ -178,6 +179,7 @@ void x86_settle(struct vcpu *cpu)
     uint8_t left = x->pc == x->shadow_pc ? x->shadow_left : 0;
     x->rip = x86_in_code64(x) ? x->pc : (uint32_t)(x->pc - x->seg[X86_CS].base);
     x->rflags = x86_get_rflags(x);
+    x87_settle(x);
     x->events.shadow_sti = left & X86_SHADOW_STI;
     x->events.shadow_mov_ss = left & X86_SHADOW_STACK;
     x->tsc = x86_tsc_now(x);
@@ -192,6 +194,7 @@ void x86_resume(struct vcpu *cpu)
     x->pc_known = false;
     x86_set_rflags(x, x->rflags);
     x86_vector_resume(x);
+    x87_resume(x);
     x86_set_ip(x, x->rip);
     x->shadow_pc = x->pc;
     x->shadow_left = (x->events.shadow_sti ? X86_SHADOW_STI : 0) |

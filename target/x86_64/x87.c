@@ -318,8 +318,11 @@ static void examine(struct x86_cpu *x)
     set_codes(x, codes | (v.se & 0x8000 ? C1 : 0));
 }
 
-static void set_remainder_codes(struct x86_cpu *x, int quotient)
+/* C2 is 0 already; a NaN leaves C0 and C3. */
+static void set_remainder_codes(struct x86_cpu *x, struct f80 r, int quotient)
 {
+    if (f80_classify(r) == F80_NAN)
+        return;
     x->fsw &= (uint16_t)~CODES;
     if (quotient < 0)
         x->fsw |= C2;
@@ -364,6 +367,7 @@ static void sine_or_cosine(struct x86_cpu *x, uint64_t how)
     struct f80 r;
     bool cosine = X87_OP(how) == 0xff;
     if (is_empty(x, 0)) {
+        x->fsw &= (uint16_t)~C2;
         unary(x, how);
         return;
     }
@@ -382,6 +386,8 @@ static void two_results(struct x86_cpu *x, uint64_t how)
     struct f80 a = get_st(x, 0), under, over = f80_one;
     bool in_range = true;
     if (is_empty(x, 0) || !is_empty(x, 7)) {
+        if (X87_OP(how) != 0xf4)
+            x->fsw &= (uint16_t)~C2;
         if (stack_fault(x, !is_empty(x, 0), how, 0)) {
             set_st(x, 0, f80_default_nan);
             push(x, f80_default_nan);
@@ -416,9 +422,11 @@ static void binary(struct x86_cpu *x, uint64_t how)
     struct f80_ctx ctx = begin(x);
     struct f80 a = get_st(x, 0), b = get_st(x, 1), r;
     int quotient = 0;
-    bool pops = true, remainder = false;
+    bool pops = true, remainder = X87_OP(how) == 0xf5 || X87_OP(how) == 0xf8;
+    if (remainder)
+        x->fsw &= (uint16_t)~C2;
     if (is_empty(x, 0) || is_empty(x, 1)) {
-        bool in_place = X87_OP(how) == 0xf5 || X87_OP(how) == 0xf8 || X87_OP(how) == 0xfd;
+        bool in_place = remainder || X87_OP(how) == 0xfd;
         if (!stack_fault(x, false, how, 0))
             return;
         if (!in_place)
@@ -436,14 +444,13 @@ static void binary(struct x86_cpu *x, uint64_t how)
         break;
     default: /* FPREM1, FPREM */
         r = f80_rem(&ctx, a, b, X87_OP(how) == 0xf5, &quotient);
-        remainder = true;
         pops = false;
     }
     finish(x, &ctx, how, 0);
     if (f80_stops(&ctx))
         return;
     if (remainder)
-        set_remainder_codes(x, quotient);
+        set_remainder_codes(x, r, quotient);
     if (pops)
         pop(x);
     set_st(x, 0, r);
@@ -478,16 +485,23 @@ static void load_register(struct x86_cpu *x, uint64_t how)
 {
     unsigned i = X87_I(how);
     wait(x);
-    if (!is_empty(x, 7)) {
-        if (stack_fault(x, true, how, 0))
-            push(x, f80_default_nan);
-    } else if (is_empty(x, i)) {
-        if (stack_fault(x, false, how, 0))
+    if (is_empty(x, i) || !is_empty(x, 7)) {
+        if (stack_fault(x, !is_empty(x, i), how, 0))
             push(x, f80_default_nan);
     } else {
         x->fsw &= (uint16_t)~C1;
         push(x, get_st(x, i));
     }
+}
+
+/* D9 D8+i, not documented: no exception, nothing comes from an empty register. */
+static void move_and_pop(struct x86_cpu *x, uint64_t how)
+{
+    wait(x);
+    if (!is_empty(x, 0))
+        set_st(x, X87_I(how), get_st(x, 0));
+    x->fsw &= (uint16_t)~C1;
+    pop(x);
 }
 
 static void store_register(struct x86_cpu *x, uint64_t how)
@@ -511,11 +525,10 @@ void x86h_x87_cmov(struct x86_cpu *x, uint64_t how, uint64_t condition)
     unsigned i = X87_I(how);
     wait(x);
     if (is_empty(x, 0) || is_empty(x, i)) {
-        if (stack_fault(x, false, how, 0) && condition)
+        if (stack_fault(x, false, how, 0))
             set_st(x, 0, f80_default_nan);
         return;
     }
-    x->fsw &= (uint16_t)~C1;
     if (condition)
         set_st(x, 0, get_st(x, i));
 }
@@ -526,10 +539,12 @@ void x86h_x87_reg(struct x86_cpu *x, uint64_t how)
     case X87_FLD: load_register(x, how); break;
     case X87_FXCH: exchange(x, how); break;
     case X87_FST: store_register(x, how); break;
+    case X87_FSTNCE: move_and_pop(x, how); break;
     case X87_WAIT:
     case X87_FNOP: wait(x); break;
     case X87_FFREE:
         wait(x);
+        x->fsw &= (uint16_t)~C1;
         x->ftw &= (uint8_t) ~(1 << physical(x, X87_I(how)));
         if (how & X87_POP)
             pop(x);
@@ -624,6 +639,24 @@ static uint64_t convert(struct x86_cpu *x, struct f80_ctx *ctx, uint64_t how, st
     return split(x, bytes);
 }
 
+/* Raise what the store would where that does not happen: it is not done, or it crosses pages in two parts. */
+static void probe_store(struct x86_cpu *x, uint64_t how, uint64_t address, bool stops, uint16_t fsw)
+{
+    static const uint8_t sizes[] = { [X87_F32] = 4, [X87_F64] = 8, [X87_F80] = 10, [X87_I16] = 2,
+                                     [X87_I32] = 4, [X87_I64] = 8, [X87_BCD] = 10 };
+    unsigned size = sizes[X87_KIND(how)];
+    bool crosses = (address & 4095) + size > 4096;
+    struct tcg_ram ram;
+    if (!stops && !(crosses && size == 10))
+        return;
+    uint16_t after = x->fsw;
+    x->fsw = fsw;
+    tcg_ram_at(x->cpu, address, ACCESS_WRITE, X86_MMU_DATA, &ram);
+    if (crosses)
+        tcg_ram_at(x->cpu, align_up(address, 4096), ACCESS_WRITE, X86_MMU_DATA, &ram);
+    x->fsw = after;
+}
+
 /* The store itself comes between this and x87_commit, and may fault: until then the status word is the old one. */
 uint64_t x86h_x87_store(struct x86_cpu *x, uint64_t how, uint64_t address)
 {
@@ -638,6 +671,7 @@ uint64_t x86h_x87_store(struct x86_cpu *x, uint64_t how, uint64_t address)
         v = convert(x, &ctx, how, get_st(x, 0));
         finish(x, &ctx, how, address);
     }
+    probe_store(x, how, address, f80_stops_store(&ctx), before);
     if (f80_stops_store(&ctx)) {
         x->pc = tcg_insn_pc(x->cpu) + X87_LEN(how);
         tcg_leave(x->cpu);

@@ -36,7 +36,7 @@ uint64_t x86_xinuse(struct x86_cpu *x, uint64_t of);
 enum x87_kind { X87_F32, X87_F64, X87_F80, X87_I16, X87_I32, X87_I64, X87_BCD };
 enum { X87_ADD, X87_MUL, X87_COM, X87_COMP, X87_SUB, X87_SUBR, X87_DIV, X87_DIVR }; /* as opcodes number them */
 enum { /* X87_OP: one of the above, or the second byte of D9 E0 .. FF, or one of these */
-    X87_FLD = 0x10, X87_FXCH, X87_FFREE, X87_FST, X87_FNOP, X87_COMPP, X87_WAIT,
+    X87_FLD = 0x10, X87_FXCH, X87_FFREE, X87_FST, X87_FNOP, X87_COMPP, X87_WAIT, X87_FSTNCE,
 };
 #define X87_OP(how)   ((how) & 0xff)
 #define X87_I(how)    ((how) >> 8 & 7)

@@ -24,7 +24,15 @@
 #include <unistd.h>
 
 enum { IDLE, ASKED, DONE };
-enum { CS64 = 0x33, CS32 = 0x23, INT3 = 0xcc, FP_HEADER = 512, FP_YMM = 576, FP_SW = 464 };
+enum {
+    CS64 = 0x33,
+    CS32 = 0x23,
+    DATA_SELECTOR = 0x2b,
+    INT3 = 0xcc,
+    FP_HEADER = 512,
+    FP_YMM = 576,
+    FP_SW = 464
+};
 enum { USER_FLAGS = 0x40dd5 }; /* CF PF AF ZF SF TF DF OF AC */
 
 struct shared {
@@ -156,6 +164,8 @@ static void live(struct shared *s)
     for (size_t i = 0; i < ARRAY_LEN(signals); i++)
         sigaction(signals[i], &how, NULL);
     syscall(SYS_arch_prctl, ARCH_SET_GS, X86_NATIVE_DATA);
+    __asm__ volatile(
+        "mov %0, %%ds; mov %0, %%es" ::"r"(DATA_SELECTOR)); /* 32-bit code needs them */
     for (int fd = 0; fd < 1024; fd++)
         if (fd != 2)
             close(fd);

@@ -297,24 +297,26 @@ static void gen_select(struct gen *g, const struct ir_op *op)
         movaps(&g->b, d - XMM0, t - XMM0);
         return;
     }
-    unsigned rc = use(g, op->a), rb = use(g, op->b), rn = use(g, op->c);
-    unsigned d = def(g, op->c);
-    if (d == rc && d != rn) { /* the condition is read before d changes */
+    const struct ir_op *setc = &g->ir->ops[op->a];
+    bool fused = g->fused[op->a];
+    unsigned cc = CC_NE, rb = use(g, op->b), rn = use(g, op->c);
+    if (fused) {
+        gen_compare(g, setc);
+        cc = cc_of(setc->cc);
+    } else {
+        unsigned rc = use(g, op->a);
         test_rr(&g->b, true, rc, rc);
-        if (d == rb) {
-            op_rr(&g->b, true, 0x0f44, d, rn);
-        } else {
-            mov_rr(&g->b, true, d, rn);
-            op_rr(&g->b, true, 0x0f45, d, rb);
-        }
-        return;
     }
-    test_rr(&g->b, true, rc, rc);
+    unsigned d = def(g, op->c); /* nothing from here on changes the host's flags */
     if (d == rb && d != rn) {
-        op_rr(&g->b, true, 0x0f44, d, rn); /* cmove */
+        op_rr(&g->b, true, 0x0f40 | (cc ^ 1), d, rn); /* cmov */
     } else {
         mov_rr(&g->b, true, d, rn);
-        op_rr(&g->b, true, 0x0f45, d, rb); /* cmovne */
+        op_rr(&g->b, true, 0x0f40 | cc, d, rb);
+    }
+    if (fused) {
+        release(g, setc->a);
+        release(g, setc->b);
     }
 }
 
@@ -655,9 +657,15 @@ static void gen_op(struct gen *g, const struct ir_op *op)
     case IR_sext16: gen_unary(g, op, 0, op->type == IR_I64, 0x0fbf, false); break;
     case IR_zext16: gen_unary(g, op, 0, false, 0x0fb7, false); break;
     case IR_sext32: gen_unary(g, op, 0, true, 0x63, false); break;
-    case IR_zext32: gen_unary(g, op, 0, false, 0x8b, false); break;
+    case IR_zext32:
+        if (resolve(g->ir, g->i) == g->i)
+            gen_unary(g, op, 0, false, 0x8b, false);
+        break;
     case IR_trunc: break; /* see resolve */
-    case IR_setc: gen_setc(g, op); break;
+    case IR_setc:
+        if (!g->fused[g->i])
+            gen_setc(g, op);
+        break;
     case IR_select: gen_select(g, op); break;
     case IR_load:
     case IR_store: gen_load_store(g, op); break;
@@ -715,6 +723,18 @@ static bool blocks_hint(const struct ir_op *op, int64_t slot)
     return ir_op_infos[op->code].flags & (IR_MAY_FAULT | IR_END);
 }
 
+/* A comparison that only this select looks at is made there. */
+static void fuse_select(struct gen *g, uint16_t i)
+{
+    ir_val cond = g->ir->ops[i].a;
+    const struct ir_op *op = &g->ir->ops[cond];
+    if (op->code != IR_setc || op->uses != 1)
+        return;
+    g->fused[cond] = true;
+    note_use(g, op->a, i);
+    note_use(g, op->b, i);
+}
+
 /* Last uses, groups, and which values are best computed right in a pinned register. */
 static void look_ahead(struct gen *g, const struct ir_block *blk)
 {
@@ -730,6 +750,9 @@ static void look_ahead(struct gen *g, const struct ir_block *blk)
         const ir_val v[4] = { op->a, op->b, op->c, op->d };
         for (unsigned k = 0; k < n; k++)
             note_use(g, v[k], i);
+        g->fused[i] = false;
+        if (op->code == IR_select && !is_fp(op->type))
+            fuse_select(g, i);
         if ((op->code == IR_load || op->code == IR_store) && op->d != IR_NONE) {
             if (op->d == i && g->n_groups < MAX_GROUPS) {
                 g->groups[g->n_groups].reg = -1;
@@ -742,9 +765,9 @@ static void look_ahead(struct gen *g, const struct ir_block *blk)
         if (op->code != IR_set)
             continue;
         int r = g->host->slot_reg[op->imm];
-        ir_val d = op->a;
-        if (r < 0 || ir->ops[d].code == IR_get || ir->ops[d].code == IR_trunc ||
-            ir->ops[d].code == IR_const || g->hint[d] != 255 || i - d > 12)
+        ir_val d = resolve(ir, op->a);
+        if (r < 0 || ir->ops[d].code == IR_get || ir->ops[d].code == IR_const ||
+            g->hint[d] != 255 || i - d > 12)
             continue;
         bool ok = true;
         for (uint16_t k = d + 1; k < i && ok; k++)

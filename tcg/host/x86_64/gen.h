@@ -50,6 +50,7 @@ struct gen {
     uint8_t group_of[IR_MAX_OPS]; /* of a leader: index + 1 */
     struct loc loc[IR_MAX_OPS];
     uint16_t last_use[IR_MAX_OPS];
+    bool fused[IR_MAX_OPS];      /* a setc whose one user, a select, compares */
     uint8_t hint[IR_MAX_OPS];    /* pinned register the value is wanted in, or 255 */
     uint8_t *label[IR_MAX_BLOCKS];
     struct cold cold[MAX_COLD];
@@ -71,12 +72,39 @@ static inline bool is_fp(enum ir_type t)
     return t == IR_F32 || t == IR_F64 || t == IR_V128;
 }
 
-/* i32 values are the low half of whatever holds the i64 they were cut from. */
+/* Does the instruction that computes this i32 clear the upper half of its register? */
+static inline bool clears_upper(const struct ir_op *op)
+{
+    if (op->type != IR_I32)
+        return false;
+    switch (op->code) {
+    case IR_add:
+    case IR_sub:
+    case IR_mul:
+    case IR_and:
+    case IR_or:
+    case IR_xor:
+    case IR_andn:
+    case IR_shl:
+    case IR_shr:
+    case IR_sar:
+    case IR_rol:
+    case IR_ror:
+    case IR_bswap: return true;
+    case IR_load: return !(op->shape & IR_SIGNED); /* a slow one extends to 64 bits */
+    default: return false;
+    }
+}
+
+/* i32 values are the low half of whatever holds the i64 they were cut from; and what holds an i32 may be its
+ * zero extension as well. */
 static inline ir_val resolve(const struct ir *ir, ir_val v)
 {
-    while (ir->ops[v].code == IR_trunc)
-        v = ir->ops[v].a;
-    return v;
+    for (;; v = ir->ops[v].a) {
+        unsigned code = ir->ops[v].code;
+        if (code != IR_trunc && (code != IR_zext32 || !clears_upper(&ir->ops[ir->ops[v].a])))
+            return v;
+    }
 }
 
 static inline struct mem slot_mem(const struct gen *g, unsigned slot)

@@ -556,5 +556,5 @@ void x86_model_reset_msrs(struct x86_cpu *x)
             x->mc[4 * i] = UINT64_MAX;
     }
     if (x86_model_has(x->model, X86_7_EDX, 29))
-        x->arch_capabilities = 0; /* nothing is promised about the host */
+        x->arch_capabilities = x->model->arch_capabilities;
 }

@@ -30,6 +30,12 @@ static const uint32_t words[N_X86_WORDS] = {
     [X86_E7_EDX] = B(8),                                      /* invtsc */
 };
 
+/* IA32_ARCH_CAPABILITIES, SDM 4 table 2-2. The guest's countermeasures against its processor do not reach the
+ * host's, and what they are against is not in translated code: RDCL_NO, IBRS_ALL (no retpolines), SKIP_L1DFL,
+ * SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO. */
+static const uint64_t arch_capabilities = B(0) | B(1) | B(3) | B(4) | B(5) | B(6) | B(8) | B(13) |
+                                          B(14) | B(15) | B(20) | B(24) | B(26) | B(27);
+
 static void print_line(void *opaque, const char *line)
 {
     log_print(opaque, "%s\n", line);
@@ -48,7 +54,8 @@ struct error *x86_tcg_fit(struct vm *vm)
                                 .virt_bits = 48,
                                 .level = 0x15,
                                 .xlevel = 0x80000008,
-                                .tsc_khz = 1000000 };
+                                .tsc_khz = 1000000,
+                                .arch_capabilities = arch_capabilities };
     memcpy(e.words, words, sizeof(words));
     return x86_model_fit(vm, &e, print_line, &vm->log);
 }

@@ -701,6 +701,7 @@ struct error *x86_model_fit(struct vm *vm, const struct x86_engine_cpu *e,
     if (m->host_phys_bits)
         m->phys_bits = e->phys_bits;
     m->phys_bits = MIN(m->phys_bits, e->phys_bits);
+    m->arch_capabilities = e->arch_capabilities;
     if (!m->tsc_khz)
         m->tsc_khz = e->tsc_khz;
     for (unsigned i = 0; i < X86_N_XSAVE; i++)

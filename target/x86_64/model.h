@@ -35,6 +35,7 @@ struct x86_model {
     } xsave[X86_N_XSAVE];
     uint32_t cores, threads; /* of a socket, of a core */
     uint32_t tsc_khz;   /* 0: the engine's */
+    uint64_t arch_capabilities;
     bool hypervisor_leaves; /* 0x40000000 and up */
     bool kvm_leaves;    /* they say KVM */
     uint32_t hv_spinlocks; /* retries, hv-spinlocks= */
@@ -54,6 +55,7 @@ struct x86_engine_cpu {
     uint16_t family, model, stepping;
     uint8_t phys_bits, virt_bits;
     uint32_t level, xlevel, tsc_khz;
+    uint64_t arch_capabilities; /* MSR 0x10a: what need not be feared */
 };
 
 /* target.cpu_model: parse "MODEL,+flag,flag=off"; fills vm->arch. */

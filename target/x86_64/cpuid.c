@@ -219,8 +219,15 @@ static void leaf_15(const struct x86_cpu *x, uint32_t sub, uint32_t r[4])
 {
     if (is_amd(x->model) || !x->model->tsc_khz || x->model->kvm_leaves)
         return;
-    r[EAX] = 1000000;
-    r[EBX] = x->model->tsc_khz;
+    uint32_t a = 1000000,
+             b = x->model->tsc_khz; /* the ratio in lowest terms: guests multiply in 32 bits */
+    while (b) {
+        uint32_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    r[EAX] = 1000000 / a;
+    r[EBX] = x->model->tsc_khz / a;
     r[ECX] = 1000000000;
 }
 

@@ -40,6 +40,7 @@ enum {
     IR_VEC_FP = 1 << 0,  /* reads the rounding mode, may set sticky flags */
     IR_VEC_IMM = 1 << 1, /* has a constant */
 };
+enum { IR_VEC_CALLED = 1 }; /* in x: the C meaning is called, see TCG_FP_TRAP_* */
 struct ir_vec_info {
     const char *name;
     char types[6]; /* result and operands, see vec_ops.h */

@@ -40,6 +40,7 @@ static const struct word ftoi_words[] = {
 static const struct word itof_words[] = { { "unsigned", IR_ITOF_UNSIGNED },
                                           { "i32", IR_ITOF_32 },
                                           { NULL, 0 } };
+static const struct word vec_words[] = { { "called", IR_VEC_CALLED }, { NULL, 0 } };
 static const struct word no_words[] = { { NULL, 0 } };
 
 /* Words behind the operands, held in x. */
@@ -199,6 +200,7 @@ static void put_operation(struct line *l, const struct ir *ir, uint16_t i)
         put_values(l, op, 0, ir_vec_infos[op->vec].n_values);
         if (ir_vec_infos[op->vec].flags & IR_VEC_IMM)
             put(l, ", %" PRId64, op->imm);
+        put_words(l, vec_words, op->x);
         break;
     case IR_call: put_call(l, op); break;
     case IR_jump:
@@ -577,6 +579,7 @@ static void parse_vec(struct parse *p, struct ir_op *op)
         expect(p, ",");
         op->imm = number(p);
     }
+    op->x = words(p, vec_words);
 }
 
 static void parse_condition(struct parse *p, struct ir_op *op)

@@ -274,7 +274,7 @@ static void set_fp_modes(struct tcg_cpu *t)
 {
     uint8_t modes = t->target->rounding(t->cpu);
     t->fp_rounding = modes & TCG_FP_ROUNDING;
-    t->fp_flush = modes & (TCG_FP_FLUSH_INPUTS | TCG_FP_FLUSH_RESULTS);
+    t->fp_flush = modes & (uint8_t)~TCG_FP_ROUNDING;
 }
 
 void tcg_rounding_changed(struct vcpu *cpu)

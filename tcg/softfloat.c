@@ -127,11 +127,23 @@ static bool rounds_up(const struct sf_ctx *ctx, bool sign, bool odd, u128 rest, 
     }
 }
 
-static uint64_t overflow(struct sf_ctx *ctx, const struct format *fm, bool sign)
+/* With an exponent without end: is the rounded number another one? */
+static void note_inexact(struct sf_ctx *ctx, const struct format *fm, struct number n)
 {
+    if (n.sig & (((u128)1 << (LEAD - fm->frac_bits)) - 1))
+        ctx->flags |= SF_INEXACT;
+}
+
+static uint64_t overflow(struct sf_ctx *ctx, const struct format *fm, struct number n)
+{
+    bool sign = n.sign;
     bool to_inf = ctx->rounding == SF_RNE || ctx->rounding == SF_RMM ||
                   ctx->rounding == (sign ? SF_RDN : SF_RUP);
-    ctx->flags |= SF_OVERFLOW | SF_INEXACT;
+    ctx->flags |= SF_OVERFLOW;
+    if (ctx->trap_overflow)
+        note_inexact(ctx, fm, n);
+    else
+        ctx->flags |= SF_INEXACT;
     return infinity(fm) - !to_inf;
 }
 
@@ -143,13 +155,18 @@ static uint64_t pack_finite(struct sf_ctx *ctx, const struct format *fm, struct 
     bool tiny = n.exp < exp_min;
 
     if (n.exp > bias(fm))
-        return overflow(ctx, fm, n.sign);
+        return overflow(ctx, fm, n);
     if (tiny) {
         /* After rounding only what becomes the smallest normal number is not tiny. */
         if (!ctx->tininess_before && n.exp == exp_min - 1) {
             uint64_t kept = n.sig >> drop;
             kept += rounds_up(ctx, n.sign, kept & 1, n.sig & rest_mask, half);
             tiny = kept <= low_bits(fm->frac_bits + 1);
+        }
+        if (tiny && ctx->trap_underflow) {
+            ctx->flags |= SF_UNDERFLOW;
+            note_inexact(ctx, fm, n);
+            return 0; /* nobody sees it */
         }
         if (tiny && ctx->flush_results) {
             ctx->flags |= SF_UNDERFLOW | SF_INEXACT;
@@ -164,7 +181,7 @@ static uint64_t pack_finite(struct sf_ctx *ctx, const struct format *fm, struct 
     /* The integer bit in `kept` adds one to the exponent field: subnormals and carries come right. */
     uint64_t bits = ((uint64_t)(n.exp - exp_min) << fm->frac_bits) + kept;
     if (bits >= infinity(fm))
-        return overflow(ctx, fm, n.sign);
+        return overflow(ctx, fm, n);
     if (rest)
         ctx->flags |= SF_INEXACT | (tiny ? SF_UNDERFLOW : 0);
     return bits;

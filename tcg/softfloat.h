@@ -43,6 +43,8 @@ struct sf_ctx {
     uint8_t nan_rule;     /* enum sf_nan_rule */
     bool tininess_before; /* underflow is judged before rounding (Arm) instead of after */
     bool flush_inputs;    /* a subnormal operand counts as zero, silently (SSE DAZ) */
+    bool trap_underflow, trap_overflow; /* the exception stops: tiny results underflow even if exact, and inexact
+                                           is what it were with exponents without end */
     bool flush_results;   /* a subnormal result becomes zero, underflow and inexact (SSE FTZ) */
 };
 

@@ -585,7 +585,9 @@ void softfp_vec(struct tcg_cpu *t, enum ir_vec vec, unsigned n, union v128 *r, c
     struct sf_ctx env = { .rounding = t->fp_rounding,
                           .nan_rule = t->target->canonical_nan ? SF_NAN_CANONICAL : SF_NAN_SSE,
                           .flush_inputs = t->fp_flush & TCG_FP_FLUSH_INPUTS,
-                          .flush_results = t->fp_flush & TCG_FP_FLUSH_RESULTS };
+                          .flush_results = t->fp_flush & TCG_FP_FLUSH_RESULTS,
+                          .trap_underflow = t->fp_flush & TCG_FP_TRAP_UNDERFLOW,
+                          .trap_overflow = t->fp_flush & TCG_FP_TRAP_OVERFLOW };
     vec_fns[vec](&env, r, a, b, c, n);
     t->fp_flags |= env.flags & (t->target->subnormal_flag ? 63 : 31);
 }

@@ -109,6 +109,8 @@ enum {
     TCG_FP_ROUNDING = 0x07,
     TCG_FP_FLUSH_INPUTS = 0x10,  /* subnormal operands count as zero */
     TCG_FP_FLUSH_RESULTS = 0x20, /* subnormal results become zero */
+    TCG_FP_TRAP_UNDERFLOW = 0x40, /* somebody stops at underflow, overflow: inexact is then what it were with */
+    TCG_FP_TRAP_OVERFLOW = 0x80,  /* exponents without end. Only called vector operations heed these */
 };
 
 enum { MEM_FAULT_TRANSLATION, MEM_FAULT_NO_MEMORY, MEM_FAULT_MISALIGNED };

@@ -178,7 +178,7 @@ struct tcg_cpu {
     uint64_t tlb_checks;         /* first-level lookups that hit, when they are counted */
     uint32_t fp_scratch;
     uint8_t fp_flags, fp_rounding;  /* SF_*: sticky flags collected; guest's mode */
-    uint8_t fp_flush;               /* TCG_FP_FLUSH_* */
+    uint8_t fp_flush;               /* TCG_FP_FLUSH_*, TCG_FP_TRAP_* */
     uint8_t pad_[1];
     uint64_t n_insns;            /* counted while `counting`; else what to add to the time */
     struct jump_entry *jumps;    /* fetch_now->jumps */

@@ -2,6 +2,7 @@
 #define X86_VECTOR_MEMORY (IR_CALL_READS | IR_CALL_RAISES)
 X86_HELPER(no_vector, void, (X86_CPU, uint64_t vex), 1, IR_CALL_RAISES)
 X86_HELPER(no_mmx, void, (X86_CPU), 0, IR_CALL_RAISES)
+X86_HELPER(mmx_check, void, (X86_CPU), 0, IR_CALL_RAISES)
 X86_HELPER(simd_begin, uint64_t, (X86_CPU), 0, 0)
 X86_HELPER(simd_end, void, (X86_CPU, uint64_t before), 1, IR_CALL_RAISES)
 X86_HELPER(mmx_get, uint64_t, (X86_CPU, uint64_t n), 1, 0)

@@ -68,14 +68,18 @@ static void tr_mm_movd(struct tr *t, const struct x86_insn *i)
 
 static void tr_mm_movd_store(struct tr *t, const struct x86_insn *i)
 {
-    if (mm_enabled(t))
-        op_write(t, i, 0, vx_op1n(t, IR_V_get_i64, mm_read(t, i, 1), 0));
+    if (!mm_enabled(t))
+        return;
+    op_write(t, i, 0, vx_op1n(t, IR_V_get_i64, mm_read(t, i, 1), 0));
+    mm_done(t);
 }
 
 static void tr_mm_pmovmskb(struct tr *t, const struct x86_insn *i)
 {
-    if (mm_enabled(t))
-        vx_write_int(t, i, 0, vx_op1(t, IR_V_mask_i8, mm_read(t, i, 1)));
+    if (!mm_enabled(t))
+        return;
+    vx_write_int(t, i, 0, vx_op1(t, IR_V_mask_i8, mm_read(t, i, 1)));
+    mm_done(t);
 }
 
 static void tr_mm_pinsrw(struct tr *t, const struct x86_insn *i)
@@ -88,8 +92,10 @@ static void tr_mm_pinsrw(struct tr *t, const struct x86_insn *i)
 
 static void tr_mm_pextrw(struct tr *t, const struct x86_insn *i)
 {
-    if (mm_enabled(t))
-        vx_write_int(t, i, 0, vx_op1n(t, IR_V_get_i16, mm_read(t, i, 1), vx_imm(i) & 3));
+    if (!mm_enabled(t))
+        return;
+    vx_write_int(t, i, 0, vx_op1n(t, IR_V_get_i16, mm_read(t, i, 1), vx_imm(i) & 3));
+    mm_done(t);
 }
 
 static void tr_emms(struct tr *t, const struct x86_insn *i)
@@ -119,16 +125,21 @@ static void tr_movdq2q(struct tr *t, const struct x86_insn *i)
 
 static void tr_movq2dq(struct tr *t, const struct x86_insn *i)
 {
-    if (both_enabled(t, i))
-        vx_write(t, i, 0, (struct vx){ mm_read(t, i, 1), IR_NONE }, false);
+    if (!both_enabled(t, i))
+        return;
+    vx_write(t, i, 0, (struct vx){ mm_read(t, i, 1), IR_NONE }, false);
+    mm_done(t);
 }
 
 /* CVTPI2PD, CVTPI2PS: number 1 keeps the upper half. */
 static void tr_from_mm(struct tr *t, const struct x86_insn *i)
 {
-    if (VX_NUMBER_OF(i) ? !both_enabled(t, i) : !source_enabled(t, i))
+    if (!source_enabled(t, i))
         return;
-    ir_val b = mm_read(t, i, 1), begun = vx_float_begin(t, VX_OP_OF(i));
+    ir_val b = mm_read(t, i, 1);
+    if (i->op[1].kind != X86_OP_MEM)
+        mm_done(t);
+    ir_val begun = vx_float_begin(t, VX_OP_OF(i));
     ir_val r = vx_op1(t, VX_OP_OF(i), b);
     vx_float_end(t, begun);
     if (VX_NUMBER_OF(i))
@@ -144,6 +155,7 @@ static void tr_to_mm(struct tr *t, const struct x86_insn *i)
     ir_val a = vx_read(t, i, 1, i->op[1].size == 16).lo;
     if (i->op[1].size == 8 && i->op[1].kind != X86_OP_MEM)
         a = vx_op1(t, IR_V_low_i64, a);
+    mm_done(t);
     ir_val begun = vx_float_begin(t, VX_OP_OF(i)), r = vx_op1(t, VX_OP_OF(i), a);
     vx_float_end(t, begun);
     mm_write(t, i, 0, r);
@@ -185,9 +197,9 @@ static void tr_sha256rnds2(struct tr *t, const struct x86_insn *i)
 #define MM(name, code, op) { name, "NP 0F " code " /r", "Pq,Qq", tr_mm2, op }
 #define MM_N(name, code, digit, op) { name, "NP 0F " code " /" digit, "Nq,Ib", tr_mm_shift, op }
 static const struct x86_line mmx[] = {
-    MM("punpcklbw", "60", IR_V_zip_lo_i8),
-    MM("punpcklwd", "61", IR_V_zip_lo_i16),
-    { "punpckldq", "NP 0F 62 /r", "Pq,Qq", tr_mm2, IR_V_zip_lo_i32 },
+    { "punpcklbw", "NP 0F 60 /r", "Pq,Qd", tr_mm2, IR_V_zip_lo_i8 },
+    { "punpcklwd", "NP 0F 61 /r", "Pq,Qd", tr_mm2, IR_V_zip_lo_i16 },
+    { "punpckldq", "NP 0F 62 /r", "Pq,Qd", tr_mm2, IR_V_zip_lo_i32 },
     MM("packsswb",  "63", IR_V_pack_s16_s8 | VX_PAIR),
     MM("pcmpgtb",   "64", IR_V_gt_s8),
     MM("pcmpgtw",   "65", IR_V_gt_s16),
@@ -524,8 +536,8 @@ static const struct x86_line sse41[] = {
     { "insertps",  "66 0F 3A 21 /r", "Vdq,Wd,Ib", tr_insertps },
     { "pinsrd",    "66 0F 3A 22 /r", "Vdq,Ed,Ib", tr_vx_insert, IR_V_set_i32 | VX_NUMBER(4) },
     { "pinsrq",    "66 REX.W 0F 3A 22 /r", "Vdq,Eq,Ib", tr_vx_insert, IR_V_set_i64 | VX_NUMBER(2) },
-    S4_N("dpps",      "40", IR_V_dot_f32),
-    S4_N("dppd",      "41", IR_V_dot_f64),
+    { "dpps",      "66 0F 3A 40 /r", "Vdq,Wdq,Ib", tr_vx_dot, IR_V_dot_f32 },
+    { "dppd",      "66 0F 3A 41 /r", "Vdq,Wdq,Ib", tr_vx_dot, IR_V_dot_f64 },
     S4_N("mpsadbw",   "42", IR_V_sad4_u8),
 };
 
@@ -550,15 +562,16 @@ static const struct x86_line clmul[] = {
     S4_N("pclmulqdq", "44", IR_V_clmul),
 };
 
-#define SHA(name, code, op) { name, "NP 0F 38 " code " /r", "Vdq,Wdq", tr_vx2, op }
+/* AMD's CPUs take memory as it is. */
+#define SHA(name, code, op) { name, "NP 0F 38 " code " /r", "Vdq,Wdq", tr_vx2, (op) | VX_UNALIGNED }
 static const struct x86_line sha[] = {
     SHA("sha1nexte",   "C8", IR_V_sha1_next_e),
     SHA("sha1msg1",    "C9", IR_V_sha1_msg1),
     SHA("sha1msg2",    "CA", IR_V_sha1_msg2),
-    { "sha256rnds2", "NP 0F 38 CB /r", "Vdq,Wdq", tr_sha256rnds2 },
+    { "sha256rnds2", "NP 0F 38 CB /r", "Vdq,Wdq", tr_sha256rnds2, VX_UNALIGNED },
     SHA("sha256msg1",  "CC", IR_V_sha256_msg1),
     SHA("sha256msg2",  "CD", IR_V_sha256_msg2),
-    { "sha1rnds4",   "NP 0F 3A CC /r", "Vdq,Wdq,Ib", tr_vx2, IR_V_sha1_rounds },
+    { "sha1rnds4",   "NP 0F 3A CC /r", "Vdq,Wdq,Ib", tr_vx2, IR_V_sha1_rounds | VX_UNALIGNED },
 };
 
 /* clang-format on */

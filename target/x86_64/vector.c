@@ -8,7 +8,14 @@
 
 /* ---- MXCSR (SDM 1-10.2.3): while running the flags are the translator's, the other bits in x->mxcsr ------- */
 
-enum { FLAGS = 0x3f, DAZ = 1 << 6, MASKS_SHIFT = 7, UNDERFLOW_MASK = 1 << 11, FTZ = 1 << 15 };
+enum {
+    FLAGS = 0x3f,
+    DAZ = 1 << 6,
+    MASKS_SHIFT = 7,
+    OVERFLOW_MASK = 1 << 10,
+    UNDERFLOW_MASK = 1 << 11,
+    FTZ = 1 << 15
+};
 enum { BEFORE = SF_INVALID | SF_DENORMAL | SF_DIV_BY_ZERO }; /* found before anything is computed */
 
 /* Exceptions as softfloat numbers them, and as MXCSR does. */
@@ -65,7 +72,9 @@ uint8_t x86_fp_modes(struct vcpu *cpu)
     static const uint8_t modes[] = { SF_RNE, SF_RDN, SF_RUP, SF_RTZ };
     uint32_t v = x86_of(cpu)->mxcsr;
     return modes[v >> 13 & 3] | (v & DAZ ? TCG_FP_FLUSH_INPUTS : 0) |
-           (v & FTZ && v & UNDERFLOW_MASK ? TCG_FP_FLUSH_RESULTS : 0);
+           (v & FTZ && v & UNDERFLOW_MASK ? TCG_FP_FLUSH_RESULTS : 0) |
+           (v & UNDERFLOW_MASK ? 0 : TCG_FP_TRAP_UNDERFLOW) |
+           (v & OVERFLOW_MASK ? 0 : TCG_FP_TRAP_OVERFLOW);
 }
 
 void x86h_ldmxcsr(struct x86_cpu *x, uint64_t value)
@@ -118,6 +127,14 @@ void x86h_simd_end(struct x86_cpu *x, uint64_t before)
 
 /* ---- MMX registers --------------------------------------------------------------------------------------------- */
 
+/* A pending x87 exception comes before anything else. */
+void x86h_mmx_check(struct x86_cpu *x)
+{
+    enum { ERROR_SUMMARY = 1 << 7 };
+    if (x->fsw & ERROR_SUMMARY)
+        x87_begin_mmx(x);
+}
+
 uint64_t x86h_mmx_get(struct x86_cpu *x, uint64_t n)
 {
     return x87_get_mm(x, (unsigned)n);
@@ -140,15 +157,10 @@ void x86h_probe_write(struct x86_cpu *x, uint64_t va, uint64_t how)
 static void store_bytes(struct x86_cpu *x, uint64_t va, const uint8_t *data, const uint8_t *mask,
                         unsigned n, unsigned mode)
 {
-    for (unsigned pass = 0; pass < 2; pass++) /* nothing is written if a byte cannot be */
-        for (unsigned i = 0; i < n; i++) {
-            if (!(mask[i] & 0x80))
-                continue;
-            if (pass)
-                tcg_store(x->cpu, va + i, 1, data[i], mode);
-            else
-                tcg_probe(x->cpu, va + i, 1, ACCESS_WRITE, mode);
-        }
+    tcg_probe(x->cpu, va, n, ACCESS_WRITE, mode); /* nothing is written if a byte cannot be */
+    for (unsigned i = 0; i < n; i++)
+        if (mask[i] & 0x80)
+            tcg_store(x->cpu, va + i, 1, data[i], mode);
 }
 
 /* how: register of the data, of the mask << 4, mmu mode << 8. */
@@ -214,10 +226,10 @@ void x86h_gather(struct x86_cpu *x, uint64_t base, uint64_t how)
     unsigned size = how >> 16 & 15, n = how >> 24 & 0xff;
     uint8_t *to = x->zmm[how & 15], *mask = x->zmm[how >> 4 & 15];
     for (unsigned i = 0; i < n; i++) {
-        if (!wanted(mask, i, size))
-            continue;
-        uint64_t v = tcg_load(x->cpu, gather_address(x, base, how, i), size, X86_MMU_DATA);
-        store_le(to + i * size, size, v);
+        if (wanted(mask, i, size)) {
+            uint64_t v = tcg_load(x->cpu, gather_address(x, base, how, i), size, X86_MMU_DATA);
+            store_le(to + i * size, size, v);
+        }
         memset(mask + i * size, 0, size);
     }
     memset(to + n * size, 0, 32 - n * size);

@@ -42,7 +42,9 @@ ir_val vx_int(struct tr *t, const struct x86_insn *i, unsigned n);
 /* An i32 or i64 to operand n, zero-extended to its size. */
 void vx_write_int(struct tr *t, const struct x86_insn *i, unsigned n, ir_val v);
 
-/* MMX registers as V128 with zeros above. mm_read: operand n, register or memory. */
+/* MMX registers as V128 with zeros above. mm_read: operand n, register or memory. mm_done: nothing faults any
+ * more, the x87's registers are MMX's from now on; mm_write does it. */
+void mm_done(struct tr *t);
 ir_val mm_read(struct tr *t, const struct x86_insn *i, unsigned n);
 void mm_write(struct tr *t, const struct x86_insn *i, unsigned n, ir_val v);
 
@@ -103,6 +105,7 @@ void tr_vx_order(struct tr *t, const struct x86_insn *i);   /* COMISD */
 void tr_vx_test(struct tr *t, const struct x86_insn *i);    /* PTEST; number 1 VTESTPS, 2 VTESTPD */
 void tr_vx_widen(struct tr *t, const struct x86_insn *i);   /* number: bytes of a source half */
 void tr_vx_narrow(struct tr *t, const struct x86_insn *i);  /* each half of the source gives eight bytes */
+void tr_vx_dot(struct tr *t, const struct x86_insn *i);     /* DPPS, DPPD */
 void tr_vx_cmp(struct tr *t, const struct x86_insn *i);
 void tr_vx_select(struct tr *t, const struct x86_insn *i);  /* PBLENDVB */
 void tr_vx_string(struct tr *t, const struct x86_insn *i);  /* number: 1 explicit lengths, 2 mask */

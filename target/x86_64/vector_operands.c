@@ -16,7 +16,7 @@ bool vx_enabled(struct tr *t, const struct x86_insn *i)
 bool mm_enabled(struct tr *t)
 {
     if (!(t->flags & X86_TR_NO_X87)) {
-        ir_call(t->ir, &x86_helper_x87_begin_mmx, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
+        ir_call(t->ir, &x86_helper_mmx_check, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
         return true;
     }
     ir_call(t->ir, &x86_helper_no_mmx, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
@@ -143,14 +143,20 @@ ir_val mm_read(struct tr *t, const struct x86_insn *i, unsigned n)
     return vx_op1(t, IR_V_from_i64, v);
 }
 
+void mm_done(struct tr *t)
+{
+    ir_call(t->ir, &x86_helper_x87_begin_mmx, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
+}
+
 void mm_write(struct tr *t, const struct x86_insn *i, unsigned n, ir_val v)
 {
     const struct x86_operand *o = &i->op[n];
     v = vx_op1n(t, IR_V_get_i64, v, 0);
+    if (o->kind != X86_OP_MMX)
+        store_mem(t, mem_operand(t, i, o->size, true), o->size, v);
+    mm_done(t);
     if (o->kind == X86_OP_MMX)
         ir_call(t->ir, &x86_helper_mmx_set, ir_i64(t->ir, o->reg & 7), v, IR_NONE, IR_NONE);
-    else
-        store_mem(t, mem_operand(t, i, o->size, true), o->size, v);
 }
 
 /* ---- unmasked exceptions ---------------------------------------------------------------------------------- */
@@ -164,8 +170,12 @@ ir_val vx_float_begin(struct tr *t, enum ir_vec vec)
 
 void vx_float_end(struct tr *t, ir_val begun)
 {
-    if (begun != IR_NONE)
-        ir_call(t->ir, &x86_helper_simd_end, begun, IR_NONE, IR_NONE, IR_NONE);
+    if (begun == IR_NONE)
+        return;
+    for (unsigned v = begun; v < t->ir->n_ops; v++) /* untrapped results may hide what happened */
+        if (t->ir->ops[v].code == IR_vec)
+            t->ir->ops[v].x = IR_VEC_CALLED;
+    ir_call(t->ir, &x86_helper_simd_end, begun, IR_NONE, IR_NONE, IR_NONE);
 }
 
 /* ---- computing --------------------------------------------------------------------------------------------- */
@@ -214,6 +224,30 @@ void tr_vx1(struct tr *t, const struct x86_insn *i)
         r.hi = vx_op1n(t, VX_OP_OF(i), a.hi, high_constant(i, n));
     vx_float_end(t, begun);
     vx_write(t, i, 0, r, false);
+}
+
+/* The products of a dot product, those that n asks for: an exception of theirs comes before the sums'. */
+static void multiply_first(struct tr *t, const struct x86_insn *i, ir_val a, ir_val b)
+{
+    bool f32 = VX_OP_OF(i) == IR_V_dot_f32;
+    enum ir_vec mul = f32 ? IR_V_mul_f32 : IR_V_mul_f64,
+                blend = f32 ? IR_V_blend_i32 : IR_V_blend_i64;
+    ir_val begun = vx_float_begin(t, mul), zero = vx_zero(t);
+    vx_op(t, mul, vx_op2n(t, blend, zero, a, vx_imm(i) >> 4),
+          vx_op2n(t, blend, zero, b, vx_imm(i) >> 4));
+    vx_float_end(t, begun);
+}
+
+void tr_vx_dot(struct tr *t, const struct x86_insn *i)
+{
+    if (t->flags & X86_TR_SIMD_TRAPS && vx_enabled(t, i)) {
+        struct vx b = vx_read_source(t, i, i->vex + 1), a = vx_read(t, i, i->vex, false);
+        multiply_first(t, i, a.lo, b.lo);
+        if (i->op[0].size == 32)
+            multiply_first(t, i, a.hi, b.hi);
+    }
+    if (!t->ir->ended)
+        tr_vx2(t, i);
 }
 
 void tr_vx_cmp(struct tr *t, const struct x86_insn *i)
@@ -454,6 +488,11 @@ void tr_vx_narrow(struct tr *t, const struct x86_insn *i)
         return;
     unsigned n = constant_of(i);
     struct vx a = vx_read_source(t, i, 1);
+    if (i->op[0].kind == X86_OP_MEM) { /* no flag is raised if the result cannot be stored */
+        struct x86_mem m = mem_operand(t, i, i->op[0].size, true);
+        ir_call(t->ir, &x86_helper_probe_write, mem_address(t, m),
+                ir_i64(t->ir, i->op[0].size | m.mode << 8), IR_NONE, IR_NONE);
+    }
     ir_val begun = vx_float_begin(t, VX_OP_OF(i)), r = vx_op1n(t, VX_OP_OF(i), a.lo, n);
     if (a.hi != IR_NONE)
         r = vx_op(t, IR_V_zip_lo_i64, r, vx_op1n(t, VX_OP_OF(i), a.hi, n));
@@ -524,7 +563,7 @@ void tr_vx_string(struct tr *t, const struct x86_insn *i)
     if (!vx_enabled(t, i))
         return;
     struct ir *ir = t->ir;
-    unsigned n = vx_imm(i), size = i->rex & 8 ? 8 : 4;
+    unsigned n = vx_imm(i), size = i->rex & 8 && i->bits == 64 ? 8 : 4;
     ir_val b = vx_read(t, i, 1, false).lo, a = vx_reg(t, i->op[0].reg), r;
     if (VX_NUMBER_OF(i) & 1) {
         ir_val lengths = ir_2(ir, IR_or, string_length(t, X86_RAX, size),
@@ -555,10 +594,13 @@ void tr_vx_maskmov(struct tr *t, const struct x86_insn *i)
     bool mmx = i->op[0].kind == X86_OP_MMX;
     if (mmx ? !mm_enabled(t) : !vx_enabled(t, i))
         return;
+    if (mmx)
+        mm_done(t);
     ir_val at = reg_read_zx(t, X86_RDI, i->asize);
     struct x86_mem m = mem_linear(t, i->seg_override ? i->seg : X86_DS, at, mmx ? 8 : 16, true);
     ir_call(t->ir, mmx ? &x86_helper_maskmovq : &x86_helper_maskmovdqu, mem_address(t, m),
-            ir_i64(t->ir, i->op[0].reg | i->op[1].reg << 4 | m.mode << 8), IR_NONE, IR_NONE);
+            ir_i64(t->ir, (i->op[0].reg & (mmx ? 7 : 15)) | i->op[1].reg << 4 | m.mode << 8),
+            IR_NONE, IR_NONE);
 }
 
 /* The state word may be another one. */

@@ -877,5 +877,6 @@ void x86h_x87_begin_mmx(struct x86_cpu *x)
 void x86h_x87_emms(struct x86_cpu *x)
 {
     wait(x);
+    set_top(x, 0); /* SDM 3-12.1 */
     x->ftw = 0;
 }

@@ -724,7 +724,7 @@ static void instructions_agree_with_the_cpu(void **unused)
 {
     const char *cases = getenv("TANDEM_TEST_CASES"), *seed = getenv("TANDEM_TEST_SEED");
     const char *tables = getenv("TANDEM_TEST_TABLES"), *prefix = getenv("TANDEM_TEST_LINES");
-    tables = tables ? tables : "x87";
+    tables = tables ? tables : "x87 sse avx";
     unsigned long n = cases ? strtoul(cases, NULL, 0) : 10, bad_lines = 0;
     static struct tester t;
     if (!tester_start(&t))

@@ -522,6 +522,8 @@ static bool has_instruction(const struct gen *g, const struct enc *e, const stru
 {
     if (e->form == BY_CALL || (e->needs & g->host->vector) != e->needs)
         return false;
+    if (op->x & IR_VEC_CALLED)
+        return false;
     if (e->form == FUSED && !g->host->fma)
         return false;
     if (e->flags & FEW_CMP && op->imm > (g->host->avx ? 31 : 7))

@@ -46,8 +46,8 @@ void x86_memory_standard(struct x86_memory_map *map, uint64_t below, uint64_t ab
 
 /* ---- places below 1 MiB, when there is no firmware --------------------------------------------------- */
 enum {
-    X86_BOOT_LOW =
-        0x500, /* what boot protocols hand over lies in [X86_BOOT_LOW, X86_BOOT_LOW_END) */
+    /* What boot protocols hand over lies in between. Page 0 is no memory to Linux. */
+    X86_BOOT_LOW = 0x1000,
     X86_BOOT_LOW_END = 0x90000,
     X86_LOW_RAM_END = 0x9fc00, /* conventional memory; behind it 1 KiB for an MP table */
     X86_TABLES = 0xe0000,      /* ACPI and SMBIOS tables: the board has RAM or ROM there */

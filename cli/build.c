@@ -183,6 +183,14 @@ static void tell_choice(struct cli *cli, const struct accel *chosen, const char 
         cli->engine_line = cli_text(cli, "using -accel %s%s", chosen->name, reasons);
 }
 
+/* Can the engine serve? Where nobody asked for it, and another is left, it must be no makeshift. */
+static struct error *try_accel(const struct cli *cli, const struct accel *accel, bool asked,
+                               bool last)
+{
+    struct error *err = accel->available(cli->arch);
+    return err || asked || last ? err : accel->reservation();
+}
+
 /* The first engine of the list that can serve; every one's reason if none can. */
 static struct error *choose_accel(struct build *b)
 {
@@ -197,7 +205,7 @@ static struct error *choose_accel(struct build *b)
     for (size_t i = 0; i < cli->accels.n; i++) {
         const char *text = cli->accels.at[i], *options = strchr(text, ',');
         const struct accel *accel = accel_named(text);
-        struct error *err = accel->available(cli->arch);
+        struct error *err = try_accel(cli, accel, asked, i + 1 == cli->accels.n);
         if (err) {
             reasons = cli_text(cli, "%s; not %s: %s", reasons, accel->name, error_text(err));
             error_free(err);

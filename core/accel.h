@@ -14,6 +14,8 @@ struct accel {
     size_t vcpu_headroom; /* bytes the engine wants directly below vcpu->arch, 4 KiB multiple */
     /* Can this host serve a guest of this architecture? NULL, or the reason why not. */
     struct error *(*available)(const char *target_name);
+    /* NULL, or why an engine that can serve is better not chosen by who names none. */
+    struct error *(*reservation)(void);
     /* `options` is the text behind the name in -accel NAME,key=value,...; may be NULL. */
     struct error *(*vm_create)(struct vm *vm, const char *options);
     void (*vm_destroy)(struct vm *vm);

@@ -96,6 +96,36 @@ static struct error *available(const char *target_name)
     return err;
 }
 
+/* Is `word` one of the words of text? */
+static bool has_word(const char *text, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *at = text; (at = strstr(at, word)); at += n)
+        if (at > text && at[-1] == ' ' && (at[n] == ' ' || at[n] == '\n'))
+            return true;
+    return false;
+}
+
+/* A KVM in software serves some guests and emulates kernels slowly and in part. */
+static struct error *reservation(void)
+{
+    char text[8192]; /* the first processor's words are in there */
+    if (!kvm_isa.hardware)
+        return NULL;
+    int fd = open("/proc/cpuinfo", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0)
+        return NULL;
+    text[n] = 0;
+    for (const char *const *word = kvm_isa.hardware; *word; word++)
+        if (has_word(text, *word))
+            return NULL;
+    return error_new("it works without the processor's virtualization on this host, slowly and not "
+                     "for every kernel (-accel kvm takes it all the same)");
+}
+
 /* ---- life ------------------------------------------------------------------------------------------- */
 
 static void on_kick(int number)
@@ -759,6 +789,7 @@ static void print_help(void (*print)(void *opaque, const char *line), void *opaq
 const struct accel kvm_accel = {
     .name = "kvm",
     .available = available,
+    .reservation = reservation,
     .vm_create = vm_create,
     .vm_destroy = vm_destroy,
     .vcpu_create = vcpu_create,

@@ -157,6 +157,8 @@ enum kvm_verdict {
 /* Every function is required. All run on the vCPU's thread, or while it is stopped. */
 struct kvm_isa {
     const char *target;
+    /* Words of /proc/cpuinfo of which one is there where the processor does the work; NULL: always. */
+    const char *const *hardware;
     struct error *(*vm_init)(struct kvm *kvm); /* after KVM_CREATE_VM, model chosen */
     void (*vm_free)(struct kvm *kvm);
     /* The paravirtual clock goes on from where it was (running), or its time is noted. */

@@ -1107,7 +1107,10 @@ static const char *disassembler(struct vcpu *cpu)
     return n == 64 ? "x86_64" : n == 32 ? "i386" : "i8086";
 }
 
+static const char *const hardware[] = { "vmx", "svm", NULL };
+
 const struct kvm_isa kvm_isa = {
+    .hardware = hardware,
     .target = "x86_64",
     .vm_init = vm_init,
     .vm_free = isa_free,

@@ -324,6 +324,11 @@ static struct error *available(const char *target_name)
     return error_new("the translator has no '%s' guest", target_name);
 }
 
+static struct error *no_reservation(void)
+{
+    return NULL;
+}
+
 static struct error *parse_options(struct tcg *tcg, const char *text, uint64_t *mib)
 {
     static const char *const known[] = { "tb-size",       "backend",    "thread",
@@ -583,6 +588,7 @@ const struct accel tcg_accel = {
     .name = "tcg",
     .vcpu_headroom = TCG_HEADROOM,
     .available = available,
+    .reservation = no_reservation,
     .vm_create = vm_create,
     .vm_destroy = vm_destroy,
     .vcpu_create = vcpu_create,

@@ -28,6 +28,11 @@ static struct board *board_of(struct vcpu *cpu)
     return cpu->vm->machine;
 }
 
+static struct error *null_reservation(void)
+{
+    return NULL;
+}
+
 static struct error *null_available(const char *target_name)
 {
     return NULL;
@@ -89,6 +94,7 @@ static const struct accel null_accel = {
     .name = "null",
     .vcpu_headroom = 4096,
     .available = null_available,
+    .reservation = null_reservation,
     .vm_create = null_vm_create,
     .vm_destroy = null_vm,
     .vcpu_create = null_vcpu_create,

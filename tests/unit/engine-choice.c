@@ -13,15 +13,26 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 static struct {
     bool on;
+    bool software; /* the processor has no part in it */
     int open_errno, create_errno, version;
 } fake;
+
+static int file_of(const char *text)
+{
+    int fd = memfd_create("file", MFD_CLOEXEC);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+    return fd;
+}
 
 int __real_open(const char *path, int flags, ...);
 int __real_ioctl(int fd, unsigned long request, ...);
@@ -35,6 +46,9 @@ int __wrap_open(const char *path, int flags, ...)
     va_start(args, flags);
     int mode = va_arg(args, int);
     va_end(args);
+    if (fake.on && !strcmp(path, "/proc/cpuinfo"))
+        return file_of(fake.software ? "flags\t\t: fpu vmxnet hypervisor svme\n"
+                                     : "flags\t\t: fpu vmx svm\n");
     if (!fake.on || strcmp(path, "/dev/kvm"))
         return __real_open(path, flags, mode);
     errno = fake.open_errno;
@@ -140,6 +154,21 @@ static void kvm_is_the_default_where_it_can_serve(void **unused)
     memset(&fake, 0, sizeof(fake));
 }
 
+static void kvm_in_software_is_taken_by_name_only(void **unused)
+{
+    if (strcmp(HOST_ISA, "x86_64") != 0) {
+        print_message("# only x86 has such a KVM\n");
+        skip();
+    }
+    fake.on = fake.software = true;
+    struct outcome o = CHOICE(HOST_ISA, "-cpu", "none-such");
+    assert_ptr_equal(o.accel, &tcg_accel);
+    assert_says(&o, "using -accel tcg; not kvm: it works without the processor's virtualization");
+    o = CHOICE(HOST_ISA, "-M", "accel=kvm:tcg", "-cpu", "none-such");
+    assert_ptr_equal(o.accel, &kvm_accel);
+    memset(&fake, 0, sizeof(fake));
+}
+
 static void another_instruction_set_is_the_translators(void **unused)
 {
     if (!strcmp(HOST_ISA, "riscv64")) {
@@ -188,6 +217,7 @@ int main(void)
 #ifdef HAVE_KVM
         cmocka_unit_test(each_reason_not_to_use_kvm_is_told),
         cmocka_unit_test(kvm_is_the_default_where_it_can_serve),
+        cmocka_unit_test(kvm_in_software_is_taken_by_name_only),
         cmocka_unit_test(another_instruction_set_is_the_translators),
 #endif
         cmocka_unit_test(first_of_the_list_that_serves_is_taken),

@@ -294,6 +294,7 @@ static struct error *map_rings(struct kvm_vcpu *k)
     int page = kvm_check(kvm, KVM_CAP_COALESCED_MMIO);
     if (page > 0 && k->cpu->index == 0 && (size_t)(page + 1) * 4096 <= kvm->run_size)
         kvm->batch = (void *)((char *)k->run + (size_t)page * 4096);
+    kvm->batches_ports = kvm_check(kvm, KVM_CAP_COALESCED_PIO);
     if (!kvm->ring_entries)
         return NULL;
     void *ring =

@@ -56,6 +56,7 @@ struct kvm {
      * while devices are told of them: it comes before any device's. */
     pthread_mutex_t batch_lock;
     struct kvm_coalesced_mmio_ring *batch; /* in the first vCPU's shared pages; NULL: none */
+    bool batches_ports;
     struct kvm_batch {
         gpa at;
         uint32_t size;

@@ -241,7 +241,7 @@ static void update_batches(struct kvm *kvm, const struct mem_view *memory,
     size_t n = 0;
     for (size_t i = 0; i < memory->n && kvm->batch; i++)
         add_batch(&want, &n, &memory->ranges[i], false);
-    for (size_t i = 0; i < ports->n && kvm->batch && kvm_check(kvm, KVM_CAP_COALESCED_PIO); i++)
+    for (size_t i = 0; i < ports->n && kvm->batch && kvm->batches_ports; i++)
         add_batch(&want, &n, &ports->ranges[i], true);
     for (size_t i = 0; i < kvm->n_batches; i++)
         if (!has_batch(want, n, &kvm->batches[i]))
@@ -317,7 +317,7 @@ void kvm_memory_changed(struct vm *vm, const struct mem_view *now)
     struct kvm *kvm = kvm_of(vm);
     struct error *err = NULL;
     (void)now;
-    if (!kvm)
+    if (!kvm || vm->state == RUN_ENDED) /* parts are being taken away one by one */
         return;
     pthread_mutex_lock(&kvm->lock);
     if (kvm->started)

@@ -11,6 +11,7 @@ struct vm;
 
 struct accel {
     const char *name;     /* "tcg", "kvm" */
+    bool dear_exits;      /* leaving the guest costs more than waking another thread: ring doorbells */
     size_t vcpu_headroom; /* bytes the engine wants directly below vcpu->arch, 4 KiB multiple */
     /* Can this host serve a guest of this architecture? NULL, or the reason why not. */
     struct error *(*available)(const char *target_name);

@@ -789,6 +789,7 @@ static void print_help(void (*print)(void *opaque, const char *line), void *opaq
 
 const struct accel kvm_accel = {
     .name = "kvm",
+    .dear_exits = true,
     .available = available,
     .reservation = reservation,
     .vm_create = vm_create,

@@ -66,7 +66,7 @@ struct virtio_net {
     uint32_t bootindex;
     bool mq, mrg_rxbuf, status, ctrl_vq, ctrl_rx, ctrl_rx_extra, ctrl_vlan, ctrl_mac_addr,
         guest_csum;
-    bool ioeventfd;
+    uint32_t ioeventfd;
 
     /* state */
     uint8_t mac[ADDR];
@@ -482,7 +482,7 @@ static uint64_t offered(const struct virtio_net *d)
 static void add_queue(struct virtio_net *d, uint16_t size)
 {
     struct virtq *q = virtio_add_queue(&d->v, size);
-    if (d->ioeventfd)
+    if (virtio_rings_main_loop(&d->v, d->ioeventfd))
         virtq_serve_on(q, d->v.dev.vm->loop);
 }
 
@@ -532,27 +532,27 @@ static const struct field mac_table_fields[] = {
 };
 
 #define P(member, name, kind, ...) PROP(struct virtio_net, member, name, kind, __VA_ARGS__)
-#define NET_PROPS                                                                    \
-    , P(net, "netdev", PROP_NETDEV, .help = "id of a -netdev"),                      \
-        P(first_mac, "mac", PROP_MAC, .help = "default: 52:54:00:12:34:56 and up"),  \
-        P(mq, "mq", PROP_BOOL, .def = "off", .help = "several queue pairs"),         \
-        P(max_pairs, "queues", PROP_UINT, .max = MAX_PAIRS,                          \
-          .help = "queue pairs; default with mq=on: one per vCPU"),                  \
-        P(rx_size, "rx_queue_size", PROP_UINT, .def = "256"),                        \
-        P(tx_size, "tx_queue_size", PROP_UINT, .def = "256"),                        \
-        P(mtu, "host_mtu", PROP_UINT, .help = "what the guest is told; 0: nothing"), \
-        P(ioeventfd, "ioeventfd", PROP_BOOL, .def = "off",                           \
-          .help = "frames are taken by the main loop instead of the vCPU"),          \
-        P(mrg_rxbuf, "mrg_rxbuf", PROP_BOOL, .def = "on"),                           \
-        P(status, "status", PROP_BOOL, .def = "on"),                                 \
-        P(ctrl_vq, "ctrl_vq", PROP_BOOL, .def = "on"),                               \
-        P(ctrl_rx, "ctrl_rx", PROP_BOOL, .def = "on"),                               \
-        P(ctrl_rx_extra, "ctrl_rx_extra", PROP_BOOL, .def = "on"),                   \
-        P(ctrl_vlan, "ctrl_vlan", PROP_BOOL, .def = "on"),                           \
-        P(ctrl_mac_addr, "ctrl_mac_addr", PROP_BOOL, .def = "on"),                   \
-        P(guest_csum, "guest_csum", PROP_BOOL, .def = "on",                          \
-          .help = "the guest need not check received checksums again"),              \
-        P(bootindex, "bootindex", PROP_UINT, .def = "0xffffffff",                    \
+#define NET_PROPS                                                                            \
+    , P(net, "netdev", PROP_NETDEV, .help = "id of a -netdev"),                              \
+        P(first_mac, "mac", PROP_MAC, .help = "default: 52:54:00:12:34:56 and up"),          \
+        P(mq, "mq", PROP_BOOL, .def = "off", .help = "several queue pairs"),                 \
+        P(max_pairs, "queues", PROP_UINT, .max = MAX_PAIRS,                                  \
+          .help = "queue pairs; default with mq=on: one per vCPU"),                          \
+        P(rx_size, "rx_queue_size", PROP_UINT, .def = "256"),                                \
+        P(tx_size, "tx_queue_size", PROP_UINT, .def = "256"),                                \
+        P(mtu, "host_mtu", PROP_UINT, .help = "what the guest is told; 0: nothing"),         \
+        P(ioeventfd, "ioeventfd", PROP_ENUM, .def = "auto", .names = virtio_ioeventfd_names, \
+          .help = "frames are taken by the main loop instead of the vCPU; auto: under KVM"), \
+        P(mrg_rxbuf, "mrg_rxbuf", PROP_BOOL, .def = "on"),                                   \
+        P(status, "status", PROP_BOOL, .def = "on"),                                         \
+        P(ctrl_vq, "ctrl_vq", PROP_BOOL, .def = "on"),                                       \
+        P(ctrl_rx, "ctrl_rx", PROP_BOOL, .def = "on"),                                       \
+        P(ctrl_rx_extra, "ctrl_rx_extra", PROP_BOOL, .def = "on"),                           \
+        P(ctrl_vlan, "ctrl_vlan", PROP_BOOL, .def = "on"),                                   \
+        P(ctrl_mac_addr, "ctrl_mac_addr", PROP_BOOL, .def = "on"),                           \
+        P(guest_csum, "guest_csum", PROP_BOOL, .def = "on",                                  \
+          .help = "the guest need not check received checksums again"),                      \
+        P(bootindex, "bootindex", PROP_UINT, .def = "0xffffffff",                            \
           .help = "for firmware that asks for a boot order")
 #define NET_STATE                                                         \
     , FIELD_RAW(struct virtio_net, mac), FIELD(struct virtio_net, pairs), \

@@ -1,5 +1,5 @@
 /* virtio block device (VIRTIO 1.3, 5.2). A request is started by whoever serves its queue: the vCPU
- * that rang, the main loop (ioeventfd=on) or an I/O thread (iothread=). What the host can do at once
+ * that rang, the main loop (ioeventfd=on, KVM) or an I/O thread (iothread=). What the host can do at once
  * is finished there and then; the rest completes on the loop. */
 #include "block/block.h"
 #include "core/error.h"
@@ -64,7 +64,8 @@ struct virtio_blk {
     uint32_t max_discard_sectors, max_zero_sectors;
     uint32_t write_cache; /* auto, on, off */
     uint32_t bootindex;
-    bool config_wce, discard, write_zeroes, ioeventfd;
+    bool config_wce, discard, write_zeroes;
+    uint32_t ioeventfd;
 
     bool writeback; /* state: writes may linger in the host's cache until a flush */
 
@@ -390,7 +391,7 @@ static struct error *realize(struct virtio_device *v)
     blk_use_loop(d->blk, loop);
     for (unsigned i = 0; i < d->n_queues; i++) {
         struct virtq *q = virtio_add_queue(v, d->queue_size);
-        if (loop || d->ioeventfd)
+        if (loop || virtio_rings_main_loop(v, d->ioeventfd))
             virtq_serve_on(q, loop ? loop : v->dev.vm->loop);
     }
     v->features = offered(d);
@@ -434,30 +435,30 @@ static const struct virtio_model blk_model = {
 static const char *const blk_auto_on_off[] = { "auto", "on", "off", NULL };
 
 #define P(member, name, kind, ...) PROP(struct virtio_blk, member, name, kind, __VA_ARGS__)
-#define BLK_PROPS                                                                               \
-    , P(blk, "drive", PROP_DRIVE, .help = "id of a -drive or -blockdev"),                       \
-        P(serial, "serial", PROP_STRING, .help = "up to 20 characters; default: the drive's"),  \
-        P(iothread, "iothread", PROP_OBJECT, .help = "id of an iothread object"),               \
-        P(ioeventfd, "ioeventfd", PROP_BOOL, .def = "off",                                      \
-          .help = "requests are started by the main loop instead of the vCPU"),                 \
-        P(n_queues, "num-queues", PROP_UINT, .def = "0xffff", .min = 1, .max = AUTO_QUEUES,     \
-          .help = "default: one per vCPU (PCI), 1 (MMIO)"),                                     \
-        P(queue_size, "queue-size", PROP_UINT, .def = "256", .max = VIRTIO_MAX_QUEUE_SIZE),     \
-        P(config_wce, "config-wce", PROP_BOOL, .def = "on",                                     \
-          .help = "the guest may switch write-back caching"),                                   \
-        P(write_cache, "write-cache", PROP_ENUM, .def = "auto", .names = blk_auto_on_off,       \
-          .help = "at reset; auto: as the drive's cache="),                                     \
-        P(discard, "discard", PROP_BOOL, .def = "on"),                                          \
-        P(write_zeroes, "write-zeroes", PROP_BOOL, .def = "on"),                                \
-        P(max_discard_sectors, "max-discard-sectors", PROP_UINT, .def = "0x3fffff", .min = 1,   \
-          .max = MAX_RANGE_SECTORS),                                                            \
-        P(max_zero_sectors, "max-write-zeroes-sectors", PROP_UINT, .def = "0x3fffff", .min = 1, \
-          .max = MAX_RANGE_SECTORS),                                                            \
-        P(logical_block, "logical_block_size", PROP_SIZE, .def = "512"),                        \
-        P(physical_block, "physical_block_size", PROP_SIZE, .help = "default: the drive's"),    \
-        P(min_io, "min_io_size", PROP_UINT), P(opt_io, "opt_io_size", PROP_UINT),               \
-        P(discard_granularity, "discard_granularity", PROP_UINT),                               \
-        P(bootindex, "bootindex", PROP_UINT, .def = "0xffffffff",                               \
+#define BLK_PROPS                                                                                \
+    , P(blk, "drive", PROP_DRIVE, .help = "id of a -drive or -blockdev"),                        \
+        P(serial, "serial", PROP_STRING, .help = "up to 20 characters; default: the drive's"),   \
+        P(iothread, "iothread", PROP_OBJECT, .help = "id of an iothread object"),                \
+        P(ioeventfd, "ioeventfd", PROP_ENUM, .def = "auto", .names = virtio_ioeventfd_names,     \
+          .help = "requests are started by the main loop instead of the vCPU; auto: under KVM"), \
+        P(n_queues, "num-queues", PROP_UINT, .def = "0xffff", .min = 1, .max = AUTO_QUEUES,      \
+          .help = "default: one per vCPU (PCI), 1 (MMIO)"),                                      \
+        P(queue_size, "queue-size", PROP_UINT, .def = "256", .max = VIRTIO_MAX_QUEUE_SIZE),      \
+        P(config_wce, "config-wce", PROP_BOOL, .def = "on",                                      \
+          .help = "the guest may switch write-back caching"),                                    \
+        P(write_cache, "write-cache", PROP_ENUM, .def = "auto", .names = blk_auto_on_off,        \
+          .help = "at reset; auto: as the drive's cache="),                                      \
+        P(discard, "discard", PROP_BOOL, .def = "on"),                                           \
+        P(write_zeroes, "write-zeroes", PROP_BOOL, .def = "on"),                                 \
+        P(max_discard_sectors, "max-discard-sectors", PROP_UINT, .def = "0x3fffff", .min = 1,    \
+          .max = MAX_RANGE_SECTORS),                                                             \
+        P(max_zero_sectors, "max-write-zeroes-sectors", PROP_UINT, .def = "0x3fffff", .min = 1,  \
+          .max = MAX_RANGE_SECTORS),                                                             \
+        P(logical_block, "logical_block_size", PROP_SIZE, .def = "512"),                         \
+        P(physical_block, "physical_block_size", PROP_SIZE, .help = "default: the drive's"),     \
+        P(min_io, "min_io_size", PROP_UINT), P(opt_io, "opt_io_size", PROP_UINT),                \
+        P(discard_granularity, "discard_granularity", PROP_UINT),                                \
+        P(bootindex, "bootindex", PROP_UINT, .def = "0xffffffff",                                \
           .help = "for firmware that asks for a boot order")
 #define BLK_STATE , FIELD(struct virtio_blk, writeback, .max = 1)
 VIRTIO_CLASSES(virtio_blk, "virtio-blk", "disk", struct virtio_blk, blk_model, BLK_PROPS, BLK_STATE)

@@ -1,5 +1,6 @@
 /* The device side of virtio that all transports share: status, features, configuration, reset
  * (VIRTIO 1.3, 2.1 to 2.5 and 3). Rings are in virtq.c. */
+#include "core/accel.h"
 #include "core/error.h"
 #include "core/loop.h"
 #include "core/vm.h"
@@ -105,6 +106,14 @@ void virtq_serve_on(struct virtq *q, struct loop *loop)
     q->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (q->kick_fd >= 0) /* else virtio_init says so */
         loop_watch(loop, q->kick_fd, EPOLLIN, queue_rung, q);
+}
+
+const char *const virtio_ioeventfd_names[] = { "auto", "on", "off", NULL };
+
+bool virtio_rings_main_loop(const struct virtio_device *v, uint32_t ioeventfd)
+{
+    return ioeventfd == IOEVENTFD_ON ||
+           (ioeventfd == IOEVENTFD_AUTO && v->dev.vm->accel->dear_exits);
 }
 
 /* After a stop or a load: rings may hold what nobody rang for. */

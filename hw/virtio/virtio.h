@@ -209,6 +209,11 @@ struct virtio_device {
 struct virtq *virtio_add_queue(struct virtio_device *v, uint16_t max_size);
 /* From realize: the loop's thread handles this queue (an I/O thread, or vm->loop). */
 void virtq_serve_on(struct virtq *q, struct loop *loop);
+/* The property ioeventfd=auto|on|off: is the queue to be rung for the main loop, rather than be handled on the
+ * vCPU's thread? Auto: where the engine's exits are dear. */
+enum { IOEVENTFD_AUTO, IOEVENTFD_ON, IOEVENTFD_OFF };
+extern const char *const virtio_ioeventfd_names[];
+bool virtio_rings_main_loop(const struct virtio_device *v, uint32_t ioeventfd);
 /* As if the driver had rung. */
 void virtq_kick(struct virtq *q);
 

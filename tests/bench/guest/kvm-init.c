@@ -2,8 +2,21 @@
  * line between pieces of work, by which the host counts exits. */
 typedef long word;
 
-enum { READ, WRITE, OPEN, IOCTL = 16, SOCKET = 41, SENDTO = 44, RECVFROM = 45, BIND = 49, SETSOCKOPT = 54,
-       MOUNT = 165, REBOOT = 169, PREAD = 17, MKDIR = 83 };
+enum {
+    READ,
+    WRITE,
+    OPEN,
+    IOCTL = 16,
+    SOCKET = 41,
+    SENDTO = 44,
+    RECVFROM = 45,
+    BIND = 49,
+    SETSOCKOPT = 54,
+    MOUNT = 165,
+    REBOOT = 169,
+    PREAD = 17,
+    MKDIR = 83
+};
 enum { O_DIRECT = 040000, N_REQUESTS = 64 };
 
 static word sys(word n, word a, word b, word c, word d, word e, word f)
@@ -62,7 +75,9 @@ static void send_frames(void)
     struct request r = { "eth0", { 2, 0, { 10, 0, 2, 15 }, { 0 } }, { 0 } };
     struct request mask = { "eth0", { 2, 0, { 255, 255, 255, 0 }, { 0 } }, { 0 } };
     struct request up = { "eth0", { 0x41, 0, { 0 }, { 0 } }, { 0 } }; /* flags: up and running */
-    struct address to = { 2, 0x0900, { 10, 0, 2, 255 }, { 0 } }; /* broadcast to "discard": no ARP */
+    struct address to = {
+        2, 0x0900, { 10, 0, 2, 255 }, { 0 }
+    }; /* broadcast to "discard": no ARP */
     int one = 1;
     word s = sys(SOCKET, 2, 2, 0, 0, 0, 0);
     sys(IOCTL, s, 0x8916, (word)&r, 0, 0, 0);

@@ -95,6 +95,7 @@ static void send_frames(void)
     say("MARK net-end\n");
 }
 
+void _start(void);
 void _start(void)
 {
     say("MARK init\n");

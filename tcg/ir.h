@@ -80,6 +80,8 @@ enum {
     IR_ALIGNED = 1 << 4, /* misaligned addresses fault */
     IR_ACQUIRE = 1 << 5, /* ordered before later accesses */
     IR_RELEASE = 1 << 6, /* ordered after earlier accesses */
+    IR_PAIR = 1 << 7,    /* the first half of twice as many bytes: IR_ALIGNED means all of them, and a store takes
+                            place only if all may be written. v128, 128 bits */
 };
 /* A leader's check covers [a + imm + IR_SPAN_LO, a + imm + IR_SPAN_HI); IR_SPAN_WRITES in x. */
 #define IR_SPAN(lo, hi)  ((int32_t)((uint32_t)(uint16_t)(int16_t)(lo) << 16 | (uint16_t)(int16_t)(hi)))
@@ -210,6 +212,10 @@ ir_val ir_select(struct ir *ir, ir_val cond, ir_val if_so, ir_val if_not);
 ir_val ir_vec(struct ir *ir, enum ir_vec vec, ir_val a, ir_val b, ir_val c, unsigned n);
 
 /* `type` is what a load gives: I32, I64, F32, F64 or V128. mode: 0 is the current data mode. */
+static inline unsigned ir_access_bytes(unsigned shape)
+{
+    return (1u << (shape & IR_SIZE_MASK)) << (shape & IR_PAIR ? 1 : 0); /* looked at, not moved */
+}
 ir_val ir_load(struct ir *ir, enum ir_type type, ir_val base, int64_t off, unsigned shape, unsigned mode);
 void ir_store(struct ir *ir, ir_val base, int64_t off, ir_val v, unsigned shape, unsigned mode);
 ir_val ir_rmw(struct ir *ir, enum ir_rmw kind, ir_val base, ir_val v, unsigned shape, unsigned mode);

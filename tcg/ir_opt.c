@@ -120,7 +120,7 @@ static void close_group(struct ir *ir, struct group *g)
 static void join_or_open(struct ir *ir, struct group groups[GROUPS], uint16_t i)
 {
     struct ir_op *op = &ir->ops[i];
-    int64_t lo = op->imm, hi = op->imm + (1 << (op->shape & IR_SIZE_MASK));
+    int64_t lo = op->imm, hi = op->imm + ir_access_bytes(op->shape);
     struct group *g = NULL, *oldest = &groups[0];
     for (unsigned k = 0; k < GROUPS; k++) {
         if (groups[k].n && groups[k].base == op->a)

@@ -23,9 +23,11 @@ struct word {
     const char *name;
     uint8_t bit;
 };
-static const struct word shape_words[] = {
-    { "aligned", IR_ALIGNED }, { "acquire", IR_ACQUIRE }, { "release", IR_RELEASE }, { NULL, 0 }
-};
+static const struct word shape_words[] = { { "pair", IR_PAIR },
+                                           { "aligned", IR_ALIGNED },
+                                           { "acquire", IR_ACQUIRE },
+                                           { "release", IR_RELEASE },
+                                           { NULL, 0 } };
 static const struct word fence_words[] = { { "rr", IR_FENCE_RR },
                                            { "rw", IR_FENCE_RW },
                                            { "wr", IR_FENCE_WR },

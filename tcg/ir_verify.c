@@ -97,7 +97,7 @@ static void check_leader(struct check *c, const struct ir_op *op)
     if (!rule(c, op->d >= c->block->first && op->d <= c->i, "a leader comes later or elsewhere"))
         return;
     const struct ir_op *leader = &c->ir->ops[op->d];
-    int64_t lo = op->imm - leader->imm, hi = lo + (1 << (op->shape & IR_SIZE_MASK));
+    int64_t lo = op->imm - leader->imm, hi = lo + ir_access_bytes(op->shape);
     rule(c, leader->code == IR_load || leader->code == IR_store, "a leader is no access");
     rule(c, leader->d == op->d, "a leader does not lead itself");
     rule(c, leader->a == op->a, "a leader has another base");
@@ -123,6 +123,7 @@ static void check_memory(struct check *c, const struct ir_op *op)
         rule(c, size == most[op->type], "an access is narrower than its float");
     if (op->type == IR_V128)
         rule(c, size >= IR_32, "an access is too narrow for a vector");
+    rule(c, !(op->shape & IR_PAIR) || size == IR_128, "a pair of anything but 128 bits");
     if (op->code == IR_load || op->code == IR_store) {
         rule(c, op->imm > -IR_OFFSET_LIMIT && op->imm < IR_OFFSET_LIMIT,
              "an offset is out of range");

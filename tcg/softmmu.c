@@ -133,8 +133,7 @@ static bool crosses_page(uint64_t va, unsigned size)
 
 static void check_aligned(struct tcg_cpu *t, uint64_t va, unsigned shape, enum access access)
 {
-    unsigned size = 1u << (shape & IR_SIZE_MASK);
-    if (shape & IR_ALIGNED && va & (size - 1))
+    if (shape & IR_ALIGNED && va & (ir_access_bytes(shape) - 1))
         raise_fault(t, va, access, MEM_FAULT_MISALIGNED, 0);
 }
 
@@ -249,6 +248,18 @@ void softmmu_load128(struct tcg_cpu *t, uint64_t va, unsigned shape, unsigned mo
     v[1] = load_le(bytes + 8, 8);
 }
 
+void tcg_probe(struct vcpu *cpu, uint64_t va, unsigned size, enum access access, unsigned mode)
+{
+    struct tcg_cpu *t = tcg_cpu_of(cpu);
+    unsigned n = crosses_page(va, size) ? 4096 - (va & 4095) : size;
+    struct tlb_place p = translate(t, va, access, mode);
+    check_rest(t, &p, va, n, access, mode);
+    if (n == size)
+        return;
+    p = translate(t, va + n, access, mode);
+    check_rest(t, &p, va + n, size - n, access, mode);
+}
+
 void softmmu_store128(struct tcg_cpu *t, uint64_t va, const uint64_t v[2], unsigned shape,
                       unsigned mode)
 {
@@ -257,6 +268,9 @@ void softmmu_store128(struct tcg_cpu *t, uint64_t va, const uint64_t v[2], unsig
         return;
     }
     struct tlb_place place[2];
+    check_aligned(t, va, shape, ACCESS_WRITE);
+    if (shape & IR_PAIR)
+        tcg_probe(t->cpu, va, 32, ACCESS_WRITE, mode);
     uint8_t bytes[16];
     store_le(bytes, 8, v[0]);
     store_le(bytes + 8, 8, v[1]);
@@ -274,18 +288,6 @@ void tcg_load128(struct vcpu *cpu, uint64_t va, unsigned mode, uint64_t v[2])
 void tcg_store128(struct vcpu *cpu, uint64_t va, const uint64_t v[2], unsigned mode)
 {
     softmmu_store128(tcg_cpu_of(cpu), va, v, IR_128, mode);
-}
-
-void tcg_probe(struct vcpu *cpu, uint64_t va, unsigned size, enum access access, unsigned mode)
-{
-    struct tcg_cpu *t = tcg_cpu_of(cpu);
-    unsigned n = crosses_page(va, size) ? 4096 - (va & 4095) : size;
-    struct tlb_place p = translate(t, va, access, mode);
-    check_rest(t, &p, va, n, access, mode);
-    if (n == size)
-        return;
-    p = translate(t, va + n, access, mode);
-    check_rest(t, &p, va + n, size - n, access, mode);
 }
 
 /* One compare-and-swap on host memory; true if *expected was there, else *expected is what is. */

@@ -38,25 +38,13 @@ void vx_write_reg(struct tr *t, const struct x86_insn *i, unsigned reg, struct v
         ir_set(t->ir, X86_SLOT_Y + reg, v.hi == IR_NONE ? vx_zero(t) : v.hi);
 }
 
-/* The operand in memory, `size` bytes. 32 aligned ones are looked at before anything else. */
-static struct x86_mem place_of(struct tr *t, const struct x86_insn *i, unsigned size, bool write,
-                               bool aligned)
-{
-    struct x86_mem m = mem_operand(t, i, size, write);
-    if (size < 32 || !aligned)
-        return m;
-    ir_val low = ir_2i(t->ir, IR_and, mem_address(t, m), size - 1);
-    tr_fault_if(t, IR_NE, low, ir_i64(t->ir, 0), X86_GP);
-    return mem_operand(t, i, size, write);
-}
-
 static unsigned shape128(const struct tr *t, unsigned size, bool aligned, bool write)
 {
     if (size < 16)
         return write ? shape_store(t, size) : shape_load(t, size);
     return ((write ? shape_store(t, 8) : shape_load(t, 8)) &
             ~(unsigned)(IR_SIZE_MASK | IR_ALIGNED)) |
-           IR_128 | (aligned && size == 16 ? IR_ALIGNED : 0);
+           IR_128 | (aligned ? IR_ALIGNED : 0) | (size == 32 ? IR_PAIR : 0);
 }
 
 static struct vx load_vx(struct tr *t, struct x86_mem m, unsigned size, bool aligned)
@@ -64,7 +52,8 @@ static struct vx load_vx(struct tr *t, struct x86_mem m, unsigned size, bool ali
     unsigned shape = shape128(t, size, aligned, false);
     struct vx v = { ir_load(t->ir, IR_V128, m.base, m.off, shape, m.mode), IR_NONE };
     if (size == 32)
-        v.hi = ir_load(t->ir, IR_V128, m.base, m.off + 16, shape, m.mode);
+        v.hi = ir_load(t->ir, IR_V128, m.base, m.off + 16,
+                       shape & ~(unsigned)(IR_ALIGNED | IR_PAIR), m.mode);
     return v;
 }
 
@@ -76,7 +65,7 @@ struct vx vx_read(struct tr *t, const struct x86_insn *i, unsigned n, bool align
         return (struct vx){ vx_op1(t, IR_V_from_i64, v), IR_NONE };
     }
     if (o->kind == X86_OP_MEM)
-        return load_vx(t, place_of(t, i, o->size, false, aligned), o->size, aligned);
+        return load_vx(t, mem_operand(t, i, o->size, false), o->size, aligned);
     struct vx v = { vx_reg(t, o->reg), IR_NONE };
     if (o->size == 32)
         v.hi = ir_get(t->ir, X86_SLOT_Y + o->reg);
@@ -96,29 +85,11 @@ void vx_write(struct tr *t, const struct x86_insn *i, unsigned n, struct vx v, b
         return;
     }
     struct x86_mem m = mem_operand(t, i, o->size, true);
-    ir_store(t->ir, m.base, m.off, v.lo, shape128(t, o->size, aligned, true), m.mode);
-}
-
-/* 32 bytes from a register. Both halves can be written before either is: over the end of a page that is made
- * sure of apart. */
-static void store32(struct tr *t, const struct x86_insn *i, unsigned reg, bool aligned)
-{
-    struct ir *ir = t->ir;
-    struct x86_mem m = place_of(t, i, 32, true, aligned);
-    unsigned shape = shape128(t, 16, false, true);
-    if (!aligned) {
-        uint16_t crosses = ir_new_block(ir), go = ir_new_block(ir);
-        ir_val in_page = ir_2i(ir, IR_and, mem_address(t, m), 4095);
-        ir_branch_block(ir, IR_GTU, in_page, ir_i64(ir, 4096 - 32), crosses, go);
-        ir_enter(ir, crosses);
-        m = mem_operand(t, i, 32, true);
-        ir_call(ir, &x86_helper_probe_write, mem_address(t, m), ir_i64(ir, 32 | m.mode << 8),
-                IR_NONE, IR_NONE);
-        ir_enter(ir, go);
-        m = mem_operand(t, i, 32, true);
-    }
-    ir_store(ir, m.base, m.off, ir_get(ir, X86_SLOT_X + reg), shape, m.mode);
-    ir_store(ir, m.base, m.off + 16, ir_get(ir, X86_SLOT_Y + reg), shape, m.mode);
+    unsigned shape = shape128(t, o->size, aligned, true);
+    ir_store(t->ir, m.base, m.off, v.lo, shape, m.mode);
+    if (o->size == 32)
+        ir_store(t->ir, m.base, m.off + 16, v.hi, shape & ~(unsigned)(IR_ALIGNED | IR_PAIR),
+                 m.mode);
 }
 
 ir_val vx_int(struct tr *t, const struct x86_insn *i, unsigned n)
@@ -262,11 +233,7 @@ void tr_vx_cmp(struct tr *t, const struct x86_insn *i)
 void tr_vx_move(struct tr *t, const struct x86_insn *i)
 {
     bool aligned = !(i->extra & VX_UNALIGNED);
-    if (!vx_enabled(t, i))
-        return;
-    if (i->op[0].kind == X86_OP_MEM && i->op[0].size == 32)
-        store32(t, i, i->op[1].reg, aligned);
-    else
+    if (vx_enabled(t, i))
         vx_write(t, i, 0, vx_read(t, i, 1, aligned), aligned);
 }
 

@@ -652,6 +652,8 @@ static unsigned random_shape(struct build *b, enum ir_type type)
         shape |= IR_SIGNED;
     if (one_in(b->seed, type == IR_V128 ? 3 : 10))
         shape |= IR_ALIGNED;
+    if ((shape & IR_SIZE_MASK) == IR_128 && one_in(b->seed, 3))
+        shape |= IR_PAIR;
     if (one_in(b->seed, 10))
         shape |= below(b->seed, 4) * IR_ACQUIRE;
     return shape;

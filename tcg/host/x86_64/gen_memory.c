@@ -110,7 +110,7 @@ static void gen_store_to(struct gen *g, const struct ir_op *op, struct mem m, in
 static void gen_align_check(struct gen *g, const struct ir_op *op, struct scratch s, unsigned base,
                             struct cold *slow)
 {
-    unsigned mask = (1u << (op->shape & IR_SIZE_MASK)) - 1, r = base;
+    unsigned mask = ir_access_bytes(op->shape) - 1, r = base;
     if (!(op->shape & IR_ALIGNED) || !mask)
         return;
     if (op->imm & mask) {
@@ -133,17 +133,17 @@ static bool store_const(const struct gen *g, const struct ir_op *op, int64_t *c)
 static bool is_aligned(const struct gen *g, const struct ir_op *op)
 {
     const struct ir_op *leader = &g->ir->ops[op->d];
-    unsigned size = 1u << (op->shape & IR_SIZE_MASK);
+    unsigned size = ir_access_bytes(op->shape);
     return !(op->shape & IR_ALIGNED) ||
            (leader->shape & IR_ALIGNED && (op->imm - leader->imm) % size == 0 &&
-            (leader->shape & IR_SIZE_MASK) >= (op->shape & IR_SIZE_MASK));
+            ir_access_bytes(leader->shape) >= size);
 }
 
 void gen_load_store(struct gen *g, const struct ir_op *op)
 {
     bool store = op->code == IR_store, grouped = op->d != IR_NONE, leads = op->d == g->i;
     unsigned mode = op->x & IR_MODE_MASK;
-    int32_t off = (int32_t)op->imm, last = off + (1 << (op->shape & IR_SIZE_MASK)) - 1;
+    int32_t off = (int32_t)op->imm, last = off + (int32_t)ir_access_bytes(op->shape) - 1;
     int64_t imm = 0;
     unsigned base = use(g, op->a);
     int value = -1;

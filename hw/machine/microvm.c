@@ -244,7 +244,7 @@ static struct error *make_pci(struct microvm *v)
 static struct error *make_devices(struct microvm *v, const struct machine_options *o)
 {
     struct error *err = x86_interrupts_create(v->m.vm, v->pic != OFF, &v->interrupts);
-    if (!err && v->pit != OFF)
+    if (!err && v->pit != OFF && v->m.vm->irqchip != IRQCHIP_ENGINE) /* an engine has its own */
         err = make_pit(v);
     if (!err && v->rtc != OFF)
         err = make_rtc(v);

@@ -397,6 +397,7 @@ static struct error *vm_create(struct vm *vm, const char *options)
     tcg->vm = vm;
     tcg->max_insns = DEFAULT_UNIT_INSNS;
     tcg->group_accesses = true;
+    tcg->has_cas16 = host_has_cas16();
     tcg->backend = backends[0];
     for (size_t i = 0; i < n_tcg_targets; i++)
         if (tcg_targets[i]->target == vm->target)

@@ -475,7 +475,7 @@ bool tcg_cas16(struct vcpu *cpu, uint64_t va, uint64_t seen[2], const uint64_t d
     check_aligned(t, va, IR_128 | IR_ALIGNED, ACCESS_WRITE);
     struct tlb_place p = translate(t, va, ACCESS_WRITE, mode);
     check_rest(t, &p, va, 16, ACCESS_WRITE, mode);
-    if (p.host && !p.rom && host_has_cas16()) {
+    if (p.host && !p.rom && t->tcg->has_cas16) {
         bool ok = host_cas16(p.host, seen, desired);
         if (ok)
             bytes_written(t, &p, 16);

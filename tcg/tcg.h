@@ -281,6 +281,7 @@ struct tcg {
     struct disas *disas_guest, *disas_host;
     unsigned max_insns;        /* per unit */
     bool group_accesses, single_insn, baseline_host, count_tlb;
+    bool has_cas16;            /* host_has_cas16: the question is slow */
     struct {
         uint64_t links, units, guest_bytes, guest_insns, host_bytes, evictions, dead, translate_ns;
     } counts;

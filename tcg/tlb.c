@@ -290,6 +290,9 @@ static bool page_needs_attention(const struct l2_entry *e)
 
 static void note_user_page(struct tcg_cpu *t, uint64_t va)
 {
+    for (unsigned i = 0; i < t->n_user_pages && i < ARRAY_LEN(t->user_pages); i++)
+        if (page_of(t->user_pages[i]) == page_of(va))
+            return;
     if (t->n_user_pages < ARRAY_LEN(t->user_pages))
         t->user_pages[t->n_user_pages] = va;
     if (t->n_user_pages <= ARRAY_LEN(t->user_pages))

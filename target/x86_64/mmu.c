@@ -301,6 +301,8 @@ static void fill_from_walk(struct x86_cpu *x, const struct walk *w, uint64_t va,
     out->global = w->global;
     out->user = !user && w->user && access != ACCESS_EXEC;
     x->local_filled |= !user && !out->user && !w->global && shares_supervisor(x);
+    if (w->user)
+        x->pkeys_filled |= (uint16_t)(1u << w->pkey);
 }
 
 static void log_walk(const struct x86_cpu *x, uint64_t va, enum access access, unsigned mode,
@@ -349,6 +351,7 @@ void x86_paging_changed(struct x86_cpu *x)
 {
     x->local_filled = x->keys_say_cr3 = false;
     x->local_switches = 0;
+    x->pkeys_filled = 0;
     tcg_flush_all(x->cpu);
 }
 
@@ -377,13 +380,25 @@ void x86_set_cr3(struct x86_cpu *x, uint64_t value, bool keep)
                            KEY_LOCAL | (pcid ? value & PCID_MASK : 0));
 }
 
+/* Which keys mean something else in one and the other value. */
+static uint16_t changed_keys(uint32_t a, uint32_t b)
+{
+    uint32_t differ = a ^ b;
+    uint16_t keys = 0;
+    for (unsigned i = 0; i < 16; i++)
+        keys |= (uint16_t)((differ >> 2 * i & 3 ? 1u : 0u) << i);
+    return keys;
+}
+
+/* Signals change it and change it back; few pages have another key than 0. */
 void x86_set_pkru(struct x86_cpu *x, uint32_t value)
 {
-    if (x->pkru == value)
-        return;
+    uint16_t keys = changed_keys(x->pkru, value) & x->pkeys_filled;
     x->pkru = value;
-    if (x->cr4 & X86_CR4_PKE && x86_in_long_mode(x))
-        tcg_flush_all(x->cpu);
+    if (!keys || !(x->cr4 & X86_CR4_PKE) || !x86_in_long_mode(x))
+        return;
+    x->pkeys_filled = 0;
+    tcg_flush_all(x->cpu);
 }
 
 bool x86_uses_pdptrs(const struct x86_cpu *x)

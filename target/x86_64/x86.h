@@ -200,6 +200,7 @@ struct x86_cpu {
     bool local_filled;         /* a supervisor's context has pages that are not global, and its key not CR3 */
     bool keys_say_cr3;         /* the supervisor's, too: its pages are not global (page-table isolation) */
     uint8_t local_switches;    /* how often that was forgotten on a change of CR3 */
+    uint16_t pkeys_filled;     /* protection keys of what contexts remember */
     bool is_down;              /* shut down by a triple fault: waits for the reset */
     bool is_monitoring;        /* MONITOR was executed, of these bytes */
     uint64_t monitor_at, monitor_value;

@@ -134,7 +134,7 @@ static void set_component(struct x86_cpu *x, unsigned component, const uint8_t *
         memcpy(x->zmm[s.first + i] + s.at, from + i * s.size, s.size);
     switch (component) {
     case 5: memcpy(x->k, from, 64); break;
-    case 9: x->pkru = (uint32_t)load_le(from, 4); break;
+    case 9: x86_set_pkru(x, (uint32_t)load_le(from, 4)); break;
     case CET_U:
         x->u_cet = load_le(from, 8);
         x->pl3_ssp = load_le(from + 8, 8);

@@ -5,6 +5,7 @@
 #include "core/chardev.h"
 #include "core/clock.h"
 #include "core/error.h"
+#include "hw/isa.h"
 #include "hw/place.h"
 
 enum { FIFO_SIZE = 16 };
@@ -57,6 +58,7 @@ struct uart {
     struct device dev;
     uint64_t addr;           /* of one variant */
     uint32_t iobase;         /* of the other */
+    uint32_t index;          /* which of a board's; UINT32_MAX: any */
     uint32_t clock_hz;       /* 16 clocks by the divisor are a bit */
     struct chardev *chardev; /* NULL: nothing is plugged in */
     struct mem_region *region;
@@ -398,9 +400,24 @@ static struct error *uart_realize(struct device *dev)
 static struct error *isa_realize(struct device *dev)
 {
     struct uart *u = (struct uart *)dev;
+    struct error *err = isa_check(dev);
+    if (err)
+        return err;
     uart_start(u, ISA_SERIAL_CLOCK_HZ);
     place_ports(u->region, u->iobase);
     return NULL;
+}
+
+uint32_t isa_serial_index(struct device *dev)
+{
+    return ((struct uart *)dev)->index;
+}
+
+void isa_serial_place(struct device *dev, uint16_t port)
+{
+    struct uart *u = (struct uart *)dev;
+    if (u->iobase >= NO_PORT)
+        place_ports(u->region, u->iobase = port);
 }
 
 static void uart_unrealize(struct device *dev)
@@ -441,7 +458,12 @@ static struct error *uart_loaded(struct device *dev)
     PROP(struct uart, chardev, "chardev", PROP_CHARDEV, .help = "the line's other end")
 
 static const struct prop uart_props[] = { ADDR_PROP(struct uart), CHARDEV_PROP };
-static const struct prop isa_props[] = { PORT_PROP(struct uart, iobase, "iobase"), CHARDEV_PROP };
+static const struct prop isa_props[] = {
+    PORT_PROP(struct uart, iobase, "iobase"),
+    PROP(struct uart, index, "index", PROP_UINT, .def = "0xffffffff",
+         .help = "0 to 3: which of a PC's ports; the first free one"),
+    CHARDEV_PROP,
+};
 
 static const struct field uart_state[] = {
     FIELD(struct uart, ier, .valid = 0x0f),
@@ -481,6 +503,7 @@ const struct device_class isa_serial_class = {
     .desc = "16550A serial port at I/O ports",
     .bus = "system",
     .version = 1,
+    .user_creatable = true,
     .size = sizeof(struct uart),
     .props = TABLE(isa_props),
     .state = TABLE(uart_state),

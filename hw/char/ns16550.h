@@ -7,3 +7,8 @@
 enum { NS16550_SIZE = 8, NS16550_CLOCK_HZ = 3686400, ISA_SERIAL_CLOCK_HZ = 1843200 };
 
 struct irq *ns16550_output(struct device *uart);
+
+/* An "isa-serial" of the user's, for the board: property "index", UINT32_MAX if it was not said; then its
+ * ports, unless "iobase" said where. */
+uint32_t isa_serial_index(struct device *uart);
+void isa_serial_place(struct device *uart, uint16_t port);

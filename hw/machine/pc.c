@@ -11,6 +11,7 @@
 #include "hw/machine/x86_boot.h"
 #include "hw/misc/acpi_pm.h"
 #include "hw/pci/isa_bridge.h"
+#include "hw/storage/cfi_flash.h"
 #include "hw/timer/hpet.h"
 #include "hw/timer/i8254.h"
 #include "hw/timer/mc146818.h"
@@ -195,23 +196,61 @@ static struct error *make_keyboard(struct pc *pc)
     return NULL;
 }
 
+static const uint16_t com_ports[MACHINE_MAX_SERIAL] = { 0x3f8, 0x2f8, 0x3e8, 0x2e8 };
+
+static void wire_serial(struct pc *pc, struct device *uart, unsigned i)
+{
+    *ns16550_output(uart) = pc_line(pc, i % 2 ? 3 : 4, i < 2 ? PC_FROM_ISA : PC_FROM_ISA2);
+    pc->has_com[i] = true;
+}
+
 static struct error *make_ports(struct pc *pc, const struct machine_options *o)
 {
-    static const char *const bases[MACHINE_MAX_SERIAL] = { "0x3f8", "0x2f8", "0x3e8", "0x2e8" };
     struct error *err = NULL;
     for (unsigned i = 0; i < MACHINE_MAX_SERIAL && !err; i++) {
         struct device *uart;
+        char port[8];
         if (!o->serial[i])
             continue;
-        err = PC_MAKE(pc, "isa-serial", &uart, "iobase", bases[i], "chardev", o->serial[i]);
-        if (err)
-            break;
-        *ns16550_output(uart) = pc_line(pc, i % 2 ? 3 : 4, i < 2 ? PC_FROM_ISA : PC_FROM_ISA2);
-        pc->has_com[i] = true;
+        snprintf(port, sizeof(port), "%#x", com_ports[i]);
+        err = PC_MAKE(pc, "isa-serial", &uart, "iobase", port, "chardev", o->serial[i]);
+        if (!err)
+            wire_serial(pc, uart, i);
     }
     pc->has_parallel = o->parallel;
     if (!err && o->parallel)
         err = PC_MAKE(pc, "isa-parallel", NULL, "iobase", "0x378");
+    return err;
+}
+
+static struct error *place_serial(struct pc *pc, struct device *uart, uint32_t index)
+{
+    for (uint32_t i = 0; index == UINT32_MAX && i < MACHINE_MAX_SERIAL; i++)
+        if (!pc->has_com[i])
+            index = i;
+    if (index >= MACHINE_MAX_SERIAL)
+        return error_new("isa-serial: a PC has serial ports 0 to %d%s", MACHINE_MAX_SERIAL - 1,
+                         index == UINT32_MAX ? ", and all are taken" : "");
+    if (pc->has_com[index])
+        return error_new("isa-serial: index=%u is taken", index);
+    isa_serial_place(uart, com_ports[index]);
+    wire_serial(pc, uart, index);
+    return NULL;
+}
+
+/* Those with a place of their own first. */
+struct error *pc_place_serials(struct pc *pc)
+{
+    struct error *err = NULL;
+    for (int anywhere = 0; anywhere < 2; anywhere++) {
+        for (struct device *dev = pc->m.vm->devices; dev && !err; dev = dev->next) {
+            if (strcmp(dev->cls->name, "isa-serial") != 0 || ns16550_output(dev)->set)
+                continue;
+            uint32_t index = isa_serial_index(dev);
+            if ((index == UINT32_MAX) == anywhere)
+                err = place_serial(pc, dev, index);
+        }
+    }
     return err;
 }
 
@@ -317,6 +356,8 @@ static void after_reset(void *opaque)
     if (pc->was_started && pc->boot.once)
         pc_set_boot_order(pc, pc->boot.order);
     pc->was_started = true;
+    for (unsigned i = 0; i < PC_N_FLASH && pc->flash[i]; i++)
+        cfi_flash_follow(pc->flash[i]);
     if (pc->direct)
         pc_direct_reset(pc);
     x86_boot_place(pc->image);

@@ -87,6 +87,9 @@ struct error *pc_make(struct pc *pc, const char *cls, struct device **out,
 #define PC_MAKE(pc, cls, out, ...) \
     pc_make(pc, cls, out, (const char *const[]){ __VA_ARGS__, NULL })
 
+/* Serial ports that are the user's -device: their ports and lines. Before the tables. */
+struct error *pc_place_serials(struct pc *pc);
+
 /* pc_firmware.c: flash chips or a file, below 4 GiB and at the end of the first MiB. */
 struct error *pc_make_firmware(struct pc *pc, const struct machine_options *o);
 

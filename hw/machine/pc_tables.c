@@ -325,7 +325,9 @@ struct error *pc_ready(struct machine *m)
     struct pc *pc = (struct pc *)m;
     wire_testdev(pc);
     fill_cmos(pc);
-    struct error *err = add_basics(pc);
+    struct error *err = pc_place_serials(pc);
+    if (!err)
+        err = add_basics(pc);
     if (!err)
         err = add_boot_options(pc);
     struct acpi_tables *tables = NULL;

@@ -515,12 +515,25 @@ static void default_terminals(struct cli *cli)
     }
 }
 
+static struct error *add_debugcon(struct build *b)
+{
+    struct cli *cli = b->cli;
+    struct chardev *c;
+    const char *id;
+    struct error *err = open_terminal(b, "debugcon", cli->debugcon, &id, &c);
+    if (!err && id)
+        text_add(&cli->devices, cli_text(cli, "isa-debugcon,chardev=%s", id));
+    return error_in(err, "-debugcon");
+}
+
 static struct error *make_terminals(struct build *b)
 {
     struct cli *cli = b->cli;
     struct error *err = NULL;
     for (size_t i = 0; i < cli->chardevs.n && !err; i++)
         err = error_in(chardev_add_option(b->vm, cli->chardevs.at[i]), "-chardev");
+    if (!err && cli->debugcon)
+        err = add_debugcon(b);
     default_terminals(cli);
     for (size_t i = 0; i < cli->serials.n && !err; i++)
         err = error_in(add_serial(b, (unsigned)i, cli->serials.at[i]), "-serial");
@@ -566,6 +579,8 @@ static struct error *make_machine(struct build *b)
     m->threads = cli->smp_threads;
     m->parallel = cli->parallel ? !strcmp(cli->parallel, "null") : !cli->nodefaults;
     m->boot = cli->boot;
+    m->fw_cfg = cli->fw_cfgs.at;
+    m->n_fw_cfg = cli->fw_cfgs.n;
     m->boot_said = cli->boot_said;
     m->sercon = cli->sercon;
     if (cli->append && !cli->kernel)

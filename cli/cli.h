@@ -45,9 +45,9 @@ struct cli {
     /* As typed; strings are argv's or owned by `owned`. */
     const char *machine, *cpu, *kernel, *initrd, *append, *dtb, *bios, *name, *uuid;
     const char *log_items, *log_file, *log_filter, *pidfile, *stats_file, *image;
-    const char *memory, *smp, *parallel, *vga, *display;
+    const char *debugcon, *memory, *smp, *parallel, *vga, *display;
     struct text_list accels, devices, objects, netdevs, nics, nets, chardevs, serials, monitors,
-        mons, globals, numas, smbios, acpi_tables;
+        mons, fw_cfgs, globals, numas, smbios, acpi_tables;
     struct cli_drive *drives;
     size_t n_drives;
     bool nographic, nodefaults, no_reboot, no_shutdown, start_stopped, daemonize, sandbox, verdict;

@@ -88,6 +88,15 @@ static struct error *add_machine(void *opaque, const struct option *o, const cha
     return NULL;
 }
 
+/* -no-acpi and -no-hpet, from before they were options of the machine. */
+static struct error *leave_out(void *opaque, const struct option *o, const char *arg)
+{
+    struct cli *cli = opaque;
+    cli->machine = cli_text(cli, "%s%s%s=off", cli->machine ? cli->machine : "",
+                            cli->machine ? "," : "", o->name + strlen("no-"));
+    return NULL;
+}
+
 static struct error *enable_kvm(void *opaque, const struct option *o, const char *arg)
 {
     struct cli *cli = opaque;
@@ -457,6 +466,8 @@ static const struct option table[] = {
     { .help = "Machine" },
     { "machine", "NAME[,OPTION=VALUE...]", "the board; -M help lists them", add_machine },
     { "M", "NAME[,OPTION=VALUE...]", "the same", add_machine },
+    { "no-acpi", NULL, "-M acpi=off", leave_out },
+    { "no-hpet", NULL, "-M hpet=off", leave_out },
     { "cpu", "MODEL[,EXTENSION=on|off...]", "the CPU; -cpu help lists models and extensions",
       set_text, AT(cpu) },
     { "smp", "N[,cores=,threads=,sockets=,maxcpus=]", "number of CPUs", set_smp },
@@ -490,6 +501,8 @@ static const struct option table[] = {
     { "append", "TEXT", "the kernel's command line", set_text, AT(append) },
     { "dtb", "FILE", "device tree, instead of the board's own", set_text, AT(dtb) },
     { "bios", "FILE|none|default", "firmware", set_text, AT(bios) },
+    { "fw_cfg", "[name=]NAME,file=FILE|string=TEXT", "a file for firmware; names are opt/...",
+      add_text, AT(fw_cfgs) },
 
     { .help = "Devices" },
     { "device", "NAME[,PROPERTY=VALUE...]",
@@ -526,6 +539,8 @@ static const struct option table[] = {
       AT(chardevs) },
     { "serial", "stdio|mon:stdio|null|pty|file:PATH|unix:PATH|tcp:HOST:PORT|chardev:ID|none",
       "what the next serial port is connected to", add_text, AT(serials) },
+    { "debugcon", "stdio|file:PATH|...", "a PC's debug console, isa-debugcon", set_text,
+      AT(debugcon) },
     { "monitor", "stdio|none|...", "what the monitor is connected to", add_text, AT(monitors) },
     { "mon", "[chardev=]ID[,mode=readline]", "a monitor on a character back end", add_text,
       AT(mons) },
@@ -578,7 +593,6 @@ static const struct option table[] = {
     { "usbdevice", "NAME", "there is no USB yet" },
     { "audio", "...", "there is no sound yet" },
     { "audiodev", "...", "there is no sound yet" },
-    { "fw_cfg", "...", "no files can be added yet" },
     { "mem-path", "PATH", "memory is always a memfd" },
     { "mem-prealloc", NULL, "use -object memory-backend-ram,prealloc=on and -M memory-backend=ID" },
     { "fsdev", "...", "there is no shared folder yet" },
@@ -603,7 +617,6 @@ static const struct option table[] = {
     { "preconfig", NULL, "there is no QMP yet" },
     { "dump-vmstate", "FILE", "there are no snapshots yet" },
     { "option-rom", "FILE", "the boards load none" },
-    { "debugcon", "DEV", "the boards have no such port" },
     { "iscsi", "...", "only files and block devices are supported" },
     { "compat", "...", "there is no QMP yet" },
     { "perfmap", NULL, "use -d out_asm" },
@@ -634,10 +647,10 @@ struct error *cli_parse(struct cli *cli, int argc, char **argv)
 
 void cli_free(struct cli *cli)
 {
-    struct text_list *lists[] = { &cli->accels,   &cli->devices,    &cli->objects,  &cli->netdevs,
-                                  &cli->nics,     &cli->nets,       &cli->chardevs, &cli->serials,
-                                  &cli->monitors, &cli->mons,       &cli->globals,  &cli->numas,
-                                  &cli->smbios,   &cli->acpi_tables };
+    struct text_list *lists[] = { &cli->accels,   &cli->devices, &cli->objects,    &cli->netdevs,
+                                  &cli->nics,     &cli->nets,    &cli->chardevs,   &cli->serials,
+                                  &cli->monitors, &cli->mons,    &cli->fw_cfgs,    &cli->globals,
+                                  &cli->numas,    &cli->smbios,  &cli->acpi_tables };
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         free(lists[i]->at);
     for (size_t i = 0; i < cli->owned.n; i++)

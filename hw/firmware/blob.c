@@ -8,7 +8,7 @@
 
 uint8_t *blob_grow(struct blob *b, size_t n)
 {
-    if (n > b->room - b->n) {
+    if (!b->at || n > b->room - b->n) { /* never NULL */
         b->room = MAX(2 * b->room, b->n + n + 256);
         b->at = xrealloc(b->at, b->room);
     }

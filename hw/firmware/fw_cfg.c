@@ -3,10 +3,12 @@
 #include "hw/firmware/fw_cfg.h"
 
 #include "core/error.h"
+#include "core/options.h"
 #include "hw/place.h"
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -265,6 +267,61 @@ struct error *fw_cfg_add_file(struct device *dev, const char *name, const void *
     fw_cfg_add(dev, FW_CFG_FILE_DIR, dir, 4 + f->n_files * DIR_ENTRY);
     fw_cfg_add(dev, key, data, n);
     return NULL;
+}
+
+/* The whole file, of at most 16 MiB. */
+static struct error *read_file(const char *path, uint8_t **bytes, uint32_t *n)
+{
+    enum { MOST = 16 * 1024 * 1024 };
+    FILE *f = fopen(path, "rbe");
+    if (!f)
+        return error_errno("cannot open '%s'", path);
+    *bytes = malloc(MOST + 1);
+    size_t size = *bytes ? fread(*bytes, 1, MOST + 1, f) : 0;
+    struct error *err = NULL;
+    if (!*bytes)
+        err = error_new("there is no memory for '%s'", path);
+    else if (ferror(f))
+        err = error_errno("cannot read '%s'", path);
+    else if (size > MOST)
+        err = error_new("'%s' is larger than 16 MiB", path);
+    fclose(f);
+    *n = (uint32_t)size;
+    return err;
+}
+
+static struct error *add_option(struct device *dev, struct options *o)
+{
+    static const char *const known[] = { "name", "file", "string" };
+    const char *name = options_get(o, "name"), *file = options_get(o, "file");
+    const char *text = options_get(o, "string");
+    uint8_t *bytes = NULL;
+    uint32_t n = 0;
+    struct error *err = options_refuse_rest(o, known, ARRAY_LEN(known));
+    if (err)
+        return err;
+    if (!name || !*name || !file == !text)
+        return error_new("a name and one of file= and string= are expected");
+    if (file)
+        err = read_file(file, &bytes, &n);
+    if (!err)
+        err = file ? fw_cfg_add_file(dev, name, bytes, n)
+                   : fw_cfg_add_file(dev, name, text, (uint32_t)strlen(text));
+    free(bytes);
+    return err;
+}
+
+struct error *fw_cfg_add_options(struct device *dev, const char *const *texts, size_t n)
+{
+    struct error *err = NULL;
+    for (size_t i = 0; i < n && !err; i++) {
+        struct options o = { 0 };
+        err = options_split(texts[i], "name", &o);
+        if (!err)
+            err = add_option(dev, &o);
+        options_free(&o);
+    }
+    return error_in(err, "-fw_cfg");
 }
 
 static void add_standard_items(struct device *dev)

@@ -39,3 +39,5 @@ void fw_cfg_add_u64(struct device *fw, uint16_t key, uint64_t value);
 /* A blob with a name of at most 55 characters in the directory, "etc/…" or "opt/…". Error: the name
  * is too long or taken, or the directory is full. */
 struct error *fw_cfg_add_file(struct device *fw, const char *name, const void *data, uint32_t n);
+/* Files of the user: -fw_cfg [name=]NAME,file=FILE or string=TEXT, n of them. Errors name the file. */
+struct error *fw_cfg_add_options(struct device *fw, const char *const *texts, size_t n);

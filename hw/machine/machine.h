@@ -39,6 +39,8 @@ struct machine_options {
     bool sercon;                            /* PCs: firmware's console is the first serial port */
     struct machine_boot boot;
     bool boot_said; /* other machines refuse it */
+    const char *const *fw_cfg; /* -fw_cfg as typed, for machines that have one; as long as the machine */
+    size_t n_fw_cfg;
     /* -numa, -smbios, -acpitable: for machines with .has_tables. Unlike the rest these live as long as the
      * machine. NULL: not given. The board calls numa_resolve. */
     struct numa *numa;

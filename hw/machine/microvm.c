@@ -190,7 +190,7 @@ static struct error *make_keyboard(struct microvm *v)
     return err;
 }
 
-static struct error *make_fw_cfg(struct microvm *v)
+static struct error *make_fw_cfg(struct microvm *v, const struct machine_options *o)
 {
     struct device *fw;
     struct error *err = make(v, "fw_cfg_io", "iobase", "0x510", NULL, NULL, &fw);
@@ -199,7 +199,7 @@ static struct error *make_fw_cfg(struct microvm *v)
     fw_cfg_add_u64(fw, FW_CFG_RAM_SIZE, v->m.ram_size);
     fw_cfg_add_u16(fw, FW_CFG_NB_CPUS, (uint16_t)v->m.vm->n_vcpus);
     fw_cfg_add_u16(fw, FW_CFG_MAX_CPUS, (uint16_t)v->m.vm->n_vcpus);
-    return NULL;
+    return fw_cfg_add_options(fw, o->fw_cfg, o->n_fw_cfg);
 }
 
 static struct error *make_virtio_slots(struct microvm *v)
@@ -257,7 +257,7 @@ static struct error *make_devices(struct microvm *v, const struct machine_option
     if (!err && !v->no_serial)
         err = make_serial(v, o->serial[0]);
     if (!err)
-        err = make_fw_cfg(v);
+        err = make_fw_cfg(v, o);
     return err ? err : make_virtio_slots(v);
 }
 

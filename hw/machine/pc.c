@@ -109,6 +109,8 @@ static struct error *keep_options(struct pc *pc, const struct machine_options *o
     pc->kernel = copy_text(o->kernel);
     pc->bios = copy_text(o->bios);
     pc->sercon = o->sercon || pc->no_graphics;
+    pc->fw_cfg_texts = o->fw_cfg;
+    pc->n_fw_cfg_texts = o->n_fw_cfg;
     pc->numa = o->numa;
     pc->smbios = o->smbios;
     pc->acpi = o->acpi;

@@ -38,6 +38,8 @@ struct pc {
     char *kernel, *bios, *splash;
     struct machine_boot boot;
     bool sercon, has_parallel, has_com[MACHINE_MAX_SERIAL];
+    const char *const *fw_cfg_texts; /* -fw_cfg */
+    size_t n_fw_cfg_texts;
     struct numa *numa;
     const struct smbios_options *smbios;
     const struct acpi_options *acpi;

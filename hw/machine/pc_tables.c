@@ -330,6 +330,8 @@ struct error *pc_ready(struct machine *m)
         err = add_basics(pc);
     if (!err)
         err = add_boot_options(pc);
+    if (!err)
+        err = fw_cfg_add_options(pc->fw_cfg, pc->fw_cfg_texts, pc->n_fw_cfg_texts);
     struct acpi_tables *tables = NULL;
     if (!err)
         err = add_acpi(pc, &tables);

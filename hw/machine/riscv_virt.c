@@ -387,6 +387,8 @@ static struct error *virt_init(struct machine *m, const struct machine_options *
     if (!err)
         err = make_devices(v, o);
     if (!err)
+        err = fw_cfg_add_options(v->fw_cfg, o->fw_cfg, o->n_fw_cfg);
+    if (!err)
         vm_on_reset(m->vm, place_images, v);
     return err;
 }

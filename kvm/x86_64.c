@@ -41,6 +41,10 @@ struct isa_vcpu {
      * else than the kernel changed is written back. */
     uint8_t lapic[X86_LAPIC_PAGE], run_state;
     bool apic_known;
+    /* Nested virtualization as of the start, when there was none; NULL: this KVM has none. */
+    struct kvm_nested_state *no_nested;
+    size_t n_no_nested;
+    bool is_nesting; /* the kernel's is another now */
 };
 
 static struct isa *isa_of(const struct kvm_vcpu *k)
@@ -128,16 +132,7 @@ static void host_features(struct kvm *kvm, const struct kvm_cpuid2 *all, struct 
     if (kvm->irqchip ==
         IRQCHIP_USER) /* what needs the kernel's APIC: PV EOI, unhalt, IPIs, async faults */
         e->words[X86_KVM_EAX] &= ~(1u << 4 | 1u << 6 | 1u << 7 | 1u << 10 | 1u << 11 | 1u << 14);
-    if (kvm_check(kvm, KVM_CAP_HYPERV))
-        e->words[X86_HV] = 0x7f | 1u << 9; /* up to hv-runtime, and hv-frequencies */
-    if (!kvm_check(kvm, KVM_CAP_HYPERV_VP_INDEX))
-        e->words[X86_HV] &= ~(1u << 5);
-    if (kvm->irqchip != IRQCHIP_USER && kvm_check(kvm, KVM_CAP_HYPERV_SYNIC2))
-        e->words[X86_HV] |= 3u << 7 | 1u << 14;
-    if (kvm_check(kvm, KVM_CAP_HYPERV_TLBFLUSH))
-        e->words[X86_HV] |= 1u << 11;
-    if (kvm_check(kvm, KVM_CAP_HYPERV_SEND_IPI))
-        e->words[X86_HV] |= 1u << 13;
+    e->words[X86_HV] = kvm_x86_hyperv(kvm);
 }
 
 static struct error *host_cpu(struct kvm *kvm, struct x86_engine_cpu *e)
@@ -358,7 +353,10 @@ static bool can_read(struct kvm_vcpu *k, uint32_t index)
 
 static void add_msr(struct kvm_vcpu *k, uint32_t index)
 {
+    enum { HV_VP_INDEX = 0x40000002 }; /* the kernel's own number for the vCPU */
     struct isa *isa = isa_of(k);
+    if (index == HV_VP_INDEX)
+        return;
     for (size_t i = 0; i < isa->n_msrs; i++)
         if (isa->msrs[i] == index)
             return;
@@ -392,22 +390,37 @@ static struct error *set_tsc_pace(struct kvm_vcpu *k, uint32_t khz)
                        has, (uint64_t)khz * 1000);
 }
 
+/* NULL: this KVM has none. *n are the bytes that count. */
+static struct kvm_nested_state *nested_now(struct kvm_vcpu *k, size_t *n)
+{
+    size_t size = (size_t)kvm_check(k->kvm, KVM_CAP_NESTED_STATE);
+    if (size < sizeof(struct kvm_nested_state))
+        return NULL;
+    struct kvm_nested_state *s = xcalloc(1, size);
+    s->size = (uint32_t)size;
+    if (ioctl(k->fd, KVM_GET_NESTED_STATE, s) < 0 || s->size > size ||
+        s->size < sizeof(struct kvm_nested_state)) {
+        free(s);
+        return NULL;
+    }
+    *n = s->size;
+    return s;
+}
+
 static struct error *isa_vcpu_init(struct kvm_vcpu *k)
 {
     struct isa_vcpu *m = xcalloc(1, sizeof(*m));
-    const struct x86_model *model = x86_model_of(k->cpu->vm);
     m->xsave = xcalloc(1, k->kvm->xsave_size);
     k->isa = m;
-    struct error *err = set_tsc_pace(k, model->tsc_khz);
-    if (!err && x86_model_has(model, X86_HV, 7)) {
-        struct kvm_enable_cap synic = { .cap = KVM_CAP_HYPERV_SYNIC2 };
-        if (ioctl(k->fd, KVM_ENABLE_CAP, &synic) < 0)
-            err = error_errno("hv-synic");
-    }
+    struct error *err = set_tsc_pace(k, x86_model_of(k->cpu->vm)->tsc_khz);
+    if (!err)
+        err = kvm_x86_enable_paravirt(k);
     if (!err)
         err = set_cpuid(k);
     if (!err && k->cpu->index == 0)
         find_msrs(k);
+    if (!err)
+        m->no_nested = nested_now(k, &m->n_no_nested);
     if (err) {
         free(m->xsave);
         free(m);
@@ -417,6 +430,7 @@ static struct error *isa_vcpu_init(struct kvm_vcpu *k)
 
 static void isa_vcpu_free(struct kvm_vcpu *k)
 {
+    free(mine(k)->no_nested);
     free(mine(k)->xsave);
     free(mine(k));
 }
@@ -929,6 +943,36 @@ static struct error *set_lapic(struct kvm_vcpu *k, const struct x86_cpu *x)
     return ioctl(k->fd, KVM_SET_LAPIC, &apic) < 0 ? error_errno("KVM_SET_LAPIC") : NULL;
 }
 
+/* A guest hypervisor's affairs, in the kernel's form; nothing while it has none. */
+static void get_nested(struct kvm_vcpu *k, struct x86_cpu *x)
+{
+    struct isa_vcpu *m = mine(k);
+    size_t n = 0;
+    struct kvm_nested_state *s = m->no_nested ? nested_now(k, &n) : NULL;
+    free(x->nested);
+    x->nested = NULL;
+    x->n_nested = 0;
+    m->is_nesting = s && (n != m->n_no_nested || memcmp(s, m->no_nested, n) != 0);
+    if (m->is_nesting) {
+        x->nested = (uint8_t *)s;
+        x->n_nested = (uint32_t)n;
+    } else {
+        free(s);
+    }
+}
+
+static struct error *set_nested(struct kvm_vcpu *k, const struct x86_cpu *x)
+{
+    struct isa_vcpu *m = mine(k);
+    const struct kvm_nested_state *s = x->nested ? (void *)x->nested : m->no_nested;
+    if (!x->nested && !m->is_nesting)
+        return NULL;
+    if (!m->no_nested || (x->nested && (x->n_nested < sizeof(*s) || s->size > x->n_nested)))
+        return error_new("nested virtualization in this state is none that this host's KVM has");
+    m->is_nesting = x->nested;
+    return ioctl(k->fd, KVM_SET_NESTED_STATE, s) < 0 ? error_errno("KVM_SET_NESTED_STATE") : NULL;
+}
+
 static struct error *get(struct kvm_vcpu *k)
 {
     struct x86_cpu *x = x86_of(k->cpu);
@@ -941,6 +985,8 @@ static struct error *get(struct kvm_vcpu *k)
     err = err ? err : get_run_state(k, x);
     if (!err)
         get_msrs(k, x);
+    if (!err)
+        get_nested(k, x);
     return err;
 }
 
@@ -956,6 +1002,7 @@ static struct error *set(struct kvm_vcpu *k)
     err = err ? err : set_lapic(k, x);
     if (!err)
         set_msrs(k, x);
+    err = err ? err : set_nested(k, x);
     err = err ? err : set_debug(k, x);
     err = err ? err : set_run_state(k, x);
     err = err ? err : set_events(k, x);

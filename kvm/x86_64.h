@@ -13,6 +13,11 @@ struct error *kvm_x86_filter_msrs(struct kvm *kvm);
 /* An access that the kernel left to us: #GP, a local APIC in user space, or the state's own register. */
 void kvm_x86_do_msr(struct kvm_vcpu *k, bool write);
 
+/* x86_64_paravirt.c: the hv-* flags that this KVM can give (X86_HV); what the model shows is turned on, and
+ * nothing that it does not show. */
+uint32_t kvm_x86_hyperv(struct kvm *kvm);
+struct error *kvm_x86_enable_paravirt(struct kvm_vcpu *k);
+
 /* x86_64_debug.c: a debugger's breakpoints are in the CPU's own registers while it has any; the guest's
  * wait. */
 struct error *kvm_x86_set_debug(struct kvm_vcpu *k, const struct vcpu_debug *want);

@@ -93,6 +93,14 @@ static const struct field x86_state[] = {
       .len_offset = offsetof(struct x86_cpu, n_xsave_rest),
       .max = 64 * 1024 },
     DERIVED(struct x86_cpu, n_xsave_rest),
+    { .name = "nested",
+      .kind = FIELD_BUFFER,
+      .offset = offsetof(struct x86_cpu, nested),
+      .size = 1,
+      .count = 1,
+      .len_offset = offsetof(struct x86_cpu, n_nested),
+      .max = 64 * 1024 },
+    DERIVED(struct x86_cpu, n_nested),
 #define X86_MSR(index, name, reset) FIELD(struct x86_cpu, name),
 #include "target/x86_64/msrs.h"
 #undef X86_MSR
@@ -209,6 +217,7 @@ static void vcpu_init(struct vcpu *cpu)
 static void vcpu_free_arch(struct vcpu *cpu)
 {
     free(x86_of(cpu)->xsave_rest);
+    free(x86_of(cpu)->nested);
 }
 
 /* Power-on values of a local APIC inside the engine, SDM 3-11.4.7.1. LINT0 of the boot processor passes
@@ -232,6 +241,7 @@ static void vcpu_reset(struct vcpu *cpu)
     struct x86_cpu *x = x86_of(cpu);
     uint32_t wire = x->lines & X86_INTR; /* theirs who drive it */
     free(x->xsave_rest);
+    free(x->nested);
     memset((void *)x, 0, offsetof(struct x86_cpu, cpu));
     reset_common(x);
     x->cr0 = X86_CR0_CD | X86_CR0_NW | X86_CR0_ET;

@@ -158,6 +158,10 @@ struct x86_cpu {
      * NULL where the CPU has none. */
     uint8_t *xsave_rest;
     uint32_t n_xsave_rest;
+    /* What a guest that is itself a hypervisor has under way, in the form of the engine in charge; NULL: it
+     * is none. */
+    uint8_t *nested;
+    uint32_t n_nested;
 
 #define X86_MSR(index, name, reset) uint64_t name;
 #include "target/x86_64/msrs.h"

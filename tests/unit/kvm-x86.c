@@ -1154,6 +1154,78 @@ static void index_writes_are_collected_and_come_before_the_next_access(void **un
     kit_close(&k);
 }
 
+/* A guest's pages for KVM's clock, steal time, end of interrupt and asynchronous page faults. */
+static void paravirtual_registers_survive_a_fresh_vcpu(void **unused)
+{
+    NEEDS_KVM();
+    const struct {
+        uint8_t feature;
+        size_t offset;
+        uint64_t value;
+    } regs[] = {
+        { 3, offsetof(struct x86_cpu, kvm_system_time), 0x10001 },
+        { 5, offsetof(struct x86_cpu, kvm_steal_time), 0x11001 },
+        { 6, offsetof(struct x86_cpu, kvm_pv_eoi), 0x12001 },
+        { 12, offsetof(struct x86_cpu, kvm_poll_control), 0 },
+        { 14, offsetof(struct x86_cpu, kvm_async_pf_int), 0xec },
+        { 14, offsetof(struct x86_cpu, kvm_async_pf), 0x13009 },
+    };
+    struct kit a = { .irqchips = 1 << IRQCHIP_ENGINE }, b = { .irqchips = 1 << IRQCHIP_ENGINE };
+    size_t pos = 0;
+    unsigned n = 0;
+    kit_open(&a, NULL);
+    kit_open(&b, NULL);
+    kvm_memory_start(kvm_of(a.vm));
+    kvm_memory_start(kvm_of(b.vm));
+    for (size_t i = 0; i < ARRAY_LEN(regs); i++)
+        if (x86_model_has(a.x->model, X86_KVM_EAX, regs[i].feature))
+            *(uint64_t *)((char *)a.x + regs[i].offset) = regs[i].value;
+    kvm_accel.set_state(a.x->cpu);
+    kvm_accel.get_state(a.x->cpu);
+    struct bytes one = saved(&a);
+    must(state_load(one.at, one.n, &pos, &x86_64_target.state, 1, b.x));
+    kvm_accel.set_state(b.x->cpu);
+    kvm_accel.get_state(b.x->cpu);
+    for (size_t i = 0; i < ARRAY_LEN(regs); i++)
+        if (x86_model_has(a.x->model, X86_KVM_EAX, regs[i].feature)) {
+            n++;
+            assert_int_equal(*(uint64_t *)((char *)b.x + regs[i].offset), regs[i].value);
+        }
+    bytes_free(&one);
+    kit_close(&a);
+    kit_close(&b);
+    if (!n) {
+        print_message("# this KVM has no paravirtual interface\n");
+        skip();
+    }
+}
+
+/* hv-* flags are there or refused, as this host's KVM is. */
+static void enlightenments_are_turned_on_or_refused(void **unused)
+{
+    NEEDS_KVM();
+    struct vm *vm;
+    uint32_t out[4];
+    must(vm_new(&vm));
+    vm->target = &x86_64_target;
+    vm->irqchips = 1 << IRQCHIP_ENGINE;
+    vm->accel = &kvm_accel;
+    must(x86_cpu_model(vm, "qemu64,-pni,-svm,hv-time,hv-relaxed,enforce"));
+    struct error *err = kvm_accel.vm_create(vm, NULL);
+    if (err) {
+        if (!strstr(error_text(err), "hv-"))
+            print_message("# %s\n", error_text(err));
+        error_free(err);
+        vm_free(vm);
+        return;
+    }
+    struct vcpu *cpu;
+    must(vcpu_new(vm, 0, &cpu));
+    x86_cpuid(x86_of(cpu), 0x40000003, 0, out);
+    assert_true(out[0] >> 1 & 1);
+    vm_free(vm);
+}
+
 /* The map is cut into pieces and put together while the guest runs in it. */
 static void map_changes_under_a_running_guest(void **unused)
 {
@@ -1404,6 +1476,8 @@ int main(void)
         cmocka_unit_test(written_pages_come_by_rings),
         cmocka_unit_test(wrong_ring_sizes_are_refused),
         cmocka_unit_test(index_writes_are_collected_and_come_before_the_next_access),
+        cmocka_unit_test(paravirtual_registers_survive_a_fresh_vcpu),
+        cmocka_unit_test(enlightenments_are_turned_on_or_refused),
         cmocka_unit_test(map_changes_under_a_running_guest),
         cmocka_unit_test(clock_stands_while_the_vm_does),
         cmocka_unit_test(filtered_registers_are_not_there),

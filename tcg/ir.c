@@ -54,6 +54,7 @@ static void forget_values(struct ir *ir)
 {
     memset(ir->slot_value, 0xff, ir->n_slots * sizeof(ir->slot_value[0]));
     memset(ir->const_value, 0xff, sizeof(ir->const_value));
+    ir->page_value = IR_NONE;
 }
 
 static struct ir_op *emit(struct ir *ir, enum ir_code code, enum ir_type type)
@@ -193,8 +194,12 @@ void ir_know(struct ir *ir, unsigned slot, ir_val v)
 
 ir_val ir_pc(struct ir *ir, int32_t off)
 {
+    if (!ir->no_fold && !off && ir->page_value != IR_NONE)
+        return ir->page_value;
     struct ir_op *op = emit(ir, IR_pc, IR_I64);
     op->imm = off;
+    if (!off)
+        ir->page_value = value_of(ir, op);
     return value_of(ir, op);
 }
 
@@ -423,6 +428,14 @@ static void split_address(struct ir *ir, ir_val *base, int64_t *off)
 {
     const struct ir_op *op = &ir->ops[*base];
     int64_t c;
+    if (!ir->no_fold && op->code == IR_pc && op->imm) {
+        c = *off + op->imm;
+        if (c > -IR_OFFSET_LIMIT && c < IR_OFFSET_LIMIT) {
+            *base = ir_pc(ir, 0);
+            *off = c;
+        }
+        return;
+    }
     if (ir->no_fold || op->code != IR_add || !ir_is_const(ir, op->b, &c))
         return;
     int64_t sum = (int64_t)((uint64_t)*off + (uint64_t)c);

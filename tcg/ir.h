@@ -173,6 +173,7 @@ struct ir {
     bool overflow;            /* ran out of room: the unit must be made shorter */
     ir_val slot_value[128];   /* value a slot is known to hold in this block, or IR_NONE */
     ir_val const_value[64];   /* small cache of constants of this block */
+    ir_val page_value;        /* this block's `pc +0`, or IR_NONE */
 };
 
 /* ---- building (targets) ---------------------------------------------------------------------- */

@@ -113,6 +113,8 @@ static void gen_align_check(struct gen *g, const struct ir_op *op, struct scratc
     unsigned mask = ir_access_bytes(op->shape) - 1, r = base;
     if (!(op->shape & IR_ALIGNED) || !mask)
         return;
+    if (g->ir->ops[op->a].code == IR_pc && !((g->ir->ops[op->a].imm + op->imm) & mask))
+        return; /* of a page's address nothing is left */
     if (op->imm & mask) {
         r = s.t0;
         lea(&g->b, true, r, MEM(base, (int32_t)op->imm));

@@ -53,6 +53,7 @@ enum {
     X86_F64 = 1 << 4,      /* 64-bit mode: operand size 64 */
     X86_PROTECTED = 1 << 5, /* #UD in real and virtual-8086 mode */
     X86_SYSTEM = 1 << 6,   /* not for random user-mode tests */
+    X86_UPDATES = 1 << 8,  /* reads the first operand and writes it; LOCKABLE says so too */
     X86_ANY_MOD = 1 << 7,  /* ModRM mod means nothing: C, D and R operands are registers always */
 };
 

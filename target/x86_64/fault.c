@@ -1,10 +1,15 @@
 /* Exceptions and interrupts: how they are raised, delivered through IVT or IDT, and which comes first (SDM 3-6). */
 #include "core/vm.h"
+#include "target/x86_64/insns.h"
 #include "target/x86_64/sys.h"
 
 #include <inttypes.h>
 
-enum { IDT_BIT = 2, EXT_BIT = 1 }; /* of error codes, SDM 3-6.13 */
+enum {
+    IDT_BIT = 2,
+    EXT_BIT = 1, /* of error codes, SDM 3-6.13 */
+    WRITE_BIT = 2
+}; /* of a page fault's */
 
 uint64_t x86_insn_pc(struct x86_cpu *x)
 {
@@ -101,6 +106,23 @@ noreturn void x86_memory_fault(struct x86_cpu *x, uint64_t va, int fault)
 }
 
 /* Called with pc at the instruction, outside helpers. */
+/* Does the running instruction read an operand in memory only to write it? The processor looks for the right to
+ * write from the start. */
+static bool is_update(struct x86_cpu *x)
+{
+    struct x86_insn i;
+    struct tcg_failure why;
+    uint8_t bytes[2 * 8];
+    unsigned n = 0;
+    for (uint64_t v; n < sizeof(bytes); n += 8) {
+        if (!tcg_try_load(x->cpu, x->pc + n, 8, X86_MMU_DATA, &v, &why))
+            break;
+        store_le(bytes + n, 8, v);
+    }
+    return x86_decode(x86_decoder_of(x->cpu->vm), x->state_word, bytes, n, &i) == X86_DECODED &&
+           i.line->flags & (X86_LOCKABLE | X86_UPDATES) && i.op[0].kind == X86_OP_MEM;
+}
+
 void x86_raise_memory(struct vcpu *cpu, uint64_t va, enum access access, int kind, int fault)
 {
     struct x86_cpu *x = x86_of(cpu);
@@ -109,6 +131,8 @@ void x86_raise_memory(struct vcpu *cpu, uint64_t va, enum access access, int kin
         x86_fault(x, X86_UD);
     if (kind == MEM_FAULT_MISALIGNED)
         x86_fault_code(x, x->state_word & X86_TR_AC ? X86_AC : X86_GP, 0);
+    if (access == ACCESS_READ && fault >> 16 == 0 && is_update(x))
+        fault |= WRITE_BIT;
     x86_memory_fault(x, va, fault);
 }
 

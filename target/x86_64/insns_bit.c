@@ -434,19 +434,19 @@ enum { OF = X86_FLAG_OF, AF = X86_FLAG_AF, PF = X86_FLAG_PF, OSAP = OF | X86_FLA
 
 /* Beyond one bit OF is undefined; CF beyond the width. */
 #define SHIFTS(name, digit, fn, extra, undefined)                                \
-    { name, "C0 /" digit, "Eb,Ib", fn, extra, 0, 0, (undefined) | X86_FLAG_CF }, \
-    { name, "C1 /" digit, "Ev,Ib", fn, extra, 0, 0, (undefined) | X86_FLAG_CF }, \
-    { name, "D0 /" digit, "Eb,1",  fn, extra, 0, 0, (undefined) & ~OF },         \
-    { name, "D1 /" digit, "Ev,1",  fn, extra, 0, 0, (undefined) & ~OF },         \
-    { name, "D2 /" digit, "Eb,CL", fn, extra, 0, 0, (undefined) | X86_FLAG_CF }, \
-    { name, "D3 /" digit, "Ev,CL", fn, extra, 0, 0, (undefined) | X86_FLAG_CF }
+    { name, "C0 /" digit, "Eb,Ib", fn, extra, X86_UPDATES, 0, (undefined) | X86_FLAG_CF }, \
+    { name, "C1 /" digit, "Ev,Ib", fn, extra, X86_UPDATES, 0, (undefined) | X86_FLAG_CF }, \
+    { name, "D0 /" digit, "Eb,1",  fn, extra, X86_UPDATES, 0, (undefined) & ~OF },         \
+    { name, "D1 /" digit, "Ev,1",  fn, extra, X86_UPDATES, 0, (undefined) & ~OF },         \
+    { name, "D2 /" digit, "Eb,CL", fn, extra, X86_UPDATES, 0, (undefined) | X86_FLAG_CF }, \
+    { name, "D3 /" digit, "Ev,CL", fn, extra, X86_UPDATES, 0, (undefined) | X86_FLAG_CF }
 #define ROTATES(name, digit, fn, extra)                                          \
-    { name, "C0 /" digit, "Eb,Ib", fn, extra, 0, 0, OF },                        \
-    { name, "C1 /" digit, "Ev,Ib", fn, extra, 0, 0, OF },                        \
-    { name, "D0 /" digit, "Eb,1",  fn, extra },                                  \
-    { name, "D1 /" digit, "Ev,1",  fn, extra },                                  \
-    { name, "D2 /" digit, "Eb,CL", fn, extra, 0, 0, OF },                        \
-    { name, "D3 /" digit, "Ev,CL", fn, extra, 0, 0, OF }
+    { name, "C0 /" digit, "Eb,Ib", fn, extra, X86_UPDATES, 0, OF },                        \
+    { name, "C1 /" digit, "Ev,Ib", fn, extra, X86_UPDATES, 0, OF },                        \
+    { name, "D0 /" digit, "Eb,1",  fn, extra, X86_UPDATES },                                  \
+    { name, "D1 /" digit, "Ev,1",  fn, extra, X86_UPDATES },                                  \
+    { name, "D2 /" digit, "Eb,CL", fn, extra, X86_UPDATES, 0, OF },                        \
+    { name, "D3 /" digit, "Ev,CL", fn, extra, X86_UPDATES, 0, OF }
 
 static const struct x86_line shifts[] = {
     ROTATES("rol", "0", tr_rotate, true),
@@ -457,10 +457,10 @@ static const struct x86_line shifts[] = {
     SHIFTS("shr", "5", tr_shift, IR_shr, OF | AF),
     SHIFTS("shl", "6", tr_shift, IR_shl, OF | AF),
     SHIFTS("sar", "7", tr_shift, IR_sar, OF | AF),
-    { "shld",   "0F A4 /r", "Ev,Gv,Ib", tr_double_shift, true,  0, 0, OF | AF },
-    { "shld",   "0F A5 /r", "Ev,Gv,CL", tr_double_shift, true,  0, 0, OF | AF },
-    { "shrd",   "0F AC /r", "Ev,Gv,Ib", tr_double_shift, false, 0, 0, OF | AF },
-    { "shrd",   "0F AD /r", "Ev,Gv,CL", tr_double_shift, false, 0, 0, OF | AF },
+    { "shld",   "0F A4 /r", "Ev,Gv,Ib", tr_double_shift, true,  X86_UPDATES, 0, OF | AF },
+    { "shld",   "0F A5 /r", "Ev,Gv,CL", tr_double_shift, true,  X86_UPDATES, 0, OF | AF },
+    { "shrd",   "0F AC /r", "Ev,Gv,Ib", tr_double_shift, false, X86_UPDATES, 0, OF | AF },
+    { "shrd",   "0F AD /r", "Ev,Gv,CL", tr_double_shift, false, X86_UPDATES, 0, OF | AF },
 };
 
 static const struct x86_line bits_[] = {

@@ -646,14 +646,11 @@ static void probe_store(struct x86_cpu *x, uint64_t how, uint64_t address, bool 
                                      [X87_I32] = 4, [X87_I64] = 8, [X87_BCD] = 10 };
     unsigned size = sizes[X87_KIND(how)];
     bool crosses = (address & 4095) + size > 4096;
-    struct tcg_ram ram;
     if (!stops && !(crosses && size == 10))
         return;
     uint16_t after = x->fsw;
     x->fsw = fsw;
-    tcg_ram_at(x->cpu, address, ACCESS_WRITE, X86_MMU_DATA, &ram);
-    if (crosses)
-        tcg_ram_at(x->cpu, align_up(address, 4096), ACCESS_WRITE, X86_MMU_DATA, &ram);
+    tcg_probe(x->cpu, address, size, ACCESS_WRITE, X86_MMU_DATA);
     x->fsw = after;
 }
 
@@ -758,6 +755,7 @@ static void set_full_tags(struct x86_cpu *x, uint16_t tags)
 
 static void write_bytes(struct x86_cpu *x, uint64_t address, const uint8_t *from, unsigned n)
 {
+    tcg_probe(x->cpu, address, n, ACCESS_WRITE, X86_MMU_DATA); /* all or nothing */
     for (unsigned i = 0, step; i < n; i += step) {
         step = n - i >= 8 ? 8 : n - i >= 4 ? 4 : 2;
         tcg_store(x->cpu, address + i, step, load_le(from + i, step), X86_MMU_DATA);

@@ -214,6 +214,7 @@ void x86h_fxsave(struct x86_cpu *x, uint64_t address, uint64_t wide)
 {
     uint8_t vectors[AREA];
     check_alignment(x, address, 16);
+    tcg_probe(x->cpu, address, LEGACY, ACCESS_WRITE, X86_MMU_DATA);
     write_x87(x, address, wide);
     write_mxcsr(x, address);
     if (!saves_vectors(x))
@@ -269,6 +270,16 @@ static uint64_t enabled(const struct x86_cpu *x, unsigned kind)
     return x->xcr0 | (kind == X86_XSAVES ? x->xss : 0);
 }
 
+/* Bytes that the image may take. */
+static uint32_t image_size(const struct x86_cpu *x, uint64_t of, uint64_t layout)
+{
+    uint32_t end = LEGACY + HEADER;
+    for (unsigned i = 2; i < 63; i++)
+        if (of >> i & 1)
+            end = MAX(end, place_of(x, i, layout) + component_size(i));
+    return end;
+}
+
 /* `of`: components to write. */
 static void write_components(struct x86_cpu *x, uint64_t address, uint64_t of, uint64_t layout,
                              bool wide)
@@ -296,6 +307,8 @@ void x86h_xsave(struct x86_cpu *x, uint64_t address, uint64_t mask, uint64_t how
     uint64_t in_use = x86_xinuse(x, mask), layout = compact ? mask | COMPACT : 0;
     if (compact && mask & X86_XSAVE_SSE && x86_get_mxcsr(x) != MXCSR_INIT)
         in_use |= X86_XSAVE_SSE;
+    tcg_probe(x->cpu, address, image_size(x, kind == X86_XSAVE ? mask : in_use, layout),
+              ACCESS_WRITE, X86_MMU_DATA);
     write_components(x, address, kind == X86_XSAVE ? mask : in_use, layout, how & WIDE);
     if (compact ? in_use & X86_XSAVE_SSE : mask & (X86_XSAVE_SSE | X86_XSAVE_AVX))
         write_mxcsr(x, address);

@@ -111,6 +111,18 @@ static bool bridge_forwards(const struct pci_function *b, bool io, uint64_t at, 
     return inside(at, size, base, last);
 }
 
+/* Memory at [at, at+size) as the host and every bridge on the way let it through. */
+static bool memory_reaches(const struct pci_function *f, uint64_t at, uint64_t size)
+{
+    const struct pci_windows *w = &f->bus->host->windows;
+    for (const struct pci_function *b = f->bus->bridge; b; b = b->bus->bridge) {
+        if (!bridge_forwards(b, false, at, size))
+            return false;
+    }
+    return window_has(at, size, w->mem32_base, w->mem32_size) ||
+           window_has(at, size, w->mem64_base, w->mem64_size);
+}
+
 /* The guest physical address at which this BAR is to be seen; false if nowhere. */
 static bool bar_address(const struct pci_function *f, unsigned n, gpa *out)
 {
@@ -124,21 +136,37 @@ static bool bar_address(const struct pci_function *f, unsigned n, gpa *out)
     if (bar->kind == PCI_BAR_MEM64 || bar->kind == PCI_BAR_MEM64_PREFETCH)
         at |= (uint64_t)config_peek(f, PCI_BAR0 + 4 * n + 4, 4) << 32;
     at &= -bar->size;
+    *out = at;
+    if (!io)
+        return memory_reaches(f, at, bar->size);
     for (const struct pci_function *b = f->bus->bridge; b; b = b->bus->bridge) {
         if (!bridge_forwards(b, io, at, bar->size))
             return false;
     }
-    if (io) {
-        *out = w->io_base + at;
-        return window_has(at, bar->size, 0, w->io_size);
-    }
-    *out = at;
-    return window_has(at, bar->size, w->mem32_base, w->mem32_size) ||
-           window_has(at, bar->size, w->mem64_base, w->mem64_size);
+    *out = w->io_base + at;
+    return window_has(at, bar->size, 0, w->io_size);
+}
+
+static void rom_remap(struct pci_function *f)
+{
+    uint32_t value = config_peek(f, pci_rom_register(f), 4);
+    gpa at = value & -f->rom.size;
+    bool wanted = value & PCI_ROM_ENABLE && config_peek(f, PCI_COMMAND, 2) & PCI_COMMAND_MEMORY &&
+                  memory_reaches(f, at, f->rom.size);
+    if (wanted == f->rom.mapped && (!wanted || at == f->rom.mapped_at))
+        return;
+    if (f->rom.mapped)
+        mem_unmap(f->rom.region);
+    if (wanted)
+        mem_map(f->rom.region, at, 1);
+    f->rom.mapped = wanted;
+    f->rom.mapped_at = at;
 }
 
 static void function_remap(struct pci_function *f)
 {
+    if (f->rom.region)
+        rom_remap(f);
     for (unsigned i = 0; i < pci_n_bars(f); i++) {
         struct pci_bar *bar = &f->bars[i];
         gpa at = 0;

@@ -32,6 +32,14 @@ static inline unsigned pci_n_bars(const struct pci_function *f)
     return f->secondary ? 2 : PCI_N_BARS;
 }
 
+/* rom.c: the file behind romfile=; its register, once the header is filled; what frees it. */
+struct error *pci_rom_open(struct pci_function *f);
+void pci_rom_show(struct pci_function *f);
+void pci_rom_close(struct pci_function *f);
+/* Where its register is, and does [off, off+n) touch it? */
+unsigned pci_rom_register(const struct pci_function *f);
+bool pci_rom_is_register(const struct pci_function *f, unsigned off, unsigned n);
+
 /* The level on the pin follows intx_level and the command register. Lock held. */
 void pci_intx_update(struct pci_function *f);
 /* The guest wrote [off, off+n): MSI and MSI-X control may have changed. Lock held. */

@@ -77,10 +77,6 @@ static struct error *slot_check(struct pci_function *f, struct pci_bus *bus)
 
 static struct error *place_find(struct pci_function *f, struct device *dev, struct pci_bus *bus)
 {
-    if (f->romfile && *f->romfile)
-        return error_new(
-            "romfile '%s': option ROMs are not supported, use romfile= or leave it out",
-            f->romfile);
     bool named = f->bus_name && *f->bus_name;
     if (!bus)
         bus = pci_bus_find(dev->vm, named ? f->bus_name : NULL);
@@ -143,6 +139,8 @@ struct error *pci_realize(struct pci_function *f, struct device *dev, struct pci
 {
     f->dev = dev;
     struct error *err = place_find(f, dev, bus);
+    if (!err)
+        err = pci_rom_open(f);
     if (err)
         return err;
     f->writable = xcalloc(PCI_CONFIG_SIZE, 1);
@@ -150,6 +148,7 @@ struct error *pci_realize(struct pci_function *f, struct device *dev, struct pci
     f->power_on = xcalloc(PCI_CONFIG_SIZE, 1);
     memset(f->config, 0, sizeof(f->config));
     header_fill(f, id);
+    pci_rom_show(f);
     snprintf(dev->path, sizeof(dev->path), "%s/%02x.%x/%s", f->bus->name, pci_slot(f->devfn),
              f->devfn & 7, dev->cls->name);
     dev->bus = f->bus;
@@ -170,6 +169,7 @@ void pci_unrealize(struct pci_function *f)
             mem_free_region(f->bars[i].region);
         f->bars[i] = (struct pci_bar){ 0 };
     }
+    pci_rom_close(f);
     free(f->writable);
     free(f->w1c);
     free(f->power_on);
@@ -270,7 +270,8 @@ static bool overlaps(unsigned off, unsigned n, unsigned from, unsigned len)
 /* Registers whose change moves BARs. */
 static bool moves_bars(const struct pci_function *f, unsigned off, unsigned n)
 {
-    if (overlaps(off, n, PCI_COMMAND, 2) || overlaps(off, n, PCI_BAR0, 4 * pci_n_bars(f)))
+    if (overlaps(off, n, PCI_COMMAND, 2) || overlaps(off, n, PCI_BAR0, 4 * pci_n_bars(f)) ||
+        pci_rom_is_register(f, off, n))
         return true;
     return f->secondary && overlaps(off, n, PCI_IO_BASE, PCI_CAP_POINTER - PCI_IO_BASE);
 }

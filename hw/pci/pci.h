@@ -47,7 +47,9 @@ enum {
     PCI_SUBSYSTEM_ID = 0x2e,
     PCI_IO_BASE_HIGH = 0x30,
     PCI_IO_LIMIT_HIGH = 0x32,
+    PCI_ROM = 0x30,
     PCI_CAP_POINTER = 0x34,
+    PCI_ROM_BRIDGE = 0x38,
     PCI_INTERRUPT_LINE = 0x3c,
     PCI_INTERRUPT_PIN = 0x3d,
     PCI_BRIDGE_CONTROL = 0x3e,
@@ -58,6 +60,7 @@ enum {
     PCI_COMMAND_PARITY = 1 << 6,
     PCI_COMMAND_SERR = 1 << 8,
     PCI_COMMAND_INTX_OFF = 1 << 10,
+    PCI_ROM_ENABLE = 1 << 0,
     PCI_STATUS_INTX = 1 << 3,
     PCI_STATUS_CAPS = 1 << 4,
 
@@ -82,6 +85,7 @@ struct pci_function {
     /* properties (PCI_PROPS) */
     char *bus_name, *addr, *romfile;
     bool multifunction;
+    uint8_t rombar;
 
     /* state */
     uint8_t config[PCI_CONFIG_SIZE];
@@ -98,6 +102,7 @@ struct pci_function {
     uint8_t *writable, *w1c; /* of PCI_CONFIG_SIZE bytes each: which bits a guest can change */
     uint8_t *power_on;       /* config after a reset: the read-only bits that a stream cannot change */
     struct pci_bar bars[PCI_N_BARS];
+    struct pci_bar rom; /* as memory of 32 bits; a register and an enable bit of its own */
     uint16_t next_cap; /* first free byte for a capability */
     uint16_t last_cap; /* link to patch */
     uint16_t msi_cap, msix_cap, express_cap; /* 0: has none */
@@ -116,7 +121,10 @@ struct pci_function {
     PROP(type, member.addr, "addr", PROP_STRING, .help = "slot[.function], hexadecimal"),          \
     PROP(type, member.multifunction, "multifunction", PROP_BOOL, .def = "off",                     \
          .help = "functions 1 to 7 of this slot may be used"),                                     \
-    PROP(type, member.romfile, "romfile", PROP_STRING, .help = "only empty: option ROMs do not run")
+    PROP(type, member.romfile, "romfile", PROP_STRING,                                             \
+         .help = "option ROM, which a BIOS runs"),                                                 \
+    PROP(type, member.rombar, "rombar", PROP_UINT, .def = "1", .max = 1,                           \
+         .help = "0: the option ROM is left out")
 
 extern const struct field pci_function_fields[4];
 

@@ -5,7 +5,10 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -168,6 +171,43 @@ static void addresses_are_checked(void **unused)
     assert_non_null(strstr(text, "x.rom"));
     free(text);
     guest_free(g);
+}
+
+static void an_option_rom_appears_where_programmed(void **unused)
+{
+    struct guest *g = guest_new();
+    uint8_t rom[5000] = { 0x55, 0xaa, 10 };
+    char path[40];
+    int fd = memfd_create("rom", MFD_CLOEXEC);
+    rom[4999] = 0x77;
+    assert_true(write(fd, rom, sizeof(rom)) == sizeof(rom));
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    guest_add(g, &card_class, "bus", "pcie.0", "addr", "3", "romfile", path, NULL);
+    guest_config_write(g, SLOT3, PCI_ROM, 4, 0xffffffff);
+    assert_int_equal(guest_config_read(g, SLOT3, PCI_ROM, 4), 0xffffe001);
+    guest_config_write(g, SLOT3, PCI_ROM, 4, GUEST_MEM + 0x10000);
+    guest_config_write(g, SLOT3, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+    assert_int_equal(board_peek(g->b, GUEST_MEM + 0x10000, 2), 0xffff); /* not enabled */
+    guest_config_write(g, SLOT3, PCI_ROM, 4, (GUEST_MEM + 0x10000) | PCI_ROM_ENABLE);
+    assert_int_equal(board_peek(g->b, GUEST_MEM + 0x10000, 2), 0xaa55);
+    assert_int_equal(board_peek(g->b, GUEST_MEM + 0x10000 + 4999, 1), 0x77);
+    assert_int_equal(board_peek(g->b, GUEST_MEM + 0x10000 + 5000, 1), 0);
+    board_poke(g->b, GUEST_MEM + 0x10000, 2, 0);
+    assert_int_equal(board_peek(g->b, GUEST_MEM + 0x10000, 2), 0xaa55);
+    guest_config_write(g, SLOT3, PCI_COMMAND, 2, 0);
+    assert_int_equal(board_peek(g->b, GUEST_MEM + 0x10000, 2), 0xffff);
+    guest_free(g);
+    rom[0] = 0;
+    assert_true(pwrite(fd, rom, 1, 0) == 1);
+    g = guest_new();
+    char *text = guest_refuses(g, &card_class, "romfile", path, NULL);
+    assert_non_null(strstr(text, "55 aa"));
+    free(text);
+    guest_add(g, &card_class, "romfile", path, "rombar", "0", "addr", "3", NULL);
+    guest_config_write(g, SLOT3, PCI_ROM, 4, 0xffffffff);
+    assert_int_equal(guest_config_read(g, SLOT3, PCI_ROM, 4), 0);
+    guest_free(g);
+    close(fd);
 }
 
 static void functions_share_a_slot(void **unused)
@@ -516,6 +556,7 @@ int main(void)
         cmocka_unit_test(identity_cannot_be_written),
         cmocka_unit_test(bytes_of_a_register_can_be_written_alone),
         cmocka_unit_test(addresses_are_checked),
+        cmocka_unit_test(an_option_rom_appears_where_programmed),
         cmocka_unit_test(functions_share_a_slot),
         cmocka_unit_test(slots_run_out_with_an_error),
         cmocka_unit_test(bars_tell_their_size),

@@ -135,7 +135,7 @@ static void on_kick(int number)
 
 static struct error *parse_options(struct kvm *kvm, const char *text)
 {
-    static const char *const known[] = { "kernel-irqchip", "pit", "dirty-ring-size" };
+    static const char *const known[] = { "kernel-irqchip", "pit", "dirty-ring-size", "msr-filter" };
     static const char *const kinds[] = { "off", "split", "on" };
     struct options o;
     struct error *err = options_split(text ? text : "", NULL, &o);
@@ -155,6 +155,8 @@ static struct error *parse_options(struct kvm *kvm, const char *text)
         err = error_new("dirty-ring-size=%s: 0 or a power of two to 65536 is expected", entries);
     if (!err)
         err = options_get_bool(&o, "pit", &kvm->pit);
+    if (!err)
+        err = options_get_bool(&o, "msr-filter", &kvm->msr_filter);
     if (!err)
         err = options_refuse_rest(&o, known, ARRAY_LEN(known));
     options_free(&o);
@@ -782,6 +784,10 @@ static void print_help(void (*print)(void *opaque, const char *line), void *opaq
         "                                of the CPUs, or this program (default: as the board can)");
     print(opaque,
           "  pit=on|off                    with kernel-irqchip=on: the kernel's timer 8254, too");
+    print(opaque,
+          "  msr-filter=on|off             refuse and count each access to registers of features");
+    print(opaque,
+          "                                that the CPU model lacks (costs 20 ms at the start)");
     print(
         opaque,
         "  dirty-ring-size=N             written pages come by rings of N entries (0: by bitmaps)");

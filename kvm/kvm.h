@@ -70,7 +70,7 @@ struct kvm {
     _Atomic bool pausing;
 
     /* -accel kvm,... */
-    bool pit;
+    bool pit, msr_filter;
     int irqchip;            /* enum irqchip, or -1: the best the board can do */
     struct mem_region *msi; /* where MSIs for in-kernel APICs go */
 

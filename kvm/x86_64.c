@@ -23,7 +23,7 @@ enum { MAX_CPUID = 256, MAX_MSRS = 512, XSAVE_BV = 512, FXSAVE_ST = 32, FXSAVE_X
 struct isa {
     uint32_t msrs[MAX_MSRS]; /* what this KVM lets us read */
     size_t n_msrs;
-    bool sregs2, smm, payload, triple_fault, msr_exits, msr_filter;
+    bool sregs2, smm, payload, triple_fault;
     struct kvm_irqchip chips[3]; /* as after power-on */
     struct kvm_pit_state2 pit;
     bool has_pit;
@@ -202,7 +202,7 @@ static void enable_extras(struct kvm *kvm, struct isa *isa)
         { KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1, &isa->triple_fault },
         { KVM_CAP_X86_USER_SPACE_MSR,
           KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_FILTER,
-          &isa->msr_exits },
+          NULL },
     };
     for (size_t i = 0; i < ARRAY_LEN(extras); i++) {
         struct error *err = kvm_check(kvm, extras[i].capability)
@@ -212,8 +212,6 @@ static void enable_extras(struct kvm *kvm, struct isa *isa)
             *extras[i].has = !err;
         error_free(err);
     }
-    isa->msr_filter =
-        isa->msr_exits && kvm_check(kvm, KVM_CAP_X86_MSR_FILTER); /* else denied is plain #GP */
     isa->sregs2 = kvm_check(kvm, KVM_CAP_SREGS2);
     isa->smm = kvm_check(kvm, KVM_CAP_X86_SMM);
 }
@@ -234,7 +232,7 @@ static struct error *vm_init(struct kvm *kvm)
         return err;
     enable_extras(kvm, isa);
     err = x86_model_fit(kvm->vm, &cpu, print_line, &kvm->vm->log);
-    return err || !isa->msr_filter ? err : kvm_x86_filter_msrs(kvm);
+    return err || !kvm->msr_filter ? err : kvm_x86_filter_msrs(kvm);
 }
 
 static void reset_chips(void *opaque)
@@ -341,40 +339,93 @@ static struct error *set_cpuid(struct kvm_vcpu *k)
     return rc < 0 ? error_errno("KVM does not take the CPU model") : NULL;
 }
 
-/* Does this KVM know the register? Asked once. */
-static bool can_read(struct kvm_vcpu *k, uint32_t index)
+struct msr_batch {
+    __u32 nmsrs, pad;
+    struct kvm_msr_entry entries[MAX_MSRS];
+};
+
+/* The kernel stops at the first one it refuses; go on behind that. */
+static void move_msrs(struct kvm_vcpu *k, unsigned long request, struct msr_batch *b, size_t n,
+                      bool *done)
 {
-    struct {
-        __u32 nmsrs, pad; /* as struct kvm_msrs */
-        struct kvm_msr_entry entry;
-    } one = { .nmsrs = 1, .entry.index = index };
-    return ioctl(k->fd, KVM_GET_MSRS, &one) == 1;
+    size_t at = 0;
+    struct msr_batch *part = xcalloc(1, sizeof(*part));
+    while (at < n) {
+        memcpy(part->entries, b->entries + at, (n - at) * sizeof(b->entries[0]));
+        part->nmsrs = (uint32_t)(n - at);
+        int moved = ioctl(k->fd, request, part);
+        moved = MAX(moved, 0);
+        memcpy(b->entries + at, part->entries, (size_t)moved * sizeof(b->entries[0]));
+        for (int i = 0; i < moved; i++)
+            done[at + (size_t)i] = true;
+        at += (size_t)moved;
+        if (at < n)
+            done[at++] = false;
+    }
+    free(part);
 }
 
-static void add_msr(struct kvm_vcpu *k, uint32_t index)
+static bool is_in(const uint32_t *list, size_t n, uint32_t index)
 {
-    enum { HV_VP_INDEX = 0x40000002 }; /* the kernel's own number for the vCPU */
+    for (size_t i = 0; i < n; i++)
+        if (list[i] == index)
+            return true;
+    return false;
+}
+
+/* Keep of n candidates those that can be read. Each ioctl loads the vCPU, so there are to be few: `run` says
+ * that behind the first one that this KVM lacks there are no others. */
+static void keep_readable(struct kvm_vcpu *k, const uint32_t *indices, size_t n, bool run)
+{
     struct isa *isa = isa_of(k);
-    if (index == HV_VP_INDEX)
-        return;
-    for (size_t i = 0; i < isa->n_msrs; i++)
-        if (isa->msrs[i] == index)
-            return;
-    if (isa->n_msrs < MAX_MSRS && can_read(k, index))
-        isa->msrs[isa->n_msrs++] = index;
+    struct msr_batch *b = xcalloc(1, sizeof(*b));
+    bool done[MAX_MSRS] = { 0 };
+    for (size_t i = 0; i < n; i++)
+        b->entries[i].index = indices[i];
+    if (run) {
+        b->nmsrs = (uint32_t)n;
+        int moved = ioctl(k->fd, KVM_GET_MSRS, b);
+        for (int i = 0; i < moved; i++)
+            done[i] = true;
+    } else if (n) {
+        move_msrs(k, KVM_GET_MSRS, b, n, done);
+    }
+    for (size_t i = 0; i < n && isa->n_msrs < MAX_MSRS; i++)
+        if (done[i] && !is_in(isa->msrs, isa->n_msrs, indices[i]))
+            isa->msrs[isa->n_msrs++] = indices[i];
+    free(b);
 }
 
-/* What the kernel lists, and what is in the state although it lists it not. */
+/* What is in the state although the kernel does not list it. */
+static void find_unlisted(struct kvm_vcpu *k)
+{
+    static const uint32_t runs[][2] = { { 0x8b, 0x8b },   { 0x1d9, 0x1d9 }, { 0x200, 0x20f },
+                                        { 0x250, 0x26f }, { 0x277, 0x277 }, { 0x2ff, 0x2ff },
+                                        { 0x400, 0x4ff } };
+    uint32_t found[MAX_MSRS], index;
+    for (size_t r = 0; r < ARRAY_LEN(runs); r++) {
+        size_t n = 0;
+        for (uint32_t at = runs[r][0]; at <= runs[r][1]; at++)
+            for (unsigned i = 0; x86_msr_index(i, &index); i++)
+                if (index == at && n < MAX_MSRS)
+                    found[n++] = index;
+        keep_readable(k, found, n, true);
+    }
+}
+
+/* The kernel's list first. */
 static void find_msrs(struct kvm_vcpu *k)
 {
+    enum { HV_VP_INDEX = 0x40000002 }; /* the kernel's own number for the vCPU */
     struct kvm_msr_list *list = xcalloc(1, sizeof(*list) + MAX_MSRS * 4);
-    uint32_t index;
-    for (unsigned i = 0; x86_msr_index(i, &index); i++)
-        add_msr(k, index);
+    size_t n = 0;
     list->nmsrs = MAX_MSRS;
     if (ioctl(k->kvm->sys_fd, KVM_GET_MSR_INDEX_LIST, list) >= 0)
         for (uint32_t i = 0; i < list->nmsrs; i++)
-            add_msr(k, list->indices[i]);
+            if (list->indices[i] != HV_VP_INDEX)
+                list->indices[n++] = list->indices[i];
+    keep_readable(k, list->indices, n, false);
+    find_unlisted(k);
     free(list);
 }
 
@@ -754,32 +805,6 @@ static uint64_t *place_of(struct x86_cpu *x, uint32_t index, bool make)
 }
 
 /* As struct kvm_msrs, with a size. */
-struct msr_batch {
-    __u32 nmsrs, pad;
-    struct kvm_msr_entry entries[MAX_MSRS];
-};
-
-/* The kernel stops at the first one it refuses; go on behind that. */
-static void move_msrs(struct kvm_vcpu *k, unsigned long request, struct msr_batch *b, size_t n,
-                      bool *done)
-{
-    size_t at = 0;
-    struct msr_batch *part = xcalloc(1, sizeof(*part));
-    while (at < n) {
-        memcpy(part->entries, b->entries + at, (n - at) * sizeof(b->entries[0]));
-        part->nmsrs = (uint32_t)(n - at);
-        int moved = ioctl(k->fd, request, part);
-        moved = MAX(moved, 0);
-        memcpy(b->entries + at, part->entries, (size_t)moved * sizeof(b->entries[0]));
-        for (int i = 0; i < moved; i++)
-            done[at + (size_t)i] = true;
-        at += (size_t)moved;
-        if (at < n)
-            done[at++] = false;
-    }
-    free(part);
-}
-
 static void get_msrs(struct kvm_vcpu *k, struct x86_cpu *x)
 {
     const struct isa *isa = isa_of(k);

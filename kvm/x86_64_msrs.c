@@ -54,6 +54,8 @@ struct error *kvm_x86_filter_msrs(struct kvm *kvm)
     const struct x86_model *m = x86_model_of(kvm->vm);
     struct kvm_msr_filter filter = { .flags = KVM_MSR_FILTER_DEFAULT_ALLOW };
     unsigned n = 0;
+    if (!kvm_check(kvm, KVM_CAP_X86_MSR_FILTER) || !kvm_check(kvm, KVM_CAP_X86_USER_SPACE_MSR))
+        return error_new("msr-filter=on: this host's KVM has none");
     _Static_assert(ARRAY_LEN(needs) <= KVM_MSR_FILTER_MAX_RANGES, "one range each");
     for (size_t i = 0; i < ARRAY_LEN(needs); i++)
         if (!has_all(m, &needs[i]))

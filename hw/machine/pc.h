@@ -57,6 +57,7 @@ struct pc {
     struct device *host, *bridge, *pm, *pm_function, *hpet, *rtc, *kbc, *fw_cfg;
     struct device *flash[PC_N_FLASH];
     struct mem_region *firmware; /* from a file; else the first flash */
+    bool is_efi;
     struct x86_boot *image;
     bool direct; /* the kernel is entered without firmware */
     bool was_started; /* the first boot is over: -boot once= has had its turn */
@@ -69,7 +70,7 @@ struct pc_model {
     const struct device_class *host;
     uint64_t (*ram_below_4g)(uint64_t size, uint64_t most); /* most 0: the usual */
     const char *hpet_inputs; /* of the I/O APIC, as the HPET's property */
-    uint16_t pm_base;        /* where firmware will put it */
+    uint16_t pm_base, efi_pm_base; /* where a BIOS puts it, and OVMF */
     /* Power management (pc->pm) and the bridge to ISA (pc->bridge), with everything between them. */
     struct error *(*make_bridges)(struct pc *pc);
     void (*fill_acpi)(struct pc *pc, struct acpi_pc *out);

@@ -59,6 +59,18 @@ static void show_below_1m(struct pc *pc, struct mem_region *of, uint64_t size)
     mem_map(r, MIB - part, ISA_PRIORITY);
 }
 
+/* An EFI firmware volume has its signature here (PI 1.8, volume 3, 3.2.1). Which firmware it is decides where power
+ * management will be, which the tables have to say. */
+static bool is_efi(struct mem_region *of)
+{
+    enum { STEP = 4096, SIGNATURE_AT = 40 };
+    const struct ram_block *rom = mem_region_ram(of);
+    for (uint64_t at = 0; at + STEP <= rom->size; at += STEP)
+        if (!memcmp(rom->host + at + SIGNATURE_AT, "_FVH", 4))
+            return true;
+    return false;
+}
+
 /* ---- a file -------------------------------------------------------------------------------------- */
 static struct error *load_file(struct pc *pc, const char *path)
 {
@@ -78,6 +90,7 @@ static struct error *load_file(struct pc *pc, const char *path)
     image_free(img);
     if (err)
         return err;
+    pc->is_efi = is_efi(pc->firmware);
     mem_map(pc->firmware, END - n, 0);
     show_below_1m(pc, pc->firmware, n);
     return NULL;
@@ -115,8 +128,10 @@ static struct error *make_flash(struct pc *pc, const char *const drives[PC_N_FLA
                              " MiB are possible (-M max-fw-size=)",
                              total / KIB, most_of(pc) / MIB);
         cfi_flash_map(pc->flash[i], END - total);
-        if (i == 0)
-            show_below_1m(pc, cfi_flash_region(pc->flash[i]), size);
+        if (i > 0)
+            continue;
+        pc->is_efi = is_efi(cfi_flash_region(pc->flash[i]));
+        show_below_1m(pc, cfi_flash_region(pc->flash[i]), size);
     }
     return NULL;
 }

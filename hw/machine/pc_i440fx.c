@@ -57,6 +57,7 @@ static const struct pc_model i440fx_model = {
     .ram_below_4g = ram_below_4g,
     .hpet_inputs = "4",
     .pm_base = 0x600,
+    .efi_pm_base = 0xb000,
     .make_bridges = make_bridges,
     .fill_acpi = fill_acpi,
     .has_s4 = has_s4,

@@ -59,6 +59,7 @@ static const struct pc_model q35_model = {
     .ram_below_4g = ram_below_4g,
     .hpet_inputs = "0xff0104",
     .pm_base = 0x600,
+    .efi_pm_base = 0x600,
     .make_bridges = make_bridges,
     .fill_acpi = fill_acpi,
     .has_s4 = has_s4,

@@ -227,7 +227,7 @@ static void describe(struct pc *pc, struct acpi_pc *out, struct acpi_parts *part
         .no_pit = pc->no_pit,
         .hpet = pc->hpet ? HPET_ADDR : 0,
         .has_pci = true,
-        .pm_base = pc->model->pm_base,
+        .pm_base = pc->is_efi ? pc->model->efi_pm_base : pc->model->pm_base,
         .smi_command = 0xb2,
         .sci = PC_IRQ_SCI,
         .reset_port = 0xcf9,

@@ -237,6 +237,33 @@ static void image_larger_than_the_flash_is_refused(void **unused)
     unlink(path);
 }
 
+/* OVMF tells flash from RAM and ROM by what it reads after these commands (QemuFlashDetected). */
+static void a_pcs_chip_takes_bytes_and_small_blocks(void **unused)
+{
+    struct board *b = board_with("cfi.pflash01", "addr", "0x10000000", "size", "20K", "block", "4K",
+                                 "width", "1", NULL);
+    board_poke(b, AT + 0x1234, 1, 0x50);
+    board_poke(b, AT + 0x1234, 1, 0x70);
+    assert_int_equal(board_peek(b, AT + 0x1234, 1), 0);
+    board_poke(b, AT + 0x1234, 1, 0xff);
+    board_poke(b, AT + 0x1000, 1, 0x20); /* erase */
+    board_poke(b, AT + 0x1000, 1, 0xd0);
+    assert_int_equal(board_peek(b, AT + 0x1000, 1), 0x80);
+    board_poke(b, AT + 0x1000, 1, 0xff);
+    assert_int_equal(board_peek(b, AT + 0x0ffe, 4), 0xffff0000);
+    assert_int_equal(board_peek(b, AT + 0x1ffe, 4), 0x0000ffff);
+    board_poke(b, AT + 0x1801, 1, 0x10); /* program a byte */
+    board_poke(b, AT + 0x1801, 1, 0xa5);
+    board_poke(b, AT + 0x1801, 1, 0xff);
+    assert_int_equal(board_peek(b, AT + 0x1800, 4), 0xffffa5ff);
+    board_poke(b, AT, 1, 0x90);
+    assert_int_equal(board_peek(b, AT, 2), 0x1889);
+    board_free(b);
+    b = board_new();
+    free(board_refuses(b, "cfi.pflash01", "size", "20K", NULL)); /* two chips want a power of two */
+    board_free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -251,6 +278,7 @@ int main(void)
         cmocka_unit_test(image_is_there_and_keeps_what_is_programmed),
         cmocka_unit_test(readonly_image_is_locked),
         cmocka_unit_test(image_larger_than_the_flash_is_refused),
+        cmocka_unit_test(a_pcs_chip_takes_bytes_and_small_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,6 +40,9 @@ struct accel {
     /* With vm->irqchip IRQCHIP_ENGINE: drive an input of its controllers. Any thread, device locks may
      * be held. */
     void (*irq_line)(struct vm *vm, unsigned gsi, bool level);
+    /* With IRQCHIP_ENGINE on a PC: an HPET has taken the place of the engine's 8254, which raises no interrupt 0
+     * meanwhile, or gives it back. Any thread, device locks may be held. */
+    void (*timer_taken)(struct vm *vm, bool taken);
     /* With IRQCHIP_SPLIT: what pin `gsi` of the I/O APIC sends now (valid), or that it sends nothing, so that
      * the CPUs' controllers know whose end of interrupt is asked for. Any thread, no device lock held. */
     void (*pin_message)(struct vm *vm, unsigned gsi, bool valid, gpa at, uint32_t data);

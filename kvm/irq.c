@@ -83,6 +83,11 @@ void kvm_irq_line(struct vm *vm, unsigned gsi, bool level)
         atomic_fetch_add(&vm->n_guest_errors, 1);
 }
 
+void kvm_timer_taken(struct vm *vm, bool taken)
+{
+    kvm_isa.timer_taken(kvm_of(vm), taken);
+}
+
 /* ---- routes ---------------------------------------------------------------------------------------- */
 
 static struct kvm_irq_routing_entry message(uint32_t gsi, const struct kvm_route *r)

@@ -811,6 +811,7 @@ const struct accel kvm_accel = {
     .dirty_log_started = kvm_dirty_log_started,
     .dirty_log_sync = kvm_dirty_log_sync,
     .irq_line = kvm_irq_line,
+    .timer_taken = kvm_timer_taken,
     .pin_message = kvm_pin_message,
     .route_msi = kvm_route_msi,
     .get_chips = kvm_get_chips,

@@ -142,6 +142,7 @@ void kvm_continue_vcpus(struct kvm *kvm);
 struct error *kvm_irq_create(struct kvm *kvm);
 void kvm_pin_message(struct vm *vm, unsigned gsi, bool valid, gpa at, uint32_t data);
 void kvm_irq_line(struct vm *vm, unsigned gsi, bool level);
+void kvm_timer_taken(struct vm *vm, bool taken);
 struct error *kvm_irq_update_routes(struct kvm *kvm);
 struct error *kvm_get_chips(struct vm *vm, void *chips);
 struct error *kvm_set_chips(struct vm *vm, const void *chips);
@@ -184,6 +185,7 @@ struct kvm_isa {
     struct error *(*irq_create)(struct kvm *kvm);
     struct error *(*get_chips)(struct kvm *kvm, void *chips); /* the target's struct */
     struct error *(*set_chips)(struct kvm *kvm, const void *chips);
+    void (*timer_taken)(struct kvm *kvm, bool taken); /* accel.timer_taken */
     uint32_t (*pin_routes)(struct kvm_irq_routing_entry *to);
     uint32_t n_pins;
     /* Where MSIs go that in-kernel controllers take; 0 size: none. */

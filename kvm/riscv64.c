@@ -244,6 +244,11 @@ static const char *disassembler(struct vcpu *cpu)
     return "riscv64";
 }
 
+static void timer_taken(struct kvm *kvm, bool taken)
+{
+    (void)kvm, (void)taken;
+}
+
 const struct kvm_isa kvm_isa = {
     .target = "riscv64",
     .vm_init = vm_init,
@@ -264,5 +269,6 @@ const struct kvm_isa kvm_isa = {
     .irq_create = irq_create,
     .get_chips = get_chips,
     .set_chips = set_chips,
+    .timer_taken = timer_taken,
     .pin_routes = pin_routes,
 };

@@ -269,6 +269,17 @@ static struct error *irq_create(struct kvm *kvm)
     return err;
 }
 
+static void timer_taken(struct kvm *kvm, bool taken)
+{
+    struct isa *isa = kvm->isa;
+    struct kvm_pit_state2 pit;
+    if (!isa->has_pit || ioctl(kvm->vm_fd, KVM_GET_PIT2, &pit) < 0)
+        return;
+    pit.flags = taken ? pit.flags | KVM_PIT_FLAGS_HPET_LEGACY
+                      : pit.flags & ~(uint32_t)KVM_PIT_FLAGS_HPET_LEGACY;
+    ioctl(kvm->vm_fd, KVM_SET_PIT2, &pit);
+}
+
 /* A PC's wiring: ISA interrupts reach the 8259s and the I/O APIC, interrupt 0 its pin 2. */
 static uint32_t pin_routes(struct kvm_irq_routing_entry *to)
 {
@@ -1202,6 +1213,7 @@ const struct kvm_isa kvm_isa = {
     .irq_create = irq_create,
     .get_chips = kvm_x86_get_chips,
     .set_chips = kvm_x86_set_chips,
+    .timer_taken = timer_taken,
     .pin_routes = pin_routes,
     .n_pins = KVM_IOAPIC_NUM_PINS,
     .msi_at = X86_APIC_BASE_DEFAULT,

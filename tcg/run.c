@@ -487,6 +487,11 @@ static void dirty_log_sync(struct vm *vm, struct ram_block *ram)
 {
     (void)vm, (void)ram;
 }
+static void timer_taken(struct vm *vm, bool taken)
+{
+    (void)vm, (void)taken;
+}
+
 static void irq_line(struct vm *vm, unsigned gsi, bool level)
 {
     (void)vm, (void)gsi, (void)level;
@@ -603,6 +608,7 @@ const struct accel tcg_accel = {
     .dirty_log_started = dirty_log_started,
     .dirty_log_sync = dirty_log_sync,
     .irq_line = irq_line,
+    .timer_taken = timer_taken,
     .pin_message = pin_message,
     .route_msi = route_msi,
     .get_chips = get_chips,

@@ -154,6 +154,12 @@ struct error *pc_make(struct pc *pc, const char *cls, struct device **out, const
     return device_create(pc->m.vm, cls, values, n, out ? out : &dev);
 }
 
+static void take_timer(void *opaque, unsigned n, bool level)
+{
+    struct vm *vm = opaque;
+    vm->accel->timer_taken(vm, level);
+}
+
 /* Timer and clock go through the HPET, which may take their place. An engine with interrupt controllers has a
  * timer, too. */
 static struct error *make_timers(struct pc *pc)
@@ -177,6 +183,8 @@ static struct error *make_timers(struct pc *pc)
             *hpet_output(pc->hpet, n) = pc_line(pc, n, PC_FROM_HPET);
         *hpet_legacy_output(pc->hpet, 0) = timer;
         *hpet_legacy_output(pc->hpet, 1) = clock;
+        if (pc->m.vm->irqchip == IRQCHIP_ENGINE)
+            *hpet_legacy_mode(pc->hpet) = (struct irq){ take_timer, pc->m.vm, 0 };
         timer = hpet_legacy_input(pc->hpet, 0);
         clock = hpet_legacy_input(pc->hpet, 1);
     }

@@ -56,7 +56,7 @@ struct hpet {
     struct hpet_timer timers[HPET_N_TIMERS];
     bool legacy_in[2];
 
-    struct irq out[N_LINES], legacy_out[2];
+    struct irq out[N_LINES], legacy_out[2], legacy_mode;
     struct bell {
         struct hpet *h;
         struct timer *timer;
@@ -215,6 +215,8 @@ static void write_config(struct hpet *h, uint64_t value)
     h->counter = now - (is_on(h) ? ticks_now(h) : 0);
     if ((was ^ h->config) & CONFIG_ON)
         restart(h);
+    if ((was ^ h->config) & CONFIG_LEGACY)
+        irq_set(&h->legacy_mode, h->config & CONFIG_LEGACY);
     for (unsigned n = 0; n < 2; n++) {
         if (is_legacy(h, n))
             irq_set(&h->legacy_out[n], false);
@@ -348,6 +350,11 @@ struct irq *hpet_legacy_output(struct device *dev, unsigned n)
     return &((struct hpet *)dev)->legacy_out[n];
 }
 
+struct irq *hpet_legacy_mode(struct device *dev)
+{
+    return &((struct hpet *)dev)->legacy_mode;
+}
+
 static struct error *hpet_realize(struct device *dev)
 {
     struct hpet *h = (struct hpet *)dev;
@@ -382,6 +389,7 @@ static void hpet_reset(struct device *dev)
 static struct error *hpet_loaded(struct device *dev)
 {
     struct hpet *h = (struct hpet *)dev;
+    irq_set(&h->legacy_mode, h->config & CONFIG_LEGACY);
     for (unsigned n = 0; n < HPET_N_TIMERS; n++)
         update_line(h, n);
     update_legacy(h, 0);

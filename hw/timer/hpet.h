@@ -12,3 +12,5 @@ struct irq *hpet_output(struct device *hpet, unsigned n);
  * or are cut off while timers 0 and 1 take their place. */
 struct irq hpet_legacy_input(struct device *hpet, unsigned n);
 struct irq *hpet_legacy_output(struct device *hpet, unsigned n);
+/* Up while it takes the place of both: for a timer that is not a device. */
+struct irq *hpet_legacy_mode(struct device *hpet);

@@ -475,6 +475,17 @@ static void controllers_are_where_the_engine_left_them(void **unused)
     }
 }
 
+static void hpet_takes_the_engines_timers_place(void **unused)
+{
+    struct vm *vm = machine_where("q35", IRQCHIP_ENGINE, NULL);
+    assert_false(x86_machine_lines(vm) & line(X86_MACHINE_TIMER_TAKEN));
+    poke(vm, 0xfed00010, 2); /* legacy replacement */
+    assert_true(x86_machine_lines(vm) & line(X86_MACHINE_TIMER_TAKEN));
+    vm_reset(vm);
+    assert_false(x86_machine_lines(vm) & line(X86_MACHINE_TIMER_TAKEN));
+    x86_machine_free(vm);
+}
+
 /* ---- bridges to ISA ---------------------------------------------------------------------------------------- */
 static void power_management_is_where_pmbase_says(void **unused)
 {
@@ -659,6 +670,7 @@ int main(void)
         cmocka_unit_test(a_line_is_up_while_any_source_is),
         cmocka_unit_test(power_button_raises_the_sci),
         cmocka_unit_test(controllers_are_where_the_engine_left_them),
+        cmocka_unit_test(hpet_takes_the_engines_timers_place),
         cmocka_unit_test(power_management_is_where_pmbase_says),
         cmocka_unit_test(chipset_registers_are_where_rcba_says),
         cmocka_unit_test(cmos_tells_memory_and_boot_order),

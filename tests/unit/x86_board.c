@@ -35,6 +35,10 @@ static void record_line(struct vm *vm, unsigned gsi, bool level)
     uint32_t *lines = vm->accel_data;
     *lines = level ? *lines | UINT32_C(1) << gsi : *lines & ~(UINT32_C(1) << gsi);
 }
+static void no_timer(struct vm *vm, bool taken)
+{
+    record_line(vm, X86_MACHINE_TIMER_TAKEN, taken);
+}
 static void no_pin(struct vm *vm, unsigned gsi, bool valid, gpa at, uint32_t data)
 {
 }
@@ -49,6 +53,7 @@ static const struct accel no_accel = {
     .vm_create = no_vm_create,
     .vm_destroy = free_vm,
     .irq_line = record_line,
+    .timer_taken = no_timer,
     .pin_message = no_pin,
     .route_msi = no_route,
     .kick = no_op,

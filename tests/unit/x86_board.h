@@ -16,5 +16,6 @@ struct error *x86_machine_new(const struct machine_options *o, enum irqchip wher
 struct error *x86_machine_with(const struct machine_options *o, enum irqchip where,
                                const char *device, struct vm **out);
 void x86_machine_free(struct vm *vm);
+enum { X86_MACHINE_TIMER_TAKEN = 31 }; /* as a line: accel.timer_taken */
 /* Levels of the lines into an engine's controllers (IRQCHIP_ENGINE), a bit each. */
 uint32_t x86_machine_lines(const struct vm *vm);

@@ -62,8 +62,7 @@ static ir_val aux_of(struct tr *t)
     return ir_get(t->ir, X86_SLOT_CC_AUX);
 }
 
-/* What kinds have nothing in is not read. */
-ir_val cc_flags(struct tr *t)
+static ir_val all_flags(struct tr *t, unsigned op)
 {
     static const uint8_t has_dst = 1, has_src = 2, has_aux = 4;
     static const uint8_t has[N_CC_KINDS] = {
@@ -82,11 +81,37 @@ ir_val cc_flags(struct tr *t)
         [CC_IMUL] = has_dst | has_src,
         [CC_BMI] = has_dst | has_aux,
     };
-    unsigned op = known_op(t), known = op ? has[(op - 1) >> 2] : 7;
+    unsigned known = op ? has[(op - 1) >> 2] : 7; /* what kinds have nothing in is not read */
     ir_val zero = ir_i64(t->ir, 0);
     return ir_call(t->ir, &x86_helper_flags, ir_get(t->ir, X86_SLOT_CC_OP),
                    known & has_dst ? dst_of(t) : zero, known & has_src ? src_of(t) : zero,
                    known & has_aux ? aux_of(t) : zero);
+}
+
+/* XOR of a register with itself comes before many chains of carries. */
+static bool is_const_logic(struct tr *t, unsigned op, int64_t *dst)
+{
+    return op && (op - 1) >> 2 == CC_LOGIC && ir_is_const(t->ir, dst_of(t), dst);
+}
+
+ir_val cc_flags_but_carry(struct tr *t)
+{
+    unsigned op = known_op(t);
+    int64_t dst;
+    if (op && (op - 1) >> 2 == CC_FLAGS)
+        return src_of(t);
+    if (is_const_logic(t, op, &dst))
+        return ir_i64(t->ir, (int64_t)x86_flags_value(op - 1, (uint64_t)dst, 0, 0));
+    return all_flags(t, op);
+}
+
+ir_val cc_flags(struct tr *t)
+{
+    unsigned op = known_op(t);
+    if (!op || (op - 1) >> 2 != CC_FLAGS)
+        return all_flags(t, op);
+    ir_val rest = ir_2i(t->ir, IR_and, src_of(t), X86_ARITHMETIC & ~X86_FLAG_CF);
+    return ir_2(t->ir, IR_or, rest, aux_of(t));
 }
 
 /* ---- conditions ------------------------------------------------------------------------------------ */

@@ -45,6 +45,8 @@ void cc_set_flags(struct tr *t, ir_val flags);
 void cc_set_flags_carry(struct tr *t, ir_val flags, ir_val carry);
 /* All six in RFLAGS' layout, nothing else. */
 ir_val cc_flags(struct tr *t);
+/* The same for cc_set_flags_carry: CF and bits that are no flags may be anything. */
+ir_val cc_flags_but_carry(struct tr *t);
 /* CF, 0 or 1. */
 ir_val cc_carry(struct tr *t);
 

@@ -137,7 +137,7 @@ static ir_val top_bit(struct tr *t, ir_val v, unsigned size)
 static void rotate_flags(struct tr *t, struct count n, ir_val carry, ir_val overflow)
 {
     struct ir *ir = t->ir;
-    ir_val flags = cc_flags(t), old_carry = n.is_const ? IR_NONE : cc_carry(t);
+    ir_val flags = cc_flags_but_carry(t), old_carry = n.is_const ? IR_NONE : cc_carry(t);
     ir_val changed = ir_2(ir, IR_or, ir_2i(ir, IR_and, flags, ~(int64_t)X86_FLAG_OF),
                           ir_2i(ir, IR_shl, overflow, 11));
     if (!n.is_const) {
@@ -271,7 +271,7 @@ static void tr_bit(struct tr *t, const struct x86_insn *i)
         if (what != BIT_TEST)
             op_write(t, i, 0, bit_changed(t, what, v, mask));
     }
-    ir_val flags = cc_flags(t);
+    ir_val flags = cc_flags_but_carry(t);
     cc_set_flags_carry(t, flags, ir_2i(ir, IR_and, ir_2(ir, IR_shr, v, n), 1));
 }
 
@@ -402,22 +402,17 @@ static void tr_pext(struct tr *t, const struct x86_insn *i)
     op_write(t, i, 0, ir_call(t->ir, &x86_helper_pext, v, mask, IR_NONE, IR_NONE));
 }
 
-/* The carry of a + b + c. */
-static ir_val sum_carry(struct tr *t, ir_val r, ir_val b, ir_val c)
-{
-    return ir_select(t->ir, c, ir_setc(t->ir, IR_LEU, r, b), ir_setc(t->ir, IR_LTU, r, b));
-}
-
 /* ADCX adds with CF, ADOX with OF; no other flag changes. extra: ADOX. */
 static void tr_adx(struct tr *t, const struct x86_insn *i)
 {
     struct ir *ir = t->ir;
     unsigned size = i->op[0].size;
-    ir_val b = op_read_zx(t, i, 1), a = op_read(t, i, 0), flags = cc_flags(t), carry = cc_carry(t);
+    ir_val b = op_read_zx(t, i, 1), a = op_read(t, i, 0);
+    ir_val flags = cc_flags_but_carry(t), carry = cc_carry(t);
     ir_val in = i->extra ? ir_2i(ir, IR_and, ir_2i(ir, IR_shr, flags, 11), 1) : carry;
-    ir_val r = val_2(t, IR_add, val_2(t, IR_add, a, b, size), in, size);
+    ir_val sum = val_2(t, IR_add, a, b, size), r = val_2(t, IR_add, sum, in, size);
     op_write(t, i, 0, r);
-    ir_val out = sum_carry(t, r, b, in);
+    ir_val out = ir_2(ir, IR_or, ir_setc(ir, IR_LTU, sum, b), ir_setc(ir, IR_LTU, r, in));
     if (i->extra) {
         flags = ir_2i(ir, IR_and, flags, ~(int64_t)X86_FLAG_OF);
         flags = ir_2(ir, IR_or, flags, ir_2i(ir, IR_shl, out, 11));

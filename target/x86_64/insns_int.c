@@ -379,7 +379,8 @@ static ir_val pair32(struct tr *t, unsigned high, unsigned low)
 /* ZF only. */
 static void set_zero_flag(struct tr *t, ir_val zero)
 {
-    ir_val carry = cc_carry(t), rest = ir_2i(t->ir, IR_and, cc_flags(t), ~(int64_t)X86_FLAG_ZF);
+    ir_val carry = cc_carry(t),
+           rest = ir_2i(t->ir, IR_and, cc_flags_but_carry(t), ~(int64_t)X86_FLAG_ZF);
     cc_set_flags_carry(t, ir_2(t->ir, IR_or, rest, ir_2i(t->ir, IR_shl, zero, 6)), carry);
 }
 
@@ -458,7 +459,7 @@ static void tr_sahf(struct tr *t, const struct x86_insn *i)
 static void tr_carry(struct tr *t, const struct x86_insn *i)
 {
     ir_val carry = i->extra < 0 ? ir_2i(t->ir, IR_xor, cc_carry(t), 1) : ir_i64(t->ir, i->extra);
-    cc_set_flags_carry(t, cc_flags(t), carry);
+    cc_set_flags_carry(t, cc_flags_but_carry(t), carry);
 }
 
 /* CLD, STD: extra is the step. */

@@ -275,6 +275,19 @@ void cache_code_written(struct tcg *tcg, struct ram_block *ram, uint64_t off, ui
     pthread_mutex_unlock(&tcg->lock);
 }
 
+bool cache_covers(struct tcg *tcg, const uint8_t *page, int32_t pc_off, int32_t from, int32_t to)
+{
+    bool found = false;
+    pthread_mutex_lock(&tcg->lock);
+    const struct code_page *p = *page_slot(tcg, page);
+    const struct unit *u = p && p->chunks & chunks_of(from, to) ? p->units : NULL;
+    for (; u && !found; u = u->page_next[u->page == page ? 0 : 1])
+        found = u->page == page && u->n_insns > 1 && u->off <= pc_off && pc_off < u->end &&
+                covers(u, page, from, to);
+    pthread_mutex_unlock(&tcg->lock);
+    return found;
+}
+
 uint64_t cache_apart(struct tcg *tcg, const uint8_t *page)
 {
     const struct code_page *p = *page_slot(tcg, page);

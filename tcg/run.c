@@ -165,18 +165,33 @@ static void end_alone(struct tcg_cpu *t)
     run_leave_exclusive(t);
 }
 
-/* Execute the next instruction while every other vCPU stands outside generated code. Whatever comes in
- * between, the flag that is tested at its start included, it just asks for this again. */
-static void run_alone(struct tcg_cpu *t)
+/* One instruction. Whatever comes in between, the flag that is tested at its start included, it just asks for
+ * this again. */
+static void run_one(struct tcg_cpu *t)
 {
-    t->wants_alone = false;
-    run_enter_exclusive(t);
-    t->alone = true;
     struct unit *u = translate_find(t, *tcg_pc(t));
     struct link *link = u ? t->tcg->backend->enter(t, u) : NULL;
     if (link)
         *tcg_pc(t) = t->pc_page + (uint64_t)(int64_t)link->off;
+}
+
+/* Execute the next instruction while every other vCPU stands outside generated code. */
+static void run_alone(struct tcg_cpu *t)
+{
+    t->wants_alone = t->wants_single = false;
+    run_enter_exclusive(t);
+    t->alone = true;
+    run_one(t);
     end_alone(t);
+}
+
+/* As a unit of its own, so that what it writes is code for the next. */
+static void run_single(struct tcg_cpu *t)
+{
+    t->wants_single = false;
+    t->single = true;
+    run_one(t);
+    t->single = false;
 }
 
 static enum vcpu_exit run(struct vcpu *cpu)
@@ -188,6 +203,7 @@ static enum vcpu_exit run(struct vcpu *cpu)
         t->target->resume(cpu);
     (void)!sigsetjmp(t->leave, 0);
     end_alone(t);
+    t->single = false;
     if (!t->fp_live) /* nothing in the loop computes with floats */
         t->tcg->backend->fp_resume(t);
     for (;;) {
@@ -211,6 +227,8 @@ static enum vcpu_exit run(struct vcpu *cpu)
         }
         if (t->wants_alone)
             run_alone(t);
+        else if (t->wants_single)
+            run_single(t);
         else if (!waits)
             run_units(t);
     }

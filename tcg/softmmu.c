@@ -168,7 +168,40 @@ uint64_t softmmu_load(struct tcg_cpu *t, uint64_t va, unsigned shape, unsigned m
     return extend(v, shape);
 }
 
-void softmmu_store(struct tcg_cpu *t, uint64_t va, uint64_t v, unsigned shape, unsigned mode)
+/* n bytes are about to be written. If the running unit was made of some of them and its guest sees such a write with
+ * the next instruction, start over with this instruction as a unit of its own. */
+static void check_own_code(struct tcg_cpu *t, const struct tlb_place *p, unsigned n)
+{
+    if (!t->target->sees_own_writes || !p->host || p->rom || t->alone || t->single)
+        return;
+    uint64_t off = (uint64_t)(p->host - p->ram->host);
+    if (!(atomic_load_explicit(&p->ram->page_flags[off >> 12], memory_order_relaxed) &
+          PAGE_HAS_CODE))
+        return;
+    uint64_t pc = tcg_insn_pc(t->cpu);
+    int32_t from = off & 4095;
+    if (!cache_covers(t->tcg, p->host - from, pc & 4095, from, from + (int32_t)n))
+        return;
+    *tcg_pc(t) = pc;
+    t->undo++;
+    t->wants_single = true;
+    tcg_leave(t->cpu);
+}
+
+static void check_own_bytes(struct tcg_cpu *t, uint64_t va, unsigned size, unsigned mode)
+{
+    if (!t->target->sees_own_writes)
+        return;
+    struct tlb_place p = translate(t, va, ACCESS_WRITE, mode);
+    unsigned first = MIN(size, 4096 - (unsigned)(va & 4095));
+    check_own_code(t, &p, first);
+    if (first < size) {
+        p = translate(t, va + first, ACCESS_WRITE, mode);
+        check_own_code(t, &p, size - first);
+    }
+}
+
+static void store_value(struct tcg_cpu *t, uint64_t va, uint64_t v, unsigned shape, unsigned mode)
 {
     unsigned size = 1u << (shape & IR_SIZE_MASK);
     check_aligned(t, va, shape, ACCESS_WRITE);
@@ -190,6 +223,12 @@ void softmmu_store(struct tcg_cpu *t, uint64_t va, uint64_t v, unsigned shape, u
         if (q->host)
             q->host++;
     }
+}
+
+void softmmu_store(struct tcg_cpu *t, uint64_t va, uint64_t v, unsigned shape, unsigned mode)
+{
+    check_own_bytes(t, va, 1u << (shape & IR_SIZE_MASK), mode);
+    store_value(t, va, v, shape, mode);
 }
 
 /* Half an access, or bytes of it, to one place. */
@@ -269,6 +308,7 @@ void softmmu_store128(struct tcg_cpu *t, uint64_t va, const uint64_t v[2], unsig
     }
     struct tlb_place place[2];
     check_aligned(t, va, shape, ACCESS_WRITE);
+    check_own_bytes(t, va, 16, mode);
     if (shape & IR_PAIR)
         tcg_probe(t->cpu, va, 32, ACCESS_WRITE, mode);
     uint8_t bytes[16];
@@ -353,6 +393,7 @@ uint64_t softmmu_rmw(struct tcg_cpu *t, enum ir_rmw kind, uint64_t va, uint64_t 
         return extend(old, shape);
     }
     struct tlb_place p = atomic_place(t, va, shape, mode);
+    check_own_code(t, &p, size);
     if (p.host && !p.rom) {
         old = host_load(p.host, size);
         while (!host_cas(p.host, size, &old, ir_eval_rmw(kind, log2, old, v))) {
@@ -379,6 +420,7 @@ uint64_t softmmu_cas(struct tcg_cpu *t, uint64_t va, uint64_t expected, uint64_t
         return extend(old, shape);
     }
     struct tlb_place p = atomic_place(t, va, shape, mode);
+    check_own_code(t, &p, size);
     if (p.host && !p.rom) {
         if (host_cas(p.host, size, &old, desired))
             bytes_written(t, &p, size);
@@ -398,7 +440,7 @@ uint64_t tcg_load(struct vcpu *cpu, uint64_t va, unsigned size, unsigned mode)
 
 void tcg_store(struct vcpu *cpu, uint64_t va, unsigned size, uint64_t v, unsigned mode)
 {
-    softmmu_store(tcg_cpu_of(cpu), va, v, (unsigned)__builtin_ctz(size), mode);
+    store_value(tcg_cpu_of(cpu), va, v, (unsigned)__builtin_ctz(size), mode);
 }
 
 /* Can all of the access be done? Where it goes: one place, or two when it crosses a page. */
@@ -523,6 +565,9 @@ bool tcg_ram_written(struct vcpu *cpu, const struct tcg_ram *r, unsigned n)
     bool code =
         atomic_load(&r->ram->page_flags[(uint64_t)(r->host - r->ram->host) >> 12]) & PAGE_HAS_CODE;
     bytes_written(tcg_cpu_of(cpu), &p, n);
+    if (code && tcg_cpu_of(cpu)->target->sees_own_writes)
+        atomic_store(&tcg_cpu_of(cpu)->exit_flag,
+                     1); /* at the next look, which the caller makes soon */
     return code;
 }
 

@@ -61,6 +61,7 @@ struct tcg_target {
                               that is a NaN, made quiet, and the default one is negative (SF_NAN_SSE) */
     bool subnormal_flag;   /* SF_DENORMAL is one of the sticky flags */
     bool open_bus;         /* where there is no memory, loads give ones and stores are lost */
+    bool sees_own_writes;    /* a store into the code ahead is seen by the next instruction (x86), without a barrier */
     bool misaligned_atomics; /* rmw and cas take any address (the whole VM stops for such a one) */
 
     /* The VM is being made for this engine: fit the CPU model to what the target can do. May be NULL. */

@@ -159,6 +159,8 @@ struct tcg_cpu {
     bool halt, fp_live, counting;
     bool wants_alone;            /* the next instruction is to run while all others stand still */
     bool alone;                  /* they do */
+    bool wants_single;           /* the next instruction is to run as a unit of its own */
+    bool single;                 /* it does */
     bool tlb_lost;               /* first-level entries that allowed writes were pushed out */
     _Atomic bool flush_wanted;
     int64_t undo;                /* instructions of the running block not executed, if leaving now */
@@ -369,6 +371,8 @@ void cache_kill(struct tcg *tcg, struct unit *u);
 void cache_make_room(struct tcg_cpu *t, unsigned full);
 /* [off, off + n) of a RAM block was or will be written: kill the units that cover it. */
 void cache_code_written(struct tcg *tcg, struct ram_block *ram, uint64_t off, uint64_t n);
+/* Is there a unit of several instructions on the page, one of them at `pc_off`, made of some of its bytes [from, to)? */
+bool cache_covers(struct tcg *tcg, const uint8_t *page, int32_t pc_off, int32_t from, int32_t to);
 /* Pieces of a page (bit n: bytes 64n to 64n + 63) whose accesses share no checks; with the lock held. And
  * make the one at `off` such. */
 uint64_t cache_apart(struct tcg *tcg, const uint8_t *page);

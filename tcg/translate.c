@@ -331,7 +331,7 @@ struct unit *translate_find(struct tcg_cpu *t, uint64_t pc)
     struct fetch_place at, second = { 0 };
     if (!tlb_fetch_page(t, pc, pc, &at))
         return NULL;
-    uint32_t flags = t->fetch_now->flags | (at.partial || t->alone ? UNIT_ALONE : 0);
+    uint32_t flags = t->fetch_now->flags | (at.partial || t->alone || t->single ? UNIT_ALONE : 0);
     t->pc_page = pc & ~(uint64_t)4095;
     struct unit *u = cache_find(tcg, at.page, off, flags);
     if (u && !u->page2 && !at.partial)

@@ -216,6 +216,7 @@ const struct tcg_target x86_64_tcg_target = {
     .max_insn_len = 15,
     .insn_align = 1,
     .open_bus = true,
+    .sees_own_writes = true,
     .misaligned_atomics = true,
     .fit = x86_tcg_fit,
     .scan = x86_scan,

@@ -1,0 +1,168 @@
+/* Code that writes code, and instructions that start over: what random single instructions do not show. On every
+ * back end, in 32-bit mode without paging. */
+#include "core/accel.h"
+#include "core/error.h"
+#include "core/memory.h"
+#include "core/util.h"
+#include "core/vm.h"
+#include "target/x86_64/insns.h"
+#include "tcg/tcg.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { CODE = 0x10000, DATA = 0x20000 };
+
+struct machine {
+    struct vm *vm;
+    struct vcpu *cpu;
+    struct x86_cpu *x;
+};
+
+static void must(struct error *err)
+{
+    if (err)
+        fail_msg("%s", error_text(err));
+}
+
+static struct machine machine_new(const struct backend *backend)
+{
+    struct machine m;
+    struct mem_region *ram;
+    char options[64];
+    snprintf(options, sizeof(options), "backend=%s", backend->name);
+    must(vm_new(&m.vm));
+    m.vm->accel = &tcg_accel;
+    m.vm->target = &x86_64_target;
+    must(x86_64_target.cpu_model(m.vm, "max"));
+    must(tcg_accel.vm_create(m.vm, options));
+    must(mem_add_ram(m.vm, "ram", 1 * MIB, false, &ram));
+    mem_map(ram, 0, 0);
+    must(vcpu_new(m.vm, 0, &m.cpu));
+    m.x = x86_of(m.cpu);
+    return m;
+}
+
+/* The code ends in HLT. */
+static void run(struct machine *m, const uint8_t *code, size_t n)
+{
+    mem_write(m->vm, CODE, code, n);
+    x86_64_target.vcpu_reset(m->cpu);
+    x86_place_flat(m->cpu, CODE, 0);
+    m->x->run_state = X86_RUNNABLE;
+    m->x->gpr[X86_RSP] = DATA;
+    x86_64_target.vcpu_loaded(m->cpu);
+    tcg_accel.set_state(m->cpu);
+    enum vcpu_exit exit = EXIT_KICKED;
+    for (unsigned turns = 0; turns < 4 && exit == EXIT_KICKED; turns++)
+        exit = tcg_accel.run(m->cpu);
+    tcg_accel.get_state(m->cpu);
+    assert_int_equal(exit, EXIT_HALTED);
+    assert_int_equal(m->x->rip, CODE + n);
+}
+
+#define RUN(m, ...) \
+    run(m, (const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ }))
+#define ON_EACH(m)                                                             \
+    for (size_t b_ = 0; b_ < n_backends; b_++)                                 \
+        for (struct machine m = machine_new(backends[b_]), *once_ = &m; once_; \
+             vm_free(m.vm), once_ = NULL)
+
+static void a_store_is_code_for_the_next_instruction(void **unused)
+{
+    ON_EACH(m)
+    {
+        for (unsigned again = 0; again < 3; again++) {
+            RUN(&m, 0x40,                     /* inc %eax */
+                0xc6, 0x05, 9, 0, 1, 0, 0x42, /* movb $0x42, 0x10009 */
+                0xb3, 0x00,                   /* mov $0, %bl */
+                0xf4);
+            assert_int_equal(m.x->gpr[X86_RBX] & 0xff, 0x42);
+        }
+    }
+}
+
+static void an_atomic_store_is_too(void **unused)
+{
+    ON_EACH(m)
+    {
+        RUN(&m, 0xf0, 0x83, 0x05, 9, 0, 1, 0, 0x11, /* lock addl $0x11, 0x10009 */
+            0xb8, 0x01, 0, 0, 0,                    /* mov $1, %eax */
+            0xf4);
+        assert_int_equal(m.x->gpr[X86_RAX], 0x12);
+    }
+}
+
+static void a_repeated_store_is_too(void **unused)
+{
+    ON_EACH(m)
+    {
+        RUN(&m, 0xbf, 0x10, 0, 1, 0, 0xb9, 2, 0, 0, 0, /* mov $0x10010, %edi; mov $2, %ecx */
+            0xb0, 0x40, 0xf3, 0xaa,                    /* mov $0x40, %al; rep stosb */
+            0x31, 0xc0, 0x90, 0x90,                    /* xor %eax, %eax; nop; nop, now inc %eax */
+            0xf4);
+        assert_int_equal(m.x->gpr[X86_RAX], 2);
+        assert_int_equal(m.x->gpr[X86_RCX], 0);
+    }
+}
+
+/* The count is changed by the loop that it belongs to. */
+static void a_loop_may_change_itself(void **unused)
+{
+    ON_EACH(m)
+    {
+        RUN(&m, 0xb9, 100, 0, 0, 0, /* mov $100, %ecx */
+            0x83, 0xc0, 0x01,       /* 5: add $1, %eax */
+            0xfe, 0x05, 7, 0, 1, 0, /* incb 0x10007 */
+            0xe2, 0xf5,             /* loop 5 */
+            0xf4);
+        assert_int_equal(m.x->gpr[X86_RAX], 5050 - 0);
+    }
+}
+
+/* Elements are copied one after the other: a distance of one repeats the first. */
+static void overlapping_strings_repeat(void **unused)
+{
+    ON_EACH(m)
+    {
+        uint8_t data[64] = "abc";
+        mem_write(m.vm, DATA, data, sizeof(data));
+        RUN(&m, 0xbe, 0, 0, 2, 0, 0xbf, 3, 0, 2, 0, /* mov $0x20000, %esi; mov $0x20003, %edi */
+            0xb9, 10, 0, 0, 0, 0xf3, 0xa4, 0xf4);   /* mov $10, %ecx; rep movsb */
+        mem_read(m.vm, DATA, data, sizeof(data));
+        assert_memory_equal(data, "abcabcabcabca", 14);
+        RUN(&m, 0xfd, 0xbe, 9, 0, 2, 0, 0xbf, 8, 0, 2, 0, /* std; downwards */
+            0xb9, 4, 0, 0, 0, 0xf3, 0xa5, 0xf4);          /* rep movsd */
+        assert_int_equal(m.x->gpr[X86_RSI], DATA + 9 - 16);
+    }
+}
+
+/* Flags from before the count of 0 are those behind it. */
+static void flags_survive_what_does_not_set_them(void **unused)
+{
+    ON_EACH(m)
+    {
+        RUN(&m, 0x31, 0xc9, 0xf9,          /* xor %ecx, %ecx; stc */
+            0xd3, 0xe0, 0xd3, 0xc0,        /* shl %cl, %eax; rol %cl, %eax */
+            0x41, 0x0f, 0x92, 0xc2, 0xf4); /* inc %ecx; setc %dl */
+        assert_int_equal(m.x->gpr[X86_RDX] & 0xff, 1);
+        assert_int_equal(m.x->rflags & 0x8d5, X86_FLAG_CF);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_store_is_code_for_the_next_instruction),
+        cmocka_unit_test(an_atomic_store_is_too),
+        cmocka_unit_test(a_repeated_store_is_too),
+        cmocka_unit_test(a_loop_may_change_itself),
+        cmocka_unit_test(overlapping_strings_repeat),
+        cmocka_unit_test(flags_survive_what_does_not_set_them),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -80,6 +80,7 @@ static ir_val all_flags(struct tr *t, unsigned op)
         [CC_MUL] = has_dst | has_src,
         [CC_IMUL] = has_dst | has_src,
         [CC_BMI] = has_dst | has_aux,
+        [CC_ORDER] = has_src,
     };
     unsigned known = op ? has[(op - 1) >> 2] : 7; /* what kinds have nothing in is not read */
     ir_val zero = ir_i64(t->ir, 0);
@@ -281,6 +282,18 @@ static bool from_product(struct tr *t, bool sign, unsigned size, unsigned code, 
     return true;
 }
 
+/* Of floats: v is 0, CF, ZF, or ZF, PF and CF. */
+static bool from_order(struct tr *t, ir_val v, unsigned code, struct x86_cond *c)
+{
+    switch (code) {
+    case COND_O:
+    case COND_S:
+    case COND_L: return never(t, c);
+    case COND_BE: *c = (struct x86_cond){ IR_NE, v, ir_i64(t->ir, 0) }; return true;
+    default: *c = from_flags(t, v, code == COND_LE ? COND_Z : code, false); return true;
+    }
+}
+
 /* Even codes only. False: nothing shorter than all flags. */
 static bool from_kind(struct tr *t, unsigned op, unsigned code, struct x86_cond *c)
 {
@@ -310,6 +323,7 @@ static bool from_kind(struct tr *t, unsigned op, unsigned code, struct x86_cond 
         if (code == COND_B)
             *c = (struct x86_cond){ IR_NE, aux_of(t), ir_i64(t->ir, 0) };
         return code == COND_B || from_result(t, dst_of(t), size, code, c);
+    case CC_ORDER: return from_order(t, src_of(t), code, c);
     default: return false;
     }
 }

@@ -20,6 +20,7 @@ enum x86_cc_kind {
     CC_MUL,   /*            r, low  r, high half      -        unsigned */
     CC_IMUL,  /*            r, low  r, high half      -        signed */
     CC_BMI,   /*            r       -                 CF       OF = 0 */
+    CC_ORDER, /*            -       flags             -        of floats: 0, CF, ZF, or ZF, PF and CF */
     N_CC_KINDS
 };
 /* cc_op: kind and size in bytes (1, 2, 4, 8). */

@@ -68,6 +68,7 @@ uint64_t x86_flags_value(uint64_t cc_op, uint64_t dst, uint64_t src, uint64_t au
         return z | if_so(bits(src, 0, width) != bits(0 - (r / top), 0, width),
                          X86_FLAG_CF | X86_FLAG_OF);
     case CC_BMI: return z | (aux & 1);
+    case CC_ORDER: return src & X86_ARITHMETIC;
     default: return z; /* CC_LOGIC */
     }
 }

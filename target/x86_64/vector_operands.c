@@ -402,10 +402,10 @@ void tr_vx_order(struct tr *t, const struct x86_insn *i)
     ir_val b = vx_read(t, i, 1, false).lo, a = vx_reg(t, i->op[0].reg);
     ir_val begun = vx_float_begin(t, VX_OP_OF(i)), r = vx_op(t, VX_OP_OF(i), a, b);
     vx_float_end(t, begun);
-    cc_set_flags(t, ir_1(t->ir, IR_zext32, r));
+    cc_set(t, CC_ORDER, 1, IR_NONE, r, IR_NONE);
 }
 
-/* i32 1 if no bit (number 1, 2: no sign of a lane) is in both, or in b but not in a. */
+/* 1 if no bit (number 1, 2: no sign of a lane) is in both, or in b but not in a. */
 static ir_val test_half(struct tr *t, const struct x86_insn *i, enum ir_vec test, ir_val a,
                         ir_val b)
 {
@@ -431,7 +431,7 @@ void tr_vx_test(struct tr *t, const struct x86_insn *i)
     struct vx b = vx_read_source(t, i, 1), a = vx_read(t, i, 0, false);
     ir_val zero = test_all(t, i, IR_V_none_of, a, b), carry = test_all(t, i, IR_V_none_but, a, b);
     ir_val flags = ir_2(t->ir, IR_or, ir_2i(t->ir, IR_shl, zero, 6), carry);
-    cc_set_flags(t, ir_1(t->ir, IR_zext32, flags));
+    cc_set_flags(t, flags);
 }
 
 /* ---- other widths ---------------------------------------------------------------------------------------------- */

@@ -166,6 +166,10 @@ static bool is_name(const char *ours, const char *theirs)
         { "clflush", "clflushopt" },
         { "clwb", "xsaveopt" },
         { "pause", "xchg", "nop" },
+        /* Where capstone 5 does. */
+        { "adcx", "wrssd", "wrssq" },
+        { "mfence", "tpause" },
+        { "lfence", "tpause" },
     };
     if (strcmp(ours, theirs) == 0)
         return true;

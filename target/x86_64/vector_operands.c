@@ -197,28 +197,43 @@ void tr_vx1(struct tr *t, const struct x86_insn *i)
     vx_write(t, i, 0, r, false);
 }
 
-/* The products of a dot product, those that n asks for: an exception of theirs comes before the sums'. */
-static void multiply_first(struct tr *t, const struct x86_insn *i, ir_val a, ir_val b)
+/* The products of a dot product, those that n asks for. */
+static ir_val products(struct tr *t, const struct x86_insn *i, enum ir_vec mul, ir_val a, ir_val b)
 {
-    bool f32 = VX_OP_OF(i) == IR_V_dot_f32;
-    enum ir_vec mul = f32 ? IR_V_mul_f32 : IR_V_mul_f64,
-                blend = f32 ? IR_V_blend_i32 : IR_V_blend_i64;
-    ir_val begun = vx_float_begin(t, mul), zero = vx_zero(t);
-    vx_op(t, mul, vx_op2n(t, blend, zero, a, vx_imm(i) >> 4),
-          vx_op2n(t, blend, zero, b, vx_imm(i) >> 4));
+    enum ir_vec blend = mul == IR_V_mul_f32 ? IR_V_blend_i32 : IR_V_blend_i64;
+    ir_val zero = vx_zero(t);
+    return vx_op(t, mul, vx_op2n(t, blend, zero, a, vx_imm(i) >> 4),
+                 vx_op2n(t, blend, zero, b, vx_imm(i) >> 4));
+}
+
+/* Exceptions come in steps: of the products, of the sums of two, of the last sum. */
+static void try_dot(struct tr *t, const struct x86_insn *i)
+{
+    enum ir_vec mul = VX_OP_OF(i) == IR_V_dot_f32 ? IR_V_mul_f32 : IR_V_mul_f64;
+    struct vx b = vx_read_source(t, i, i->vex + 1), a = vx_read(t, i, i->vex, false);
+    struct vx p = { .hi = IR_NONE };
+    bool wide = i->op[0].size == 32;
+    ir_val begun = vx_float_begin(t, mul);
+    p.lo = products(t, i, mul, a.lo, b.lo);
+    if (wide)
+        p.hi = products(t, i, mul, a.hi, b.hi);
+    vx_float_end(t, begun);
+    if (mul == IR_V_mul_f64)
+        return;
+    begun = vx_float_begin(t, IR_V_hadd_f32);
+    vx_op(t, IR_V_hadd_f32, p.lo, p.lo);
+    if (wide)
+        vx_op(t, IR_V_hadd_f32, p.hi, p.hi);
     vx_float_end(t, begun);
 }
 
 void tr_vx_dot(struct tr *t, const struct x86_insn *i)
 {
-    if (t->flags & X86_TR_SIMD_TRAPS && vx_enabled(t, i)) {
-        struct vx b = vx_read_source(t, i, i->vex + 1), a = vx_read(t, i, i->vex, false);
-        multiply_first(t, i, a.lo, b.lo);
-        if (i->op[0].size == 32)
-            multiply_first(t, i, a.hi, b.hi);
-    }
-    if (!t->ir->ended)
-        tr_vx2(t, i);
+    if (!vx_enabled(t, i))
+        return;
+    if (t->flags & X86_TR_SIMD_TRAPS)
+        try_dot(t, i);
+    tr_vx2(t, i);
 }
 
 void tr_vx_cmp(struct tr *t, const struct x86_insn *i)

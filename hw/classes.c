@@ -16,6 +16,7 @@ extern const struct device_class i8254_class, hpet_class, mc146818_class, i8042_
     fw_cfg_io_class;
 /* What a user can plug in. */
 extern const struct device_class root_port_class;
+extern const struct device_class isa_ferr_class;
 extern const struct device_class isa_debugcon_class, isa_debug_exit_class, pvpanic_class;
 extern const struct device_class ich9_ahci_class, ide_hd_class, ide_cd_class;
 extern const struct device_class edu_class, pc_testdev_class, pci_testdev_class;
@@ -61,6 +62,7 @@ const struct device_class *const device_classes[] = {
     &root_port_class,
     &isa_debugcon_class,
     &isa_debug_exit_class,
+    &isa_ferr_class,
     &pvpanic_class,
     &ich9_ahci_class,
     &ide_hd_class,

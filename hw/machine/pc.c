@@ -10,6 +10,7 @@
 #include "hw/machine/numa.h"
 #include "hw/machine/x86_boot.h"
 #include "hw/misc/acpi_pm.h"
+#include "hw/misc/isa_ferr.h"
 #include "hw/pci/isa_bridge.h"
 #include "hw/storage/cfi_flash.h"
 #include "hw/timer/hpet.h"
@@ -206,6 +207,18 @@ static struct error *make_keyboard(struct pc *pc)
     return NULL;
 }
 
+/* The first CPU's coprocessor. */
+static struct error *make_ferr(struct pc *pc)
+{
+    struct device *ferr;
+    struct error *err = PC_MAKE(pc, "isa-ferr", &ferr, "iobase", "0xf0");
+    if (err)
+        return err;
+    *isa_ferr_output(ferr) = pc_line(pc, PC_IRQ_FERR, PC_FROM_ISA);
+    x86_set_ferr(pc->m.vm->vcpus[0], isa_ferr_set, ferr);
+    return NULL;
+}
+
 static const uint16_t com_ports[MACHINE_MAX_SERIAL] = { 0x3f8, 0x2f8, 0x3e8, 0x2e8 };
 
 static void wire_serial(struct pc *pc, struct device *uart, unsigned i)
@@ -299,6 +312,8 @@ static struct error *make_devices(struct pc *pc, const struct machine_options *o
     err = make_timers(pc);
     if (!err)
         err = make_keyboard(pc);
+    if (!err)
+        err = make_ferr(pc);
     if (!err)
         err = make_ports(pc, o);
     if (!err)

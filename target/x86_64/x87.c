@@ -20,6 +20,7 @@ enum { /* FSW, SDM 1-8.1.3 */
        TOP_SHIFT = 11,
        TOP_MASK = 7 << TOP_SHIFT
 };
+enum { CR0_MP = 1 << 1 };
 enum { FCW_INIT = 0x37f, FCW_WRITABLE = 0x1f3f, FCW_ONE = 0x40 };
 
 /* ---- the register stack ------------------------------------------------------------------------- */
@@ -541,6 +542,10 @@ void x86h_x87_reg(struct x86_cpu *x, uint64_t how)
     case X87_FST: store_register(x, how); break;
     case X87_FSTNCE: move_and_pop(x, how); break;
     case X87_WAIT:
+        if ((x->cr0 & (CR0_MP | X86_CR0_TS)) == (CR0_MP | X86_CR0_TS))
+            x86_fault(x, X86_NM);
+        wait(x);
+        break;
     case X87_FNOP: wait(x); break;
     case X87_FFREE:
         wait(x);

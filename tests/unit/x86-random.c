@@ -614,6 +614,11 @@ static bool may_end_so(const struct x86_line *l, const struct x86_world *want,
     if (is_image(l) && l->name[0] == 'x' && want_end.vector == X86_PF &&
         got_end.vector == X86_NATIVE_ENDED)
         return true;
+    /* Is the header looked at before all of the image? And AMD's MXCSR has a bit more. */
+    if (strcmp(l->name, "xrstor") == 0 && want_end.vector == X86_PF && got_end.vector == X86_GP)
+        return true;
+    if (strstr(l->name, "ldmxcsr") && want->fp.mxcsr >> 16)
+        return true;
     /* What is popped before a fault stays or does not. */
     return begins_with(l->name, "popa") && want_end.vector == X86_PF && got_end.vector == X86_PF;
 }

@@ -82,7 +82,9 @@ enum {
     JUMP_CACHE_BITS = 12,
     JUMP_FOLD = 9, /* pc bits folded into the index, so that pages do not fall onto each other */
     FETCH_CONTEXTS = 16,
+    JUMPS_MADE = 256,
     N_MODES = 4,
+    N_LARGE = 8,
     HOST_REGS = 16,
     N_VECTOR_TEMPS = 6,
     SPILLS = 32,
@@ -123,6 +125,8 @@ struct fetch_context {
     uint32_t used;           /* for replacement */
     bool valid;
     uint64_t pages[64];      /* filter over pages that have entries: 4096 bits */
+    uint32_t n_made;         /* entries made since all were cleared; the first are in `made` */
+    uint16_t made[JUMPS_MADE];
     struct jump_entry jumps[1 << JUMP_CACHE_BITS];
 };
 
@@ -146,7 +150,7 @@ struct tcg_cpu {
     struct { uint64_t key; uint32_t ctx, used; } contexts[CONTEXTS];
     uint32_t next_ctx, clock;
     uint32_t conflicts;          /* first-level entries of the current context pushed out */
-    struct { uint64_t lo, hi; } large[2]; /* addresses mapped by large pages, per half; lo > hi: none */
+    struct { uint64_t lo, hi; } large[N_LARGE]; /* addresses that large pages may map; lo > hi: none */
     uint64_t user_pages[16];     /* first-level entries with `user`; more: look at all */
     unsigned n_user_pages;
 

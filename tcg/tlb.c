@@ -54,7 +54,7 @@ static void set_size(struct tcg_cpu *t, unsigned bits_)
 
 static void forget_large_pages(struct tcg_cpu *t)
 {
-    for (unsigned k = 0; k < 2; k++) {
+    for (unsigned k = 0; k < N_LARGE; k++) {
         t->large[k].lo = UINT64_MAX;
         t->large[k].hi = 0;
     }
@@ -104,11 +104,22 @@ static uint32_t context_number(struct tcg_cpu *t, uint64_t key)
     return t->contexts[oldest].ctx = t->next_ctx++;
 }
 
+/* All ones belong to entry 0, so they match in no other; 2 belongs to entry 1. */
+static void clear_jump(struct fetch_context *f, unsigned i)
+{
+    f->jumps[i].pc = i ? UINT64_MAX : 2;
+}
+
+/* Guests flush again and again before much is remembered. */
 static void clear_jumps(struct fetch_context *f)
 {
-    memset(f->jumps, 0xff,
-           sizeof(f->jumps)); /* all ones belong to entry 0, so they match in no other */
-    f->jumps[0].pc = 2;       /* belongs to entry 1 */
+    if (f->n_made <= JUMPS_MADE)
+        for (unsigned k = 0; k < f->n_made; k++)
+            clear_jump(f, f->made[k]);
+    else
+        for (unsigned i = 0; i < ARRAY_LEN(f->jumps); i++)
+            clear_jump(f, i);
+    f->n_made = 0;
     memset(f->pages, 0, sizeof(f->pages));
 }
 
@@ -183,15 +194,17 @@ void tcg_flush_contexts(struct vcpu *cpu, uint64_t mask, uint64_t value)
     for (unsigned i = 0; i < CONTEXTS; i++)
         if ((t->contexts[i].key & mask) == value)
             t->contexts[i].ctx = CTX_NONE; /* its entries match nothing from now on */
+    uint32_t flushed = 0;
     for (unsigned i = 0; i < FETCH_CONTEXTS; i++) {
         struct fetch_context *f = &t->fetch[i];
         if (!f->valid || (f->key & mask) != value)
             continue;
         clear_jumps(f);
-        for (unsigned k = 0; k < ITLB_SIZE; k++)
-            if ((t->itlb[k].tag & 4095) == i)
-                t->itlb[k].tag = (uint64_t)TLB_NO_MATCH;
+        flushed |= 1u << i;
     }
+    for (unsigned k = 0; k < ITLB_SIZE; k++)
+        if (t->itlb[k].tag != (uint64_t)TLB_NO_MATCH && flushed >> (t->itlb[k].tag & 4095) & 1)
+            t->itlb[k].tag = (uint64_t)TLB_NO_MATCH;
     tcg_context_changed(cpu);
 }
 
@@ -204,11 +217,11 @@ static unsigned filter_bit(uint64_t va)
 void tcg_flush_page(struct vcpu *cpu, uint64_t va)
 {
     struct tcg_cpu *t = tcg_cpu_of(cpu);
-    unsigned half = va >> 63;
-    if (va >= t->large[half].lo && va <= t->large[half].hi) {
-        tcg_flush_all(cpu);
-        return;
-    }
+    for (unsigned k = 0; k < N_LARGE; k++)
+        if (va >= t->large[k].lo && va <= t->large[k].hi) {
+            tcg_flush_all(cpu);
+            return;
+        }
     l1_clear_slot(l1_slot(t, va));
     struct l2_entry *set = l2_set(t, va);
     for (unsigned w = 0; w < L2_WAYS; w++)
@@ -275,11 +288,25 @@ static struct ram_block *ram_at(struct vm *vm, uint64_t page, uint8_t **host, bo
     return r->ram;
 }
 
+/* A range that holds the page grows by nothing, a free one by little; else the one that grows least takes it. So
+ * small pages between areas of large ones stay outside. */
 static void note_large_page(struct tcg_cpu *t, uint64_t va, uint64_t size)
 {
-    unsigned half = va >> 63;
-    t->large[half].lo = MIN(t->large[half].lo, va & -size);
-    t->large[half].hi = MAX(t->large[half].hi, va | (size - 1));
+    const uint64_t near = 64 * MIB;
+    uint64_t lo = va & -size, hi = va | (size - 1), least = UINT64_MAX;
+    unsigned best = 0;
+    for (unsigned k = 0; k < N_LARGE; k++) {
+        bool is_free = t->large[k].lo > t->large[k].hi;
+        uint64_t below = lo < t->large[k].lo ? t->large[k].lo - lo : 0;
+        uint64_t above = hi > t->large[k].hi ? hi - t->large[k].hi : 0;
+        uint64_t growth = is_free ? near : MAX(below, above);
+        if (growth < least) {
+            least = growth;
+            best = k;
+        }
+    }
+    t->large[best].lo = MIN(t->large[best].lo, lo);
+    t->large[best].hi = MAX(t->large[best].hi, hi);
 }
 
 static bool page_needs_attention(const struct l2_entry *e)
@@ -458,7 +485,12 @@ bool tlb_fetch_page(struct tcg_cpu *t, uint64_t va, uint64_t pc, struct fetch_pl
 void tlb_jump_insert(struct tcg_cpu *t, uint64_t pc, const struct unit *u)
 {
     struct fetch_context *f = t->fetch_now;
-    f->jumps[jump_index(pc)] = (struct jump_entry){ .pc = pc, .code = u->entry };
+    unsigned at = jump_index(pc);
+    f->jumps[at] = (struct jump_entry){ .pc = pc, .code = u->entry };
+    if (f->n_made < JUMPS_MADE)
+        f->made[f->n_made] = (uint16_t)at;
+    if (f->n_made <= JUMPS_MADE)
+        f->n_made++;
     unsigned bit = filter_bit(pc);
     f->pages[bit >> 6] |= (uint64_t)1 << (bit & 63);
     if (u->page2) {
@@ -470,6 +502,10 @@ void tlb_jump_insert(struct tcg_cpu *t, uint64_t pc, const struct unit *u)
 void tlb_init(struct tcg_cpu *t)
 {
     t->fetch = xcalloc(FETCH_CONTEXTS, sizeof(*t->fetch));
+    for (unsigned i = 0; i < FETCH_CONTEXTS; i++) {
+        t->fetch[i].n_made = UINT32_MAX;
+        clear_jumps(&t->fetch[i]);
+    }
     set_size(t, TLB_BITS_MIN);
     restart_contexts(t);
     forget_large_pages(t);

@@ -323,8 +323,32 @@ static void tr_invpcid(struct tr *t, const struct x86_insn *i)
 
 /* ---- flags ------------------------------------------------------------------------------------------------ */
 
+static void mask_flags(struct tr *t, uint64_t clear, uint64_t set)
+{
+    ir_val v = ir_2i(t->ir, IR_and, ir_get(t->ir, X86_SLOT_RFLAGS), (int64_t)~clear);
+    ir_set(t->ir, X86_SLOT_RFLAGS, ir_2i(t->ir, IR_or, v, (int64_t)set));
+}
+
+static bool is_ring_0(const struct tr *t)
+{
+    return x86_tr_cpl(t->flags) == 0;
+}
+
+static ir_val all_flags(struct tr *t)
+{
+    const uint64_t elsewhere = X86_ARITHMETIC | X86_FLAG_DF | X86_FLAG_RF | X86_FLAG_VM;
+    struct ir *ir = t->ir;
+    ir_val other = ir_2i(ir, IR_and, ir_get(ir, X86_SLOT_RFLAGS), (int64_t)~elsewhere);
+    ir_val df = ir_2i(ir, IR_and, ir_get(ir, X86_SLOT_DF), X86_FLAG_DF); /* -1 or 1 */
+    return ir_2(ir, IR_or, ir_2(ir, IR_or, other, df), cc_flags(t));
+}
+
 static void tr_pushf(struct tr *t, const struct x86_insn *i)
 {
+    if (!(t->flags & X86_TR_VM)) {
+        push_value(t, i->osize, all_flags(t));
+        return;
+    }
     push_value(t, i->osize, call1(t, &x86_helper_push_flags, number(t, i->osize)));
 }
 
@@ -334,6 +358,33 @@ static void tr_popf(struct tr *t, const struct x86_insn *i)
     ir_val to = call3(t, &x86_helper_pop_flags, v, number(t, i->osize), length(t));
     pop_done(t, i->osize);
     go_on(t, to);
+}
+
+static void tr_cli(struct tr *t, const struct x86_insn *i)
+{
+    if (t->flags & X86_TR_IOPL_OK)
+        mask_flags(t, X86_FLAG_IF, 0);
+    else
+        call0(t, &x86_helper_cli);
+}
+
+static void tr_stac(struct tr *t, const struct x86_insn *i)
+{
+    if (is_ring_0(t))
+        mask_flags(t, 0, X86_FLAG_AC);
+    else
+        call0(t, &x86_helper_stac);
+}
+
+static void tr_swapgs(struct tr *t, const struct x86_insn *i)
+{
+    if (!is_ring_0(t)) {
+        call0(t, &x86_helper_swapgs);
+        return;
+    }
+    ir_val base = ir_get(t->ir, X86_SLOT_SEG_BASE + X86_GS);
+    ir_set(t->ir, X86_SLOT_SEG_BASE + X86_GS, ir_get(t->ir, X86_SLOT_KERNEL_GS));
+    ir_set(t->ir, X86_SLOT_KERNEL_GS, base);
 }
 
 static void tr_sti(struct tr *t, const struct x86_insn *i)
@@ -369,11 +420,11 @@ static void tr_string_io(struct tr *t, const struct x86_insn *i)
 /* ---- small ones ----------------------------------------------------------------------------------------------- */
 
 /* The helper that `extra` names, nothing else. */
-enum { CALL_CLI, CALL_STAC, CALL_CLAC, CALL_SWAPGS, CALL_CPUID, CALL_WRPKRU, CALL_RING_0 };
+enum { CALL_CLAC, CALL_CPUID, CALL_WRPKRU, CALL_RING_0 };
 static const struct ir_helper *const simple_helpers[] = {
-    [CALL_CLI] = &x86_helper_cli,       [CALL_STAC] = &x86_helper_stac,
-    [CALL_CLAC] = &x86_helper_clac,     [CALL_SWAPGS] = &x86_helper_swapgs,
-    [CALL_CPUID] = &x86_helper_cpuid,   [CALL_WRPKRU] = &x86_helper_wrpkru,
+    [CALL_CLAC] = &x86_helper_clac,
+    [CALL_CPUID] = &x86_helper_cpuid,
+    [CALL_WRPKRU] = &x86_helper_wrpkru,
     [CALL_RING_0] = &x86_helper_ring_0,
 };
 static void tr_simple(struct tr *t, const struct x86_insn *i)
@@ -514,13 +565,13 @@ static const struct x86_line registers[] = {
     { "rdmsr",  "0F 32", "", tr_pair,   PAIR_RDMSR, X86_SYSTEM },
     { "rdpmc",  "0F 33", "", tr_pair,   PAIR_RDPMC, X86_SYSTEM },
     { "cpuid",  "0F A2", "", tr_simple, CALL_CPUID, X86_SYSTEM },
-    { "swapgs", "0F 01 F8", "", tr_simple, CALL_SWAPGS, X86_ONLY64 | X86_SYSTEM },
+    { "swapgs", "0F 01 F8", "", tr_swapgs, 0, X86_ONLY64 | X86_SYSTEM },
 };
 
 static const struct x86_line flags[] = {
     { "pushf", "9C", "", tr_pushf,  0, X86_D64 | X86_SYSTEM },
     { "popf",  "9D", "", tr_popf,   0, X86_D64 | X86_SYSTEM, INSN_END },
-    { "cli",   "FA", "", tr_simple, CALL_CLI, X86_SYSTEM },
+    { "cli",   "FA", "", tr_cli,    0, X86_SYSTEM },
     { "sti",   "FB", "", tr_sti,    0, X86_SYSTEM },
     { "hlt",   "F4", "", tr_hlt,    0, X86_SYSTEM, INSN_END },
 };
@@ -543,7 +594,7 @@ static const struct x86_line ports[] = {
 static const struct x86_line rdtscp[] = { { "rdtscp", "0F 01 F9", "", tr_pair, PAIR_RDTSCP, X86_SYSTEM } };
 static const struct x86_line smap[] = {
     { "clac", "NP 0F 01 CA", "", tr_simple, CALL_CLAC, X86_SYSTEM },
-    { "stac", "NP 0F 01 CB", "", tr_simple, CALL_STAC, X86_SYSTEM },
+    { "stac", "NP 0F 01 CB", "", tr_stac,   0, X86_SYSTEM },
 };
 static const struct x86_line xcr[] = {
     { "xgetbv", "NP 0F 01 D0", "", tr_pair,   PAIR_XGETBV, X86_SYSTEM },

@@ -78,6 +78,8 @@ const struct ir_slot x86_slots[N_X86_SLOTS] = {
     VECTOR(13, 37),
     VECTOR(14, 36),
     VECTOR(15, 35),
+    WORD(RFLAGS, rflags, 0),
+    WORD(KERNEL_GS, kernel_gs_base, 0),
 };
 
 /* ---- the state word --------------------------------------------------------------------------------- */

@@ -19,7 +19,9 @@ enum {
     X86_SLOT_TMP = X86_SLOT_SEG_BASE + N_X86_SEGS, /* 4: values that cross blocks inside an instruction */
     X86_SLOT_X = X86_SLOT_TMP + 4, /* V128: zmm[0..15], bytes 0..15 */
     X86_SLOT_Y = X86_SLOT_X + 16,  /* V128: zmm[0..15], bytes 16..31 */
-    N_X86_SLOTS = X86_SLOT_Y + 16
+    X86_SLOT_RFLAGS = X86_SLOT_Y + 16, /* but arithmetic flags and DF */
+    X86_SLOT_KERNEL_GS, /* kernel_gs_base */
+    N_X86_SLOTS
 };
 extern const struct ir_slot x86_slots[N_X86_SLOTS];
 

@@ -95,9 +95,19 @@ static struct error *microvm_set_option(struct machine *m, const char *name, con
     return NULL;
 }
 
+/* Linux on hardware-reduced ACPI takes no 8254 to measure its clock by: it must be told the pace of the TSC, by
+ * KVM's clock or by CPUID leaf 0x15, which it reads on Intel's CPUs. */
+static bool guest_knows_time(const struct microvm *v)
+{
+    const struct x86_model *cpu = x86_model_of(v->m.vm);
+    return cpu->kvm_leaves || (cpu->level >= 0x15 && !strcmp(cpu->vendor, "GenuineIntel"));
+}
+
 static bool has_acpi(const struct microvm *v)
 {
-    return v->acpi == ON || (v->acpi == AUTO && acpi_is_built());
+    if (v->acpi != AUTO)
+        return v->acpi == ON;
+    return acpi_is_built() && (v->pcie == ON || guest_knows_time(v));
 }
 
 /* Guests with ACPI reset by its register. */
@@ -288,6 +298,11 @@ static struct error *refuse_options(const struct microvm *v, const struct machin
 static void place_images(void *opaque)
 {
     struct microvm *v = opaque;
+    struct error *err = x86_interrupts_set_up(&v->interrupts, 0);
+    if (err) {
+        vm_request_end(v->m.vm, VERDICT_ENGINE_FAILED, 1, error_text(err));
+        error_free(err);
+    }
     x86_boot_place(v->boot);
 }
 

@@ -12,7 +12,7 @@
 
 #define ACPI_AT   ((gpa)X86_TABLES + 64)
 #define SMBIOS_AT ((gpa)0xf0000)
-enum { FIRST_IO = 0xc000, ELCR2 = 0x4d1, ECAM_ON = 1, PM_ON = 1 };
+enum { FIRST_IO = 0xc000, PCI_IRQS = 1 << 10 | 1 << 11, ECAM_ON = 1, PM_ON = 1 };
 enum { LPC = 0x1f << 3, PIIX3 = 1 << 3, PIIX4 = PIIX3 | 3 }; /* devfn */
 
 bool pc_is_direct(const struct pc *pc, const struct machine_options *o)
@@ -75,7 +75,6 @@ static void set_registers(struct pc *pc)
     for (unsigned pirq = 0; pirq < (q35 ? 8 : 4); pirq++)
         pci_config_write(host, 0, q35 ? LPC : PIIX3, 0x60 + (pirq & 3) + (pirq & 4 ? 8 : 0), 1,
                          pirq_irq(pirq));
-    mem_port_write(pc->m.vm, ELCR2, 1, 1 << (10 - 8) | 1 << (11 - 8)); /* levels, as PCI's are */
 }
 
 void pc_direct_reset(struct pc *pc)
@@ -91,6 +90,11 @@ void pc_direct_reset(struct pc *pc)
     };
     pc->model->fill_acpi(pc, &board);
     set_registers(pc);
+    struct error *err = x86_interrupts_set_up(&pc->interrupts, PCI_IRQS);
+    if (err) {
+        vm_request_end(pc->m.vm, VERDICT_ENGINE_FAILED, 1, error_text(err));
+        error_free(err);
+    }
     x86_pci_setup(pc_host_of(pc->host), &setup);
 }
 

@@ -9,6 +9,7 @@
 #include "hw/intc/i8259.h"
 #include "hw/intc/ioapic.h"
 #include "hw/intc/lapic.h"
+#include "target/x86_64/chips.h"
 #include "target/x86_64/model.h"
 #include "target/x86_64/x86.h"
 
@@ -265,5 +266,58 @@ struct error *x86_interrupts_create(struct vm *vm, bool with_pic, struct x86_int
     apic_wire(x->apic, x->ioapic, x->pic);
     if (x->pic)
         *i8259_output(x->pic) = apic_lint(x->apic, 0);
+    return NULL;
+}
+
+/* ---- without a BIOS ----------------------------------------------------------------------------------- */
+
+enum { PIC_VECTOR = 8, PIC2_VECTOR = 0x70, ALL_MASKED = 0xff };
+
+static struct error *set_up_engine(struct vm *vm, uint16_t levels)
+{
+    static const uint8_t vectors[2] = { PIC_VECTOR, PIC2_VECTOR };
+    struct x86_chips chips;
+    struct error *err = vm->accel->get_chips(vm, &chips);
+    if (err)
+        return err;
+    for (unsigned i = 0; i < 2; i++) {
+        chips.pic[i].vector = vectors[i];
+        chips.pic[i].imr = ALL_MASKED;
+        chips.pic[i].elcr = (uint8_t)(levels >> 8 * i);
+        chips.pic[i].wants_icw4 = true;
+    }
+    return vm->accel->set_chips(vm, &chips);
+}
+
+/* 8259A data sheet, "Initialization Command Words". */
+static void set_up_device(struct vm *vm, uint16_t levels)
+{
+    const struct {
+        uint16_t port;
+        uint8_t value;
+    } writes[] = {
+        { 0x20, 0x11 },
+        { 0x21, PIC_VECTOR },
+        { 0x21, 1 << 2 },
+        { 0x21, 1 },
+        { 0xa0, 0x11 },
+        { 0xa1, PIC2_VECTOR },
+        { 0xa1, 2 },
+        { 0xa1, 1 },
+        { 0x21, ALL_MASKED },
+        { 0xa1, ALL_MASKED },
+        { 0x4d0, (uint8_t)levels },
+        { 0x4d1, (uint8_t)(levels >> 8) },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(writes); i++)
+        mem_port_write(vm, writes[i].port, 1, writes[i].value);
+}
+
+struct error *x86_interrupts_set_up(struct x86_interrupts *x, uint16_t levels)
+{
+    if (x->vm->irqchip == IRQCHIP_ENGINE)
+        return set_up_engine(x->vm, levels);
+    if (x->pic)
+        set_up_device(x->vm, levels);
     return NULL;
 }

@@ -21,6 +21,10 @@ struct error *x86_interrupts_create(struct vm *vm, bool with_pic, struct x86_int
  * I/O APIC only. May be driven from one source; sharing is the board's. */
 struct irq x86_gsi(struct x86_interrupts *x, unsigned n);
 
+/* The 8259s as a BIOS leaves them, for a guest that starts without one: vectors from 8 and 0x70 on, all inputs
+ * masked, those in `levels` (a bit each, ELCR) level-triggered. After each reset, VM stopped, last of the hooks. */
+struct error *x86_interrupts_set_up(struct x86_interrupts *x, uint16_t levels);
+
 /* ---- the steps of it ------------------------------------------------------------------------------- */
 
 /* Both after the vCPUs were made, before the VM starts. */

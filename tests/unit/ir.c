@@ -12,12 +12,13 @@
 
 #include <cmocka.h>
 
-enum { X0, X1, X2, X3, F0 = 8 };
+enum { X0, X1, X2, X3, F0 = 8, V0 = 12 };
 static const struct ir_slot slots[] = {
-    { "x0", 0, IR_I64, 1 },  { "x1", 8, IR_I64, 1 },  { "x2", 16, IR_I64, 1 },
-    { "x3", 24, IR_I64, 1 }, { "x4", 32, IR_I64, 1 }, { "x5", 40, IR_I64, 1 },
-    { "x6", 48, IR_I64, 1 }, { "x7", 56, IR_I64, 1 }, { "f0", 64, IR_F64, 1 },
-    { "f1", 72, IR_F64, 1 }, { "f2", 80, IR_F64, 1 }, { "f3", 88, IR_F64, 1 },
+    { "x0", 0, IR_I64, 1 },   { "x1", 8, IR_I64, 1 },    { "x2", 16, IR_I64, 1 },
+    { "x3", 24, IR_I64, 1 },  { "x4", 32, IR_I64, 1 },   { "x5", 40, IR_I64, 1 },
+    { "x6", 48, IR_I64, 1 },  { "x7", 56, IR_I64, 1 },   { "f0", 64, IR_F64, 1 },
+    { "f1", 72, IR_F64, 1 },  { "f2", 80, IR_F64, 1 },   { "f3", 88, IR_F64, 1 },
+    { "q0", 96, IR_V128, 1 }, { "q1", 112, IR_V128, 0 },
 };
 
 static void nothing(void)
@@ -316,6 +317,30 @@ static void unused_values_are_dropped_unless_they_do_something(void **unused)
     assert_int_equal(ir.ops[a].uses, 5);
 }
 
+static void a_vector_without_itself_is_zero(void **unused)
+{
+    start();
+    ir_val v = ir_get(&ir, V0), zero = ir_const(&ir, IR_V128, 0);
+    assert_int_equal(ir_vec(&ir, IR_V_xor, v, v, IR_NONE, 0), zero);
+    assert_int_equal(ir_vec(&ir, IR_V_sub_i64, v, v, IR_NONE, 0), zero);
+    assert_int_equal(ir_vec(&ir, IR_V_and, v, v, IR_NONE, 0), v);
+    ir_val ones = ir_vec(&ir, IR_V_eq_i32, v, v, IR_NONE, 0);
+    int64_t c;
+    assert_true(ir_is_const(&ir, ones, &c));
+    assert_int_equal(c, -1);
+    assert_int_not_equal(ir_vec(&ir, IR_V_sub_f64, v, v, IR_NONE, 0), zero); /* a NaN may be */
+}
+
+static void accesses_near_pc_have_one_base(void **unused)
+{
+    start();
+    ir_val a = ir_load(&ir, IR_I64, ir_pc(&ir, 0x20), 8, IR_64, 0);
+    ir_val b = ir_load(&ir, IR_I64, ir_pc(&ir, 0x40), -8, IR_64, 0);
+    assert_int_equal(ir.ops[a].a, ir.ops[b].a);
+    assert_int_equal(ir.ops[a].imm, 0x28);
+    assert_int_equal(ir.ops[b].imm, 0x38);
+}
+
 static void jumps_inside_the_unit_know_their_block(void **unused)
 {
     start();
@@ -432,7 +457,13 @@ static void text_round_trips(void **unused)
                                "    set f1, v19\n"
                                "    v21 = call blind(v0, v4, v7, v16)\n"
                                "    v22 = call reads()\n"
-                               "    branch ne.i64 v21, v22, b1, +0x40\n"
+                               "    v23 = get q1\n"
+                               "    v24 = vec set_i32 v23, v5, 3\n"
+                               "    v25 = vec madd_lo_f64 v24, v23, v24, 2 called\n"
+                               "    v26 = vec mask_i8 v25\n"
+                               "    set q0, v25\n"
+                               "    store.v128 v0+8, v25 u128 pair aligned\n"
+                               "    branch ne.i64 v26, v22, b1, +0x40\n"
                                "b1 in +0x10:\n"
                                "    leave +0x0\n"
                                "b3 -0x4 after_call:\n"
@@ -441,8 +472,8 @@ static void text_round_trips(void **unused)
                                "  insn +0x20 2\n"
                                "    jump +0x1000 call +0x22\n"
                                "b5 +0x22:\n"
-                               "    v27 = get x7\n"
-                               "    jumpi v27 return\n";
+                               "    v33 = get x7\n"
+                               "    jumpi v33 return\n";
     must_parse(text);
     char *once = text_of(&ir);
     assert_string_equal(once, text);
@@ -464,6 +495,11 @@ static void what_breaks_a_rule_is_refused(void **unused)
         const char *text, *why;
     } cases[] = {
         { "b0 +0:\n v0 = get x1\n", "has no end" },
+        { "b0 +0:\n v0 = get q0\n v1 = vec add_i9 v0, v0\n leave +0\n", "no vector operation" },
+        { "b0 +0:\n v0 = get x1\n v1 = vec add_i8 v0, v0\n leave +0\n", "wrong type" },
+        { "b0 +0:\n v0 = get q0\n v1 = vec shl_i16_n v0, 256\n leave +0\n", "constant" },
+        { "b0 +0:\n v0 = get x1\n v1 = load.v128 v0 u16\n leave +0\n", "too narrow" },
+        { "b0 +0:\n v0 = get x1\n v1 = load.v128 v0 u64 pair\n leave +0\n", "a pair" },
         { "b0 +0:\n leave +0\n leave +0\n", "outside a block" },
         { "b0 +0:\n set x1, v0\n leave +0\n", "v0 is not defined" },
         { "b0 +0:\n v0 = get x9\n leave +0\n", "no slot is called 'x9'" },
@@ -522,6 +558,8 @@ int main(void)
         cmocka_unit_test(a_set_nobody_can_see_is_dead),
         cmocka_unit_test(a_set_somebody_can_see_stays),
         cmocka_unit_test(unused_values_are_dropped_unless_they_do_something),
+        cmocka_unit_test(a_vector_without_itself_is_zero),
+        cmocka_unit_test(accesses_near_pc_have_one_base),
         cmocka_unit_test(jumps_inside_the_unit_know_their_block),
         cmocka_unit_test(passes_give_what_the_files_say),
         cmocka_unit_test(text_round_trips),

@@ -413,13 +413,13 @@ static void find_unlisted(struct kvm_vcpu *k)
     static const uint32_t runs[][2] = { { 0x8b, 0x8b },   { 0x1d9, 0x1d9 }, { 0x200, 0x20f },
                                         { 0x250, 0x26f }, { 0x277, 0x277 }, { 0x2ff, 0x2ff },
                                         { 0x400, 0x4ff } };
-    uint32_t found[MAX_MSRS], index;
+    uint32_t found[MAX_MSRS];
+    uint64_t *slot;
     for (size_t r = 0; r < ARRAY_LEN(runs); r++) {
         size_t n = 0;
         for (uint32_t at = runs[r][0]; at <= runs[r][1]; at++)
-            for (unsigned i = 0; x86_msr_index(i, &index); i++)
-                if (index == at && n < MAX_MSRS)
-                    found[n++] = index;
+            if (x86_msr_slot(x86_of(k->cpu), at, &slot))
+                found[n++] = at;
         keep_readable(k, found, n, true);
     }
 }

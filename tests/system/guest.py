@@ -107,9 +107,9 @@ class Guest:
         self.process.stdout.close()
 
 
-def guest_files(suite, kernel_only=True):
+def guest_files(suite, kernel_only=True, arch="riscv64"):
     """The folder with a suite's kernel, initramfs and disk (scripts/get-guest)."""
-    command = [TOP / "scripts/get-guest", *(["--kernel-only"] if kernel_only else []), suite]
+    command = [TOP / "scripts/get-guest", *(["--kernel-only"] if kernel_only else []), "--arch", arch, suite]
     made = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if made.returncode:
         check(f"Debian {suite}'s guest is there", False)
@@ -117,9 +117,9 @@ def guest_files(suite, kernel_only=True):
     return pathlib.Path(made.stdout.strip())
 
 
-def initrd(suite, entries):
+def initrd(suite, entries, arch="riscv64"):
     """The suite's initramfs with more files in it: {name: text or path}."""
-    files = guest_files(suite)
+    files = guest_files(suite, arch=arch)
     spec = []
     for i, (name, what) in enumerate(entries.items()):
         if isinstance(what, str):

@@ -399,6 +399,22 @@ static void place_cpu(struct x86_boot *b)
     x->gpr[X86_RSI] = b->entry.rsi;
 }
 
+/* The 8259 pair as firmware leaves it: vectors 0x08 and 0x70, everything masked. A kernel on a hardware-reduced
+ * machine never touches it, and would take an interrupt of vector 0 for a fault. Nobody is there to hear it when
+ * the engine has these controllers; those begin silent. */
+static void mask_pic(struct vm *vm)
+{
+    enum { INIT = 0x11, LINE_2 = 1 << 2, CASCADE = 2, MODE_8086 = 1, ALL = 0xff };
+    static const struct {
+        uint8_t port, value;
+    } writes[] = {
+        { 0x20, INIT }, { 0x21, 0x08 }, { 0x21, LINE_2 },  { 0x21, MODE_8086 }, { 0x21, ALL },
+        { 0xa0, INIT }, { 0xa1, 0x70 }, { 0xa1, CASCADE }, { 0xa1, MODE_8086 }, { 0xa1, ALL },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(writes); i++)
+        mem_port_write(vm, writes[i].port, 1, writes[i].value);
+}
+
 void x86_boot_place(struct x86_boot *b)
 {
     if (b->direct)
@@ -412,6 +428,7 @@ void x86_boot_place(struct x86_boot *b)
     if (!b->direct)
         return;
     place_cpu(b);
+    mask_pic(b->vm);
     for (unsigned i = 0; i < b->vm->n_vcpus; i++)
         enable_mtrrs(b->vm->vcpus[i]);
 }

@@ -14,6 +14,7 @@
 #include "hw/firmware/smbios.h"
 #include "hw/machine/machine.h"
 #include "hw/machine/numa.h"
+#include "hw/pci/pci.h"
 #include "net/net.h"
 #include "ui/monitor.h"
 
@@ -647,21 +648,29 @@ static struct error *make_ide_drives(struct build *b)
     return err;
 }
 
+/* The name of a virtio device on this machine: PCI, or where there is none a slot of the board. */
+static const char *virtio_name(struct build *b, const char *pci, const char *slot)
+{
+    return pci_bus_find(b->vm, NULL) ? pci : slot;
+}
+
 static struct error *make_default_devices(struct build *b)
 {
     struct error *err = make_ide_drives(b);
     for (size_t i = 0; i < b->disks.n && !err; i++) {
         struct prop_value props[] = { { "drive", b->disks.at[i] } };
         struct device *dev;
-        err = device_create(b->vm, "virtio-blk-pci", props, 1, &dev);
+        err = device_create(b->vm, virtio_name(b, "virtio-blk-pci", "virtio-blk-device"), props, 1,
+                            &dev);
     }
     for (size_t i = 0; i < b->n_nics && !err; i++) {
         const struct nic_info *nic = &b->nics[i];
         bool alias = !*nic->model || !strcmp(nic->model, "virtio");
         struct prop_value props[] = { { "netdev", nic->id }, { "mac", nic->mac } };
         struct device *dev;
-        err = device_create(b->vm, alias ? "virtio-net-pci" : nic->model, props, *nic->mac ? 2 : 1,
-                            &dev);
+        const char *name =
+            alias ? virtio_name(b, "virtio-net-pci", "virtio-net-device") : nic->model;
+        err = device_create(b->vm, name, props, *nic->mac ? 2 : 1, &dev);
         err = error_in(err, "-nic");
     }
     return err;

@@ -60,6 +60,21 @@ static bool is_found(struct file_info *out, const struct arch_names *a, const ch
     return true;
 }
 
+/* What only a PC starts: Linux's bzImage by its boot protocol, and 32-bit ELF files (Multiboot). */
+static bool detect_pc_kernel(const uint8_t *head, size_t n, struct file_info *out)
+{
+    enum { EM_386 = 3 };
+    for (size_t i = 0; i < ARRAY_LEN(archs); i++) {
+        if (strcmp(archs[i].name, "x86_64") != 0)
+            continue;
+        if (n >= 0x206 && !memcmp(head + 0x202, "HdrS", 4))
+            return is_found(out, &archs[i], "bzImage header");
+        if (n >= 20 && !memcmp(head, "\177ELF", 4) && load_le(head + 18, 2) == EM_386)
+            return is_found(out, &archs[i], "ELF header for i386");
+    }
+    return false;
+}
+
 static bool detect_kernel(const uint8_t *head, size_t n, struct file_info *out)
 {
     uint64_t pe = n >= 64 && !memcmp(head, "MZ", 2) ? load_le(head + 60, 4) : n;
@@ -73,7 +88,7 @@ static bool detect_kernel(const uint8_t *head, size_t n, struct file_info *out)
         if (is_pe && load_le(head + pe + 4, 2) == a->pe)
             return is_found(out, a, "EFI header");
     }
-    return false;
+    return detect_pc_kernel(head, n, out);
 }
 
 /* ---- disks ----------------------------------------------------------------------------------- */

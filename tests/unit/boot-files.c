@@ -57,6 +57,17 @@ static void kernels_are_told_by_their_heads(void **unused)
     assert_string_equal(detected(head, 512).why, "EFI header");
 }
 
+static void kernels_of_pcs_are_told_by_their_protocol(void **unused)
+{
+    uint8_t head[1024] = "\177ELF\1\1\1";
+    store_le(head + 18, 2, 3);
+    assert_string_equal(detected(head, 64).arch, "x86_64");
+    memset(head, 0, sizeof(head));
+    memcpy(head + 0x202, "HdrS", 4);
+    assert_string_equal(detected(head, sizeof(head)).arch, "x86_64");
+    assert_string_equal(detected(head, sizeof(head)).why, "bzImage header");
+}
+
 static void a_pe_header_outside_the_file_is_none(void **unused)
 {
     uint8_t head[512] = "MZ";
@@ -288,6 +299,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kernels_are_told_by_their_heads),
+        cmocka_unit_test(kernels_of_pcs_are_told_by_their_protocol),
         cmocka_unit_test(a_pe_header_outside_the_file_is_none),
         cmocka_unit_test(an_esp_is_found_in_either_table),
         cmocka_unit_test(files_come_out_whole),

@@ -276,6 +276,22 @@ static void each_reset_brings_images_back_and_another_seed(void **unused)
     close_kit(&k);
 }
 
+static void the_8259s_are_masked(void **unused)
+{
+    static const struct prop_value props[] = { { "iobase", "0x20" }, { "iobase2", "0xa0" } };
+    struct kit k;
+    struct device *pic;
+    uint32_t mask;
+    boots(&k, make_bzimage(), NULL, NULL);
+    assert_null(device_create(k.vm, "isa-i8259", props, 2, &pic));
+    x86_boot_place(k.boot);
+    for (uint32_t port = 0x21; port <= 0xa1; port += 0x80) {
+        assert_true(mem_port_read(k.vm, port, 1, &mask));
+        assert_int_equal(mask, 0xff);
+    }
+    close_kit(&k);
+}
+
 static void a_kernel_that_may_move_goes_low_when_memory_is_small(void **unused)
 {
     struct kit k;
@@ -658,6 +674,7 @@ int main(void)
         cmocka_unit_test(the_zero_page_has_the_memory_map),
         cmocka_unit_test(everything_a_kernel_needs_is_mapped_as_it_is),
         cmocka_unit_test(each_reset_brings_images_back_and_another_seed),
+        cmocka_unit_test(the_8259s_are_masked),
         cmocka_unit_test(a_kernel_that_may_move_goes_low_when_memory_is_small),
         cmocka_unit_test(a_kernel_without_64bit_entry_starts_in_32bit_mode),
         cmocka_unit_test(each_header_field_is_checked_against_the_file),

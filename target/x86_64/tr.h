@@ -81,7 +81,7 @@ void x86_scan(struct vcpu *cpu, uint32_t flags, const uint8_t *bytes, size_t n, 
               struct insn_scan *out);
 void x86_translate(struct tr *t, const struct insn_scan *insn);
 /* begin_unit calls this first (insns_sys.c): single-step, interrupt shadow, code breakpoints. Units under
- * X86_TR_TF, X86_TR_SHADOW and X86_TR_BREAK have one instruction. */
+ * X86_TR_TF, X86_TR_SHADOW, X86_TR_BREAK and X86_TR_WATCH have one instruction. */
 void x86_begin_unit(struct tr *t);
 void tr_begin_events(struct tr *t);
 

@@ -28,7 +28,7 @@ const struct x86_decoder *x86_decoder_of(struct vm *vm)
 /* Behind these the state word may be another one, or somebody looks after each instruction. */
 static bool is_alone(uint32_t flags)
 {
-    return flags & (X86_TR_TF | X86_TR_SHADOW | X86_TR_BREAK);
+    return flags & (X86_TR_TF | X86_TR_SHADOW | X86_TR_BREAK | X86_TR_WATCH);
 }
 
 /* The cookie is the instruction's bytes: translate decodes them again. */

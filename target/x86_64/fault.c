@@ -356,6 +356,10 @@ void x86_deliver(struct x86_cpu *x, struct x86_event e)
     if (x->run_state == X86_HLT)
         x->run_state = X86_RUNNABLE;
     log_event(x, e);
+    if (e.external)
+        x->cpu->counts.interrupts++;
+    else
+        x->cpu->counts.exceptions++;
     if (!(x->cr0 & X86_CR0_PE))
         deliver_real(x, e);
     else if (x86_in_long_mode(x))

@@ -1,8 +1,8 @@
-/* PCI by both ways of configuration, BARs that move while they are used, MSI, MSI-X masks. Devices: edu, and
- * virtio-rng-pci, whose queue is driven by hand. */
+/* PCI by both ways of configuration, BARs that move while they are used, the pin through the 8259, MSI, MSI-X masks.
+ * Devices: edu, and virtio-rng-pci (perhaps behind a port), whose queue is driven by hand. */
 #include "rt.h"
 
-enum { VECTOR = 0x90, MSIX_VECTOR = 0x91 };
+enum { VECTOR = 0x90, MSIX_VECTOR = 0x91, PIC_BASE = 0x30, N_BUSES = 4, EXTINT = 7 << 8 };
 #define MSI_ADDRESS 0xfee00000u
 
 /* ---- configuration space ------------------------------------------------------------------------------------- */
@@ -18,7 +18,7 @@ static void set_config(u32 devfn, u32 off, u32 v) /* 32 bits */
 }
 static u32 find(u32 id)
 {
-    for (u32 devfn = 0; devfn < 256; devfn++)
+    for (u32 devfn = 0; devfn < N_BUSES * 256; devfn++)
         if (config(devfn, 0) == id)
             return devfn;
     return 0;
@@ -55,6 +55,33 @@ static void moving_bar(u32 edu)
     set_config(edu, 0x10, ~0u);
     EQUAL("BAR: size is a mebibyte", -(config(edu, 0x10) & ~15u), 1u << 20);
     set_config(edu, 0x10, from);
+}
+
+static u32 edu_bar;
+static void on_edu(void)
+{
+    mmio_write(edu_bar + 0x64, 1); /* lowers the pin */
+}
+
+/* To the line that whoever started us wrote down, which is a level. */
+static void by_pin(u32 edu)
+{
+    u8 line = (u8)config(edu, 0x3c), vector = PIC_BASE + line;
+    edu_bar = config(edu, 0x10) & ~15u;
+    TRUE("pin: has a line", line == 10 || line == 11);
+    EQUAL("pin: the line is a level", in8(0x4d1) >> (line - 8) & 1, 1);
+    forget_interrupts();
+    eoi_of[vector] = EOI_PIC2;
+    on_vector[vector] = on_edu;
+    pic_init(PIC_BASE, (u16)~(1u << line | 1 << 2));
+    mmio_write(LAPIC + LINT0, EXTINT);
+    mmio_write(edu_bar + 0x60, 1);
+    TRUE("pin: its interrupt arrives", wait_for(vector, 1, 1000));
+    wait_ms(5);
+    EQUAL("pin: once", count[vector], 1);
+    pic_mask(0xffff);
+    mmio_write(LAPIC + LINT0, MASKED);
+    on_vector[vector] = NULL;
 }
 
 static void by_msi(u32 edu)
@@ -210,6 +237,7 @@ void main(const struct start_info *info)
     if (!edu || !rng)
         return;
     moving_bar(edu);
+    by_pin(edu);
     by_msi(edu);
     by_msix(rng);
 }

@@ -105,6 +105,10 @@ static void end_of_interrupt(u8 vector)
 {
     switch (eoi_of[vector]) {
     case EOI_PIC: out8(0x20, 0x20); break;
+    case EOI_PIC2:
+        out8(0xa0, 0x20);
+        out8(0x20, 0x20);
+        break;
     case EOI_APIC: mmio_write(LAPIC + EOI, 0); break;
     case EOI_X2APIC: wrmsr(0x80b, 0); break;
     }

@@ -98,7 +98,7 @@ extern volatile u32 n_order;
 /* Called in the handler, before the end of interrupt; NULL: nothing. */
 extern void (*volatile on_vector[256])(void);
 /* Who is told the end of an interrupt. */
-enum { EOI_NONE, EOI_PIC, EOI_APIC, EOI_X2APIC };
+enum { EOI_NONE, EOI_PIC, EOI_PIC2, EOI_APIC, EOI_X2APIC };
 extern volatile u8 eoi_of[256];
 void forget_interrupts(void);
 /* With interrupts on until count[vector] is at least n or so many milliseconds have passed. */

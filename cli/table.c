@@ -496,7 +496,7 @@ static const struct option table[] = {
       set_overcommit },
 
     { .help = "What to boot" },
-    { "kernel", "FILE", "kernel: ELF or Image", set_text, AT(kernel) },
+    { "kernel", "FILE", "kernel: Image, bzImage, ELF (PVH, Multiboot)", set_text, AT(kernel) },
     { "initrd", "FILE", "initial RAM disk", set_text, AT(initrd) },
     { "append", "TEXT", "the kernel's command line", set_text, AT(append) },
     { "dtb", "FILE", "device tree, instead of the board's own", set_text, AT(dtb) },

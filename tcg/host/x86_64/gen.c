@@ -415,6 +415,67 @@ static void gen_call_pure(struct gen *g, const struct ir_op *op, const struct ir
     mov_rr(&g->b, true, d, RAX);
 }
 
+/* Pinned registers to their slots or back, as far as `which` (one bit a register) says. */
+static void move_pinned(struct gen *g, uint32_t which, bool store)
+{
+    for (unsigned r = 0; r < 32; r++) {
+        int slot = g->host->reg_slot[r];
+        if (slot < 0 || !(which >> r & 1))
+            continue;
+        if (r >= XMM0)
+            move_vector(g, g->ir->slots[slot].type, r - XMM0, slot_mem(g, (unsigned)slot), store);
+        else if (store)
+            mov_mr(&g->b, true, slot_mem(g, (unsigned)slot), r);
+        else
+            mov_rm(&g->b, true, r, slot_mem(g, (unsigned)slot));
+    }
+}
+
+/* What tcg_insn_pc, tcg_instructions and a helper that leaves need: as host_slow_call has it. */
+static void gen_call_site(struct gen *g)
+{
+    struct cold *c = cold_slow(g, SLOW_CALL, ARG_NONE);
+    c->kind = COLD_SITE;
+    put8(&g->b, 0x48); /* lea rax, [rip + disp32] */
+    put8(&g->b, 0x8d);
+    put8(&g->b, 0x05);
+    put32(&g->b, 0);
+    cold_from(c, g->b.p - 4);
+    mov_mr(&g->b, true, MEM(RBP, TCG_DISP(site)), RAX);
+    mov_mi(&g->b, true, MEM(RBP, TCG_DISP(undo)), c->site.undo);
+}
+
+/* A helper that computes with no floats of the host: called right here, with what it may look at in memory. */
+static void gen_call_state(struct gen *g, const struct ir_op *op, const struct ir_helper *h)
+{
+    enum { SEES = IR_CALL_READS | IR_CALL_WRITES | IR_CALL_RAISES };
+    static const uint8_t args[] = { RSI, RDX, RCX, R8 };
+    const uint32_t lost = TEMP_MASK | 1u << R8 | 1u << R9 | 1u << R10 | 1u << R11 | 0xffffu << XMM0;
+    const ir_val v[4] = { op->a, op->b, op->c, op->d };
+    for (unsigned k = 0; k < ARRAY_LEN(temp_gprs); k++)
+        evict(g, temp_gprs[k]);
+    for (unsigned k = 0; k < ARRAY_LEN(temp_xmms); k++)
+        evict(g, temp_xmms[k]);
+    move_pinned(g, h->flags & SEES ? UINT32_MAX : lost, true);
+    for (unsigned k = 0; k < h->n_args; k++) /* R8, which may be pinned, is last */
+        load_into(g, resolve(g->ir, v[k]), args[k]);
+    gen_call_site(g);
+    mov_rr(&g->b, true, RDI, RBP);
+    mov_ri(&g->b, RAX, (int64_t)(uintptr_t)h->fn);
+    op_rr(&g->b, false, 0xff, 2, RAX);
+    mov_mi(&g->b, true, MEM(RBP, TCG_DISP(undo)), 0);
+    move_pinned(g, h->flags & IR_CALL_WRITES ? UINT32_MAX : lost, false);
+    if (!op->uses) {
+        g->loc[g->i].kind = LOC_NONE;
+        return;
+    }
+    if (!h->has_result)
+        mov_ri(&g->b, RAX, 0);
+    g->locked = 1u << RAX;
+    unsigned d = def(g, IR_NONE);
+    mov_rr(&g->b, true, d, RAX);
+}
+
 static void gen_call(struct gen *g, const struct ir_op *op)
 {
     const struct ir_helper *h = (const void *)(intptr_t)op->imm;
@@ -431,6 +492,10 @@ static void gen_call(struct gen *g, const struct ir_op *op)
                 unsigned r = use(g, g->lazy[s]);
                 g->locked &= ~(1u << r);
             }
+    }
+    if (!(h->flags & IR_CALL_FP)) {
+        gen_call_state(g, op, h);
+        return;
     }
     const ir_val v[4] = { op->a, op->b, op->c, op->d };
     struct cold *c = cold_slow(g, SLOW_CALL, ARG_NONE);
@@ -870,6 +935,7 @@ static void put_cold(struct gen *g)
             patch_to(c->from[f], g->b.p);
         switch (c->kind) {
         case COLD_SLOW: put_site(g, c); break;
+        case COLD_SITE: put_bytes(&g->b, &c->site, offsetof(struct slow_site, span)); break;
         case COLD_EXIT:
             c->link->stub_at = g->b.p - g->tcg->rw;
             patch_to(call32(&g->b), g->tcg->rw + g->host->leave);

@@ -15,7 +15,7 @@ struct loc {
     uint16_t n; /* slot or spill number */
 };
 
-enum cold_kind { COLD_SLOW, COLD_EXIT, COLD_NAN, COLD_DIV, COLD_DROP_RETURNS };
+enum cold_kind { COLD_SLOW, COLD_SITE, COLD_EXIT, COLD_NAN, COLD_DIV, COLD_DROP_RETURNS };
 struct cold {
     uint8_t kind, n_from, reg, flags;
     uint8_t *from[3];  /* displacements of the jumps that lead here */

@@ -592,10 +592,50 @@ void x86h_x87_reg(struct x86_cpu *x, uint64_t how)
     }
 }
 
+/* ---- loads and stores, the plain cases first -------------------------------------------------------- */
+
+/* A normal number of 64 bits on a stack with room. */
+static bool load_plain(struct x86_cpu *x, uint64_t bits)
+{
+    unsigned exp = bits >> 52 & 0x7ff;
+    if (x->fsw & ES || exp - 1 >= 0x7fe || !is_empty(x, 7))
+        return false;
+    x->fsw &= (uint16_t)~C1;
+    push(x, (struct f80){ (uint64_t)1 << 63 | bits << 11,
+                          (uint16_t)((bits >> 48 & 0x8000) + exp + 16383 - 1023) });
+    return true;
+}
+
+/* A normal number, in the middle of the format's range. */
+static bool store_plain(struct x86_cpu *x, uint64_t how, uint64_t *to)
+{
+    bool wide = X87_KIND(how) == X87_F64;
+    unsigned frac_bits = wide ? 52 : 23, bias = wide ? 1023 : 127, drop = 63 - frac_bits;
+    struct f80 v = get_st(x, 0);
+    unsigned exp = (v.se & 0x7fffu) - 16383 + bias;
+    uint64_t unit = (uint64_t)1 << drop, rest = v.sig & (unit - 1), half = unit >> 1;
+    bool sign = v.se >> 15, up = false;
+    if (x->fsw & ES || exp - 1 >= 2 * bias - 1 || !(v.sig >> 63) || is_empty(x, 0) ||
+        (rest && !(x->fcw & F80_INEXACT)))
+        return false;
+    switch (x->fcw >> 10 & 3) {
+    case 0: up = rest > half || (rest == half && v.sig & unit); break;
+    case 1: up = sign && rest; break;
+    case 2: up = !sign && rest; break;
+    default: break;
+    }
+    *to = (uint64_t)sign << (wide ? 63 : 31) |
+          (((uint64_t)(exp - 1) << frac_bits) + (v.sig >> drop) + up);
+    x->x87_fsw = (uint16_t)((x->fsw & ~C1) | (up ? C1 : 0) | (rest ? F80_INEXACT : 0));
+    return true;
+}
+
 /* ---- loads and stores --------------------------------------------------------------------------- */
 
 void x86h_x87_load(struct x86_cpu *x, uint64_t how, uint64_t low, uint64_t more)
 {
+    if (X87_KIND(how) == X87_F64 && load_plain(x, low))
+        return;
     struct f80_ctx ctx = begin(x);
     struct f80 v;
     uint8_t bcd[16];
@@ -662,9 +702,11 @@ static void probe_store(struct x86_cpu *x, uint64_t how, uint64_t address, bool 
 /* The store itself comes between this and x87_commit, and may fault: until then the status word is the old one. */
 uint64_t x86h_x87_store(struct x86_cpu *x, uint64_t how, uint64_t address)
 {
+    uint64_t v;
+    if (X87_KIND(how) <= X87_F64 && store_plain(x, how, &v))
+        return v;
     struct f80_ctx ctx = begin(x);
     uint16_t before = x->fsw;
-    uint64_t v;
     if (is_empty(x, 0)) {
         struct f80_ctx quiet = { .masked = EXCEPTIONS };
         v = convert(x, &quiet, how, f80_default_nan);

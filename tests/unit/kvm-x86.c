@@ -1433,6 +1433,70 @@ static void what_kvm_cannot_execute_is_a_verdict(void **unused)
     kit_close(&k);
 }
 
+static void no_such_instruction(struct kvm_run *run)
+{
+    static const uint8_t clac[] = { 0x0f, 0x01, 0xca };
+    run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
+    run->emulation_failure.suberror = KVM_INTERNAL_ERROR_EMULATION;
+    run->emulation_failure.ndata = 4;
+    run->emulation_failure.flags = KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES;
+    run->emulation_failure.insn_size = sizeof(clac);
+    memcpy(run->emulation_failure.insn_bytes, clac, sizeof(clac));
+}
+static void bad_entry(struct kvm_run *run)
+{
+    run->exit_reason = KVM_EXIT_FAIL_ENTRY;
+    run->fail_entry.hardware_entry_failure_reason = 0x80000021;
+}
+static void other_engine_error(struct kvm_run *run)
+{
+    run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
+    run->internal.suberror = KVM_INTERNAL_ERROR_SIMUL_EX;
+    run->internal.ndata = 0;
+}
+static void too_long(struct kvm_run *run)
+{
+    run->exit_reason = KVM_EXIT_MMIO;
+    run->mmio.len = 9;
+}
+
+/* What a kernel may report, told to a vCPU that has not run: the words, and the code it had fetched. */
+static void failures_are_told_in_words_and_with_the_code(void **unused)
+{
+    NEEDS_KVM();
+    struct {
+        void (*fill)(struct kvm_run *run);
+        const char *said[3];
+    } cases[] = {
+        { no_such_instruction, { "it cannot execute this instruction", "0f01ca", "rip=" } },
+        { bad_entry, { "refuses to enter", "not one that a CPU can be in", "0x80000021" } },
+        { other_engine_error, { "two exceptions at a time", "internal error 2", "rip=" } },
+        { too_long, { "a memory access of 9 bytes", "rip=", "cr0=" } },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct kit k = { 0 };
+        char text[8192] = "";
+        int fds[2];
+        kit_open(&k, NULL);
+        start_at(&k, 64);
+        kvm_accel.set_state(k.x->cpu);
+        assert_int_equal(pipe(fds), 0);
+        k.vm->log.fd = fds[1];
+        struct kvm_vcpu *v = kvm_vcpu_of(k.x->cpu);
+        cases[i].fill(v->run);
+        assert_int_equal(kvm_exit(v, host_now_ns()), KVM_STOPPED);
+        assert_int_equal(k.vm->verdict, VERDICT_ENGINE_FAILED);
+        k.vm->log.fd = 2;
+        close(fds[1]);
+        assert_true(read(fds[0], text, sizeof(text) - 1) > 0);
+        for (unsigned n = 0; n < 3; n++)
+            if (!strstr(text, cases[i].said[n]))
+                fail_msg("'%s' is not in:\n%s", cases[i].said[n], text);
+        close(fds[0]);
+        kit_close(&k);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1481,6 +1545,7 @@ int main(void)
         cmocka_unit_test(written_data_stops),
         cmocka_unit_test(impossible_points_are_refused),
         cmocka_unit_test(reset_starts_again),
+        cmocka_unit_test(failures_are_told_in_words_and_with_the_code),
         cmocka_unit_test(what_kvm_cannot_execute_is_a_verdict),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -66,19 +66,13 @@ static ir_val all_flags(struct tr *t, unsigned op)
 {
     static const uint8_t has_dst = 1, has_src = 2, has_aux = 4;
     static const uint8_t has[N_CC_KINDS] = {
-        [CC_FLAGS] = has_src | has_aux,
-        [CC_ADD] = has_dst | has_src,
-        [CC_ADC] = has_dst | has_src | has_aux,
-        [CC_SUB] = has_dst | has_src,
-        [CC_SBB] = has_dst | has_src | has_aux,
-        [CC_CMP] = has_dst | has_src,
-        [CC_LOGIC] = has_dst,
-        [CC_INC] = has_dst | has_aux,
-        [CC_DEC] = has_dst | has_aux,
-        [CC_SHL] = has_dst | has_src,
-        [CC_SHR] = has_dst | has_src,
-        [CC_MUL] = has_dst | has_src,
-        [CC_IMUL] = has_dst | has_src,
+        [CC_FLAGS] = has_src | has_aux, [CC_APART] = has_dst | has_src | has_aux,
+        [CC_ADD] = has_dst | has_src,   [CC_ADC] = has_dst | has_src | has_aux,
+        [CC_SUB] = has_dst | has_src,   [CC_SBB] = has_dst | has_src | has_aux,
+        [CC_CMP] = has_dst | has_src,   [CC_LOGIC] = has_dst,
+        [CC_INC] = has_dst | has_aux,   [CC_DEC] = has_dst | has_aux,
+        [CC_SHL] = has_dst | has_src,   [CC_SHR] = has_dst | has_src,
+        [CC_MUL] = has_dst | has_src,   [CC_IMUL] = has_dst | has_src,
         [CC_BMI] = has_dst | has_aux,
         [CC_ORDER] = has_src,
     };
@@ -95,15 +89,40 @@ static bool is_const_logic(struct tr *t, unsigned op, int64_t *dst)
     return op && (op - 1) >> 2 == CC_LOGIC && ir_is_const(t->ir, dst_of(t), dst);
 }
 
+/* CC_APART with OF at its place. */
+static ir_val joined_overflow(struct tr *t)
+{
+    ir_val rest = ir_2i(t->ir, IR_and, src_of(t), ~(int64_t)X86_FLAG_OF);
+    return ir_2(t->ir, IR_or, rest, ir_2i(t->ir, IR_shl, dst_of(t), 11));
+}
+
 ir_val cc_flags_but_carry(struct tr *t)
 {
     unsigned op = known_op(t);
     int64_t dst;
     if (op && (op - 1) >> 2 == CC_FLAGS)
         return src_of(t);
+    if (op && (op - 1) >> 2 == CC_APART)
+        return joined_overflow(t);
     if (is_const_logic(t, op, &dst))
         return ir_i64(t->ir, (int64_t)x86_flags_value(op - 1, (uint64_t)dst, 0, 0));
     return all_flags(t, op);
+}
+
+struct x86_apart cc_apart(struct tr *t)
+{
+    unsigned op = known_op(t);
+    struct ir *ir = t->ir;
+    if (op && (op - 1) >> 2 == CC_APART)
+        return (struct x86_apart){ aux_of(t), dst_of(t), src_of(t) };
+    ir_val rest = cc_flags_but_carry(t);
+    return (struct x86_apart){ op ? cc_carry(t) : ir_2i(ir, IR_and, rest, X86_FLAG_CF),
+                               ir_2i(ir, IR_and, ir_2i(ir, IR_shr, rest, 11), 1), rest };
+}
+
+void cc_set_apart(struct tr *t, struct x86_apart f)
+{
+    cc_set(t, CC_APART, 1, f.overflow, f.rest, f.carry);
 }
 
 ir_val cc_flags(struct tr *t)
@@ -300,6 +319,12 @@ static bool from_kind(struct tr *t, unsigned op, unsigned code, struct x86_cond 
     unsigned size = 1u << (op & 3);
     switch (op >> 2) {
     case CC_FLAGS: *c = from_flags(t, src_of(t), code, true); return true;
+    case CC_APART:
+        if (code == COND_O)
+            *c = (struct x86_cond){ IR_NE, dst_of(t), ir_i64(t->ir, 0) };
+        else
+            *c = from_flags(t, code >= COND_L ? joined_overflow(t) : src_of(t), code, true);
+        return true;
     case CC_ADD:
         if (code == COND_B)
             *c = compare(t, IR_LTU, dst_of(t), src_of(t), size);
@@ -358,7 +383,7 @@ ir_val cc_cond_value(struct tr *t, unsigned code)
 ir_val cc_carry(struct tr *t)
 {
     unsigned op = known_op(t), kind = op ? (op - 1) >> 2 : N_CC_KINDS;
-    if (kind == CC_FLAGS || kind == CC_INC || kind == CC_DEC || kind == CC_BMI)
+    if (kind == CC_FLAGS || kind == CC_APART || kind == CC_INC || kind == CC_DEC || kind == CC_BMI)
         return aux_of(t);
     if (kind == CC_LOGIC)
         return ir_i64(t->ir, 0);

@@ -7,6 +7,7 @@
  * `size` bytes count:      cc_dst  cc_src            cc_aux */
 enum x86_cc_kind {
     CC_FLAGS, /*            -       flags but CF      CF, 0 or 1 */
+    CC_APART, /*            OF      flags but CF, OF  CF       numbers, 0 or 1 */
     CC_ADD,   /*            r       b                 - */
     CC_ADC,   /*            r       b                 carry in */
     CC_SUB,   /*            r       b                 -        a - b */
@@ -48,6 +49,12 @@ void cc_set_flags_carry(struct tr *t, ir_val flags, ir_val carry);
 ir_val cc_flags(struct tr *t);
 /* The same for cc_set_flags_carry: CF and bits that are no flags may be anything. */
 ir_val cc_flags_but_carry(struct tr *t);
+/* CF, OF as numbers and what else there is, for those who change one of them; and as they are then. */
+struct x86_apart {
+    ir_val carry, overflow, rest;
+};
+struct x86_apart cc_apart(struct tr *t);
+void cc_set_apart(struct tr *t, struct x86_apart f);
 /* CF, 0 or 1. */
 ir_val cc_carry(struct tr *t);
 

@@ -51,6 +51,9 @@ uint64_t x86_flags_value(uint64_t cc_op, uint64_t dst, uint64_t src, uint64_t au
     uint64_t top = (uint64_t)1 << (width - 1), r = bits(dst, 0, width), z = of_result(dst, width);
     switch (cc_op >> 2) {
     case CC_FLAGS: return (src & X86_ARITHMETIC & ~(uint64_t)X86_FLAG_CF) | (aux & 1);
+    case CC_APART:
+        return (src & X86_ARITHMETIC & ~(uint64_t)(X86_FLAG_CF | X86_FLAG_OF)) | (aux & 1) |
+               (dst & 1) << 11;
     case CC_ADD: return z | carries(added(dst, src, 0, width));
     case CC_ADC: return z | carries(added(dst, src, aux & 1, width));
     case CC_SUB: return z | carries(subtracted(dst, src, 0, width));

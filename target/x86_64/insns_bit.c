@@ -136,15 +136,10 @@ static ir_val top_bit(struct tr *t, ir_val v, unsigned size)
 /* CF and OF change, the others stay; with a count of 0 all do. */
 static void rotate_flags(struct tr *t, struct count n, ir_val carry, ir_val overflow)
 {
-    struct ir *ir = t->ir;
-    ir_val flags = cc_flags_but_carry(t), old_carry = n.is_const ? IR_NONE : cc_carry(t);
-    ir_val changed = ir_2(ir, IR_or, ir_2i(ir, IR_and, flags, ~(int64_t)X86_FLAG_OF),
-                          ir_2i(ir, IR_shl, overflow, 11));
-    if (!n.is_const) {
-        changed = ir_select(ir, n.v, changed, flags);
-        carry = ir_select(ir, n.v, carry, old_carry);
-    }
-    cc_set_flags_carry(t, changed, carry);
+    struct x86_apart f = cc_apart(t);
+    f.carry = n.is_const ? carry : ir_select(t->ir, n.v, carry, f.carry);
+    f.overflow = n.is_const ? overflow : ir_select(t->ir, n.v, overflow, f.overflow);
+    cc_set_apart(t, f);
 }
 
 /* extra: left. */
@@ -408,17 +403,14 @@ static void tr_adx(struct tr *t, const struct x86_insn *i)
     struct ir *ir = t->ir;
     unsigned size = i->op[0].size;
     ir_val b = op_read_zx(t, i, 1), a = op_read(t, i, 0);
-    ir_val flags = cc_flags_but_carry(t), carry = cc_carry(t);
-    ir_val in = i->extra ? ir_2i(ir, IR_and, ir_2i(ir, IR_shr, flags, 11), 1) : carry;
+    struct x86_apart f = cc_apart(t);
+    ir_val in = i->extra ? f.overflow : f.carry;
     ir_val sum = val_2(t, IR_add, a, b, size), r = val_2(t, IR_add, sum, in, size);
     op_write(t, i, 0, r);
     ir_val out = ir_2(ir, IR_or, ir_setc(ir, IR_LTU, sum, b), ir_setc(ir, IR_LTU, r, in));
-    if (i->extra) {
-        flags = ir_2i(ir, IR_and, flags, ~(int64_t)X86_FLAG_OF);
-        flags = ir_2(ir, IR_or, flags, ir_2i(ir, IR_shl, out, 11));
-        out = carry;
-    }
-    cc_set_flags_carry(t, flags, out);
+    f.overflow = i->extra ? out : f.overflow;
+    f.carry = i->extra ? f.carry : out;
+    cc_set_apart(t, f);
 }
 
 /* ---- tables --------------------------------------------------------------------------------------------------- */

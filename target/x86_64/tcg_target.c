@@ -48,7 +48,7 @@ const struct ir_slot x86_slots[N_X86_SLOTS] = {
     GPR(14, "r14", 62),
     GPR(15, "r15", 61),
     WORD(CC_OP, cc_op, 0),
-    WORD(CC_DST, cc_dst, 85),
+    WORD(CC_DST, cc_dst, 0),
     WORD(CC_SRC, cc_src, 75),
     WORD(CC_AUX, cc_aux, 0),
     WORD(DF, df, 0),

@@ -134,6 +134,14 @@ static void gen_shift(struct gen *g, const struct ir_op *op, enum shift digit)
     mov_rr(&g->b, true, d, t);
 }
 
+/* Both halves of one product, the low one first: the high one makes both. */
+static bool makes_low_too(const struct ir *ir, uint16_t high)
+{
+    const struct ir_op *op = &ir->ops[high], *low = high ? op - 1 : NULL;
+    return low && (op->code == IR_mulhu || op->code == IR_mulhs) && low->code == IR_mul &&
+           low->uses && op->uses && low->type == op->type && low->a == op->a && low->b == op->b;
+}
+
 /* High half of a product: rdx:rax = rax * r. */
 static void gen_mulh(struct gen *g, const struct ir_op *op)
 {
@@ -151,6 +159,8 @@ static void gen_mulh(struct gen *g, const struct ir_op *op)
     op_rr(&g->b, w, 0xf7, op->code == IR_mulhs ? 5 : 4, rb);
     if (op->code == IR_mulhsu)
         alu_rr(&g->b, w, ALU_SUB, RDX, t);
+    if (makes_low_too(g->ir, g->i))
+        put_value(g, g->i - 1, RAX);
     result_in(g, RDX);
 }
 
@@ -700,7 +710,10 @@ static void gen_op(struct gen *g, const struct ir_op *op)
     case IR_or: gen_alu(g, op, ALU_OR); break;
     case IR_xor: gen_alu(g, op, ALU_XOR); break;
     case IR_andn: gen_andn(g, op); break;
-    case IR_mul: gen_mul(g, op); break;
+    case IR_mul:
+        if (g->i + 1 == g->ir->n_ops || !makes_low_too(g->ir, g->i + 1))
+            gen_mul(g, op);
+        break;
     case IR_mulhu:
     case IR_mulhs:
     case IR_mulhsu: gen_mulh(g, op); break;

@@ -407,6 +407,28 @@ ir_val ir_setc(struct ir *ir, enum ir_cc cc, ir_val a, ir_val b)
     return value_of(ir, op);
 }
 
+static ir_val emit_3(struct ir *ir, enum ir_code code, ir_val a, ir_val b, ir_val c)
+{
+    struct ir_op *op = emit(ir, code, ir_type_of(ir, a));
+    op->a = a;
+    op->b = b;
+    op->c = c;
+    return value_of(ir, op);
+}
+
+ir_val ir_add_carry(struct ir *ir, ir_val a, ir_val b, ir_val carry, ir_val *out)
+{
+    int64_t c;
+    if (!ir->no_fold && ir_is_const(ir, carry, &c) && !c) {
+        ir_val sum = ir_2(ir, IR_add, a, b);
+        *out = ir_setc(ir, IR_LTU, sum, b);
+        return sum;
+    }
+    ir_val sum = emit_3(ir, IR_addc, a, b, carry);
+    *out = emit_3(ir, IR_carry, a, b, carry);
+    return sum;
+}
+
 ir_val ir_select(struct ir *ir, ir_val cond, ir_val if_so, ir_val if_not)
 {
     int64_t c;

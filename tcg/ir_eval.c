@@ -76,6 +76,16 @@ bool ir_evaluates(enum ir_code code)
     return code >= IR_add && code <= IR_trunc;
 }
 
+uint64_t ir_eval_addc(enum ir_type type, uint64_t a, uint64_t b, uint64_t c, bool *carry)
+{
+    uint64_t mask = type == IR_I32 ? UINT32_MAX : UINT64_MAX, sum;
+    a &= mask;
+    b &= mask;
+    sum = (a + b + !!c) & mask;
+    *carry = c ? sum <= a : sum < a;
+    return sum;
+}
+
 bool ir_eval_cc(enum ir_cc cc, enum ir_type type, uint64_t a, uint64_t b)
 {
     if (type == IR_I32) {

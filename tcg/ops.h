@@ -45,6 +45,8 @@ IR_OP( sext32,    i64,   1, 0,                "i32 a, sign-extended; the op's ty
 IR_OP( zext32,    i64,   1, 0,                "i32 a, zero-extended; the op's type is i32" )
 IR_OP( trunc,     i32,   1, 0,                "low half of i64 a; the op's type is i64" )
 IR_OP( setc,      i64,   2, 0,                "1 if `a cc b` holds, else 0" )
+IR_OP( addc,      same,  3, 0,                "a + b, + 1 if i64 c is not 0, wraps" )
+IR_OP( carry,     i64,   3, 0,                "1 if the sum that addc gives does not fit, else 0" )
 IR_OP( select,    same,  3, 0,                "b if i64 a is not 0, else c" )
 /* guest memory: at address a + imm, shape, mmu mode x; little-endian. An access that shares the TLB check
  * of an earlier one (its leader) names it in d; what is computed is the same */

@@ -404,10 +404,12 @@ static void tr_adx(struct tr *t, const struct x86_insn *i)
     unsigned size = i->op[0].size;
     ir_val b = op_read_zx(t, i, 1), a = op_read(t, i, 0);
     struct x86_apart f = cc_apart(t);
-    ir_val in = i->extra ? f.overflow : f.carry;
-    ir_val sum = val_2(t, IR_add, a, b, size), r = val_2(t, IR_add, sum, in, size);
-    op_write(t, i, 0, r);
-    ir_val out = ir_2(ir, IR_or, ir_setc(ir, IR_LTU, sum, b), ir_setc(ir, IR_LTU, r, in));
+    ir_val in = i->extra ? f.overflow : f.carry, out, r;
+    if (size == 4)
+        r = ir_add_carry(ir, ir_1(ir, IR_trunc, a), ir_1(ir, IR_trunc, b), in, &out);
+    else
+        r = ir_add_carry(ir, a, b, in, &out);
+    op_write(t, i, 0, size == 4 ? ir_1(ir, IR_zext32, r) : r);
     f.overflow = i->extra ? out : f.overflow;
     f.carry = i->extra ? f.carry : out;
     cc_set_apart(t, f);

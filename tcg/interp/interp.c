@@ -347,6 +347,13 @@ static struct unit *run_unit(struct tcg_cpu *t, struct unit *u, struct link **ou
         case IR_vec: run_vec(t, op, v, w); break;
         case IR_pc: v[op->dst] = t->pc_page + (uint64_t)op->imm; break;
         case IR_setc: v[op->dst] = ir_eval_cc(op->cc, op->type, v[op->a], v[op->b]); break;
+        case IR_addc:
+        case IR_carry: {
+            bool carry;
+            uint64_t sum = ir_eval_addc(op->type, v[op->a], v[op->b], v[op->c], &carry);
+            v[op->dst] = op->code == IR_addc ? sum : carry;
+            break;
+        }
         case IR_select:
             if (op->type == IR_V128)
                 w[op->dst] = v[op->a] ? w[op->b] : w[op->c];

@@ -418,6 +418,7 @@ enum step_kind {
     STEP_CONVERT,
     STEP_COMPARE,
     STEP_SELECT,
+    STEP_ADD_CARRY,
     STEP_SET,
     STEP_GET,
     STEP_CONST,
@@ -436,11 +437,12 @@ enum step_kind {
     N_STEP_KINDS
 };
 static const uint8_t weights[N_STEP_KINDS] = {
-    [STEP_INT] = 24,          [STEP_UNARY] = 7,  [STEP_CONVERT] = 7, [STEP_COMPARE] = 5,
-    [STEP_SELECT] = 5,        [STEP_SET] = 30,   [STEP_GET] = 8,     [STEP_CONST] = 3,
-    [STEP_LOAD] = 12,         [STEP_STORE] = 10, [STEP_ATOMIC] = 4,  [STEP_FLOAT] = 8,
-    [STEP_FLOAT_CONVERT] = 8, [STEP_FMA] = 2,    [STEP_FCMP] = 2,    [STEP_CALL] = 6,
-    [STEP_POINTER] = 1,       [STEP_INSN] = 14,  [STEP_END] = 6,     [STEP_VEC] = 20,
+    [STEP_INT] = 24,   [STEP_UNARY] = 7,         [STEP_CONVERT] = 7, [STEP_COMPARE] = 5,
+    [STEP_SELECT] = 5, [STEP_ADD_CARRY] = 4,     [STEP_SET] = 30,    [STEP_GET] = 8,
+    [STEP_CONST] = 3,  [STEP_LOAD] = 12,         [STEP_STORE] = 10,  [STEP_ATOMIC] = 4,
+    [STEP_FLOAT] = 8,  [STEP_FLOAT_CONVERT] = 8, [STEP_FMA] = 2,     [STEP_FCMP] = 2,
+    [STEP_CALL] = 6,   [STEP_POINTER] = 1,       [STEP_INSN] = 14,   [STEP_END] = 6,
+    [STEP_VEC] = 20,
 };
 
 enum { MAX_VALUES = 256, MAX_PENDING = 8 };
@@ -563,6 +565,19 @@ static void step_compare(struct build *b)
     ir_val a = pick(b, type);
     add_value(b, IR_I64,
               ir_setc(b->ir, cc, a, one_in(b->seed, 3) ? random_const(b, type) : pick(b, type)));
+}
+
+static void step_add_carry(struct build *b)
+{
+    enum ir_type type = int_type(b);
+    ir_val in = pick(b, IR_I64), out;
+    if (one_in(b->seed, 2))
+        in = ir_2i(b->ir, IR_and, in, 1);
+    ir_val sum = ir_add_carry(b->ir, pick(b, type), pick(b, type), in, &out);
+    if (!one_in(b->seed, 3))
+        add_value(b, type, sum);
+    if (!one_in(b->seed, 3))
+        add_value(b, IR_I64, out);
 }
 
 static void step_select(struct build *b)
@@ -942,6 +957,7 @@ static void do_step(struct build *b, enum step_kind kind)
     case STEP_CONVERT: step_convert(b); break;
     case STEP_COMPARE: step_compare(b); break;
     case STEP_SELECT: step_select(b); break;
+    case STEP_ADD_CARRY: step_add_carry(b); break;
     case STEP_SET: step_set(b); break;
     case STEP_GET: random_get(b, any_type(b)); break;
     case STEP_CONST: random_const(b, any_type(b)); break;

@@ -142,6 +142,34 @@ static bool makes_low_too(const struct ir *ir, uint16_t high)
            low->uses && op->uses && low->type == op->type && low->a == op->a && low->b == op->b;
 }
 
+/* A sum with carry in and what it carries out, one behind the other: the second makes both. */
+static bool makes_sum_too(const struct ir *ir, uint16_t carry)
+{
+    const struct ir_op *op = &ir->ops[carry], *sum = carry ? op - 1 : NULL;
+    return sum && op->code == IR_carry && sum->code == IR_addc && sum->uses && op->uses &&
+           sum->type == op->type && sum->a == op->a && sum->b == op->b && sum->c == op->c;
+}
+
+/* addc, carry. */
+static void gen_add_carry(struct gen *g, const struct ir_op *op)
+{
+    bool w = op->type == IR_I64, carry = op->code == IR_carry;
+    unsigned rb = use(g, op->b), t = take(g, false), d = take(g, false);
+    load_into(g, resolve(g->ir, op->a), d);
+    load_into(g, resolve(g->ir, op->c), t);
+    alu_ri(&g->b, true, ALU_ADD, t, -1); /* CF = c is not 0 */
+    alu_rr(&g->b, w, ALU_ADC, d, rb);
+    if (!carry) {
+        result_in(g, d);
+        return;
+    }
+    setcc(&g->b, CC_B, t);
+    op_rr_full(&g->b, 0, false, true, 0x0fb6, t, t);
+    if (makes_sum_too(g->ir, g->i))
+        put_value(g, g->i - 1, d);
+    result_in(g, t);
+}
+
 /* High half of a product: rdx:rax = rax * r. */
 static void gen_mulh(struct gen *g, const struct ir_op *op)
 {
@@ -714,6 +742,11 @@ static void gen_op(struct gen *g, const struct ir_op *op)
         if (g->i + 1 == g->ir->n_ops || !makes_low_too(g->ir, g->i + 1))
             gen_mul(g, op);
         break;
+    case IR_addc:
+        if (g->i + 1 == g->ir->n_ops || !makes_sum_too(g->ir, g->i + 1))
+            gen_add_carry(g, op);
+        break;
+    case IR_carry: gen_add_carry(g, op); break;
     case IR_mulhu:
     case IR_mulhs:
     case IR_mulhsu: gen_mulh(g, op); break;

@@ -79,6 +79,7 @@ static inline bool clears_upper(const struct ir_op *op)
         return false;
     switch (op->code) {
     case IR_add:
+    case IR_addc:
     case IR_sub:
     case IR_mul:
     case IR_and:

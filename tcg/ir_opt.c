@@ -2,6 +2,8 @@
 #include "core/util.h"
 #include "tcg/ir.h"
 
+#include <string.h>
+
 static uint16_t guest_block_at(const struct ir *ir, int64_t off)
 {
     for (uint16_t i = 0; i < ir->n_blocks; i++)
@@ -49,11 +51,43 @@ static bool observes_slots(const struct ir_op *op)
     return ir_op_infos[op->code].flags & IR_MAY_FAULT;
 }
 
+/* Slots that are overwritten before anybody can look, from the start of each block on. */
+struct overwritten {
+    bool known[IR_MAX_BLOCKS];
+    uint64_t from[IR_MAX_BLOCKS][2];
+};
+
+/* What a way to block `to` overwrites; at the heads of loops and of the unit somebody may look. */
+static void meet(const struct ir *ir, const struct overwritten *o, ir_val to, uint64_t met[2])
+{
+    bool looks = to == IR_NONE || to == 0 || ir->blocks[to].loops || !o->known[to];
+    for (unsigned k = 0; k < 2; k++)
+        met[k] = looks ? 0 : met[k] & o->from[to][k];
+}
+
+static void overwritten_behind(const struct ir *ir, const struct overwritten *o,
+                               const struct ir_block *b, uint64_t met[2])
+{
+    const struct ir_op *end = &ir->ops[b->first + b->n - 1];
+    met[0] = met[1] = ~(uint64_t)0;
+    if (end->code != IR_jump && end->code != IR_branch)
+        meet(ir, o, IR_NONE, met);
+    else
+        meet(ir, o, end->c, met);
+    if (end->code == IR_branch)
+        meet(ir, o, end->d, met);
+}
+
 /* Backwards through one block: a set that is overwritten before anybody can look is dead, and so is
  * a value that nobody uses. Dead operations become constants without uses, which back ends skip. */
-static void drop_dead(struct ir *ir, const struct ir_block *b)
+static void drop_dead(struct ir *ir, struct overwritten *o, uint16_t block)
 {
-    uint64_t overwritten[2] = { 0, 0 };
+    const struct ir_block *b = &ir->blocks[block];
+    uint64_t *overwritten = o->from[block];
+    if (!b->n)
+        return;
+    overwritten_behind(ir, o, b, overwritten);
+    o->known[block] = true;
     for (uint16_t i = b->first + b->n; i-- > b->first;) {
         struct ir_op *op = &ir->ops[i];
         unsigned n = ir_n_operands(op);
@@ -87,8 +121,10 @@ static void drop_dead(struct ir *ir, const struct ir_block *b)
 void ir_finish(struct ir *ir)
 {
     resolve_targets(ir);
-    for (uint16_t i = 0; i < ir->n_blocks; i++)
-        drop_dead(ir, &ir->blocks[i]);
+    struct overwritten o;
+    memset(o.known, 0, ir->n_blocks);
+    for (uint16_t i = ir->n_blocks; i-- > 0;)
+        drop_dead(ir, &o, i);
 }
 
 /* ---- shared TLB checks ---------------------------------------------------------------------------- */

@@ -73,8 +73,7 @@ static ir_val all_flags(struct tr *t, unsigned op)
         [CC_INC] = has_dst | has_aux,   [CC_DEC] = has_dst | has_aux,
         [CC_SHL] = has_dst | has_src,   [CC_SHR] = has_dst | has_src,
         [CC_MUL] = has_dst | has_src,   [CC_IMUL] = has_dst | has_src,
-        [CC_BMI] = has_dst | has_aux,
-        [CC_ORDER] = has_src,
+        [CC_BMI] = has_dst | has_aux,   [CC_ORDER] = has_src,
     };
     unsigned known = op ? has[(op - 1) >> 2] : 7; /* what kinds have nothing in is not read */
     ir_val zero = ir_i64(t->ir, 0);

@@ -170,7 +170,7 @@ static ir_val is_wide(struct tr *t, const struct x86_insn *i)
     return ir_i64(t->ir, i->rex >> 3 & 1);
 }
 
-/* Behind what may change the state word. */
+/* Behind what may change the state word, or write where code is. */
 static void go_on_anew(struct tr *t)
 {
     ir_jump_indirect(t->ir, ir_pc(t->ir, t->next), IR_HINT_TRAP, 0);
@@ -182,6 +182,7 @@ static void tr_fxsave(struct tr *t, const struct x86_insn *i)
         return;
     struct x86_mem m = mem_operand(t, i, 512, true);
     call(t, &x86_helper_fxsave, mem_address(t, m), is_wide(t, i), IR_NONE);
+    go_on_anew(t);
 }
 
 static void tr_fxrstor(struct tr *t, const struct x86_insn *i)
@@ -204,6 +205,7 @@ static void tr_xsave(struct tr *t, const struct x86_insn *i)
     struct x86_mem m = mem_operand(t, i, 576, true);
     ir_val kind = ir_i64(t->ir, i->extra | (i->rex & 8 ? 16 : 0));
     call(t, &x86_helper_xsave, mem_address(t, m), mask_of(t), kind);
+    go_on_anew(t);
 }
 
 static void tr_xrstor(struct tr *t, const struct x86_insn *i)

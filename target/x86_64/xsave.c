@@ -17,22 +17,40 @@ enum {
     AREA = 1024,
     WIDE = 16
 };
-enum { CET_U = 11, CET_S = 12 };
+enum { CET_U = 11, CET_S = 12, LAST_COMPONENT = CET_S };
 #define COMPACT    ((uint64_t)1 << 63)
 #define EFER_FFXSR ((uint64_t)1 << 14)
 
 /* ---- memory --------------------------------------------------------------------------------------- */
 
+/* n bytes, a multiple of 8, from an address that is one. Units end behind who writes: code may have been there. */
 static void write_bytes(struct x86_cpu *x, uint64_t address, const uint8_t *from, unsigned n)
 {
-    for (unsigned i = 0; i < n; i += 8)
-        tcg_store(x->cpu, address + i, 8, load_le(from + i, 8), X86_MMU_DATA);
+    for (unsigned at = 0, step; at < n; at += step) {
+        struct tcg_ram ram;
+        step = MIN(n - at, 4096 - (unsigned)((address + at) & 4095));
+        if (tcg_ram_at(x->cpu, address + at, ACCESS_WRITE, X86_MMU_DATA, &ram)) {
+            memcpy(ram.host, from + at, step);
+            tcg_ram_written(x->cpu, &ram, step);
+            continue;
+        }
+        for (unsigned k = at; k < at + step; k += 8)
+            tcg_store(x->cpu, address + k, 8, load_le(from + k, 8), X86_MMU_DATA);
+    }
 }
 
 static void read_bytes(struct x86_cpu *x, uint64_t address, uint8_t *to, unsigned n)
 {
-    for (unsigned i = 0; i < n; i += 8)
-        store_le(to + i, 8, tcg_load(x->cpu, address + i, 8, X86_MMU_DATA));
+    for (unsigned at = 0, step; at < n; at += step) {
+        struct tcg_ram ram;
+        step = MIN(n - at, 4096 - (unsigned)((address + at) & 4095));
+        if (tcg_ram_at(x->cpu, address + at, ACCESS_READ, X86_MMU_DATA, &ram)) {
+            memcpy(to + at, ram.host, step);
+            continue;
+        }
+        for (unsigned k = at; k < at + step; k += 8)
+            store_le(to + k, 8, tcg_load(x->cpu, address + k, 8, X86_MMU_DATA));
+    }
 }
 
 static bool in_code64(const struct x86_cpu *x)
@@ -151,26 +169,41 @@ static void set_component(struct x86_cpu *x, unsigned component, const uint8_t *
 /* SDM 1-13.6 */
 static const uint8_t x87_initial[XMM_AT] = { 0x7f, 0x03 };
 
+static bool has_bits(const uint8_t *p, unsigned n)
+{
+    uint64_t v;
+    for (unsigned i = 0; i < n; i += 8) {
+        memcpy(&v, p + i, 8);
+        if (v)
+            return true;
+    }
+    return false;
+}
+
 static bool is_in_use(const struct x86_cpu *x, unsigned component)
 {
-    uint8_t now[AREA] = { 0 };
-    if (component == 0) {
-        get_x87(x, true, now);
-        return memcmp(now, x87_initial, XMM_AT) != 0;
-    }
-    get_component(x, component, now);
-    for (unsigned i = 0; i < component_size(component); i += 8)
-        if (load_le(now + i, 8))
+    uint8_t now[64] = { 0 };
+    struct slice s = slice_of(x, component);
+    if (component == 0)
+        return x->fcw != 0x37f || x->fsw || x->ftw || x->fop || x->fip || x->fdp ||
+               has_bits(x->st[0], sizeof(x->st));
+    for (unsigned i = 0; i < s.n; i++)
+        if (has_bits(x->zmm[s.first + i] + s.at, s.size))
             return true;
-    return false;
+    if (!component_size(component) || component_size(component) > sizeof(now))
+        return false;
+    get_component(x, component, now);
+    return has_bits(now, sizeof(now));
 }
 
 uint64_t x86_xinuse(struct x86_cpu *x, uint64_t of)
 {
     uint64_t in_use = 0;
-    for (unsigned i = 0; i < 63; i++)
-        if (of >> i & 1 && is_in_use(x, i))
+    for (uint64_t left = of; left; left &= left - 1) {
+        unsigned i = (unsigned)__builtin_ctzll(left);
+        if (is_in_use(x, i))
             in_use |= (uint64_t)1 << i;
+    }
     return in_use;
 }
 
@@ -274,7 +307,7 @@ static uint64_t enabled(const struct x86_cpu *x, unsigned kind)
 static uint32_t image_size(const struct x86_cpu *x, uint64_t of, uint64_t layout)
 {
     uint32_t end = LEGACY + HEADER;
-    for (unsigned i = 2; i < 63; i++)
+    for (unsigned i = 2; i <= LAST_COMPONENT; i++)
         if (of >> i & 1)
             end = MAX(end, place_of(x, i, layout) + component_size(i));
     return end;
@@ -287,7 +320,7 @@ static void write_components(struct x86_cpu *x, uint64_t address, uint64_t of, u
     uint8_t area[AREA];
     if (of & 1)
         write_x87(x, address, wide);
-    for (unsigned i = 1; i < 63; i++) {
+    for (unsigned i = 1; i <= LAST_COMPONENT; i++) {
         unsigned n = i == 1 || i == 2 ? 16 * n_vectors(x)
                      : i == 6         ? 32 * n_vectors(x)
                                       : component_size(i);

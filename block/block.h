@@ -79,7 +79,7 @@ struct drive_info {
     enum drive_if iface; /* VIRTIO, IDE: the caller makes a device for it */
     bool is_cd;          /* media=cdrom */
     char id[64];         /* where it is registered; made up ("drive0") if none was given */
-    unsigned unit;       /* index=, or bus= and unit= with one unit a bus; ~0u if none was given */
+    unsigned unit, bus;  /* index= or unit=, and bus=; ~0u if none was given */
 };
 /* -drive file=…,if=…,id=…: opens the image and registers it. */
 struct error *blk_add_drive(struct vm *vm, const char *text, struct drive_info *info);

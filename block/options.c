@@ -151,7 +151,7 @@ static struct error *open_and_add(struct vm *vm, const struct blk_options *b, co
 static struct error *get_unit(struct options *o, struct drive_info *info)
 {
     static const char *const names[] = { "bus", "unit", "index" };
-    info->unit = ~0u;
+    info->unit = info->bus = ~0u;
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         const char *text = options_get(o, names[i]);
         uint64_t unit;
@@ -159,7 +159,7 @@ static struct error *get_unit(struct options *o, struct drive_info *info)
             continue;
         if (!parse_uint(text, 255, &unit))
             return error_new("%s='%s' is not a number up to 255", names[i], text);
-        info->unit = (unsigned)unit + (info->unit == ~0u ? 0 : info->unit);
+        *(i ? &info->unit : &info->bus) = (unsigned)unit;
     }
     return NULL;
 }

@@ -15,6 +15,7 @@
 #include "hw/machine/machine.h"
 #include "hw/machine/numa.h"
 #include "hw/pci/pci.h"
+#include "hw/storage/ide.h"
 #include "net/net.h"
 #include "ui/monitor.h"
 
@@ -616,34 +617,35 @@ static struct error *make_device(struct build *b, const char *text)
     return error_in(err, "-device");
 }
 
-/* The controller whose ports are called ide.0 to ide.5: the machine's own, or one for these drives. */
-static struct error *need_ahci(struct vm *vm)
+/* The controller whose ports are called ide.0 and so on: the machine's own, or one for these drives. */
+static struct error *need_ide(struct vm *vm)
 {
     struct device *dev;
-    for (dev = vm->devices; dev; dev = dev->next)
-        if (!strcmp(dev->cls->name, "ich9-ahci") && !dev->id)
-            return NULL;
-    return device_create(vm, "ich9-ahci", NULL, 0, &dev);
+    return ide_find_controller(vm) ? NULL : device_create(vm, "ich9-ahci", NULL, 0, &dev);
 }
 
+/* An index counts places, bus by bus; bus= and unit= name one. */
 static struct error *make_ide_drive(struct vm *vm, const struct drive_info *info)
 {
     struct device *dev;
-    char port[24];
-    snprintf(port, sizeof(port), "ide.%u", info->unit);
-    const struct prop_value props[] = { { "drive", info->id }, { "bus", port } };
-    struct error *err = device_create(vm, info->is_cd ? "ide-cd" : "ide-hd", props,
-                                      info->unit == ~0u ? 1 : 2, &dev);
+    char bus[24], unit[16];
+    unsigned n_units = ide_find_controller(vm)->n_units, index = info->unit == ~0u ? 0 : info->unit;
+    bool anywhere = info->unit == ~0u && info->bus == ~0u;
+    snprintf(bus, sizeof(bus), "ide.%u", info->bus == ~0u ? index / n_units : info->bus);
+    snprintf(unit, sizeof(unit), "%u", info->bus == ~0u ? index % n_units : index);
+    const struct prop_value props[] = { { "drive", info->id }, { "bus", bus }, { "unit", unit } };
+    struct error *err =
+        device_create(vm, info->is_cd ? "ide-cd" : "ide-hd", props, anywhere ? 1 : 3, &dev);
     return error_in(err, "-drive if=ide");
 }
 
 /* Those with a place of their own first. */
 static struct error *make_ide_drives(struct build *b)
 {
-    struct error *err = b->n_ide ? need_ahci(b->vm) : NULL;
+    struct error *err = b->n_ide ? need_ide(b->vm) : NULL;
     for (int anywhere = 0; anywhere < 2; anywhere++)
         for (size_t i = 0; i < b->n_ide && !err; i++)
-            if ((b->ide[i].unit == ~0u) == anywhere)
+            if ((b->ide[i].unit == ~0u && b->ide[i].bus == ~0u) == anywhere)
                 err = make_ide_drive(b->vm, &b->ide[i]);
     return err;
 }

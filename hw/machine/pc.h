@@ -12,7 +12,15 @@ struct smbios;
 struct x86_boot;
 
 enum { PC_MAX_CPUS = 255, PC_N_FLASH = MACHINE_MAX_PFLASH };
-enum { PC_IRQ_TIMER = 0, PC_IRQ_KEYBOARD = 1, PC_IRQ_RTC = 8, PC_IRQ_SCI = 9, PC_IRQ_MOUSE = 12, PC_IRQ_FERR = 13 };
+enum {
+    PC_IRQ_TIMER = 0,
+    PC_IRQ_KEYBOARD = 1,
+    PC_IRQ_RTC = 8,
+    PC_IRQ_SCI = 9,
+    PC_IRQ_MOUSE = 12,
+    PC_IRQ_FERR = 13,
+    PC_IRQ_IDE = 14,
+};
 
 /* Who may drive an interrupt line beside others: its level is the OR of all. */
 enum pc_source {

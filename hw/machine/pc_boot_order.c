@@ -3,7 +3,7 @@
 #include "hw/machine/pc.h"
 
 #include "core/vm.h"
-#include "hw/storage/ahci.h"
+#include "hw/storage/ide.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,10 +22,15 @@ static const char *class_of(const struct device_class *cls)
     static const struct {
         const char *prefix, *name;
     } names[] = {
-        { "virtio-blk", "scsi" },        { "virtio-net", "ethernet" },
-        { "ich9-ahci", "pci8086,2922" }, { "pcie-root-port", "pci-bridge" },
-        { "nvme", "pci8086,5845" },      { "virtio-scsi", "scsi" },
-        { "e1000e", "ethernet" },        { "e1000", "ethernet" },
+        { "virtio-blk", "scsi" },
+        { "virtio-net", "ethernet" },
+        { "ich9-ahci", "pci8086,2922" },
+        { "piix3-ide", "ide" },
+        { "pcie-root-port", "pci-bridge" },
+        { "nvme", "pci8086,5845" },
+        { "virtio-scsi", "scsi" },
+        { "e1000e", "ethernet" },
+        { "e1000", "ethernet" },
         { "rtl8139", "ethernet" },
     };
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
@@ -64,13 +69,13 @@ static bool function_path(struct vm *vm, const struct device *dev, char *to, siz
 
 static bool path_of(struct vm *vm, struct device *dev, char *to, size_t room)
 {
-    unsigned port;
-    struct device *hba = ide_drive_controller(dev, &port);
+    unsigned port, unit;
+    struct device *hba = ide_drive_controller(dev, &port, &unit);
     if (!function_path(vm, hba ? hba : dev, to, room))
         return false;
     size_t n = strlen(to);
     if (hba)
-        snprintf(to + n, room - n, "/drive@%u/disk@0", port);
+        snprintf(to + n, room - n, "/drive@%u/disk@%u", port, unit);
     else
         snprintf(to + n, room - n, "%s", rest_of(dev->cls));
     return true;

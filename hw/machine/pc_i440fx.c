@@ -6,6 +6,7 @@
 #include "core/vm.h"
 #include "hw/misc/acpi_pm.h"
 #include "hw/pci/isa_bridge.h"
+#include "hw/storage/ide.h"
 
 /* With more RAM than fits below PCI's addresses, it ends where a gigabyte page does. */
 static uint64_t ram_below_4g(uint64_t size, uint64_t most)
@@ -19,6 +20,7 @@ static uint64_t ram_below_4g(uint64_t size, uint64_t most)
 static struct error *make_bridges(struct pc *pc)
 {
     struct pci_host *host = pc_host_of(pc->host);
+    struct device *ide;
     struct error *err = PC_MAKE(pc, "PIIX4-PM-block", &pc->pm, "smi-command-iobase", "0xb2",
                                 "gpe-iobase", "0xafe0");
     if (!err)
@@ -33,7 +35,10 @@ static struct error *make_bridges(struct pc *pc)
         host->intx[n] = isa_bridge_pirq(pc->bridge, n);
     piix4_pm_attach(pc->pm_function, pc->pm);
     *acpi_pm_sci(pc->pm) = pc_line(pc, PC_IRQ_SCI, PC_FROM_ISA);
-    return NULL;
+    err = PC_MAKE(pc, "piix3-ide", &ide, "bus", "pci.0", "addr", "1.1");
+    for (unsigned i = 0; !err && i < 2; i++)
+        *piix_ide_output(ide, i) = pc_line(pc, PC_IRQ_IDE + i, PC_FROM_ISA);
+    return err;
 }
 
 static void fill_acpi(struct pc *pc, struct acpi_pc *out)

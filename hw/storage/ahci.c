@@ -1,12 +1,12 @@
 /* ICH9 AHCI controller with disks and CD-ROM drives. Section numbers: Serial ATA AHCI specification 1.3.1; FIS
  * layouts: Serial ATA 3.0, 10.3. A command is started by the vCPU that rings PxCI; what the host cannot do at
  * once completes on the main loop. */
-#include "hw/storage/ahci.h"
 #include "block/block.h"
 #include "core/error.h"
 #include "core/vm.h"
 #include "hw/pci/pci.h"
 #include "hw/storage/ata.h"
+#include "hw/storage/ide.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,7 +93,7 @@ struct ahci_command {
 struct ahci_port {
     struct ahci *hba;
     struct ata_drive drive;
-    char serial[21];
+    char serial[IDE_SERIAL_SIZE];
 
     uint64_t clb, fb;
     uint32_t is, ie, cmd, tfd, sig, ssts, sctl, serr, sact, ci;
@@ -625,6 +625,23 @@ static struct error *ahci_loaded(struct device *dev)
     return NULL;
 }
 
+static struct ata_drive *drive_at(struct device *dev, unsigned bus, unsigned unit)
+{
+    return &((struct ahci *)dev)->ports[bus].drive;
+}
+
+static char *serial_at(struct device *dev, unsigned bus, unsigned unit)
+{
+    return ((struct ahci *)dev)->ports[bus].serial;
+}
+
+static void plugged(struct device *dev, unsigned bus, unsigned unit)
+{
+    port_reset(&((struct ahci *)dev)->ports[bus], false);
+}
+
+const struct ide_controller ahci_controller = { N_PORTS, 1, drive_at, serial_at, plugged };
+
 static const struct prop ahci_props[] = { PCI_PROPS(struct ahci, fn) };
 
 static const struct field port_state[] = {
@@ -664,102 +681,3 @@ const struct device_class ich9_ahci_class = {
     .reset = ahci_reset,
     .loaded = ahci_loaded,
 };
-
-/* ---- ide-hd and ide-cd: what is plugged into a port -------------------------------------------- */
-struct ide_drive {
-    struct device dev;
-    struct blk *blk;
-    char *bus, *serial;
-    uint32_t bootindex;
-    struct ahci_port *port; /* fixed at realize */
-};
-
-/* "ID.N", or "ide.N" on the first controller; without one, the first free port of all. */
-static struct error *find_port(struct ide_drive *d, struct ahci_port **out)
-{
-    char name[64];
-    for (struct device *dev = d->dev.vm->devices; dev; dev = dev->next) {
-        if (dev->cls != &ich9_ahci_class || !dev->realized)
-            continue;
-        struct ahci *h = (struct ahci *)dev;
-        for (unsigned i = 0; i < N_PORTS; i++) {
-            snprintf(name, sizeof(name), "%s.%u", dev->id ? dev->id : "ide", i);
-            if (d->bus ? strcmp(name, d->bus) != 0 : h->ports[i].drive.present)
-                continue;
-            if (h->ports[i].drive.present)
-                return error_new("port '%s' has a drive already", name);
-            *out = &h->ports[i];
-            return NULL;
-        }
-    }
-    if (d->bus)
-        return error_new("there is no port '%s'; an AHCI controller has ID.0 to ID.%d", d->bus,
-                         N_PORTS - 1);
-    return error_new("no free port: add an AHCI controller with -device ich9-ahci");
-}
-
-static struct error *ide_realize(struct device *dev)
-{
-    struct ide_drive *d = (struct ide_drive *)dev;
-    bool is_cd = dev->cls->bus_class;
-    struct ahci_port *p = NULL;
-    if (!d->blk && !is_cd)
-        return error_new("a disk needs drive=");
-    if (d->blk && !is_cd && blk_size(d->blk) < ATA_SECTOR)
-        return error_new("the image is empty");
-    struct error *err = find_port(d, &p);
-    if (err)
-        return err;
-    const char *serial = d->serial ? d->serial : d->blk ? blk_serial(d->blk) : "";
-    if (strlen(serial) >= sizeof(p->serial))
-        return error_new("serial number '%s' is longer than %zu characters", serial,
-                         sizeof(p->serial) - 1);
-    device_lock(&p->hba->dev);
-    snprintf(p->serial, sizeof(p->serial), "%s", *serial ? serial : "TD00001");
-    p->drive = (struct ata_drive){ .blk = d->blk,
-                                   .present = true,
-                                   .is_cd = is_cd,
-                                   .serial = p->serial,
-                                   .model = is_cd ? "Tandem CD-ROM" : "Tandem disk" };
-    d->port = p;
-    port_reset(p, false);
-    device_unlock(&p->hba->dev);
-    return NULL;
-}
-
-static void ide_unrealize(struct device *dev)
-{
-    struct ahci_port *p = ((struct ide_drive *)dev)->port;
-    if (p->drive.blk)
-        blk_drain(p->drive.blk);
-    device_lock(&p->hba->dev);
-    p->drive = (struct ata_drive){ 0 };
-    port_reset(p, false);
-    device_unlock(&p->hba->dev);
-}
-
-struct device *ide_drive_controller(struct device *dev, unsigned *port)
-{
-    if (dev->cls->realize != ide_realize)
-        return NULL;
-    const struct ahci_port *p = ((struct ide_drive *)dev)->port;
-    *port = (unsigned)(p - p->hba->ports);
-    return &p->hba->dev;
-}
-
-static const struct prop ide_props[] = {
-    PROP(struct ide_drive, blk, "drive", PROP_DRIVE),
-    PROP(struct ide_drive, bus, "bus", PROP_STRING,
-         .help = "port: the controller's id, or ide, and .0 to .5"),
-    PROP(struct ide_drive, serial, "serial", PROP_STRING, .help = "at most 20 characters"),
-    PROP(struct ide_drive, bootindex, "bootindex", PROP_UINT, .def = "0xffffffff"),
-};
-
-#define IDE_CLASS(name_, desc_, is_cd_)                                                       \
-    {                                                                                         \
-        .name = (name_), .desc = (desc_), .bus = "ide", .version = 1, .user_creatable = true, \
-        .size = sizeof(struct ide_drive), .props = TABLE(ide_props), .bus_class = (is_cd_),   \
-        .realize = ide_realize, .unrealize = ide_unrealize,                                   \
-    }
-const struct device_class ide_hd_class = IDE_CLASS("ide-hd", "SATA disk", NULL);
-const struct device_class ide_cd_class = IDE_CLASS("ide-cd", "SATA CD-ROM drive", "cd");

@@ -267,6 +267,7 @@ static void chips_have_their_identities(void **unused)
         { "q35", 0x1f << 3 | 2, 0x29228086, 0x010601 },
         { "pc", 0, 0x12378086, 0x060000 },
         { "pc", 1 << 3, 0x70008086, 0x060100 },
+        { "pc", 1 << 3 | 1, 0x70108086, 0x010180 },
         { "pc", 1 << 3 | 3, 0x71138086, 0x068000 },
     };
     for (size_t i = 0; i < ARRAY_LEN(chips); i++) {

@@ -149,6 +149,7 @@ void vm_free(struct vm *vm)
     pthread_cond_destroy(&vm->run_changed);
     if (vm->log.fd > 2)
         close(vm->log.fd);
+    free(vm->machine_remains);
     free(vm->log.filter);
     free(vm->name);
     free(vm->uuid);

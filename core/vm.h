@@ -62,6 +62,7 @@ struct vm {
     void *accel_data;            /* engine's per-VM state */
     void *arch;                  /* target's per-VM state (CPU model, ...) or NULL */
     void *machine;               /* board's state */
+    void *machine_remains;       /* its memory, freed last: lines of devices lead into it */
     uint8_t irqchips;            /* 1 << enum irqchip: what the board can do; before vm_create */
     enum irqchip irqchip;        /* set by vm_create; the board makes what is left to user space */
 

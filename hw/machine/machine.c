@@ -237,5 +237,5 @@ void machine_free(struct vm *vm)
     vm->machine = NULL;
     m->cls->free(m);
     free(m->name);
-    free(m);
+    vm->machine_remains = m;
 }

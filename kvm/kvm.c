@@ -620,7 +620,11 @@ static enum kvm_verdict handle_exit(struct kvm_vcpu *k)
     switch (k->run->exit_reason) {
     case KVM_EXIT_IO: return do_io(k);
     case KVM_EXIT_MMIO: return do_mmio(k);
-    case KVM_EXIT_DIRTY_RING_FULL: kvm_dirty_ring_full(k); break;
+    case KVM_EXIT_DIRTY_RING_FULL:
+        if (!k->ring)
+            return kvm_failed(k, "KVM reports a full ring of written pages, and there is none");
+        kvm_dirty_ring_full(k);
+        break;
     case KVM_EXIT_INTR:
     case KVM_EXIT_IRQ_WINDOW_OPEN:
     case KVM_EXIT_NMI: break;

@@ -275,13 +275,17 @@ void kvm_batch_flush(struct kvm *kvm)
     const uint32_t n_entries =
         (4096 - sizeof(struct kvm_coalesced_mmio_ring)) / sizeof(struct kvm_coalesced_mmio);
     struct kvm_coalesced_mmio_ring *ring = kvm->batch;
-    uint32_t first;
+    uint32_t first, last;
     if (!ring || __atomic_load_n(&ring->first, __ATOMIC_ACQUIRE) ==
                      __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE))
         return;
     pthread_mutex_lock(&kvm->batch_lock);
-    while ((first = ring->first) != __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE)) {
-        deliver(kvm->vm, &ring->coalesced_mmio[first % n_entries]);
+    for (uint32_t i = 0; i < n_entries; i++) { /* a vCPU that fills it as fast waits for its turn */
+        first = ring->first % n_entries;
+        last = __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE) % n_entries;
+        if (first == last)
+            break;
+        deliver(kvm->vm, &ring->coalesced_mmio[first]);
         atomic_fetch_add_explicit(&kvm->n_batched, 1, memory_order_relaxed);
         __atomic_store_n(&ring->first, (first + 1) % n_entries, __ATOMIC_RELEASE);
     }

@@ -12,7 +12,7 @@
 
 #include <stdlib.h>
 
-enum { RUN_SIZE = 3 * 4096, MAX_STEPS = 64 };
+enum { RUN_SIZE = 3 * 4096, BATCH = 2 * 4096, MAX_STEPS = 64, N_RING = 16 };
 
 static uint64_t device_read(void *opaque, uint64_t off, unsigned size)
 {
@@ -94,6 +94,12 @@ static struct world world_new(void)
     *w.k = (struct kvm_vcpu){ .cpu = cpu, .kvm = w.kvm, .fd = -1 };
     w.k->run = xcalloc(1, RUN_SIZE);
     w.k->isa = xcalloc(1, 65536);
+    w.kvm->batch = (void *)((char *)w.k->run + BATCH);
+    w.kvm->ring_entries = N_RING;
+    w.k->ring = xcalloc(N_RING, sizeof(*w.k->ring));
+    w.kvm->slots = xcalloc(1, sizeof(*w.kvm->slots));
+    w.kvm->slots[0] = (struct kvm_slot){ .used = true, .size = MIB, .ram = mem_region_ram(ram) };
+    w.kvm->n_slots = 1;
     w.vm->accel_data = w.kvm;
     cpu->engine = w.k;
     return w;
@@ -104,6 +110,8 @@ static void world_free(struct world *w)
     struct vcpu *cpu = w->k->cpu;
     w->vm->accel_data = NULL;
     cpu->engine = NULL;
+    free(w->k->ring);
+    free(w->kvm->slots);
     free(w->k->isa);
     free(w->k->run);
     free(w->k);
@@ -135,6 +143,20 @@ static void fill_mmio(struct kvm_run *run, struct tape *t)
     run->mmio.is_write = tape_u8(t) & 1;
 }
 
+/* Collected writes and written pages, as entries and counters of any kind. */
+static void fill_rings(struct world *w, struct tape *t)
+{
+    struct kvm_coalesced_mmio_ring *batch = w->kvm->batch;
+    struct kvm_dirty_gfn *page = &w->k->ring[tape_u8(t) % N_RING];
+    *page = (struct kvm_dirty_gfn){ tape_u8(t) & 3u, mostly_small(t, 2), mostly_small(t, 255) };
+    batch->last = mostly_small(t, 200);
+    batch->first = mostly_small(t, 200);
+    struct kvm_coalesced_mmio *e = &batch->coalesced_mmio[batch->first % 160];
+    e->phys_addr = tape_u8(t) & 1 ? 0xd0000000 + tape_u8(t) : tape_u64(t);
+    e->len = mostly_small(t, 10);
+    e->pio = tape_u8(t) & 1;
+}
+
 static void fill_any(struct kvm_run *run, struct tape *t)
 {
     uint8_t *bytes = (uint8_t *)run + offsetof(struct kvm_run, hw);
@@ -146,6 +168,8 @@ static void step(struct world *w, struct tape *t)
 {
     struct kvm_run *run = w->k->run;
     fill_any(run, t);
+    if (tape_u8(t) & 1)
+        fill_rings(w, t);
     run->exit_reason = mostly_small(t, 48);
     if (run->exit_reason == KVM_EXIT_IO)
         fill_io(run, t);

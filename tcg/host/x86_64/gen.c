@@ -28,9 +28,24 @@ static bool is_in(const struct gen *g, ir_val v, unsigned r)
     return g->loc[v].kind == LOC_REG && g->loc[v].reg == r;
 }
 
+/* a + (b << n) with a scaled index. */
+static void gen_add_scaled(struct gen *g, const struct ir_op *op)
+{
+    const struct ir_op *shl = &g->ir->ops[op->b];
+    int64_t n = 0;
+    const_of(g, shl->b, &n);
+    unsigned ra = use(g, op->a), rb = use(g, shl->a), d = def(g, op->a);
+    lea(&g->b, op->type == IR_I64, d, MEMX(ra, rb, (unsigned)n, 0));
+    release(g, shl->a);
+}
+
 /* Registers of operands, read before def may rename them. */
 static void gen_alu(struct gen *g, const struct ir_op *op, enum alu alu)
 {
+    if (alu == ALU_ADD && g->fused[op->b]) {
+        gen_add_scaled(g, op);
+        return;
+    }
     bool w = op->type == IR_I64;
     ir_val a = op->a, b = op->b;
     bool commutes = ir_op_infos[op->code].flags & IR_COMMUTES;
@@ -754,7 +769,10 @@ static void gen_op(struct gen *g, const struct ir_op *op)
     case IR_divs:
     case IR_remu:
     case IR_rems: gen_div(g, op); break;
-    case IR_shl: gen_shift(g, op, SHIFT_SHL); break;
+    case IR_shl:
+        if (!g->fused[g->i])
+            gen_shift(g, op, SHIFT_SHL);
+        break;
     case IR_shr: gen_shift(g, op, SHIFT_SHR); break;
     case IR_sar: gen_shift(g, op, SHIFT_SAR); break;
     case IR_rol: gen_shift(g, op, SHIFT_ROL); break;
@@ -846,6 +864,18 @@ static void fuse_select(struct gen *g, uint16_t i)
     note_use(g, op->b, i);
 }
 
+/* A shift by up to three places that only this sum wants is part of it. */
+static void fuse_add(struct gen *g, uint16_t i)
+{
+    const struct ir_op *op = &g->ir->ops[g->ir->ops[i].b];
+    int64_t n;
+    if (op->code != IR_shl || op->uses != 1 || op->type != g->ir->ops[i].type ||
+        g->ir->ops[i].a == g->ir->ops[i].b || !const_of(g, op->b, &n) || n < 1 || n > 3)
+        return;
+    g->fused[g->ir->ops[i].b] = true;
+    note_use(g, op->a, i);
+}
+
 /* Last uses, groups, and which values are best computed right in a pinned register. */
 static void look_ahead(struct gen *g, const struct ir_block *blk)
 {
@@ -864,6 +894,8 @@ static void look_ahead(struct gen *g, const struct ir_block *blk)
         g->fused[i] = false;
         if (op->code == IR_select && !is_fp(op->type))
             fuse_select(g, i);
+        if (op->code == IR_add)
+            fuse_add(g, i);
         if ((op->code == IR_load || op->code == IR_store) && op->d != IR_NONE) {
             if (op->d == i && g->n_groups < MAX_GROUPS) {
                 g->groups[g->n_groups].reg = -1;

@@ -50,7 +50,7 @@ struct gen {
     uint8_t group_of[IR_MAX_OPS]; /* of a leader: index + 1 */
     struct loc loc[IR_MAX_OPS];
     uint16_t last_use[IR_MAX_OPS];
-    bool fused[IR_MAX_OPS];      /* a setc whose one user, a select, compares */
+    bool fused[IR_MAX_OPS];      /* part of its one user: a select's setc, a sum's shl */
     uint8_t hint[IR_MAX_OPS];    /* pinned register the value is wanted in, or 255 */
     uint8_t *label[IR_MAX_BLOCKS];
     struct cold cold[MAX_COLD];

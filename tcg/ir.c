@@ -255,12 +255,27 @@ static ir_val fold_1(struct ir *ir, enum ir_code code, enum ir_type type, ir_val
     return IR_NONE;
 }
 
+/* The same operation, a few back in this block; else IR_NONE. */
+static ir_val computed_before(const struct ir *ir, enum ir_code code, enum ir_type type, ir_val a)
+{
+    enum { BACK = 12 };
+    unsigned first = ir->blocks[ir->block].first, i = ir->n_ops;
+    for (unsigned left = BACK; left && i > first && i - 1 > a; left--) {
+        const struct ir_op *op = &ir->ops[--i];
+        if (op->code == code && op->a == a && op->type == type)
+            return (ir_val)i;
+    }
+    return IR_NONE;
+}
+
 ir_val ir_1(struct ir *ir, enum ir_code code, ir_val a)
 {
     enum ir_type type = ir_type_of(ir, a);
     if (code == IR_bitsf)
         type = type == IR_I32 ? IR_F32 : IR_F64;
     ir_val known = ir->no_fold ? IR_NONE : fold_1(ir, code, type, a);
+    if (known == IR_NONE && !ir->no_fold && !(ir_op_infos[code].flags & IR_FP))
+        known = computed_before(ir, code, type, a);
     if (known != IR_NONE)
         return known;
     struct ir_op *op = emit(ir, code, type);

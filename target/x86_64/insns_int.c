@@ -124,7 +124,8 @@ static void tr_test(struct tr *t, const struct x86_insn *i)
 {
     unsigned size = i->op[0].size;
     ir_val b = op_read(t, i, 1), a = op_read(t, i, 0);
-    cc_set(t, CC_LOGIC, size, val_2(t, IR_and, a, b, size), IR_NONE, IR_NONE);
+    ir_val r = a == b ? a : val_2(t, IR_and, a, b, size);
+    cc_set(t, CC_LOGIC, size, r, IR_NONE, IR_NONE);
 }
 
 /* INC, DEC: extra is 1 or -1. CF stays. */

@@ -77,6 +77,12 @@ static ir_val add_value(struct tr *t, ir_val sum, ir_val v)
     return sum == IR_NONE ? v : ir_2(t->ir, IR_add, sum, v);
 }
 
+/* 32-bit sums are i32, whose zero extension costs nothing. */
+static unsigned sum_size(unsigned asize)
+{
+    return asize == 4 ? 4 : 8;
+}
+
 /* Base and scaled index; IR_NONE if there is neither. */
 static ir_val base_and_index(struct tr *t, const struct x86_insn *i)
 {
@@ -87,14 +93,19 @@ static ir_val base_and_index(struct tr *t, const struct x86_insn *i)
         sum = ir_get(t->ir, X86_SLOT_R + i->base);
     if (i->index == X86_REG_NONE)
         return sum;
-    return add_value(t, sum, ir_2i(t->ir, IR_shl, ir_get(t->ir, X86_SLOT_R + i->index), i->scale));
+    unsigned size = sum_size(i->asize);
+    ir_val index = ir_get(t->ir, X86_SLOT_R + i->index);
+    if (i->scale)
+        index = val_2(t, IR_shl, index, ir_i64(t->ir, i->scale), size);
+    return sum == IR_NONE ? index : val_2(t, IR_add, sum, index, size);
 }
 
 static ir_val effective_at(struct tr *t, const struct x86_insn *i, int64_t off)
 {
     int64_t disp = i->disp + off;
     ir_val sum = base_and_index(t, i);
-    sum = sum == IR_NONE ? ir_i64(t->ir, disp) : ir_2i(t->ir, IR_add, sum, disp);
+    ir_val by = ir_i64(t->ir, disp);
+    sum = sum == IR_NONE ? by : val_2(t, IR_add, sum, by, sum_size(i->asize));
     return val_zx(t, sum, i->asize);
 }
 
@@ -292,7 +303,10 @@ unsigned stack_size(const struct tr *t)
 /* rSP + by, as far as it counts. */
 static ir_val stack_address(struct tr *t, int64_t by)
 {
-    return val_zx(t, ir_2i(t->ir, IR_add, ir_get(t->ir, X86_SLOT_R + X86_RSP), by), stack_size(t));
+    unsigned size = stack_size(t);
+    ir_val sum =
+        val_2(t, IR_add, ir_get(t->ir, X86_SLOT_R + X86_RSP), ir_i64(t->ir, by), sum_size(size));
+    return val_zx(t, sum, size);
 }
 
 struct x86_mem stack_at(struct tr *t, int by, unsigned size, bool write)
@@ -316,6 +330,7 @@ ir_val pop_value(struct tr *t, unsigned size)
 void pop_done(struct tr *t, unsigned size)
 {
     unsigned n = stack_size(t);
+    ir_val by = ir_i64(t->ir, (int32_t)size);
     reg_write(t, X86_RSP, n,
-              ir_2i(t->ir, IR_add, ir_get(t->ir, X86_SLOT_R + X86_RSP), (int32_t)size));
+              val_2(t, IR_add, ir_get(t->ir, X86_SLOT_R + X86_RSP), by, sum_size(n)));
 }

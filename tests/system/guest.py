@@ -15,6 +15,7 @@ TANDEM = os.path.abspath(sys.argv[1])
 DIR = pathlib.Path(tempfile.mkdtemp(prefix="tandem-system.", dir="/var/tmp"))
 atexit.register(shutil.rmtree, DIR, ignore_errors=True)
 # Limits are for an idle machine with two processors; a slow one asks for more.
+ARCH = os.environ.get("GUEST_ARCH", "riscv64")  # of the guests that boot() starts
 PATIENCE = float(os.environ.get("PATIENCE", "4"))
 failures = 0
 
@@ -107,9 +108,17 @@ class Guest:
         self.process.stdout.close()
 
 
-def guest_files(suite, kernel_only=True, arch="riscv64"):
+def board(*args):
+    """The machine for a guest of this architecture with those devices: virtio-mmio on a PC is microvm's."""
+    if ARCH == "riscv64":
+        return ["-M", "virt"]
+    mmio = any(re.match(r"virtio-[a-z]+-device", str(a)) for a in args)
+    return ["-M", "microvm" if mmio else "q35", "-cpu", "max"]
+
+
+def guest_files(suite, kernel_only=True):
     """The folder with a suite's kernel, initramfs and disk (scripts/get-guest)."""
-    command = [TOP / "scripts/get-guest", *(["--kernel-only"] if kernel_only else []), "--arch", arch, suite]
+    command = [TOP / "scripts/get-guest", "--arch", ARCH, *(["--kernel-only"] if kernel_only else []), suite]
     made = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if made.returncode:
         check(f"Debian {suite}'s guest is there", False)
@@ -117,9 +126,9 @@ def guest_files(suite, kernel_only=True, arch="riscv64"):
     return pathlib.Path(made.stdout.strip())
 
 
-def initrd(suite, entries, arch="riscv64"):
+def initrd(suite, entries):
     """The suite's initramfs with more files in it: {name: text or path}."""
-    files = guest_files(suite, arch=arch)
+    files = guest_files(suite)
     spec = []
     for i, (name, what) in enumerate(entries.items()):
         if isinstance(what, str):
@@ -138,14 +147,14 @@ def boot(suite, script, *args, files=None, append="console=ttyS0 quiet", memory=
     """Start a Debian kernel on the board; a shell script is the guest's first process's only task (it is
     read by busybox, with all its commands), then it powers off."""
     image = initrd(suite, {"tandem/test": script, **(files or {})})
-    return Guest("-M", "virt", "-m", memory, "-kernel", guest_files(suite) / "vmlinux", "-initrd", image,
+    return Guest(*board(*args), "-m", memory, "-kernel", guest_files(suite) / "vmlinux", "-initrd", image,
                  "-append", append, "-nographic", *args)
 
 
 def compiled(source):
-    """A static riscv64 program from a C file beside the tests; None without a cross compiler."""
+    """A static program for the guest from a C file beside the tests; None without a compiler."""
     out = DIR / pathlib.Path(source).stem
-    cc = shutil.which("riscv64-linux-gnu-gcc")
+    cc = shutil.which(f"{ARCH}-linux-gnu-gcc")
     if not cc:
         return None
     subprocess.run([cc, "-O2", "-static", "-Wall", "-Wextra", "-o", out, source, "-lpthread"], check=True)

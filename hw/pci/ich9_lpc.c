@@ -33,7 +33,8 @@ enum { FIRST_ROUTED_SLOT = 25 };
 
 struct ich9_lpc {
     struct isa_bridge b;
-    bool no_reboot_strap, disable_s3, disable_s4; /* properties */
+    bool no_reboot_strap; /* properties, with the next two */
+    uint8_t disable_s3, disable_s4;
     struct device *pm;
     struct mem_region *rcba;
     bool sci; /* level of the power management's line */

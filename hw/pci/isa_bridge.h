@@ -40,9 +40,11 @@ void isa_route_drive(struct isa_route *r, uint32_t wanted);
 /* The ISA interrupt that a PIRQ's register chooses, as a bit; 0: none. */
 uint32_t isa_route_bit(uint8_t reg);
 /* S3 is not there: asking for it is an error. */
-struct error *isa_bridge_check_sleep(bool disable_s3);
+struct error *isa_bridge_check_sleep(uint8_t disable_s3);
 /* Map a block of ports at `at` (0: nowhere) where it is not there already; not under a lock. */
 void isa_bridge_map(struct mem_region *r, uint32_t at, uint32_t *mapped_at);
-#define ISA_BRIDGE_SLEEP_PROPS(type)                                                          \
-    PROP(type, disable_s3, "disable_s3", PROP_BOOL, .def = "on", .help = "only on: there is no S3"), \
-        PROP(type, disable_s4, "disable_s4", PROP_BOOL, .help = "no suspend to disk")
+/* Numbers, as management software has them. */
+#define ISA_BRIDGE_SLEEP_PROPS(type)                                                             \
+    PROP(type, disable_s3, "disable_s3", PROP_UINT, .def = "1", .max = 1,                        \
+         .help = "only 1: there is no S3"),                                                      \
+        PROP(type, disable_s4, "disable_s4", PROP_UINT, .max = 1, .help = "1: no suspend to disk")

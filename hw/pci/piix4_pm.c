@@ -12,7 +12,7 @@ enum { PMBASE = 0x40, PMREGMISC = 0x80, PMBASE_BITS = 0xffc0, PM_ON = 1 << 0 }; 
 struct piix4_pm {
     struct device dev;
     struct pci_function fn;
-    bool disable_s3, disable_s4; /* properties */
+    uint8_t disable_s3, disable_s4; /* properties */
     struct device *pm;
     uint32_t pm_at; /* as mapped; 0: not */
     _Atomic uint32_t follow_wanted;

@@ -298,10 +298,12 @@ static struct error *set_rtc(void *opaque, const struct option *o, const char *a
                         base);
     else if (clock && strcmp(clock, "host"))
         err = error_new("clock='%s' is not supported; accepted: host", clock);
-    else if (drift && strcmp(drift, "none"))
-        err = error_new("driftfix='%s' is not supported; accepted: none", drift);
+    else if (drift && strcmp(drift, "none") && strcmp(drift, "slew"))
+        err = error_new("driftfix='%s' is not supported; accepted: none, slew", drift);
     else
         err = options_refuse_rest(&list, known, ARRAY_LEN(known));
+    if (!err && drift && !strcmp(drift, "slew"))
+        text_add(&cli->globals, "mc146818rtc.lost_tick_policy=slew");
     options_free(&list);
     return err;
 }
@@ -489,7 +491,8 @@ static const struct option table[] = {
     { "uuid", "UUID", "identifier of the virtual machine", set_uuid },
     { "global", "DRIVER.PROPERTY=VALUE", "default of a property for all devices of a class",
       add_text, AT(globals) },
-    { "rtc", "base=utc|localtime|DATE[,clock=host]", "what the real-time clock shows", set_rtc },
+    { "rtc", "base=utc|localtime|DATE[,clock=host][,driftfix=none|slew]",
+      "what the real-time clock shows", set_rtc },
     { "boot", "[order=LETTERS][,once=LETTERS][,menu=on|off][,splash=FILE]...",
       "what a PC's firmware boots; better: bootindex= of devices", set_boot },
     { "overcommit", "[mem-lock=on|off][,cpu-pm=on|off]", "lock guest memory into the host's",

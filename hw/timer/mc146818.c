@@ -57,10 +57,16 @@ struct rtc {
     uint64_t ahead_s;  /* of the host's time of day, modulo 2^64 */
     uint32_t ahead_ns; /* and so much more, below a second */
     uint64_t seen_ns;  /* guest clock up to which events are in C */
+    uint32_t policy;   /* property */
+    uint32_t owed;     /* periodic interrupts that are still to be given */
+    uint64_t answered_ns; /* guest clock when C was read last */
     /* Derived: it is base_s + (guest clock + phase_ns) / 1 s since 1970; phase_ns is below a second. */
     int64_t base_s;
     uint64_t phase_ns;
 };
+
+enum { POLICY_DISCARD, POLICY_SLEW };
+enum { MOST_OWED = 1 << 20 };
 
 /* ---- time of day ------------------------------------------------------------------------------ */
 static int64_t floor_div(int64_t a, int64_t b)
@@ -249,12 +255,43 @@ static void rtc_update_irq(struct rtc *r)
     irq_set(&r->out, r->cmos[REG_C] & C_IRQ);
 }
 
+/* With lost_tick_policy=slew, periodic interrupts that came before the last one was answered are owed to a guest
+ * that counts them. */
+static void note_lost_ticks(struct rtc *r, uint64_t now)
+{
+    uint64_t ticks = periodic_ticks(r);
+    if (!ticks || !(r->cmos[REG_B] & PERIODIC) || r->policy != POLICY_SLEW) {
+        r->owed = 0;
+        return;
+    }
+    uint64_t n = ns_to_ticks(now) / ticks - ns_to_ticks(r->seen_ns) / ticks;
+    if (n && !(r->cmos[REG_C] & PERIODIC))
+        n--;
+    r->owed = (uint32_t)MIN(r->owed + n, MOST_OWED);
+}
+
+/* One of those, when the guest has answered and half a period has passed: it catches up at double speed. */
+static uint64_t next_owed_ns(const struct rtc *r)
+{
+    return r->answered_ns + periodic_ticks(r) * NS_PER_S / TICKS_HZ / 2;
+}
+
+static void give_owed_tick(struct rtc *r, uint64_t now)
+{
+    if (!r->owed || r->cmos[REG_C] & (C_IRQ | PERIODIC) || now < next_owed_ns(r))
+        return;
+    r->owed--;
+    r->cmos[REG_C] |= PERIODIC;
+}
+
 /* Bring C up to now. Before anything that changes when events happen. */
 static void rtc_catch_up(struct rtc *r)
 {
     uint64_t now = vm_now_ns(r->dev.vm);
+    note_lost_ticks(r, now);
     if (next_periodic_ns(r, r->seen_ns) <= now)
         r->cmos[REG_C] |= PERIODIC;
+    give_owed_tick(r, now);
     if (next_update_ns(r, r->seen_ns) <= now)
         r->cmos[REG_C] |= UPDATE;
     if (next_alarm_ns(r, r->seen_ns) <= now)
@@ -271,6 +308,8 @@ static void rtc_arm(struct rtc *r)
         wanted = 0; /* nothing new to tell before C is read */
     if (wanted & PERIODIC)
         at = next_periodic_ns(r, r->seen_ns);
+    if (wanted & PERIODIC && r->owed)
+        at = MIN(at, next_owed_ns(r));
     if (wanted & UPDATE)
         at = MIN(at, next_update_ns(r, r->seen_ns));
     if (wanted & ALARM)
@@ -313,6 +352,7 @@ static uint8_t rtc_get(struct rtc *r, unsigned at)
     case REG_C:
         c = r->cmos[REG_C];
         r->cmos[REG_C] = 0;
+        r->answered_ns = r->seen_ns;
         rtc_update_irq(r);
         return c;
     case REG_D: return D_VALID;
@@ -448,7 +488,8 @@ static void rtc_reset(struct device *dev)
     r->index = 0;
     r->cmos[REG_B] &= ~(EVENTS | SQUARE_WAVE);
     r->cmos[REG_C] = 0;
-    r->seen_ns = vm_now_ns(dev->vm);
+    r->owed = 0;
+    r->seen_ns = r->answered_ns = vm_now_ns(dev->vm);
     rtc_update_irq(r);
     rtc_arm(r);
 }
@@ -466,8 +507,12 @@ static struct error *rtc_loaded(struct device *dev)
     return NULL;
 }
 
+static const char *const policies[] = { "discard", "slew", NULL };
+
 static const struct prop rtc_props[] = {
     PORT_PROP(struct rtc, iobase, "iobase"),
+    PROP(struct rtc, policy, "lost_tick_policy", PROP_ENUM, .def = "discard", .names = policies,
+         .help = "periodic interrupts that the guest was too slow for: lost, or given later"),
 };
 
 static const struct field rtc_state[] = {
@@ -476,6 +521,8 @@ static const struct field rtc_state[] = {
     FIELD(struct rtc, ahead_s),
     FIELD(struct rtc, ahead_ns, .max = NS_PER_S - 1),
     FIELD(struct rtc, seen_ns),
+    FIELD(struct rtc, owed, .max = MOST_OWED, .since = 2),
+    FIELD(struct rtc, answered_ns, .since = 2),
     DERIVED(struct rtc, base_s),
     DERIVED(struct rtc, phase_ns),
 };
@@ -484,7 +531,7 @@ const struct device_class mc146818_class = {
     .name = "mc146818rtc",
     .desc = "MC146818 real-time clock and CMOS memory",
     .bus = "system",
-    .version = 1,
+    .version = 2,
     .size = sizeof(struct rtc),
     .props = TABLE(rtc_props),
     .state = TABLE(rtc_state),

@@ -354,6 +354,29 @@ static void alarm_rings_at_its_time(void **unused)
     board_free(b);
 }
 
+/* The guest looks every 10 ms for a second, then every quarter of one: in the end it has seen all ticks. */
+static unsigned ticks_seen(const char *policy)
+{
+    struct board *b = board_with("mc146818rtc", "lost_tick_policy", policy, NULL);
+    unsigned n = 0;
+    *mc146818_output(b->dev) = board_irq(b, 8);
+    rtc_read(b, C);
+    rtc_write(b, B, 0x42);
+    for (unsigned i = 0; i < 100 + 8000; i++) {
+        board_advance_ns(b, i < 100 ? 10 * MS : MS / 4);
+        if (b->lines[8].level && rtc_read(b, C) & 0x40)
+            n++;
+    }
+    board_free(b);
+    return n;
+}
+
+static void lost_periodic_interrupts_are_given_later_if_wanted(void **unused)
+{
+    assert_in_range(ticks_seen("slew"), 3060, 3080);
+    assert_in_range(ticks_seen("discard"), 2130, 2160);
+}
+
 static void periodic_interrupt_at_1024_hz(void **unused)
 {
     struct board *b = rtc_board();
@@ -412,6 +435,7 @@ int main(void)
         cmocka_unit_test(update_interrupt_comes_each_second_and_needs_reading_c),
         cmocka_unit_test(alarm_rings_at_its_time),
         cmocka_unit_test(periodic_interrupt_at_1024_hz),
+        cmocka_unit_test(lost_periodic_interrupts_are_given_later_if_wanted),
         cmocka_unit_test(cmos_memory_survives_a_reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -855,17 +855,21 @@ static void controllers_of_devices_become_those_of_others(void **unused)
 }
 
 /* Devices, the kernel, devices. */
-static void controllers_change_hands_with_the_kernel(void **unused)
+static void change_hands_with_the_kernel(bool x2apic)
 {
-    NEEDS_KVM();
+    const char *model = "qemu64,+x2apic,check=off";
     struct kit a = { .n_cpus = 2 }, b = { .n_cpus = 2 },
                kernel = { .n_cpus = 2, .irqchips = 1 << IRQCHIP_ENGINE };
     struct x86_chips one, two, inside;
-    kit_open(&a, NULL);
-    kit_open(&b, NULL);
-    kit_open(&kernel, NULL);
+    kit_open(&a, model);
+    kit_open(&b, model);
+    kit_open(&kernel, model);
     struct x86_chip_devices from = add_all_controllers(&a), to = add_all_controllers(&b);
     use_controllers(&a, &from);
+    for (unsigned i = 0; i < 2 && x2apic; i++) {
+        uint64_t base = 0xfee00c00 | (i == 0 ? X86_APIC_BASE_BSP : 0);
+        assert_true(lapic_write_msr(lapic_of(from.apic, i), 0x1b, base));
+    }
     x86_chips_from_devices(a.vm, &from, &one);
     copy_lapics(&a, &kernel);
     must(kvm_accel.set_chips(kernel.vm, &one));
@@ -885,6 +889,17 @@ static void controllers_change_hands_with_the_kernel(void **unused)
     kit_close(&a);
     kit_close(&b);
     kit_close(&kernel);
+}
+
+static void controllers_change_hands_with_the_kernel(void **unused)
+{
+    NEEDS_KVM();
+    change_hands_with_the_kernel(false);
+}
+static void x2apics_change_hands_with_the_kernel(void **unused)
+{
+    NEEDS_KVM();
+    change_hands_with_the_kernel(true);
 }
 
 /* ---- split ---- */
@@ -1525,6 +1540,7 @@ int main(void)
         cmocka_unit_test(timer_of_the_kernels_apic_ticks),
         cmocka_unit_test(controllers_of_devices_become_those_of_others),
         cmocka_unit_test(controllers_change_hands_with_the_kernel),
+        cmocka_unit_test(x2apics_change_hands_with_the_kernel),
         cmocka_unit_test(our_ioapic_hears_the_end_from_our_apic),
         cmocka_unit_test(our_ioapic_hears_the_end_from_the_kernels_apic),
         cmocka_unit_test(our_8259_is_heard_by_the_kernels_apic),

@@ -417,6 +417,7 @@ void pc_free(struct machine *m)
     char *const texts[] = { pc->pflash[0], pc->pflash[1],          pc->kernel,           pc->bios,
                             pc->splash,    (char *)pc->boot.order, (char *)pc->boot.once };
     vm_forget(m->vm, pc);
+    mem_free_region(pc->isa_bios); /* before the flash chip whose memory it shows */
     x86_boot_free(pc->image);
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         free(texts[i]);

@@ -65,6 +65,7 @@ struct pc {
     struct device *host, *bridge, *pm, *pm_function, *hpet, *rtc, *kbc, *fw_cfg;
     struct device *flash[PC_N_FLASH];
     struct mem_region *firmware; /* from a file; else the first flash */
+    struct mem_region *isa_bios; /* its end, below 1 MiB */
     bool is_efi;
     struct x86_boot *image;
     bool direct; /* the kernel is entered without firmware */

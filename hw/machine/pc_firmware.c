@@ -55,8 +55,8 @@ static uint64_t most_of(const struct pc *pc)
 static void show_below_1m(struct pc *pc, struct mem_region *of, uint64_t size)
 {
     uint64_t part = MIN(size, ISA_PART);
-    struct mem_region *r = mem_add_alias(pc->m.vm, "isa-bios", of, size - part, part, true);
-    mem_map(r, MIB - part, ISA_PRIORITY);
+    pc->isa_bios = mem_add_alias(pc->m.vm, "isa-bios", of, size - part, part, true);
+    mem_map(pc->isa_bios, MIB - part, ISA_PRIORITY);
 }
 
 /* An EFI firmware volume has its signature here (PI 1.8, volume 3, 3.2.1). Which firmware it is decides where power

@@ -34,7 +34,7 @@ void x86_memory_standard(struct x86_memory_map *map, uint64_t below, uint64_t ab
 {
     x86_memory_add(map, 0, X86_LOW_RAM_END, X86_MEMORY_RAM);
     x86_memory_add(map, X86_LOW_RAM_END, 0xa0000 - X86_LOW_RAM_END, X86_MEMORY_RESERVED);
-    x86_memory_add(map, X86_TABLES, X86_TABLES_END - X86_TABLES, X86_MEMORY_RESERVED);
+    x86_memory_add(map, X86_TABLES, MIB - X86_TABLES, X86_MEMORY_RESERVED);
     x86_memory_add(map, MIB, below > MIB ? below - MIB : 0, X86_MEMORY_RAM);
     x86_memory_add(map, 4 * GIB, above, X86_MEMORY_RAM);
 }
@@ -313,6 +313,17 @@ static void make_page_tables(struct x86_boot *b)
         store_le(leaves + 8 * i, 8, 2 * MIB * i | LARGE | PRESENT_WRITABLE);
 }
 
+/* Linux with hardware-reduced ACPI resets by a jump to where a BIOS starts, f000:fff0 in real mode. An interrupt
+ * table without entries and an exception shut the processor down, which resets every board. */
+static struct error *add_bios_entry(struct x86_boot *b)
+{
+    static const uint8_t code[16] = {
+        0x2e, 0x0f, 0x01, 0x1e, 0xf8, 0xff, /* lidt %cs:0xfff8 */
+        0x0f, 0x0b,                         /* ud2 */
+    };
+    return x86_boot_add_table(b, "BIOS entry", X86_TABLES_END, code, sizeof(code));
+}
+
 static struct error *check_overlap(struct x86_boot *b)
 {
     struct image *all[2 + X86_MAX_TABLES + X86_MAX_MODULES] = { b->kernel, b->low_image };
@@ -328,6 +339,8 @@ struct error *x86_boot_direct(struct x86_boot *b, const struct x86_memory_map *m
 {
     assert(b->kind);
     struct error *err = b->kind->enter(b, map, rsdp);
+    if (!err)
+        err = add_bios_entry(b);
     if (err)
         return err;
     make_gdt(b);

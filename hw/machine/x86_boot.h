@@ -51,7 +51,7 @@ enum {
     X86_BOOT_LOW_END = 0x90000,
     X86_LOW_RAM_END = 0x9fc00, /* conventional memory; behind it 1 KiB for an MP table */
     X86_TABLES = 0xe0000,      /* ACPI and SMBIOS tables: the board has RAM or ROM there */
-    X86_TABLES_END = 0x100000,
+    X86_TABLES_END = 0xffff0,  /* behind it 16 bytes: who jumps to the BIOS resets the machine */
 };
 
 /* ---- the image --------------------------------------------------------------------------------------- */

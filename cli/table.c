@@ -341,7 +341,6 @@ static struct error *set_boot(void *opaque, const struct option *o, const char *
     struct cli *cli = opaque;
     struct machine_boot *b = &cli->boot;
     struct options list;
-    bool strict = false;
     struct error *err = options_split(arg, "order", &list);
     if (err)
         return err;
@@ -356,8 +355,7 @@ static struct error *set_boot(void *opaque, const struct option *o, const char *
             err = check_boot_order(known[i], text);
     }
     if (!err)
-        err =
-            options_get_bool(&list, "strict", &strict); /* only devices with bootindex: as it is */
+        err = options_get_bool(&list, "strict", &b->strict); /* other firmware is so anyway */
     if (!err)
         err = options_get_bool(&list, "menu", &b->menu);
     if (!err)

@@ -17,7 +17,7 @@ enum { MACHINE_MAX_SERIAL = 4, MACHINE_MAX_PFLASH = 2 };
 /* -boot, for machines whose firmware can be told. */
 struct machine_boot {
     const char *order, *once; /* letters: a, b floppy, c disk, d CD-ROM, n network; NULL: not said */
-    bool menu;
+    bool menu, strict;             /* strict: nothing but what has a bootindex= */
     const char *splash;            /* a picture */
     int32_t splash_ms, reboot_ms;  /* -1: not said */
 };

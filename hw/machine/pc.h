@@ -116,8 +116,9 @@ void pc_direct_reset(struct pc *pc);
 struct error *pc_direct_smbios(struct pc *pc, const struct smbios *tables);
 struct error *pc_enter_directly(struct pc *pc, const struct acpi_tables *tables);
 
-/* pc_boot_order.c: bootindex= of the devices as firmware's paths, one a line; NULL: none. Caller frees. */
-char *pc_boot_order(struct vm *vm, const char *first);
+/* pc_boot_order.c: bootindex= of the devices as firmware's paths, one a line; NULL: none. strict: firmware is to
+ * halt behind them. Caller frees. */
+char *pc_boot_order(struct vm *vm, const char *first, bool strict);
 
 /* ---- what both accept behind -M ------------------------------------------------------------------- */
 #define PC_OPTIONS                                                                            \

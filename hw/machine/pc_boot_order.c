@@ -89,7 +89,14 @@ static int compare(const void *a, const void *b)
     return x->order < y->order ? -1 : x->order > y->order;
 }
 
-char *pc_boot_order(struct vm *vm, const char *first)
+static char *add_line(char *text, const char *line)
+{
+    char *more = xasprintf("%s%s%s", text ? text : "", text ? "\n" : "", line);
+    free(text);
+    return more;
+}
+
+char *pc_boot_order(struct vm *vm, const char *first, bool strict)
 {
     struct entry *entries = NULL;
     unsigned n = 0;
@@ -107,11 +114,10 @@ char *pc_boot_order(struct vm *vm, const char *first)
     char *text = first ? xstrdup(first) : NULL;
     if (n)
         qsort(entries, n, sizeof(*entries), compare);
-    for (unsigned i = 0; i < n; i++) {
-        char *more = xasprintf("%s%s%s", text ? text : "", text ? "\n" : "", entries[i].path);
-        free(text);
-        text = more;
-    }
+    for (unsigned i = 0; i < n; i++)
+        text = add_line(text, entries[i].path);
+    if (text && strict)
+        text = add_line(text, "HALT");
     free(entries);
     return text;
 }

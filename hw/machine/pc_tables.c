@@ -145,7 +145,7 @@ static struct error *add_boot_options(struct pc *pc)
     const struct machine_boot *b = &pc->boot;
     struct error *err = NULL;
     bool rom = x86_boot_has_kernel(pc->image) && !pc->direct;
-    char *order = pc_boot_order(pc->m.vm, rom ? "/rom@genroms/linux.bin" : NULL);
+    char *order = pc_boot_order(pc->m.vm, rom ? "/rom@genroms/linux.bin" : NULL, b->strict);
     if (order)
         err = fw_cfg_add_file(pc->fw_cfg, "bootorder", order, (uint32_t)strlen(order) + 1);
     free(order);

@@ -569,6 +569,13 @@ static void boot_order_names_devices_by_their_paths(void **unused)
     assert_string_equal(order, "/pci@i0cf8/pci8086,2922@1f,2/drive@2/disk@0");
     assert_int_equal(n, strlen(order) + 1);
     x86_machine_free(vm);
+
+    struct machine_options o = plain("pc");
+    o.boot.strict = true;
+    assert_null(x86_machine_with(&o, IRQCHIP_USER, "ide-cd,bus=ide.1,unit=1,bootindex=1", &vm));
+    fw_cfg_file(vm, "bootorder", (uint8_t *)order, sizeof(order));
+    assert_string_equal(order, "/pci@i0cf8/ide@1,1/drive@1/disk@1\nHALT");
+    x86_machine_free(vm);
 }
 
 /* ---- options ------------------------------------------------------------------------------------------------------ */

@@ -248,6 +248,10 @@ static ir_val fold_1(struct ir *ir, enum ir_code code, enum ir_type type, ir_val
     if ((code == IR_sext32 || code == IR_zext32) && in->code == IR_trunc &&
         extends32(ir, in->a, code == IR_sext32))
         return in->a;
+    unsigned size = in->shape & IR_SIZE_MASK;
+    if (in->code == IR_load && in->type == type && !(in->shape & IR_SIGNED) &&
+        ((code == IR_zext8 && size == IR_8) || (code == IR_zext16 && size <= IR_16)))
+        return a;
     if ((code == IR_fbits && in->code == IR_bitsf) || (code == IR_bitsf && in->code == IR_fbits))
         return in->a;
     if (code == IR_funbox && in->code == IR_fbox)

@@ -71,6 +71,7 @@ static void trace(struct plan *p, int32_t off)
         f->off = off;
         f->leader = leader;
         f->after_call = after_call;
+        f->target = false;
         p->at[off] = (int16_t)++p->n;
         leader = after_call = false;
         int32_t next = off + f->scan.len;

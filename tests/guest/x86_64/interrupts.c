@@ -28,6 +28,7 @@ static void with_8259(void)
     pic_mask(0xfffe);
     TRUE("8259: it comes when the mask is taken away", wait_for(PIC_BASE, 1, 2000));
     pic_mask(0xffff);
+    wait_ms(30);
     out8(0x20, 0x0a); /* OCW3: read requests */
     TRUE("8259: a masked request is seen in IRR",
          in8(0x20) & 1 || wait_for(PIC_BASE, ~0u, 40) || in8(0x20) & 1);

@@ -55,9 +55,15 @@ struct accel {
     /* Where a debugger wants this vCPU to stop from now on (run then returns EXIT_DEBUG); `want` replaces
      * what was before. Error: more than the engine can. vCPU stopped. */
     struct error *(*set_debug)(struct vcpu *cpu, const struct vcpu_debug *want);
-    /* The instruction at which another engine gave up: execute it, from arch to arch, with whatever it does
-     * to memory and devices. False: this engine cannot either, and changed nothing. vCPU's thread. */
-    bool (*execute_one)(struct vcpu *cpu);
+    /* Helping another engine, which is in charge, with what it cannot execute: get ready for that (once; sets
+     * vm->helper and helper_data), or say why not; and let go of it all (no vCPU runs). Meanwhile only
+     * execute_one, kick and stats are called. */
+    struct error *(*help_start)(struct vm *vm);
+    void (*help_end)(struct vm *vm);
+    /* The instruction at which that engine gave up: execute it, from arch to arch, with whatever it does to memory
+     * and devices, or deliver the exception that it raises. Gives its name, a constant. NULL: this engine cannot
+     * either, and changed nothing. cpu->halted: the CPU shut itself down. vCPU's thread, all vCPUs at a time. */
+    const char *(*execute_one)(struct vcpu *cpu);
     void (*print_help)(void (*print)(void *opaque, const char *line), void *opaque);
     /* Lines for -stats: name, value. */
     void (*stats)(struct vm *vm, void (*add)(void *opaque, const char *name, double value),

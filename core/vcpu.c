@@ -28,9 +28,15 @@ struct vcpu_work {
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
+/* Below arch: room for the engine in charge, and for one that may come to its help. */
+static size_t headroom(const struct vm *vm)
+{
+    return MAX(vm->accel->vcpu_headroom, vm->helper_headroom);
+}
+
 static size_t arch_area(const struct vm *vm)
 {
-    return vm->accel->vcpu_headroom + align_up(vm->target->arch_size, 4096);
+    return headroom(vm) + align_up(vm->target->arch_size, 4096);
 }
 
 struct error *vcpu_new(struct vm *vm, unsigned index, struct vcpu **out)
@@ -43,8 +49,8 @@ struct error *vcpu_new(struct vm *vm, unsigned index, struct vcpu **out)
     struct vcpu *cpu = xcalloc(1, sizeof(*cpu));
     cpu->vm = vm;
     cpu->index = index;
-    cpu->arch = area + vm->accel->vcpu_headroom;
-    cpu->engine = vm->accel->vcpu_headroom ? area : NULL;
+    cpu->arch = area + headroom(vm);
+    cpu->engine = vm->accel->vcpu_headroom ? (uint8_t *)cpu->arch - vm->accel->vcpu_headroom : NULL;
     cpu->requests = VCPU_REQ_STOP;
     cpu->stopped = true;
     cpu->work_end = &cpu->work;
@@ -79,7 +85,7 @@ void vcpu_free(struct vcpu *cpu)
     vm->accel->vcpu_destroy(cpu);
     vm->target->vcpu_free(cpu);
     mem_reader_free(cpu->reader);
-    munmap((uint8_t *)cpu->arch - vm->accel->vcpu_headroom, arch_area(vm));
+    munmap((uint8_t *)cpu->arch - headroom(vm), arch_area(vm));
     while (cpu->work) {
         struct vcpu_work *w = cpu->work;
         cpu->work = w->next;

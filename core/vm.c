@@ -125,6 +125,8 @@ void vm_free(struct vm *vm)
         vcpu_end_thread(vm->vcpus[i]);
     free_devices(vm);
     device_free_globals(vm);
+    if (vm->helper)
+        vm->helper->help_end(vm);
     free_vcpus(vm);
     if (vm->accel)
         vm->accel->vm_destroy(vm);

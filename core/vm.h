@@ -60,6 +60,9 @@ struct vm {
     const struct target *target; /* guest CPU architecture */
     const struct accel *accel;   /* engine in charge */
     void *accel_data;            /* engine's per-VM state */
+    const struct accel *_Atomic helper; /* another one that executes what it cannot; NULL: nobody yet */
+    void *helper_data;           /* that one's */
+    size_t helper_headroom;      /* what it would want below vcpu->arch; set by vm_create */
     void *arch;                  /* target's per-VM state (CPU model, ...) or NULL */
     void *machine;               /* board's state */
     void *machine_remains;       /* its memory, freed last: lines of devices lead into it */

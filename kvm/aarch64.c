@@ -327,6 +327,11 @@ static const char *disassembler(struct vcpu *cpu)
     return "aarch64";
 }
 
+static void undo_failure(struct kvm_vcpu *k)
+{
+    (void)k;
+}
+
 const struct kvm_isa kvm_isa = {
     .target = "aarch64",
     .vm_init = vm_init,
@@ -337,6 +342,7 @@ const struct kvm_isa kvm_isa = {
     .vcpu_free = isa_vcpu_free,
     .get = get,
     .set = set,
+    .undo_failure = undo_failure,
     .before_run = before_run,
     .after_run = after_run,
     .handle = handle,

@@ -135,7 +135,8 @@ static void on_kick(int number)
 
 static struct error *parse_options(struct kvm *kvm, const char *text)
 {
-    static const char *const known[] = { "kernel-irqchip", "pit", "dirty-ring-size", "msr-filter" };
+    static const char *const known[] = { "kernel-irqchip", "pit", "dirty-ring-size", "msr-filter",
+                                         "takeover" };
     static const char *const kinds[] = { "off", "split", "on" };
     struct options o;
     struct error *err = options_split(text ? text : "", NULL, &o);
@@ -158,6 +159,8 @@ static struct error *parse_options(struct kvm *kvm, const char *text)
     if (!err)
         err = options_get_bool(&o, "msr-filter", &kvm->msr_filter);
     if (!err)
+        err = options_get_bool(&o, "takeover", &kvm->takeover);
+    if (!err)
         err = options_refuse_rest(&o, known, ARRAY_LEN(known));
     options_free(&o);
     return err;
@@ -167,6 +170,7 @@ void kvm_mutexes_init(struct kvm *kvm)
 {
     pthread_mutex_init(&kvm->lock, NULL);
     pthread_mutex_init(&kvm->batch_lock, NULL);
+    pthread_mutex_init(&kvm->takeover_lock, NULL);
     pthread_mutex_init(&kvm->pause_lock, NULL);
     pthread_cond_init(&kvm->pause_changed, NULL);
 }
@@ -175,6 +179,7 @@ void kvm_mutexes_destroy(struct kvm *kvm)
 {
     pthread_mutex_destroy(&kvm->lock);
     pthread_mutex_destroy(&kvm->batch_lock);
+    pthread_mutex_destroy(&kvm->takeover_lock);
     pthread_mutex_destroy(&kvm->pause_lock);
     pthread_cond_destroy(&kvm->pause_changed);
 }
@@ -268,7 +273,7 @@ static struct error *vm_create(struct vm *vm, const char *options)
     struct kvm *kvm = xcalloc(1, sizeof(*kvm));
     kvm->vm = vm;
     kvm->sys_fd = kvm->vm_fd = -1;
-    kvm->pit = true;
+    kvm->pit = kvm->takeover = true;
     kvm_mutexes_init(kvm);
     struct error *err = parse_options(kvm, options);
     if (!err)
@@ -283,6 +288,8 @@ static struct error *vm_create(struct vm *vm, const char *options)
         free_kvm(kvm);
         return error_in(err, "-accel kvm");
     }
+    for (size_t i = 0; kvm->takeover && i < n_accels; i++)
+        vm->helper_headroom = MAX(vm->helper_headroom, accels[i]->vcpu_headroom);
     vm_on_run(vm, place_all, kvm);
     sigaction(KICK_SIGNAL, &(struct sigaction){ .sa_handler = on_kick }, NULL);
     vm->accel_data = kvm;
@@ -367,7 +374,10 @@ static void kick(struct vcpu *cpu)
 {
     struct kvm_vcpu *k = kvm_vcpu_of(cpu);
     atomic_fetch_add_explicit(&k->kvm->n_kicks, 1, memory_order_relaxed);
+    const struct accel *helper = cpu->vm->helper;
     __atomic_store_n(&k->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+    if (helper)
+        helper->kick(cpu);
     if (atomic_load(&k->in_guest)) {
         atomic_fetch_add_explicit(&k->kvm->n_signals, 1, memory_order_relaxed);
         pthread_kill(k->thread, KICK_SIGNAL);
@@ -561,22 +571,6 @@ static enum kvm_verdict system_event(struct kvm_vcpu *k)
     }
 }
 
-/* Another engine may know the instruction that KVM does not. */
-static bool executed_by_another(struct kvm_vcpu *k)
-{
-    struct error *err = kvm_isa.get(k);
-    bool done = false;
-    for (size_t i = 0; i < n_accels && !err && !done; i++)
-        done = accels[i] != k->cpu->vm->accel && accels[i]->execute_one(k->cpu);
-    if (done)
-        err = kvm_isa.set(k);
-    if (done && !err)
-        k->counts.by_another++;
-    done &= !err;
-    error_free(err);
-    return done;
-}
-
 static enum kvm_verdict internal_error(struct kvm_vcpu *k)
 {
     static const char *const causes[] = { "", "it cannot execute this instruction",
@@ -584,8 +578,11 @@ static enum kvm_verdict internal_error(struct kvm_vcpu *k)
                                           "an exit while an interrupt was delivered",
                                           "an exit it does not know" };
     uint32_t cause = k->run->internal.suberror;
-    if (cause == KVM_INTERNAL_ERROR_EMULATION && executed_by_another(k))
-        return KVM_GO_ON;
+    if (cause == KVM_INTERNAL_ERROR_EMULATION && kvm_takeover(k)) {
+        if (k->debug.step)
+            k->cpu->debug_hit = VCPU_STEPPED;
+        return k->down ? KVM_HALTED : k->debug.step ? KVM_DEBUG : KVM_GO_ON;
+    }
     return kvm_failed(k, "KVM gave up: %s (internal error %u)",
                       cause < ARRAY_LEN(causes) ? causes[cause] : "", cause);
 }
@@ -764,10 +761,19 @@ static struct error *set_debug(struct vcpu *cpu, const struct vcpu_debug *want)
 }
 
 /* A vCPU of another engine is in no kernel's hands. */
-static bool execute_one(struct vcpu *cpu)
+static struct error *help_start(struct vm *vm)
+{
+    (void)vm;
+    return error_new("KVM executes nothing for other engines");
+}
+static void help_end(struct vm *vm)
+{
+    (void)vm;
+}
+static const char *execute_one(struct vcpu *cpu)
 {
     (void)cpu;
-    return false;
+    return NULL;
 }
 
 /* The kernel's own slots see writes; there is no translated code. */
@@ -792,6 +798,10 @@ static void print_help(void (*print)(void *opaque, const char *line), void *opaq
           "  msr-filter=on|off             refuse and count each access to registers of features");
     print(opaque,
           "                                that the CPU model lacks (costs 20 ms at the start)");
+    print(opaque,
+          "  takeover=on|off               what KVM cannot execute is left to another engine, an");
+    print(opaque,
+          "                                instruction at a time (default: on); else the run ends");
     print(
         opaque,
         "  dirty-ring-size=N             written pages come by rings of N entries (0: by bitmaps)");
@@ -821,6 +831,8 @@ const struct accel kvm_accel = {
     .get_chips = kvm_get_chips,
     .set_chips = kvm_set_chips,
     .set_debug = set_debug,
+    .help_start = help_start,
+    .help_end = help_end,
     .execute_one = execute_one,
     .print_help = print_help,
     .stats = kvm_stats,

@@ -9,7 +9,7 @@
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
 
-enum { KVM_N_REASONS = 64, KVM_MAX_LINES = 4096, KVM_MAX_PINS = 24 };
+enum { KVM_N_TAKEOVERS = 64, KVM_N_REASONS = 64, KVM_MAX_LINES = 4096, KVM_MAX_PINS = 24 };
 
 struct kvm_slot {
     bool used;
@@ -70,9 +70,16 @@ struct kvm {
     _Atomic bool pausing;
 
     /* -accel kvm,... */
-    bool pit, msr_filter;
+    bool pit, msr_filter, takeover;
     int irqchip;            /* enum irqchip, or -1: the best the board can do */
     struct mem_region *msi; /* where MSIs for in-kernel APICs go */
+
+    /* Instructions that another engine executed, by name; the last entry takes all names that found no place. */
+    pthread_mutex_t takeover_lock;
+    struct kvm_takeover {
+        const char *name;
+        uint64_t n;
+    } takeovers[KVM_N_TAKEOVERS];
 
     size_t xsave_size; /* x86 */
     void *isa;         /* the host instruction set's own */
@@ -98,7 +105,7 @@ struct kvm_vcpu {
     void *isa;
 
     struct kvm_counts {
-        uint64_t exits[KVM_N_REASONS], ns[KVM_N_REASONS], guest_ns, interrupted, by_another;
+        uint64_t exits[KVM_N_REASONS], ns[KVM_N_REASONS], guest_ns, interrupted, takeovers;
     } counts;
 };
 
@@ -133,6 +140,11 @@ void kvm_batch_flush(struct kvm *kvm);
 /* stats.c */
 void kvm_stats(struct vm *vm, void (*add)(void *opaque, const char *name, double value),
                void *opaque);
+
+/* takeover.c */
+/* Let another engine execute the instruction at which KVM gave up. False: none can, and nothing was done. vCPU's
+ * thread. */
+bool kvm_takeover(struct kvm_vcpu *k);
 
 /* kvm.c: between these no vCPU is inside the guest. Not from inside run's entry. */
 void kvm_pause_vcpus(struct kvm *kvm);
@@ -170,6 +182,8 @@ struct kvm_isa {
     void (*vcpu_free)(struct kvm_vcpu *k);
     struct error *(*get)(struct kvm_vcpu *k);           /* kernel -> arch */
     struct error *(*set)(struct kvm_vcpu *k);           /* arch -> kernel */
+    /* Behind get, where KVM gave up at an instruction: take from arch what it did about that. */
+    void (*undo_failure)(struct kvm_vcpu *k);
     enum kvm_verdict (*before_run)(struct kvm_vcpu *k); /* inject what waits */
     void (*after_run)(struct kvm_vcpu *k);
     /* An exit that kvm.c does not know; false: neither does this. */

@@ -249,6 +249,11 @@ static void timer_taken(struct kvm *kvm, bool taken)
     (void)kvm, (void)taken;
 }
 
+static void undo_failure(struct kvm_vcpu *k)
+{
+    (void)k;
+}
+
 const struct kvm_isa kvm_isa = {
     .target = "riscv64",
     .vm_init = vm_init,
@@ -259,6 +264,7 @@ const struct kvm_isa kvm_isa = {
     .vcpu_free = isa_vcpu_free,
     .get = get,
     .set = set,
+    .undo_failure = undo_failure,
     .before_run = before_run,
     .after_run = after_run,
     .handle = handle,

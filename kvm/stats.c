@@ -130,6 +130,16 @@ static void put_exits(const struct sink *s, const struct kvm_counts *sum)
     put(s, "", "exits", (double)all);
 }
 
+/* By the instruction's name. */
+static void put_takeovers(const struct sink *s, struct kvm *kvm)
+{
+    pthread_mutex_lock(&kvm->takeover_lock);
+    for (unsigned i = 0; i < KVM_N_TAKEOVERS; i++)
+        if (kvm->takeovers[i].name)
+            put(s, "takeovers.", kvm->takeovers[i].name, (double)kvm->takeovers[i].n);
+    pthread_mutex_unlock(&kvm->takeover_lock);
+}
+
 void kvm_stats(struct vm *vm, void (*add)(void *opaque, const char *name, double value),
                void *opaque)
 {
@@ -143,7 +153,8 @@ void kvm_stats(struct vm *vm, void (*add)(void *opaque, const char *name, double
     }
     put_exits(&s, &sum);
     put(&s, "", "interrupted", (double)sum.interrupted);
-    put(&s, "", "executed_by_another", (double)sum.by_another);
+    put(&s, "", "takeovers", (double)sum.takeovers);
+    put_takeovers(&s, kvm);
     put(&s, "", "guest_seconds", (double)sum.guest_ns / 1e9);
     put(&s, "", "kicks", (double)atomic_load(&kvm->n_kicks));
     put(&s, "", "signals", (double)atomic_load(&kvm->n_signals));

@@ -212,6 +212,8 @@ static void enable_extras(struct kvm *kvm, struct isa *isa)
             *extras[i].has = !err;
         error_free(err);
     }
+    if (kvm->takeover && kvm_check(kvm, KVM_CAP_EXIT_ON_EMULATION_FAILURE)) /* user mode's, too */
+        error_free(kvm_enable(kvm, KVM_CAP_EXIT_ON_EMULATION_FAILURE, 1, ""));
     isa->sregs2 = kvm_check(kvm, KVM_CAP_SREGS2);
     isa->smm = kvm_check(kvm, KVM_CAP_X86_SMM);
 }
@@ -1049,6 +1051,15 @@ static struct error *set(struct kvm_vcpu *k)
     return err;
 }
 
+/* Some kernels also make the guest see an invalid opcode. */
+static void undo_failure(struct kvm_vcpu *k)
+{
+    enum { INVALID_OPCODE = 6 };
+    struct x86_events *e = &x86_of(k->cpu)->events;
+    if (e->exception == INVALID_OPCODE)
+        e->exception_injected = e->exception_pending = false;
+}
+
 /* ---- interrupts into the CPU ------------------------------------------------------------------------------- */
 
 static void take_edges(struct kvm_vcpu *k, struct x86_cpu *x)
@@ -1203,6 +1214,7 @@ const struct kvm_isa kvm_isa = {
     .vcpu_free = isa_vcpu_free,
     .get = get,
     .set = set,
+    .undo_failure = undo_failure,
     .before_run = before_run,
     .after_run = after_run,
     .handle = handle,

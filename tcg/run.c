@@ -10,7 +10,12 @@
 #include <sched.h>
 #include <stdlib.h>
 
-enum { DEFAULT_CACHE_MIB = 64, MAX_CACHE_MIB = 1024, DEFAULT_UNIT_INSNS = 32 };
+enum {
+    DEFAULT_CACHE_MIB = 64,
+    MAX_CACHE_MIB = 1024,
+    HELPERS_CACHE_MIB = 1,
+    DEFAULT_UNIT_INSNS = 32
+};
 
 /* ---- standing outside generated code ------------------------------------------------------------ */
 
@@ -165,14 +170,18 @@ static void end_alone(struct tcg_cpu *t)
     run_leave_exclusive(t);
 }
 
-/* One instruction. Whatever comes in between, the flag that is tested at its start included, it just asks for
- * this again. */
-static void run_one(struct tcg_cpu *t)
+/* One instruction. False: not yet, look again. Whatever else comes in between, the flag that is tested at its
+ * start included, it just asks for this again. */
+static bool run_one(struct tcg_cpu *t)
 {
     struct unit *u = translate_find(t, *tcg_pc(t));
-    struct link *link = u ? t->tcg->backend->enter(t, u) : NULL;
+    if (!u)
+        return false;
+    t->lent = u;
+    struct link *link = t->tcg->backend->enter(t, u);
     if (link)
         *tcg_pc(t) = t->pc_page + (uint64_t)(int64_t)link->off;
+    return true;
 }
 
 /* Execute the next instruction while every other vCPU stands outside generated code. */
@@ -181,7 +190,7 @@ static void run_alone(struct tcg_cpu *t)
     t->wants_alone = t->wants_single = false;
     run_enter_exclusive(t);
     t->alone = true;
-    run_one(t);
+    t->wants_alone = !run_one(t);
     end_alone(t);
 }
 
@@ -190,7 +199,7 @@ static void run_single(struct tcg_cpu *t)
 {
     t->wants_single = false;
     t->single = true;
-    run_one(t);
+    t->wants_single = !run_one(t);
     t->single = false;
 }
 
@@ -393,11 +402,8 @@ static struct error *parse_options(struct tcg *tcg, const char *text, uint64_t *
     return err;
 }
 
-static void vm_destroy(struct vm *vm)
+static void free_tcg(struct tcg *tcg)
 {
-    struct tcg *tcg = vm->accel_data;
-    if (!tcg)
-        return;
     cache_free(tcg);
     tcg->backend->fini(tcg);
     if (tcg->disas_guest)
@@ -405,13 +411,18 @@ static void vm_destroy(struct vm *vm)
     if (tcg->disas_host)
         disas_free(tcg->disas_host);
     free(tcg);
+}
+
+static void vm_destroy(struct vm *vm)
+{
+    if (vm->accel_data)
+        free_tcg(vm->accel_data);
     vm->accel_data = NULL;
 }
 
-static struct error *vm_create(struct vm *vm, const char *options)
+static struct tcg *new_tcg(struct vm *vm)
 {
     struct tcg *tcg = xcalloc(1, sizeof(*tcg));
-    uint64_t mib = DEFAULT_CACHE_MIB;
     tcg->vm = vm;
     tcg->max_insns = DEFAULT_UNIT_INSNS;
     tcg->group_accesses = true;
@@ -420,6 +431,13 @@ static struct error *vm_create(struct vm *vm, const char *options)
     for (size_t i = 0; i < n_tcg_targets; i++)
         if (tcg_targets[i]->target == vm->target)
             tcg->target = tcg_targets[i];
+    return tcg;
+}
+
+static struct error *vm_create(struct vm *vm, const char *options)
+{
+    struct tcg *tcg = new_tcg(vm);
+    uint64_t mib = DEFAULT_CACHE_MIB;
     struct error *err = parse_options(tcg, options, &mib);
     if (!err && tcg->target->fit)
         err = tcg->target->fit(vm);
@@ -545,10 +563,95 @@ static struct error *set_debug(struct vcpu *cpu, const struct vcpu_debug *want)
     return want->step || want->n ? error_new("the translator has no breakpoints and no single step")
                                  : NULL;
 }
-static bool execute_one(struct vcpu *cpu)
+
+/* ---- helping another engine ------------------------------------------------------------------------------ */
+
+static struct error *help_start(struct vm *vm)
 {
-    (void)cpu;
-    return false;
+    struct tcg *tcg = new_tcg(vm);
+    if (!tcg->target || !tcg->target->borrow) {
+        free(tcg);
+        return error_new("the translator executes no single instructions of this guest");
+    }
+    tcg->helps = true;
+    tcg->backend =
+        backends[n_backends - 1]; /* the interpreter, where it is there: it starts sooner */
+    struct error *err = cache_init(tcg, HELPERS_CACHE_MIB * MIB);
+    if (err) {
+        free(tcg);
+        return err;
+    }
+    err = tcg->backend->init(tcg);
+    if (err) {
+        free_tcg(tcg);
+        return err;
+    }
+    cache_start(tcg);
+    vm->helper_data = tcg;
+    for (unsigned i = 0; i < vm->n_vcpus; i++)
+        error_free(vcpu_create(vm->vcpus[i]));
+    atomic_store(&vm->helper, &tcg_accel);
+    return NULL;
+}
+
+static void help_end(struct vm *vm)
+{
+    for (unsigned i = 0; i < vm->n_vcpus; i++)
+        vcpu_destroy(vm->vcpus[i]);
+    free_tcg(vm->helper_data);
+    vm->helper_data = NULL;
+    vm->helper = NULL;
+}
+
+/* The next instruction, or delivery of the exception that it raises. */
+static void run_next(struct tcg_cpu *t)
+{
+    uint64_t traps = t->counts.traps;
+    if (sigsetjmp(t->leave, 0) == 0)
+        t->wants_single = true;
+    end_alone(t);
+    t->single = false;
+    if (!t->fp_live)
+        t->tcg->backend->fp_resume(t);
+    while ((t->wants_alone || t->wants_single) && t->counts.traps == traps)
+        if (t->wants_alone)
+            run_alone(t);
+        else
+            run_single(t);
+    t->tcg->backend->fp_suspend(t);
+}
+
+/* Memory may be another at the next time. */
+static void forget_lent(struct tcg_cpu *t)
+{
+    pthread_mutex_lock(&t->tcg->lock);
+    if (t->lent)
+        cache_kill(t->tcg, t->lent);
+    pthread_mutex_unlock(&t->tcg->lock);
+    t->lent = NULL;
+}
+
+static const char *execute_one(struct vcpu *cpu)
+{
+    struct tcg_cpu *t = tcg_cpu_of(cpu);
+    set_state(cpu);
+    atomic_store(&t->exit_flag, 0);
+    atomic_store(&t->flush_wanted, false);
+    begin_running(t);
+    t->target->resume(cpu);
+    const char *name = t->target->borrow(cpu);
+    if (name) {
+        run_next(t);
+        forget_lent(t);
+    }
+    t->target->settle(cpu);
+    t->target->give_back(cpu);
+    end_running(t);
+    t->wants_alone = t->wants_single = false;
+    cpu->halted = t->halt;
+    t->halt = false;
+    get_state(cpu);
+    return name;
 }
 
 static void print_help(void (*print)(void *opaque, const char *line), void *opaque)
@@ -632,6 +735,8 @@ const struct accel tcg_accel = {
     .get_chips = get_chips,
     .set_chips = set_chips,
     .set_debug = set_debug,
+    .help_start = help_start,
+    .help_end = help_end,
     .execute_one = execute_one,
     .print_help = print_help,
     .stats = stats,

@@ -78,6 +78,11 @@ struct tcg_target {
      * back. NULL where that is the same. vCPU's thread, outside generated code. */
     void (*resume)(struct vcpu *cpu);
     void (*settle)(struct vcpu *cpu);
+    /* The CPU is another engine's, and comes for the instruction at pc. Its name; NULL: only that engine can execute
+     * it, or nobody. Behind resume. And it goes back: what that engine keeps by itself is as it was. Behind settle.
+     * Both NULL: such a CPU never comes. */
+    const char *(*borrow)(struct vcpu *cpu);
+    void (*give_back)(struct vcpu *cpu);
 
     /* Translate a guest virtual address. Returns true and fills *out, or false with out->fault, which
      * raise_memory then gets. No side effect but accessed/dirty bits. `mode` is the memory

@@ -165,6 +165,7 @@ struct tcg_cpu {
     bool alone;                  /* they do */
     bool wants_single;           /* the next instruction is to run as a unit of its own */
     bool single;                 /* it does */
+    struct unit *lent;           /* what it ran, where another engine is in charge */
     bool tlb_lost;               /* first-level entries that allowed writes were pushed out */
     _Atomic bool flush_wanted;
     int64_t undo;                /* instructions of the running block not executed, if leaving now */
@@ -288,6 +289,8 @@ struct tcg {
     unsigned max_insns;        /* per unit */
     bool group_accesses, single_insn, baseline_host, count_tlb;
     bool has_cas16;            /* host_has_cas16: the question is slow */
+    bool helps;                /* another engine is in charge and says nothing of what it writes: nothing is
+                                  remembered from one instruction to the next */
     struct {
         uint64_t links, units, guest_bytes, guest_insns, host_bytes, evictions, dead, translate_ns;
     } counts;
@@ -295,7 +298,7 @@ struct tcg {
 
 static inline struct tcg *tcg_of_vm(struct vm *vm)
 {
-    return vm->accel_data;
+    return vm->helper_data ? vm->helper_data : vm->accel_data;
 }
 
 /* ---- tlb.c ----------------------------------------------------------------------------------------- */

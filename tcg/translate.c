@@ -347,7 +347,7 @@ struct unit *translate_find(struct tcg_cpu *t, uint64_t pc)
         return NULL;
     if (u && u->page2 == p->page2)
         return u;
-    if (watch_page(t, &at) || (p->page2 && watch_page(t, &second)))
+    if (!tcg->helps && (watch_page(t, &at) || (p->page2 && watch_page(t, &second))))
         return NULL;
 
     bool room = true;
@@ -358,7 +358,7 @@ struct unit *translate_find(struct tcg_cpu *t, uint64_t pc)
         cache_kill(tcg, u);
         u = NULL;
     }
-    if (!u && is_watched(&at) && (!p->page2 || is_watched(&second)))
+    if (!u && (tcg->helps || (is_watched(&at) && (!p->page2 || is_watched(&second)))))
         u = translate(t, p, off, &room);
     pthread_mutex_unlock(&tcg->lock);
     if (!room)

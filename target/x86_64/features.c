@@ -41,6 +41,11 @@ static void print_line(void *opaque, const char *line)
     log_print(opaque, "%s\n", line);
 }
 
+void x86_tcg_words(uint32_t to[])
+{
+    memcpy(to, words, sizeof(words));
+}
+
 struct error *x86_tcg_fit(struct vm *vm)
 {
     struct x86_engine_cpu e = { .xcr0 =

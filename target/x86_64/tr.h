@@ -130,6 +130,8 @@ uint8_t x86_fp_modes(struct vcpu *cpu);
 /* tcg_target.settle and .resume: pc and lazy flags into rip and rflags, and back. */
 void x86_settle(struct vcpu *cpu);
 void x86_resume(struct vcpu *cpu);
+const char *x86_borrow(struct vcpu *cpu);
+void x86_give_back(struct vcpu *cpu);
 
 /* ---- segments ------------------------------------------------------------------------------------- */
 /* x86_helper_linear(segment, offset, how): the linear address of an access of `how & 0xff` bytes, which is a
@@ -161,6 +163,8 @@ enum {
 extern const struct tcg_target x86_64_tcg_target;
 /* The model becomes one that the translator can do (features.c). */
 struct error *x86_tcg_fit(struct vm *vm);
+/* All that the translator has: words of model.h. */
+void x86_tcg_words(uint32_t to[]);
 /* PKRU and the TSC may be changed by others than their instructions (XRSTOR). */
 void x86_set_pkru(struct x86_cpu *x, uint32_t value);
 void x86_set_tsc(struct x86_cpu *x, uint64_t v);

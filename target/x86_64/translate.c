@@ -1,6 +1,7 @@
 /* Between the translator and the instruction tables. */
 #include "target/x86_64/flags.h"
 #include "target/x86_64/insns.h"
+#include "target/x86_64/model.h"
 
 #include "core/vm.h"
 
@@ -9,13 +10,22 @@ static void free_decoder(void *d)
     x86_decoder_free(d);
 }
 
+/* A CPU that another engine lends is the host's: that CPUID does not tell of an instruction hides it from nobody. */
+static struct x86_decoder *new_decoder(struct vm *vm)
+{
+    struct x86_model m = *x86_model_of(vm);
+    if (vm->helper_data)
+        x86_tcg_words(m.words);
+    return x86_decoder_new(&m);
+}
+
 const struct x86_decoder *x86_decoder_of(struct vm *vm)
 {
     struct x86_vm_extra *place = x86_vm_extra(vm);
     void *d = atomic_load_explicit(&place->at, memory_order_acquire), *other = NULL;
     if (d)
         return d;
-    d = x86_decoder_new(x86_model_of(vm));
+    d = new_decoder(vm);
     place->free = free_decoder;
     if (atomic_compare_exchange_strong(&place->at, &other, d))
         return d;

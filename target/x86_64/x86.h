@@ -206,6 +206,9 @@ struct x86_cpu {
     uint8_t local_switches;    /* how often that was forgotten on a change of CR3 */
     uint16_t pkeys_filled;     /* protection keys of what contexts remember */
     bool is_down;              /* shut down by a triple fault: waits for the reset */
+    struct {
+        uint64_t tsc, tsc_adjust, cr8;
+    } lender;                  /* of another engine, while it lends the CPU for an instruction */
     bool is_monitoring;        /* MONITOR was executed, of these bytes */
     uint64_t monitor_at, monitor_value;
 };

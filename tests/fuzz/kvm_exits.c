@@ -47,9 +47,9 @@ static bool no_route(struct vm *vm, int fd, bool on, gpa at, uint32_t data)
 {
     return false;
 }
-static bool cannot(struct vcpu *cpu)
+static const char *cannot(struct vcpu *cpu)
 {
-    return false;
+    return NULL;
 }
 static const struct accel hollow = {
     .name = "kvm",

@@ -126,6 +126,29 @@ GUEST(fill, 32,
       "mov $0x20000, %ebx\n 1: movb $1, (%ebx)\n add $0x1000, %ebx\n cmp $0x1f0000, %ebx\n"
       "jb 1b\n xor %eax, %eax\n" END);
 
+/* What some hosts' KVM cannot emulate in kernel mode: each result is compared, al counts up. Exceptions go through
+ * an IDT at 0x5000 to handlers behind the code: int3 counts at 0x3020, ud2 is stepped over. */
+GUEST(beyond, 64,
+      "lidt 0x3800\n lgdt 0x3810\n xor %ebp, %ebp\n mov $0xf0f0, %eax\n popcnt %rax, %rbx\n"
+      "cmp $8, %ebx\n jne 8f\n inc %ebp\n"
+      "movq $1, 0x3000\n movq $2, 0x3008\n mov $1, %eax\n mov $2, %edx\n mov $3, %ebx\n mov $4, "
+      "%ecx\n"
+      "lock cmpxchg16b 0x3000\n jne 8f\n cmpq $3, 0x3000\n jne 8f\n cmpq $4, 0x3008\n jne 8f\n"
+      "inc %ebp\n"
+      "lock cmpxchg16b 0x3000\n je 8f\n cmp $3, %eax\n jne 8f\n cmp $4, %edx\n jne 8f\n inc %ebp\n"
+      "stac\n pushf\n pop %rax\n bt $18, %eax\n jnc 8f\n clac\n pushf\n pop %rax\n bt $18, %eax\n"
+      "jc 8f\n inc %ebp\n"
+      "fwait\n inc %ebp\n"
+      "mov $3, %eax\n xor %edx, %edx\n movdqu 0x3000, %xmm3\n xsave 0x3040\n cmpq $3, 0x3110\n jne "
+      "8f\n"
+      "movq $77, 0x3110\n xrstor 0x3040\n movdqu %xmm3, 0x3030\n cmpq $77, 0x3030\n jne 8f\n inc "
+      "%ebp\n"
+      "int3\n cmpl $1, 0x3020\n jne 8f\n inc %ebp\n"
+      "ud2\n cmpl $2, 0x3020\n jne 8f\n inc %ebp\n"
+      "mov %ebp, %eax\n" END "8: lea 0x40(%rbp), %eax\n" END
+      ".org guest_beyond + 512\n incl 0x3020\n iretq\n"
+      ".org guest_beyond + 576\n incl 0x3020\n addq $2, (%rsp)\n iretq\n");
+
 /* ---- a board ------------------------------------------------------------------------------------------ */
 
 struct kit {
@@ -1489,7 +1512,7 @@ static void failures_are_told_in_words_and_with_the_code(void **unused)
         { too_long, { "a memory access of 9 bytes", "rip=", "cr0=" } },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct kit k = { 0 };
+        struct kit k = { .options = "takeover=off" };
         char text[8192] = "";
         int fds[2];
         kit_open(&k, NULL);
@@ -1510,6 +1533,87 @@ static void failures_are_told_in_words_and_with_the_code(void **unused)
         close(fds[0]);
         kit_close(&k);
     }
+}
+
+enum { BEYOND_FACTS = 8, BEYOND_INT3 = CODE + 512, BEYOND_UD2 = BEYOND_INT3 + 64 };
+
+static void count_takeovers(void *opaque, const char *name, double value)
+{
+    double *n = opaque;
+    if (!strcmp(name, "kvm.takeovers"))
+        n[0] = value;
+    if (!strcmp(name, "kvm.takeovers.popcnt"))
+        n[1] = value;
+}
+
+static void put_descriptor(struct kit *k, gpa at, uint64_t low, uint64_t high)
+{
+    uint8_t le[16];
+    store_le(le, 8, low);
+    store_le(le + 8, 8, high);
+    assert_true(mem_write(k->vm, at, le, 16));
+}
+
+static void put_table(struct kit *k, gpa at, uint64_t base)
+{
+    uint8_t le[10];
+    store_le(le, 2, 0xfff);
+    store_le(le + 2, 8, base);
+    assert_true(mem_write(k->vm, at, le, 10));
+}
+
+/* Handlers in 64-bit mode: int3 and #UD. */
+static void open_beyond(struct kit *k, const char *options, unsigned irqchips)
+{
+    *k = (struct kit){ .irqchips = irqchips, .options = options };
+    kit_open(k, "max,check=off");
+    place(k, CODE, guest_beyond, guest_beyond_end);
+    start_at(k, 64);
+    k->x->cr4 |= X86_CR4_OSFXSR | X86_CR4_OSXSAVE | X86_CR4_SMAP;
+    k->x->xcr0 = 3;
+    put_table(k, 0x3800, 0x5000);
+    put_table(k, 0x3810, 0x6000);
+    put_descriptor(k, 0x6010, 0x00af9b000000ffff, 0x00cf93000000ffff); /* CS 0x10, SS 0x18 */
+    put_descriptor(k, 0x5000 + 16 * 3, 0x00008e0000100000 | BEYOND_INT3, 0);
+    put_descriptor(k, 0x5000 + 16 * 6, 0x00008e0000100000 | BEYOND_UD2, 0);
+}
+
+static void what_kvm_cannot_execute_the_translator_does(void **unused)
+{
+    NEEDS_KVM();
+    for (unsigned irqchips = 0; irqchips <= 1 << IRQCHIP_ENGINE; irqchips += 1 << IRQCHIP_ENGINE) {
+        struct kit k;
+        double n[2] = { 0 };
+        open_beyond(&k, NULL, irqchips);
+        vm_run(k.vm);
+        assert_int_equal(k.vm->verdict, VERDICT_GUEST_EXIT);
+        assert_int_equal(k.vm->exit_code, BEYOND_FACTS);
+        kvm_accel.stats(k.vm, count_takeovers, n);
+        print_message("# %u instructions were taken over\n", (unsigned)n[0]);
+        assert_int_equal(n[1] != 0, n[0] != 0); /* a KVM that lacks none needs no help */
+        assert_int_equal(k.vm->helper != NULL, n[0] != 0);
+        kit_close(&k);
+    }
+}
+
+/* On a host whose KVM needs help: without it the run ends at the first such instruction. */
+static void without_takeover_it_is_a_verdict(void **unused)
+{
+    NEEDS_KVM();
+    struct kit k;
+    double n[2] = { 0 };
+    open_beyond(&k, NULL, 0);
+    vm_run(k.vm);
+    kvm_accel.stats(k.vm, count_takeovers, n);
+    kit_close(&k);
+    if (!n[0])
+        skip();
+    open_beyond(&k, "takeover=off", 0);
+    k.vm->log.fd = -1;
+    vm_run(k.vm);
+    assert_int_equal(k.vm->verdict, VERDICT_ENGINE_FAILED);
+    assert_null(k.vm->helper);
+    kit_close(&k);
 }
 
 int main(void)
@@ -1563,6 +1667,8 @@ int main(void)
         cmocka_unit_test(reset_starts_again),
         cmocka_unit_test(failures_are_told_in_words_and_with_the_code),
         cmocka_unit_test(what_kvm_cannot_execute_is_a_verdict),
+        cmocka_unit_test(what_kvm_cannot_execute_the_translator_does),
+        cmocka_unit_test(without_takeover_it_is_a_verdict),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -73,7 +73,7 @@ static void by_pin(u32 edu)
     forget_interrupts();
     eoi_of[vector] = EOI_PIC2;
     on_vector[vector] = on_edu;
-    pic_init(PIC_BASE, (u16)~(1u << line | 1 << 2));
+    pic_init(PIC_BASE, (u16) ~(1u << line | 1 << 2));
     mmio_write(LAPIC + LINT0, EXTINT);
     mmio_write(edu_bar + 0x60, 1);
     TRUE("pin: its interrupt arrives", wait_for(vector, 1, 1000));

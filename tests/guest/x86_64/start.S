@@ -99,9 +99,35 @@ ap_64:
     hlt
     jmp 3b
 
+/* To real mode, and on to where a BIOS begins. bios_code has been copied to 0x8000. */
+    .globl jump_to_bios, bios_code, bios_code_end
+jump_to_bios:
+    cli
+    pushq $24
+    pushq $1f
+    lretq
+    .code32
+1:  mov $40, %eax
+    mov %eax, %ds
+    mov %eax, %es
+    mov %eax, %ss
+    mov %cr0, %eax
+    and $0x7fffffff, %eax
+    mov %eax, %cr0
+    ljmp $32, $0x8000
+    .code16
+bios_code:
+    mov %cr0, %eax
+    and $~1, %eax
+    mov %eax, %cr0
+    ljmp $0xf000, $0xfff0
+bios_code_end:
+    .code64
+
     .balign 8
 gdt:
     .quad 0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00cf9b000000ffff
+    .quad 0x00009b000000ffff, 0x000093000000ffff /* 16-bit: 32 code, 40 data */
 gdt_end:
 gdt_pointer:
     .word gdt_end - gdt - 1

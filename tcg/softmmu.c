@@ -180,6 +180,9 @@ static void check_own_code(struct tcg_cpu *t, const struct tlb_place *p, unsigne
         return;
     uint64_t pc = tcg_insn_pc(t->cpu);
     int32_t from = off & 4095;
+    const uint8_t *running = tlb_code_page(t, pc);
+    if (running && running != p->host - from)
+        return;
     if (!cache_covers(t->tcg, p->host - from, pc & 4095, from, from + (int32_t)n))
         return;
     *tcg_pc(t) = pc;
@@ -201,13 +204,17 @@ static void check_own_bytes(struct tcg_cpu *t, uint64_t va, unsigned size, unsig
     }
 }
 
-static void store_value(struct tcg_cpu *t, uint64_t va, uint64_t v, unsigned shape, unsigned mode)
+/* own: generated code stores, which may be made of these bytes. */
+static void store_value(struct tcg_cpu *t, uint64_t va, uint64_t v, unsigned shape, unsigned mode,
+                        bool own)
 {
     unsigned size = 1u << (shape & IR_SIZE_MASK);
     check_aligned(t, va, shape, ACCESS_WRITE);
     struct tlb_place p = translate(t, va, ACCESS_WRITE, mode);
     if (!crosses_page(va, size)) {
         check_rest(t, &p, va, size, ACCESS_WRITE, mode);
+        if (own)
+            check_own_code(t, &p, size);
         place_store(t, &p, va, size, v);
         return;
     }
@@ -216,6 +223,10 @@ static void store_value(struct tcg_cpu *t, uint64_t va, uint64_t v, unsigned sha
     struct tlb_place p2 = translate(t, next, ACCESS_WRITE, mode);
     check_rest(t, &p, va, n, ACCESS_WRITE, mode);
     check_rest(t, &p2, next, size - n, ACCESS_WRITE, mode);
+    if (own) {
+        check_own_code(t, &p, n);
+        check_own_code(t, &p2, size - n);
+    }
     for (unsigned i = 0; i < size; i++) {
         struct tlb_place *q = i < n ? &p : &p2;
         place_store(t, q, va + i, 1, v >> (8 * i) & 0xff);
@@ -227,8 +238,7 @@ static void store_value(struct tcg_cpu *t, uint64_t va, uint64_t v, unsigned sha
 
 void softmmu_store(struct tcg_cpu *t, uint64_t va, uint64_t v, unsigned shape, unsigned mode)
 {
-    check_own_bytes(t, va, 1u << (shape & IR_SIZE_MASK), mode);
-    store_value(t, va, v, shape, mode);
+    store_value(t, va, v, shape, mode, true);
 }
 
 /* Half an access, or bytes of it, to one place. */
@@ -440,7 +450,7 @@ uint64_t tcg_load(struct vcpu *cpu, uint64_t va, unsigned size, unsigned mode)
 
 void tcg_store(struct vcpu *cpu, uint64_t va, unsigned size, uint64_t v, unsigned mode)
 {
-    store_value(tcg_cpu_of(cpu), va, v, (unsigned)__builtin_ctz(size), mode);
+    store_value(tcg_cpu_of(cpu), va, v, (unsigned)__builtin_ctz(size), mode, false);
 }
 
 /* Can all of the access be done? Where it goes: one place, or two when it crosses a page. */

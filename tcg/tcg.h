@@ -314,6 +314,8 @@ struct fetch_place {
 /* The place behind a virtual address for (a part of) the instruction at pc; false: an exception was
  * raised (arch pc is the handler's). */
 bool tlb_fetch_page(struct tcg_cpu *t, uint64_t va, uint64_t pc, struct fetch_place *out);
+/* The page that instructions at pc come from, if that is remembered; else NULL. */
+const uint8_t *tlb_code_page(const struct tcg_cpu *t, uint64_t pc);
 void tlb_jump_insert(struct tcg_cpu *t, uint64_t pc, const struct unit *u);
 /* Drop all remembered jumps, e.g. because units went away. */
 void tlb_forget_jumps(struct tcg_cpu *t);

@@ -450,6 +450,12 @@ void tlb_group_failed(struct tcg_cpu *t, int32_t off)
     f->since_ns = now;
 }
 
+const uint8_t *tlb_code_page(const struct tcg_cpu *t, uint64_t pc)
+{
+    const struct itlb_entry *e = &t->itlb[(pc >> 12) % ITLB_SIZE];
+    return e->tag == (page_of(pc) | (uint64_t)(t->fetch_now - t->fetch)) ? e->page : NULL;
+}
+
 bool tlb_fetch_page(struct tcg_cpu *t, uint64_t va, uint64_t pc, struct fetch_place *out)
 {
     uint64_t tag = page_of(va) | (uint64_t)(t->fetch_now - t->fetch);

@@ -234,13 +234,19 @@ static void gen_extend_old(struct gen *g, const struct ir_op *op, unsigned d, un
     }
 }
 
+/* An instruction that has a byte form one below its opcode, in the access's size. */
+static void op_sized(struct gen *g, unsigned size, uint32_t code, unsigned reg, struct mem m)
+{
+    op_rm_full(&g->b, size == IR_16 ? 0x66 : 0, size == IR_64, size == IR_8,
+               size == IR_8 ? code & ~1u : code, reg, m);
+}
+
 void gen_rmw(struct gen *g, const struct ir_op *op)
 {
     unsigned size = op->shape & IR_SIZE_MASK;
-    bool w = size == IR_64, simple = op->cc == IR_RMW_ADD || op->cc == IR_RMW_AND ||
-                                     op->cc == IR_RMW_OR || op->cc == IR_RMW_XOR;
-    bool inline_ =
-        size >= IR_32 && (op->cc == IR_RMW_SWAP || op->cc == IR_RMW_ADD || (simple && !op->uses));
+    bool simple =
+        op->cc == IR_RMW_ADD || op->cc == IR_RMW_AND || op->cc == IR_RMW_OR || op->cc == IR_RMW_XOR;
+    bool inline_ = op->cc == IR_RMW_SWAP || op->cc == IR_RMW_ADD || (simple && !op->uses);
     unsigned base = use(g, op->a), v = use(g, op->b);
     struct cold *slow = cold_slow(g, SLOW_RMW, ARG_NONE);
     slow->site.arg[0] = base;
@@ -258,7 +264,7 @@ void gen_rmw(struct gen *g, const struct ir_op *op)
                                         [IR_RMW_XOR] = ALU_XOR };
         unsigned t = gen_atomic_address(g, op, take_scratch(g), base, slow);
         put8(&g->b, 0xf0);
-        op_rm(&g->b, w, alus[op->cc] << 3 | 1, v, MEM(t, 0));
+        op_sized(g, size, alus[op->cc] << 3 | 1, v, MEM(t, 0));
         slow_resumes(g, slow);
         return;
     }
@@ -267,9 +273,9 @@ void gen_rmw(struct gen *g, const struct ir_op *op)
     mov_rr(&g->b, true, d, v);
     if (op->cc == IR_RMW_ADD) {
         put8(&g->b, 0xf0);
-        op_rm(&g->b, w, 0x0fc1, d, MEM(t, 0));
+        op_sized(g, size, 0x0fc1, d, MEM(t, 0));
     } else {
-        op_rm(&g->b, w, 0x87, d, MEM(t, 0));
+        op_sized(g, size, 0x87, d, MEM(t, 0));
     }
     gen_extend_old(g, op, d, d);
     slow_resumes(g, slow);
@@ -290,13 +296,9 @@ void gen_cas(struct gen *g, const struct ir_op *op)
     else
         put_value(g, g->i, RAX);
     slow->site.dst = d;
-    if (size < IR_32) {
-        cold_from(slow, jmp32(&g->b));
-    } else {
-        unsigned t = gen_atomic_address(g, op, take_scratch(g), base, slow);
-        put8(&g->b, 0xf0);
-        op_rm(&g->b, size == IR_64, 0x0fb1, desired, MEM(t, 0));
-    }
+    unsigned t = gen_atomic_address(g, op, take_scratch(g), base, slow);
+    put8(&g->b, 0xf0);
+    op_sized(g, size, 0x0fb1, desired, MEM(t, 0));
     gen_extend_old(g, op, d, RAX);
     slow_resumes(g, slow);
 }

@@ -803,12 +803,15 @@ static void use_controllers(struct kit *k, const struct x86_chip_devices *d)
     vm_send_msi(k->vm, 0xfee00000, 0x45);
 }
 
-/* Time goes on while they change hands. */
+/* Time goes on while they change hands, and ticks may come meanwhile: IRQ 0, pin 2. */
 static void forget_time(struct kit *k, struct x86_chips *c)
 {
     enum { CURRENT = 0x390 };
     for (unsigned i = 0; i < 3; i++)
         c->pit[i].elapsed_ns = 0;
+    c->pic[0].irr &= ~1;
+    c->pic[0].level &= ~1;
+    c->ioapic.level &= ~(1u << 2);
     for (unsigned i = 0; i < k->vm->n_vcpus; i++)
         store_le(x86_of(k->vm->vcpus[i])->lapic + CURRENT, 4, 0);
 }

@@ -718,6 +718,8 @@ static unsigned put_prefixes(const struct entry *e, bool bits64, uint64_t random
         to[n++] = 0x67;
     if ((random >> 5 & 15) == 0 && !(e->line->flags & X86_SYSTEM))
         to[n++] = random & 1 << 9 ? 0x64 : 0x65;
+    if (e->line->flags & X86_LOCKABLE && (random >> 16 & 3) == 0)
+        to[n++] = 0xf0;
     if (e->pp > PP_NP)
         to[n++] = pps[e->pp];
     if (bits64 && (e->w == 1 || random >> 10 & 1))

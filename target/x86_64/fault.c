@@ -106,11 +106,9 @@ noreturn void x86_memory_fault(struct x86_cpu *x, uint64_t va, int fault)
 }
 
 /* Called with pc at the instruction, outside helpers. */
-/* Does the running instruction read an operand in memory only to write it? The processor looks for the right to
- * write from the start. */
-static bool is_update(struct x86_cpu *x)
+/* The running instruction, as far as it can be read. */
+static bool decode_running(struct x86_cpu *x, struct x86_insn *i)
 {
-    struct x86_insn i;
     struct tcg_failure why;
     uint8_t bytes[2 * 8];
     unsigned n = 0;
@@ -119,8 +117,22 @@ static bool is_update(struct x86_cpu *x)
             break;
         store_le(bytes + n, 8, v);
     }
-    return x86_decode(x86_decoder_of(x->cpu->vm), x->state_word, bytes, n, &i) == X86_DECODED &&
-           i.line->flags & (X86_LOCKABLE | X86_UPDATES) && i.op[0].kind == X86_OP_MEM;
+    return x86_decode(x86_decoder_of(x->cpu->vm), x->state_word, bytes, n, i) == X86_DECODED;
+}
+
+/* Of an x87 instruction that waits: an exception that is pending comes before its operand. */
+static bool waits_for_x87(const struct x86_cpu *x, const struct x86_insn *i)
+{
+    enum { ERROR_SUMMARY = 1 << 7 };
+    const char *e = i->line->encoding;
+    bool x87 = e[0] == 'D' && e[1] >= '8' && e[2] == ' ' && strncmp(i->line->name, "fn", 2) != 0;
+    return x87 && x->fsw & ERROR_SUMMARY && x->cr0 & X86_CR0_NE;
+}
+
+/* Does it read an operand in memory only to write it? The processor looks for the right to write from the start. */
+static bool is_update(const struct x86_insn *i)
+{
+    return i->line->flags & (X86_LOCKABLE | X86_UPDATES) && i->op[0].kind == X86_OP_MEM;
 }
 
 void x86_raise_memory(struct vcpu *cpu, uint64_t va, enum access access, int kind, int fault)
@@ -131,8 +143,13 @@ void x86_raise_memory(struct vcpu *cpu, uint64_t va, enum access access, int kin
         x86_fault(x, X86_UD);
     if (kind == MEM_FAULT_MISALIGNED)
         x86_fault_code(x, x->state_word & X86_TR_AC ? X86_AC : X86_GP, 0);
-    if (access == ACCESS_READ && fault >> 16 == 0 && is_update(x))
-        fault |= WRITE_BIT;
+    struct x86_insn i;
+    if (access == ACCESS_READ && decode_running(x, &i)) {
+        if (waits_for_x87(x, &i))
+            x86_fault(x, X86_MF);
+        if (fault >> 16 == 0 && is_update(&i))
+            fault |= WRITE_BIT;
+    }
     x86_memory_fault(x, va, fault);
 }
 

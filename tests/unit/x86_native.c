@@ -256,7 +256,7 @@ void x86_world_init(struct x86_world *w)
 
 struct x86_native *x86_native_new(const char **why)
 {
-    static const uint8_t inc_eax = 0x40; /* a prefix in 64-bit code */
+    static const uint8_t inc_eax = 0x40, nop = 0x90;
     if (!host_has_avx()) {
         *why = "the host has no AVX";
         return NULL;
@@ -266,7 +266,7 @@ struct x86_native *x86_native_new(const char **why)
         mmap(NULL, sizeof(*n->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     struct x86_world w;
     x86_world_init(&w);
-    if (n->shared == MAP_FAILED || x86_native_run(n, 64, NULL, 0, &w).vector != X86_NATIVE_ENDED) {
+    if (n->shared == MAP_FAILED || x86_native_run(n, 64, &nop, 1, &w).vector != X86_NATIVE_ENDED) {
         x86_native_free(n);
         *why = "a confined child process does not start here";
         return NULL;

@@ -5,7 +5,9 @@
  *   BENCH-START NAME
  *   BENCH NAME seconds status cpu-seconds
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -350,6 +352,158 @@ static uint64_t k_atomic(long n)
     return v;
 }
 
+/* ---- strings and vectors (x86-64) ---------------------------------------- */
+
+/* The C library's string functions, which it has in vector code, on strings of 1 to 2048 bytes. */
+static uint64_t k_strings(long n)
+{
+    static char a[4096], b[4096];
+    uint64_t s = 0;
+    for (long i = 0; i < n; i++) {
+        size_t len = 1 + (rng() >> (i & 1 ? 21 : 27)); /* up to 2048 or 32 */
+        memset(a, 'a' + i % 16, len);
+        a[len] = 0;
+        strcpy(b, a);
+        s += strlen(a) + (strcmp(a, b) == 0) + (memcmp(a, b, len) == 0);
+        b[len - 1] = 'z';
+        s += (strchr(b, 'z') - b) + ((char *)memchr(b, 'z', len) - b) + (strrchr(a, 'A') == NULL);
+        memmove(b + 1, b, len);
+    }
+    return s;
+}
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+/* rep movsb, movsq, stosb and stosq, on 64 KiB and on many pieces of 96 bytes. */
+static void rep_all(char *to, const char *from, size_t len, long fill)
+{
+    char *d = to;
+    const char *s = from;
+    size_t c = len;
+    __asm__ volatile("rep movsb" : "+D"(d), "+S"(s), "+c"(c)::"memory");
+    d = to, s = from, c = len / 8;
+    __asm__ volatile("rep movsq" : "+D"(d), "+S"(s), "+c"(c)::"memory");
+    d = to, c = len;
+    __asm__ volatile("rep stosb" : "+D"(d), "+c"(c) : "a"(fill) : "memory");
+    d = to, c = len / 8;
+    __asm__ volatile("rep stosq" : "+D"(d), "+c"(c) : "a"(fill * 0x10001) : "memory");
+}
+
+static uint64_t k_rep(long n)
+{
+    static char a[64 << 10], b[64 << 10];
+    for (long i = 0; i < n; i++) {
+        rep_all(a, b, sizeof a, i);
+        for (int k = 0; k < 64; k++)
+            rep_all(a + 128 * k, b + 96 * k, 96, i + k);
+    }
+    return a[77] + a[8074];
+}
+
+/* Integer work in ymm registers: a byte transform with shuffles, compares, widening and sums. */
+__attribute__((target("avx2"))) static uint64_t k_avx_int(long n)
+{
+    static __m256i v[256]; /* 8 KiB */
+    __m256i table =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3));
+    __m256i sum = _mm256_setzero_si256(), ones = _mm256_set1_epi16(1), low = _mm256_set1_epi8(15);
+    for (int i = 0; i < 256; i++)
+        v[i] = _mm256_setr_epi32(rng(), rng(), rng(), rng(), rng(), rng(), rng(), rng());
+    while (n--)
+        for (int i = 0; i < 256; i++) {
+            __m256i x = v[i], y = _mm256_shuffle_epi8(table, _mm256_and_si256(x, low));
+            __m256i more = _mm256_cmpgt_epi8(x, y);
+            x = _mm256_blendv_epi8(_mm256_add_epi8(x, y), _mm256_sub_epi8(x, y), more);
+            sum = _mm256_add_epi32(
+                sum, _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_abs_epi8(x), y), ones));
+            sum = _mm256_add_epi64(sum, _mm256_sad_epu8(x, _mm256_permute4x64_epi64(y, 0x1b)));
+            v[i] = _mm256_xor_si256(x, _mm256_srli_epi32(sum, 3));
+        }
+    uint64_t out[4];
+    _mm256_storeu_si256((__m256i *)out, sum);
+    return out[0] ^ out[1] ^ out[2] ^ out[3];
+}
+
+/* Matrix product of doubles with fused multiply-add, 4 rows by 8 columns in registers. */
+__attribute__((target("avx2,fma"))) static void matrix_multiply(int size, const double *a,
+                                                                const double *b, double *c)
+{
+    for (int i = 0; i < size; i += 4)
+        for (int j = 0; j < size; j += 8) {
+            __m256d s[4][2];
+            for (int r = 0; r < 4; r++)
+                s[r][0] = s[r][1] = _mm256_setzero_pd();
+            for (int k = 0; k < size; k++) {
+                __m256d b0 = _mm256_loadu_pd(b + k * size + j);
+                __m256d b1 = _mm256_loadu_pd(b + k * size + j + 4);
+                for (int r = 0; r < 4; r++) {
+                    __m256d x = _mm256_broadcast_sd(a + (i + r) * size + k);
+                    s[r][0] = _mm256_fmadd_pd(x, b0, s[r][0]);
+                    s[r][1] = _mm256_fmadd_pd(x, b1, s[r][1]);
+                }
+            }
+            for (int r = 0; r < 4; r++) {
+                _mm256_storeu_pd(c + (i + r) * size + j, s[r][0]);
+                _mm256_storeu_pd(c + (i + r) * size + j + 4, s[r][1]);
+            }
+        }
+}
+
+/* Points of the Mandelbrot set, eight floats at a time. */
+__attribute__((target("avx2,fma"))) static uint64_t mandelbrot(int size)
+{
+    __m256 step = _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7), four = _mm256_set1_ps(4);
+    uint64_t inside = 0;
+    for (int row = 0; row < size; row++)
+        for (int column = 0; column < size; column += 8) {
+            __m256 cx = _mm256_fmadd_ps(_mm256_add_ps(step, _mm256_set1_ps(column)),
+                                        _mm256_set1_ps(3.0f / size), _mm256_set1_ps(-2));
+            __m256 cy = _mm256_set1_ps(2.0f * row / size - 1), x = cx, y = cy;
+            int left = 255;
+            for (int i = 0; i < 64 && left; i++) {
+                __m256 xx = _mm256_mul_ps(x, x), yy = _mm256_mul_ps(y, y);
+                left = _mm256_movemask_ps(_mm256_cmp_ps(_mm256_add_ps(xx, yy), four, _CMP_LT_OQ));
+                y = _mm256_fmadd_ps(_mm256_add_ps(x, x), y, cy);
+                x = _mm256_add_ps(_mm256_sub_ps(xx, yy), cx);
+            }
+            inside += __builtin_popcount(left);
+        }
+    return inside;
+}
+
+static uint64_t k_avx_float(long n)
+{
+    enum { SIZE = 64 };
+    static double a[SIZE * SIZE], b[SIZE * SIZE], c[SIZE * SIZE];
+    uint64_t inside = 0;
+    for (int i = 0; i < SIZE * SIZE; i++) {
+        a[i] = rng() % 100 / 50.0 - 1;
+        b[i] = rng() % 100 / 5000.0;
+    }
+    while (n--) {
+        matrix_multiply(SIZE, a, b, c);
+        matrix_multiply(SIZE, c, b, a);
+        inside += mandelbrot(64);
+    }
+    return inside ^ (uint64_t)(int64_t)(a[7] * 1e6);
+}
+
+/* 80-bit arithmetic: a polynomial and a quotient, rounded to memory now and then. */
+static uint64_t k_x87(long n)
+{
+    long double x = 0.3L, sum = 0;
+    double stored[16] = { 0 };
+    for (long i = 0; i < n; i++) {
+        long double y = ((x * 0.25L + 1.5L) * x - 0.75L) * x + 0.125L;
+        sum += y / (x + 2) - (long double)stored[i & 15];
+        stored[i & 15] = (double)y;
+        x = x < 0.9L ? x + 0.0001L : 0.1L;
+    }
+    return (uint64_t)(int64_t)(sum * 1e3L);
+}
+#endif
+
 /* ---- kernel entry, exceptions, address spaces ---------------------------- */
 
 static uint64_t k_syscall(long n)
@@ -530,7 +684,7 @@ static int blkrand(char **v)
 {
     int w = v[2] && v[2][0] == 'w';
     int fd = open(v[0], (w ? O_RDWR : O_RDONLY) | O_DIRECT);
-    void *buf;
+    void *buf = NULL;
     if (fd < 0 || posix_memalign(&buf, 4096, 4096))
         die(v[0]);
     memset(buf, 0x5a, 4096);
@@ -650,6 +804,13 @@ static const struct {
     { "smc", k_smc, 15000 },
     { "jit", k_jit, 10 },
     { "contend", k_contend, 4000000 },
+    { "strings", k_strings, 600000 },
+#if defined(__x86_64__)
+    { "rep", k_rep, 5000 },
+    { "avx-int", k_avx_int, 30000 },
+    { "avx-float", k_avx_float, 200 },
+    { "x87", k_x87, 1500000 },
+#endif
     { "nop", k_nop, 1 },
 };
 

@@ -327,9 +327,10 @@ static const char *disassembler(struct vcpu *cpu)
     return "aarch64";
 }
 
-static void undo_failure(struct kvm_vcpu *k)
+static bool may_lend(struct kvm_vcpu *k)
 {
     (void)k;
+    return true;
 }
 
 const struct kvm_isa kvm_isa = {
@@ -342,7 +343,7 @@ const struct kvm_isa kvm_isa = {
     .vcpu_free = isa_vcpu_free,
     .get = get,
     .set = set,
-    .undo_failure = undo_failure,
+    .may_lend = may_lend,
     .before_run = before_run,
     .after_run = after_run,
     .handle = handle,

@@ -182,8 +182,9 @@ struct kvm_isa {
     void (*vcpu_free)(struct kvm_vcpu *k);
     struct error *(*get)(struct kvm_vcpu *k);           /* kernel -> arch */
     struct error *(*set)(struct kvm_vcpu *k);           /* arch -> kernel */
-    /* Behind get, where KVM gave up at an instruction: take from arch what it did about that. */
-    void (*undo_failure)(struct kvm_vcpu *k);
+    /* Behind get, where KVM gave up at an instruction: take from arch what it did about that. False: this CPU is to
+     * be lent to nobody, and arch says what the guest gets instead. */
+    bool (*may_lend)(struct kvm_vcpu *k);
     enum kvm_verdict (*before_run)(struct kvm_vcpu *k); /* inject what waits */
     void (*after_run)(struct kvm_vcpu *k);
     /* An exit that kvm.c does not know; false: neither does this. */

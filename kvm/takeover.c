@@ -44,13 +44,13 @@ bool kvm_takeover(struct kvm_vcpu *k)
         error_free(err);
         return false;
     }
-    kvm_isa.undo_failure(k);
-    const char *name = by->execute_one(k->cpu);
-    if (!name)
+    bool lent = kvm_isa.may_lend(k);
+    const char *name = lent ? by->execute_one(k->cpu) : NULL;
+    if (lent && !name)
         return false;
     k->down = k->cpu->halted;
     err = kvm_isa.set(k);
-    if (!err) {
+    if (name && !err) {
         count(k, name);
         pass_point(k);
     }

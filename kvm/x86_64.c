@@ -1051,13 +1051,24 @@ static struct error *set(struct kvm_vcpu *k)
     return err;
 }
 
-/* Some kernels also make the guest see an invalid opcode. */
-static void undo_failure(struct kvm_vcpu *k)
+/* Some kernels also make the guest see an invalid opcode. A guest's guest has memory of its own, which only KVM
+ * knows: there that is all it gets. */
+static bool may_lend(struct kvm_vcpu *k)
 {
     enum { INVALID_OPCODE = 6 };
+    const struct x86_cpu *x = x86_of(k->cpu);
     struct x86_events *e = &x86_of(k->cpu)->events;
-    if (e->exception == INVALID_OPCODE)
+    bool inner = x->nested && x->n_nested >= sizeof(struct kvm_nested_state) &&
+                 ((struct kvm_nested_state *)x->nested)->flags & KVM_STATE_NESTED_GUEST_MODE;
+    if (e->exception == INVALID_OPCODE || inner)
         e->exception_injected = e->exception_pending = false;
+    if (!inner)
+        return true;
+    e->exception = INVALID_OPCODE;
+    e->exception_pending = isa_of(k)->payload;
+    e->exception_injected = !e->exception_pending;
+    e->exception_has_error = e->exception_has_payload = false;
+    return false;
 }
 
 /* ---- interrupts into the CPU ------------------------------------------------------------------------------- */
@@ -1214,7 +1225,7 @@ const struct kvm_isa kvm_isa = {
     .vcpu_free = isa_vcpu_free,
     .get = get,
     .set = set,
-    .undo_failure = undo_failure,
+    .may_lend = may_lend,
     .before_run = before_run,
     .after_run = after_run,
     .handle = handle,

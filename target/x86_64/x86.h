@@ -207,7 +207,8 @@ struct x86_cpu {
     uint16_t pkeys_filled;     /* protection keys of what contexts remember */
     bool is_down;              /* shut down by a triple fault: waits for the reset */
     struct {
-        uint64_t tsc, tsc_adjust, cr8;
+        uint64_t tsc, tsc_adjust, cr8, next;
+        uint16_t cleared; /* vector registers of which bits 256 and up are zero behind the instruction */
     } lender;                  /* of another engine, while it lends the CPU for an instruction */
     bool is_monitoring;        /* MONITOR was executed, of these bytes */
     uint64_t monitor_at, monitor_value;

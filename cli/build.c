@@ -173,7 +173,8 @@ static struct error *unknown_accel(const char *text)
 static void default_accels(struct cli *cli)
 {
     for (size_t i = 0; i < n_accels; i++)
-        text_add(&cli->accels, accels[i]->name);
+        if (!accels[i]->only_when_asked)
+            text_add(&cli->accels, accels[i]->name);
 }
 
 /* Why an engine before the chosen one is not it. A guest of another kind than the host's is the plain case

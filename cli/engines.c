@@ -11,6 +11,7 @@ const struct accel *const accels[] = {
     &kvm_accel,
 #endif
     &tcg_accel,
+    &lockstep_accel,
 };
 const size_t n_accels = ARRAY_LEN(accels);
 

@@ -9,9 +9,19 @@ struct mem_view;
 struct ram_block;
 struct vm;
 
+/* The code that step is about to execute. */
+struct vcpu_code {
+    const uint8_t *at;
+    uint64_t pc; /* of its first byte */
+    unsigned n;  /* bytes */
+};
+enum { STEP_WAITS = -1 };
+
 struct accel {
     const char *name;     /* "tcg", "kvm" */
     bool dear_exits;      /* leaving the guest costs more than waking another thread: ring doorbells */
+    bool can_step;        /* step_interrupt, step_prepare and step are there */
+    bool only_when_asked; /* never chosen by who names no engine */
     size_t vcpu_headroom; /* bytes the engine wants directly below vcpu->arch, 4 KiB multiple */
     /* Can this host serve a guest of this architecture? NULL, or the reason why not. */
     struct error *(*available)(const char *target_name);
@@ -64,6 +74,15 @@ struct accel {
      * and devices, or deliver the exception that it raises. Gives its name, a constant. NULL: this engine cannot
      * either, and changed nothing. cpu->halted: the CPU shut itself down. vCPU's thread, all vCPUs at a time. */
     const char *(*execute_one)(struct vcpu *cpu);
+    /* For lock-step; vCPU's thread, arch is the truth before and after each. Take an interrupt if one is to be
+     * taken: then true. */
+    bool (*step_interrupt)(struct vcpu *cpu);
+    /* Find what to execute next: at most `most` instructions, straight on or forwards. Their number, and where
+     * they are; 0: an exception was raised instead, which is a step of its own; STEP_WAITS: the CPU stands
+     * still. May be repeated with fewer. */
+    int (*step_prepare)(struct vcpu *cpu, unsigned most, struct vcpu_code *code);
+    /* Execute that, heeding no kick. EXIT_KICKED, or EXIT_HALTED behind an instruction that waits. */
+    enum vcpu_exit (*step)(struct vcpu *cpu);
     void (*print_help)(void (*print)(void *opaque, const char *line), void *opaque);
     /* Lines for -stats: name, value. */
     void (*stats)(struct vm *vm, void (*add)(void *opaque, const char *name, double value),
@@ -71,6 +90,7 @@ struct accel {
 };
 
 extern const struct accel tcg_accel, kvm_accel; /* kvm_accel: Linux on some hosts */
+extern const struct accel lockstep_accel;         /* two of the others */
 
 /* Every engine of this build, in order of preference (core knows only the list). */
 extern const struct accel *const accels[];

@@ -38,6 +38,9 @@ uint64_t host_now_ns(void)
 
 uint64_t vm_now_ns(const struct vm *vm)
 {
+    uint64_t held = atomic_load_explicit(&vm->clock_held_ns, memory_order_relaxed);
+    if (__builtin_expect(held != 0, 0))
+        return held;
     if (atomic_load_explicit(&vm->clock_running, memory_order_acquire))
         return host_now_ns() +
                (uint64_t)atomic_load_explicit(&vm->clock_offset_ns, memory_order_relaxed);

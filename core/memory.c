@@ -8,6 +8,7 @@
 #include "core/accel.h"
 #include "core/error.h"
 #include "core/loop.h"
+#include "core/tape.h"
 #include "core/vcpu.h"
 #include "core/vm.h"
 
@@ -148,10 +149,13 @@ void mem_reader_idle(struct mem_reader *reader)
 
 static void loop_idle(void *opaque, bool idle)
 {
+    struct mem_reader *r = opaque;
+    if (r->mem->vm->tape)
+        tape_loop_idle(r->mem->vm, idle);
     if (idle)
-        mem_reader_idle(opaque);
+        mem_reader_idle(r);
     else
-        mem_reader_quiesce(opaque);
+        mem_reader_quiesce(r);
 }
 
 void mem_use_loop(struct vm *vm, struct loop *loop)
@@ -700,6 +704,8 @@ static inline void range_written(struct vm *vm, const struct mem_range *r, gpa a
         any |= atomic_load_explicit(&r->ram->page_flags[page], memory_order_relaxed);
     if (__builtin_expect(any, 0))
         flags_hit(vm, r->ram, off, n);
+    if (__builtin_expect(vm->tape != NULL, 0))
+        tape_written(vm, r->ram, off, n);
 }
 
 static bool is_writable(const struct mem_range *r, bool rom_too)
@@ -849,7 +855,7 @@ static bool is_cut(const struct mem_range *r, gpa at, unsigned size)
     return left_in(r, at, size) < size;
 }
 
-bool mem_io_read(struct vm *vm, gpa at, unsigned size, uint64_t *value)
+static bool io_read(struct vm *vm, gpa at, unsigned size, uint64_t *value)
 {
     const struct mem_range *r = mem_view_find(mem_view_now(vm), at);
     *value = 0;
@@ -857,8 +863,8 @@ bool mem_io_read(struct vm *vm, gpa at, unsigned size, uint64_t *value)
         return false;
     if (is_cut(r, at, size)) {
         uint64_t low, high;
-        bool ok = mem_io_read(vm, at, size / 2, &low);
-        ok &= mem_io_read(vm, at + size / 2, size / 2, &high);
+        bool ok = io_read(vm, at, size / 2, &low);
+        ok &= io_read(vm, at + size / 2, size / 2, &high);
         *value = low | high << (4 * size);
         return ok;
     }
@@ -907,14 +913,14 @@ static void rom_write(struct vm *vm, const struct mem_range *r, gpa at, unsigned
         refused(vm, region, "write", off, size);
 }
 
-bool mem_io_write(struct vm *vm, gpa at, unsigned size, uint64_t value)
+static bool io_write(struct vm *vm, gpa at, unsigned size, uint64_t value)
 {
     const struct mem_range *r = mem_view_find(mem_view_now(vm), at);
     if (!r)
         return false;
     if (is_cut(r, at, size)) {
-        bool ok = mem_io_write(vm, at, size / 2, value & (((uint64_t)1 << (4 * size)) - 1));
-        return mem_io_write(vm, at + size / 2, size / 2, value >> (4 * size)) && ok;
+        bool ok = io_write(vm, at, size / 2, value & (((uint64_t)1 << (4 * size)) - 1));
+        return io_write(vm, at + size / 2, size / 2, value >> (4 * size)) && ok;
     }
     if (r->ram && r->rom) {
         rom_write(vm, r, at, size, value);
@@ -940,7 +946,7 @@ static bool port_is_cut(const struct mem_range *r, uint64_t off, unsigned size)
     return r->region->size - off < size;
 }
 
-bool mem_port_read(struct vm *vm, uint32_t port, unsigned size, uint32_t *value)
+static bool port_read(struct vm *vm, uint32_t port, unsigned size, uint32_t *value)
 {
     const struct mem_range *r = mem_view_find(mem_ports_now(vm), port);
     *value = (uint32_t)bits(UINT64_MAX, 0, 8 * size);
@@ -948,8 +954,8 @@ bool mem_port_read(struct vm *vm, uint32_t port, unsigned size, uint32_t *value)
         uint32_t low, high;
         if (size == 1)
             return false;
-        bool any = mem_port_read(vm, port, size / 2, &low);
-        any |= mem_port_read(vm, port + size / 2, size / 2, &high);
+        bool any = port_read(vm, port, size / 2, &low);
+        any |= port_read(vm, port + size / 2, size / 2, &high);
         *value = low | high << (4 * size);
         return any;
     }
@@ -957,8 +963,8 @@ bool mem_port_read(struct vm *vm, uint32_t port, unsigned size, uint32_t *value)
     uint64_t off = r->region_off + (port - r->start);
     if (port_is_cut(r, off, size)) {
         uint32_t low, high;
-        mem_port_read(vm, port, size / 2, &low);
-        mem_port_read(vm, port + size / 2, size / 2, &high);
+        port_read(vm, port, size / 2, &low);
+        port_read(vm, port + size / 2, size / 2, &high);
         *value = low | high << (4 * size);
         return true;
     }
@@ -967,21 +973,74 @@ bool mem_port_read(struct vm *vm, uint32_t port, unsigned size, uint32_t *value)
     return true;
 }
 
-bool mem_port_write(struct vm *vm, uint32_t port, unsigned size, uint32_t value)
+static bool port_write(struct vm *vm, uint32_t port, unsigned size, uint32_t value)
 {
     const struct mem_range *r = mem_view_find(mem_ports_now(vm), port);
     uint64_t off = r ? r->region_off + (port - r->start) : 0;
     if (!r && size == 1)
         return false;
     if (!r || port_is_cut(r, off, size)) {
-        bool any = mem_port_write(vm, port, size / 2, value & ((1u << (4 * size)) - 1));
-        return mem_port_write(vm, port + size / 2, size / 2, value >> (4 * size)) || any;
+        bool any = port_write(vm, port, size / 2, value & ((1u << (4 * size)) - 1));
+        return port_write(vm, port + size / 2, size / 2, value >> (4 * size)) || any;
     }
     struct mem_region *region = r->region;
     count(&region->counts.writes);
     if (!ring_doorbell(region, off, size, value))
         ops_write(vm, region, region->ops, region->opaque, off, size, value);
     return true;
+}
+
+/* ---- the same for a CPU that may be one of two in lock-step ------------------------------------------ */
+
+bool mem_io_read(struct vm *vm, gpa at, unsigned size, uint64_t *value)
+{
+    struct tape_entry e = { .kind = TAPE_READ, .at = at, .size = size };
+    if (__builtin_expect(!vm->tape, 1))
+        return io_read(vm, at, size, value);
+    if (tape_begin(vm, &e)) {
+        e.ok = io_read(vm, at, size, &e.value);
+        tape_end(vm, &e);
+    }
+    *value = e.value;
+    return e.ok;
+}
+
+bool mem_io_write(struct vm *vm, gpa at, unsigned size, uint64_t value)
+{
+    struct tape_entry e = { .kind = TAPE_WRITE, .at = at, .size = size, .value = value };
+    if (__builtin_expect(!vm->tape, 1))
+        return io_write(vm, at, size, value);
+    if (tape_begin(vm, &e)) {
+        e.ok = io_write(vm, at, size, value);
+        tape_end(vm, &e);
+    }
+    return e.ok;
+}
+
+bool mem_port_read(struct vm *vm, uint32_t port, unsigned size, uint32_t *value)
+{
+    struct tape_entry e = { .kind = TAPE_IN, .at = port, .size = size };
+    if (__builtin_expect(!vm->tape, 1))
+        return port_read(vm, port, size, value);
+    if (tape_begin(vm, &e)) {
+        e.ok = port_read(vm, port, size, value);
+        e.value = *value;
+        tape_end(vm, &e);
+    }
+    *value = (uint32_t)e.value;
+    return e.ok;
+}
+
+bool mem_port_write(struct vm *vm, uint32_t port, unsigned size, uint32_t value)
+{
+    struct tape_entry e = { .kind = TAPE_OUT, .at = port, .size = size, .value = value };
+    if (__builtin_expect(!vm->tape, 1))
+        return port_write(vm, port, size, value);
+    if (tape_begin(vm, &e)) {
+        e.ok = port_write(vm, port, size, value);
+        tape_end(vm, &e);
+    }
+    return e.ok;
 }
 
 bool mem_send_msi(struct vm *vm, gpa at, uint32_t data)

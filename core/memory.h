@@ -22,6 +22,7 @@ struct vcpu;
 /* Why a page needs attention on a write: one byte of flags per 4 KiB page of a RAM block. */
 enum {
     PAGE_HAS_CODE = 1 << 0,  /* the translator holds code from this page */
+    PAGE_TELL = 1 << 2,      /* every write is told to vm->tape; stays */
     PAGE_LOG_DIRTY = 1 << 1, /* somebody wants to know the first write (then clears this bit) */
 };
 

@@ -99,6 +99,12 @@ struct target {
     /* The vCPU halted: could any interrupt wake it, or are all disabled at their source? vCPU's
      * thread. NULL: one always could. */
     bool (*can_wake)(struct vcpu *cpu);
+    /* Lock-step. What wires drive: to be the same in a second CPU that they do not reach. NULL: nothing. */
+    uint64_t (*inputs)(const struct vcpu *cpu);
+    void (*set_inputs)(struct vcpu *cpu, uint64_t inputs);
+    /* `shadow` is to execute what `real` executes: what `real` gets from devices other than by memory and ports
+     * goes by way of the tape (core/tape.h). Error: more than can be followed. NULL: there is no such. */
+    struct error *(*follow)(struct vcpu *real, struct vcpu *shadow);
     void (*print)(struct vcpu *cpu, void (*print)(void *opaque, const char *line), void *opaque);
     uint64_t (*pc)(struct vcpu *cpu);
     void (*vm_free)(struct vm *vm); /* frees vm->arch */

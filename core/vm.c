@@ -46,6 +46,9 @@ const struct verdict_info verdict_infos[N_VERDICTS] = {
                               "give a bootable image, or -kernel FILE", 33 },
     [VERDICT_ENGINE_FAILED] = { "engine failed", "the accelerator could not go on",
                                 "try the other one with -accel, and please report it", 34 },
+    [VERDICT_ENGINES_DIFFER] = { "engines differ",
+                                 "two engines in lock-step came to different results",
+                                 "the report above says where; a unit test is the next step", 36 },
     [VERDICT_GUEST_PANIC] = { "guest panic", "the guest's system crashed and said so",
                               "its last words are on its console", 35 },
 };

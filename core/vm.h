@@ -17,6 +17,7 @@ struct vcpu;
 struct mem;
 struct timers;
 struct vm_hook;
+struct tape;
 
 /* How a run ended: each has a name, an exit code and advice (docs/verdicts.md). */
 enum verdict {
@@ -31,6 +32,7 @@ enum verdict {
     VERDICT_TRAP_LOOP,       /* a trap handler that faults on its own first instruction for ever */
     VERDICT_NO_BOOTABLE,     /* nothing to boot */
     VERDICT_ENGINE_FAILED,   /* the accelerator gave up */
+    VERDICT_ENGINES_DIFFER,  /* in lock-step */
     VERDICT_GUEST_PANIC,     /* the guest's system crashed and said so */
     N_VERDICTS
 };
@@ -63,6 +65,8 @@ struct vm {
     const struct accel *_Atomic helper; /* another one that executes what it cannot; NULL: nobody yet */
     void *helper_data;           /* that one's */
     size_t helper_headroom;      /* what it would want below vcpu->arch; set by vm_create */
+    void *lockstep;              /* the lockstep engine's, beside accel_data of the engine it steps */
+    struct tape *tape;           /* core/tape.h: this VM or its shadow is in lock-step; else NULL */
     void *arch;                  /* target's per-VM state (CPU model, ...) or NULL */
     void *machine;               /* board's state */
     void *machine_remains;       /* its memory, freed last: lines of devices lead into it */
@@ -97,6 +101,7 @@ struct vm {
     _Atomic int64_t clock_offset_ns;
     _Atomic uint64_t clock_frozen_ns;
     _Atomic bool clock_running;
+    _Atomic uint64_t clock_held_ns; /* not 0: the time, for the moment (a step in lock-step) */
 
     _Atomic uint64_t n_guest_errors;
 };

@@ -169,6 +169,7 @@ struct ir {
     /* Builder state. */
     uint16_t block;           /* current */
     bool ended;               /* current block has its end */
+    bool forward_only;        /* a way back leaves the unit, though its block is there: no loops */
     bool no_fold;             /* tests: build what is asked for; ir_start leaves it as it is */
     bool overflow;            /* ran out of room: the unit must be made shorter */
     ir_val slot_value[128];   /* value a slot is known to hold in this block, or IR_NONE */

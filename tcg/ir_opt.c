@@ -4,10 +4,11 @@
 
 #include <string.h>
 
-static uint16_t guest_block_at(const struct ir *ir, int64_t off)
+static uint16_t guest_block_at(const struct ir *ir, const struct ir_block *from, int64_t off)
 {
     for (uint16_t i = 0; i < ir->n_blocks; i++)
-        if (ir->blocks[i].guest && ir->blocks[i].off == off)
+        if (ir->blocks[i].guest && ir->blocks[i].off == off &&
+            (!ir->forward_only || ir->blocks[i].first > from->first))
             return i;
     return IR_NONE;
 }
@@ -22,10 +23,10 @@ static void resolve_targets(struct ir *ir)
             continue;
         struct ir_op *op = &ir->ops[from->first + from->n - 1];
         if (op->code == IR_jump && op->c == IR_NONE && op->x != IR_HINT_CALL)
-            op->c = guest_block_at(ir, op->imm);
+            op->c = guest_block_at(ir, from, op->imm);
         if (op->code == IR_branch && op->c == IR_NONE && op->d == IR_NONE) {
-            op->c = guest_block_at(ir, op->imm);
-            op->d = guest_block_at(ir, op->imm2);
+            op->c = guest_block_at(ir, from, op->imm);
+            op->d = guest_block_at(ir, from, op->imm2);
         }
         if (op->code == IR_jump || op->code == IR_branch) {
             if (op->c != IR_NONE && ir->blocks[op->c].first <= from->first)

@@ -21,7 +21,7 @@ enum {
 
 /* Who waits here holds no memory view: whoever stands alone may in turn be waiting for a vCPU that
  * changes the memory map. */
-static void begin_running(struct tcg_cpu *t)
+void run_begin(struct tcg_cpu *t)
 {
     struct tcg *tcg = t->tcg;
     mem_reader_idle(t->cpu->reader);
@@ -33,7 +33,7 @@ static void begin_running(struct tcg_cpu *t)
     mem_reader_quiesce(t->cpu->reader);
 }
 
-static void end_running(struct tcg_cpu *t)
+void run_end(struct tcg_cpu *t)
 {
     struct tcg *tcg = t->tcg;
     pthread_mutex_lock(&tcg->run_lock);
@@ -42,7 +42,7 @@ static void end_running(struct tcg_cpu *t)
     pthread_mutex_unlock(&tcg->run_lock);
 }
 
-/* The caller is between begin_running and end_running, and comes back the same way; all others are
+/* The caller is between run_begin and run_end, and comes back the same way; all others are
  * stopped in between. */
 void run_enter_exclusive(struct tcg_cpu *t)
 {
@@ -84,7 +84,7 @@ const void *run_lookup(void *arch, uint64_t pc)
     struct tcg_cpu *t = tcg_of(arch);
     t->counts.indirect_misses++;
     *tcg_pc(t) = pc;
-    if (atomic_load_explicit(&t->exit_flag, memory_order_relaxed))
+    if (t->stepping || atomic_load_explicit(&t->exit_flag, memory_order_relaxed))
         return NULL;
     /* Only what exists: translating may need every vCPU outside generated code. */
     struct unit *u = translate_lookup(t, pc);
@@ -111,8 +111,8 @@ static bool answer_requests(struct tcg_cpu *t)
     struct vcpu *cpu = t->cpu;
     atomic_store(&t->exit_flag, 0);
     if (atomic_load(&t->tcg->exclusive)) {
-        end_running(t);
-        begin_running(t);
+        run_end(t);
+        run_begin(t);
     }
     if (t->counting)
         maybe_stop_counting(t);
@@ -162,7 +162,7 @@ static void run_units(struct tcg_cpu *t)
     } while (link && link->jump_at && !atomic_load_explicit(&t->exit_flag, memory_order_relaxed));
 }
 
-static void end_alone(struct tcg_cpu *t)
+void run_end_alone(struct tcg_cpu *t)
 {
     if (!t->alone)
         return;
@@ -191,7 +191,7 @@ static void run_alone(struct tcg_cpu *t)
     run_enter_exclusive(t);
     t->alone = true;
     t->wants_alone = !run_one(t);
-    end_alone(t);
+    run_end_alone(t);
 }
 
 /* As a unit of its own, so that what it writes is code for the next. */
@@ -206,12 +206,12 @@ static void run_single(struct tcg_cpu *t)
 static enum vcpu_exit run(struct vcpu *cpu)
 {
     struct tcg_cpu *t = tcg_cpu_of(cpu);
-    begin_running(t);
+    run_begin(t);
     enum vcpu_exit exit = EXIT_KICKED;
     if (t->target->resume)
         t->target->resume(cpu);
     (void)!sigsetjmp(t->leave, 0);
-    end_alone(t);
+    run_end_alone(t);
     t->single = false;
     if (!t->fp_live) /* nothing in the loop computes with floats */
         t->tcg->backend->fp_resume(t);
@@ -244,7 +244,7 @@ static enum vcpu_exit run(struct vcpu *cpu)
     t->tcg->backend->fp_suspend(t);
     if (t->target->settle)
         t->target->settle(cpu);
-    end_running(t);
+    run_end(t);
     return exit;
 }
 
@@ -609,7 +609,7 @@ static void run_next(struct tcg_cpu *t)
     uint64_t traps = t->counts.traps;
     if (sigsetjmp(t->leave, 0) == 0)
         t->wants_single = true;
-    end_alone(t);
+    run_end_alone(t);
     t->single = false;
     if (!t->fp_live)
         t->tcg->backend->fp_resume(t);
@@ -637,7 +637,7 @@ static const char *execute_one(struct vcpu *cpu)
     set_state(cpu);
     atomic_store(&t->exit_flag, 0);
     atomic_store(&t->flush_wanted, false);
-    begin_running(t);
+    run_begin(t);
     t->target->resume(cpu);
     const char *name = t->target->borrow(cpu);
     if (name) {
@@ -646,7 +646,7 @@ static const char *execute_one(struct vcpu *cpu)
     }
     t->target->settle(cpu);
     t->target->give_back(cpu);
-    end_running(t);
+    run_end(t);
     t->wants_alone = t->wants_single = false;
     cpu->halted = t->halt;
     t->halt = false;
@@ -713,6 +713,7 @@ static void stats(struct vm *vm, void (*add)(void *opaque, const char *name, dou
 
 const struct accel tcg_accel = {
     .name = "tcg",
+    .can_step = true,
     .vcpu_headroom = TCG_HEADROOM,
     .available = available,
     .reservation = no_reservation,
@@ -738,6 +739,9 @@ const struct accel tcg_accel = {
     .help_start = help_start,
     .help_end = help_end,
     .execute_one = execute_one,
+    .step_interrupt = step_interrupt,
+    .step_prepare = step_prepare,
+    .step = step_run,
     .print_help = print_help,
     .stats = stats,
 };

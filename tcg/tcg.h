@@ -166,6 +166,9 @@ struct tcg_cpu {
     bool wants_single;           /* the next instruction is to run as a unit of its own */
     bool single;                 /* it does */
     struct unit *lent;           /* what it ran, where another engine is in charge */
+    bool stepping;               /* between step_prepare and the end of step (step.c) */
+    unsigned most_insns;         /* in a unit found while stepping */
+    struct unit *step_unit;      /* what step will run */
     bool tlb_lost;               /* first-level entries that allowed writes were pushed out */
     _Atomic bool flush_wanted;
     int64_t undo;                /* instructions of the running block not executed, if leaving now */
@@ -397,6 +400,10 @@ struct unit *translate_lookup(struct tcg_cpu *t, uint64_t pc);
 struct plan *plan_new(void); /* scratch for translate_find; free() */
 
 /* ---- run.c ---------------------------------------------------------------------------------------------- */
+/* Execution by this vCPU begins, has ended: between the two others wait for it who want to stand alone. */
+void run_begin(struct tcg_cpu *t);
+void run_end(struct tcg_cpu *t);
+void run_end_alone(struct tcg_cpu *t);
 /* Between the two every other vCPU stands outside generated code. The caller holds no unit, no host
  * address and no memory view across them: units may be freed, and the memory map may change. */
 void run_enter_exclusive(struct tcg_cpu *t);
@@ -404,3 +411,8 @@ void run_leave_exclusive(struct tcg_cpu *t);
 /* Where to go on from an indirect jump to pc without leaving generated code: a code address, or NULL
  * (arch pc was set) when the run loop must decide. */
 const void *run_lookup(void *arch, uint64_t pc);
+
+/* ---- step.c: one unit at a time, for lock-step (core/accel.h) ------------------------------------------- */
+bool step_interrupt(struct vcpu *cpu);
+int step_prepare(struct vcpu *cpu, unsigned most, struct vcpu_code *code);
+enum vcpu_exit step_run(struct vcpu *cpu);

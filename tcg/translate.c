@@ -132,6 +132,7 @@ static void build(struct plan *p, struct ir *ir)
     struct tcg_cpu *t = p->t;
     struct tr tr = { .ir = ir, .cpu = t->cpu, .flags = p->flags & UNIT_STATE };
     ir_start(ir, t->target->slots, t->target->n_slots);
+    ir->forward_only = t->stepping;
     for (unsigned k = 0; k < p->n && !ir->overflow; k++) {
         const struct found *f = &p->insns[k];
         bool follows = k && p->insns[k - 1].off + p->insns[k - 1].scan.len == f->off;
@@ -224,7 +225,7 @@ static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off, bo
     uint64_t begin = host_now_ns();
     struct ir *ir = t->ir;
     bool one = tcg->single_insn || p->page2 || p->flags & UNIT_ALONE;
-    p->limit = one ? 1 : tcg->max_insns;
+    p->limit = one ? 1 : t->stepping ? MIN(t->most_insns, tcg->max_insns) : tcg->max_insns;
     for (;; p->limit = (p->limit + 1) / 2) {
         make_plan(p, off);
         if (!p->n)

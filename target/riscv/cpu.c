@@ -226,6 +226,28 @@ static bool can_wake(struct vcpu *cpu)
     return riscv_of(cpu)->mie;
 }
 
+/* Wires and timers, and the one bit of mip that devices set. */
+static uint64_t inputs(const struct vcpu *cpu)
+{
+    const struct riscv_cpu *r = cpu->arch;
+    return r->mip_lines | (r->mip & RV_BIT(RV_SSI)) << 32;
+}
+
+static void set_inputs(struct vcpu *cpu, uint64_t in)
+{
+    struct riscv_cpu *r = riscv_of(cpu);
+    r->mip_lines = (uint32_t)in;
+    r->mip = (r->mip & ~RV_BIT(RV_SSI)) | in >> 32;
+}
+
+static struct error *follow(struct vcpu *real, struct vcpu *shadow)
+{
+    (void)shadow;
+    return riscv_of(real)->imsic
+               ? error_new("lock-step cannot follow an IMSIC: use -M aia=none or aia=aplic")
+               : NULL;
+}
+
 static uint64_t pc_of(struct vcpu *cpu)
 {
     return riscv_of(cpu)->pc;
@@ -322,6 +344,9 @@ const struct target riscv64_target = {
     .vcpu_loaded = vcpu_loaded,
     .has_work = riscv_has_work,
     .can_wake = can_wake,
+    .inputs = inputs,
+    .set_inputs = set_inputs,
+    .follow = follow,
     .print = print_cpu,
     .pc = pc_of,
     .vm_free = vm_free_arch,

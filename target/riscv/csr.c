@@ -1,10 +1,9 @@
 /* Control and status registers: what csrs.h names, and access checks. Sections of the privileged
  * architecture. */
+#include "core/tape.h"
 #include "core/vm.h"
 #include "target/riscv/riscv.h"
 #include "target/riscv/rv_priv.h"
-
-#include <sys/random.h>
 
 /* ---- conditions for an access ------------------------------------------------------------------ */
 
@@ -124,7 +123,7 @@ static void write_fcsr(struct riscv_cpu *r, unsigned csr, uint64_t v)
 static uint64_t read_seed(struct riscv_cpu *r, unsigned csr)
 {
     uint16_t random;
-    if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != sizeof(random))
+    if (!tape_random(r->cpu->vm, &random, sizeof(random)))
         return (uint64_t)1 << 30;
     return (uint64_t)2 << 30 | random;
 }

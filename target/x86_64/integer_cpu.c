@@ -1,9 +1,9 @@
 /* Integer instructions that a helper does on the registers. */
+#include "core/tape.h"
 #include "target/x86_64/flags.h"
 #include "tcg/target.h"
 
 #include <sched.h>
-#include <sys/random.h>
 
 /* ---- DIV, IDIV ------------------------------------------------------------------------------------------ */
 
@@ -82,8 +82,7 @@ void x86h_cmpxchg16b(struct x86_cpu *x, uint64_t at, uint64_t mode)
 uint64_t x86h_random(struct x86_cpu *x)
 {
     uint64_t v = 0;
-    ssize_t n = getrandom(&v, sizeof(v), GRND_NONBLOCK);
-    (void)n;
+    (void)tape_random(x->cpu->vm, &v, sizeof(v));
     return v;
 }
 

@@ -15,6 +15,7 @@ MAY_USE = {
     'core': [],
     'tcg': ['core'],
     'kvm': ['core', 'target'],  # target: the state structs
+    'lockstep': ['core'],
     'target': ['core', 'tcg'],  # tcg: the IR builder and tcg/target.h
     'hw': ['core', 'block', 'net', 'ui'],  # ui: the surface API
     'hw/machine': ['core', 'block', 'net', 'ui', 'hw', 'target'],

@@ -543,16 +543,39 @@ struct error *image_place_part(struct image *img, const struct image_part *part,
     return check_parts(img, ram, ram_size);
 }
 
+/* Parts of a and b that need the same memory, the first such pair. */
+static bool find_overlap(const struct image *a, const struct image *b, struct image_part *in_a,
+                         struct image_part *in_b)
+{
+    for (unsigned i = 0; i < a->n_parts; i++) {
+        for (unsigned k = 0; k < b->n_parts; k++) {
+            *in_a = a->parts[i];
+            *in_b = b->parts[k];
+            if (in_a->at < in_b->at + in_b->mem_n && in_b->at < in_a->at + in_a->mem_n)
+                return true;
+        }
+    }
+    return false;
+}
+
+bool image_needs(const struct image *img, gpa at, uint64_t n)
+{
+    const struct image range = { .n_parts = 1, .parts = { { .at = at, .mem_n = n } } };
+    struct image_part a, b;
+    return find_overlap(img, &range, &a, &b);
+}
+
 struct error *images_check_overlap(struct image *const *images, size_t n)
 {
+    struct image_part a, b;
     for (size_t i = 0; i < n; i++)
         for (size_t k = i + 1; images[i] && k < n; k++)
-            if (images[k] && images[i]->low < images[k]->high && images[k]->low < images[i]->high)
-                return error_new(
-                    "%s '%s' at %#" PRIx64 "..%#" PRIx64 " overlaps %s '%s' at %#" PRIx64
-                    "..%#" PRIx64 "; more memory (-m) may help",
-                    images[k]->role, images[k]->path, images[k]->low, images[k]->high - 1,
-                    images[i]->role, images[i]->path, images[i]->low, images[i]->high - 1);
+            if (images[k] && find_overlap(images[k], images[i], &a, &b))
+                return error_new("%s '%s' at %#" PRIx64 "..%#" PRIx64
+                                 " overlaps %s '%s' at %#" PRIx64 "..%#" PRIx64
+                                 "; more memory (-m) may help",
+                                 images[k]->role, images[k]->path, a.at, a.at + a.mem_n - 1,
+                                 images[i]->role, images[i]->path, b.at, b.at + b.mem_n - 1);
     return NULL;
 }
 

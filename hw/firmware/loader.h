@@ -70,6 +70,8 @@ struct error *image_place_part(struct image *img, const struct image_part *part,
                                uint64_t ram_size);
 /* Refuse images (NULLs allowed) that need the same memory. */
 struct error *images_check_overlap(struct image *const *images, size_t n);
+/* Does a part of a placed image need some of [at, at + n)? */
+bool image_needs(const struct image *img, gpa at, uint64_t n);
 /* Copy it to its place. `fresh`: guest RAM is still all zero, as before the first run. */
 struct error *image_load(struct image *img, struct vm *vm, bool fresh);
 

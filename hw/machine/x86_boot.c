@@ -314,13 +314,16 @@ static void make_page_tables(struct x86_boot *b)
 }
 
 /* Linux with hardware-reduced ACPI resets by a jump to where a BIOS starts, f000:fff0 in real mode. An interrupt
- * table without entries and an exception shut the processor down, which resets every board. */
+ * table without entries and an exception shut the processor down, which resets every board. A kernel that wants the
+ * place for itself (ELF headers in front of 1 MiB) has it. */
 static struct error *add_bios_entry(struct x86_boot *b)
 {
     static const uint8_t code[16] = {
         0x2e, 0x0f, 0x01, 0x1e, 0xf8, 0xff, /* lidt %cs:0xfff8 */
         0x0f, 0x0b,                         /* ud2 */
     };
+    if (image_needs(b->kernel, X86_TABLES_END, sizeof(code)))
+        return NULL;
     return x86_boot_add_table(b, "BIOS entry", X86_TABLES_END, code, sizeof(code));
 }
 

@@ -178,10 +178,14 @@ void tape_written(struct vm *vm, struct ram_block *ram, uint64_t off, uint64_t n
 
 /* ---- accesses ---------------------------------------------------------------------------------------- */
 
-static const char *const kind_names[] = {
-    "read of device memory", "write to device memory", "port read", "port write", "CPU input",
-    "random number",         "device's write"
-};
+static const char *const kind_names[] = { "read of device memory",
+                                          "write to device memory",
+                                          "port read",
+                                          "port write",
+                                          "CPU input",
+                                          "CPU output",
+                                          "random number",
+                                          "device's write" };
 
 static void differ(struct tape *tape, const char *what, const struct tape_entry *e)
 {
@@ -202,7 +206,7 @@ static void play_dma(struct tape *tape)
 
 static bool is_output(const struct tape_entry *e)
 {
-    return e->kind == TAPE_WRITE || e->kind == TAPE_OUT;
+    return e->kind == TAPE_WRITE || e->kind == TAPE_OUT || e->kind == TAPE_CPU_OUT;
 }
 
 static void play(struct tape *tape, struct tape_entry *e)

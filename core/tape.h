@@ -18,7 +18,8 @@ enum tape_kind {
     TAPE_WRITE,
     TAPE_IN,     /* ports */
     TAPE_OUT,
-    TAPE_CPU,    /* an input or output that only this CPU has; `at` says which */
+    TAPE_CPU_IN, /* what only this CPU reaches; `at` says which */
+    TAPE_CPU_OUT,
     TAPE_RANDOM,
     TAPE_DMA,    /* the tape's own: a device wrote memory */
 };

@@ -53,6 +53,8 @@ struct lockstep {
     uint64_t generation; /* of the view that the shadow has */
     struct mirrored *map;
     size_t n_map;
+    struct mem_region **blocks; /* the shadow's RAM, each behind one of the real VM's */
+    size_t n_blocks;
 
     uint64_t n_steps, n_interrupts;
     struct past past[REMEMBERED]; /* step n is at n % REMEMBERED */
@@ -89,20 +91,10 @@ static struct error *mirror_block(struct lockstep *ls, struct ram_block *ram,
     struct ram_block *mine = mem_region_ram(*out);
     copy_ram(ram, mine);
     tape_pair(ls->tape, ram, mine);
+    ls->blocks = xrealloc(ls->blocks, (ls->n_blocks + 1) * sizeof(*ls->blocks));
+    ls->blocks[ls->n_blocks++] = *out;
     ls->engine_a->dirty_log_started(ls->real, ram);
     return NULL;
-}
-
-struct find_block {
-    const struct ram_block *ram;
-    struct mem_region *found;
-};
-
-static void is_block(void *opaque, struct mem_region *r)
-{
-    struct find_block *f = opaque;
-    if (!f->found && mem_region_ram(r) == f->ram)
-        f->found = r;
 }
 
 /* What a map entry shows of a range: whole pages only. The rest is asked of the dispatch, by way of the tape. */
@@ -137,15 +129,15 @@ static bool is_same_map(const struct lockstep *ls, const struct mem_view *view)
 
 static struct error *map_one(struct lockstep *ls, struct mirrored *m)
 {
-    struct find_block f = { tape_shadow_of(ls->tape, m->ram), NULL };
-    struct error *err = NULL;
-    if (f.ram)
-        mem_each_region(ls->shadow, is_block, &f);
-    else
-        err = mirror_block(ls, m->ram, &f.found);
+    const struct ram_block *mine = tape_shadow_of(ls->tape, m->ram);
+    struct mem_region *block = NULL;
+    struct error *err = mine ? NULL : mirror_block(ls, m->ram, &block);
     if (err)
         return err;
-    m->alias = mem_add_alias(ls->shadow, m->ram->name, f.found, m->off, m->size, m->rom);
+    for (size_t i = 0; i < ls->n_blocks && !block; i++)
+        if (mem_region_ram(ls->blocks[i]) == mine)
+            block = ls->blocks[i];
+    m->alias = mem_add_alias(ls->shadow, m->ram->name, block, m->off, m->size, m->rom);
     mem_map(m->alias, m->start, 0);
     return NULL;
 }
@@ -196,12 +188,20 @@ static void load_state(const struct lockstep *ls, const struct bytes *from)
                           ls->b->arch));
 }
 
+/* One moment for both. */
+static void hold_clock(struct lockstep *ls)
+{
+    uint64_t now = MAX(vm_now_ns(ls->real), (uint64_t)1);
+    ls->real->clock_held_ns = ls->shadow->clock_held_ns = now;
+}
+
 /* b becomes what a is. */
 static void copy_state(struct lockstep *ls)
 {
     const struct target *target = ls->real->target;
     struct bytes all = { 0 };
     state_save(&all, state_of(ls), target->state_version, ls->a->arch);
+    target->vcpu_reset(ls->b); /* what no list has, too */
     load_state(ls, &all);
     target->vcpu_loaded(ls->b);
     load_state(ls, &all); /* since when counters count is as in a */
@@ -435,7 +435,6 @@ static bool one_turn(struct lockstep *ls, enum vcpu_exit *exit)
 /* With all event loops asleep and the time standing. */
 static bool turn(struct lockstep *ls, enum vcpu_exit *exit)
 {
-    uint64_t now = vm_now_ns(ls->real);
     struct error *err = follow_map(ls);
     if (err) {
         vm_request_end(ls->real, VERDICT_ENGINE_FAILED, 0, error_text(err));
@@ -443,7 +442,7 @@ static bool turn(struct lockstep *ls, enum vcpu_exit *exit)
         *exit = EXIT_FAILED;
         return true;
     }
-    ls->real->clock_held_ns = ls->shadow->clock_held_ns = MAX(now, (uint64_t)1);
+    hold_clock(ls);
     bool leave = one_turn(ls, exit);
     ls->real->clock_held_ns = 0;
     mem_reader_idle(ls->b->reader);
@@ -565,6 +564,7 @@ static void destroy(struct vm *vm)
     vm->tape = NULL;
     if (ls->tape)
         tape_free(ls->tape);
+    free(ls->blocks);
     free(ls->options_a);
     free(ls->options_b);
     free(ls);
@@ -634,8 +634,10 @@ static void set_state(struct vcpu *cpu)
         vm_request_end(cpu->vm, VERDICT_ENGINE_FAILED, 0, error_text(err));
         error_free(err);
     }
+    hold_clock(ls);
     ls->engine_a->set_state(cpu);
     copy_state(ls);
+    ls->real->clock_held_ns = 0;
     ls->halt = false;
 }
 

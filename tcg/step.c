@@ -11,6 +11,7 @@ static void begin(struct tcg_cpu *t)
         tlb_flush_everything(t);
     atomic_store(&t->exit_flag, 0);
     t->stepping = true;
+    t->halt = false;
 }
 
 static void end(struct tcg_cpu *t)
@@ -26,21 +27,23 @@ bool step_interrupt(struct vcpu *cpu)
 {
     struct tcg_cpu *t = tcg_cpu_of(cpu);
     begin(t);
-    bool taken = t->target->take_interrupt(cpu);
+    bool taken =
+        sigsetjmp(t->leave, 0) || t->target->take_interrupt(cpu); /* a fault of delivery leaves */
     end(t);
     return taken;
 }
 
-/* Units made by the ordinary run loop may be too long, or loop. */
-static struct unit *find(struct tcg_cpu *t)
+/* One found before may be too long. False: an exception was raised. */
+static bool find(struct tcg_cpu *t)
 {
     for (;;) {
         uint64_t traps = t->counts.traps;
         struct unit *u = translate_find(t, *tcg_pc(t));
+        t->step_unit = u;
         if (u && u->n_insns <= t->most_insns)
-            return u;
+            return true;
         if (!u && t->counts.traps != traps)
-            return NULL;
+            return false;
         if (!u)
             continue;
         pthread_mutex_lock(&t->tcg->lock);
@@ -60,8 +63,7 @@ int step_prepare(struct vcpu *cpu, unsigned most, struct vcpu_code *code)
         end(t);
         return STEP_WAITS;
     }
-    t->step_unit = find(t);
-    if (!t->step_unit) {
+    if (sigsetjmp(t->leave, 0) || !find(t)) {
         end(t);
         return 0;
     }

@@ -1,6 +1,7 @@
 /* The x86-64 CPU as core and the engines see it: its state list, reset, wires, printing. */
 #include "core/error.h"
 #include "core/vm.h"
+#include "target/x86_64/follow.h"
 #include "target/x86_64/model.h"
 #include "target/x86_64/x86.h"
 
@@ -120,6 +121,7 @@ static const struct field x86_state[] = {
     FIELD(struct x86_cpu, sipi, .max = 255),
     DERIVED(struct x86_cpu, apic_id),
     DERIVED(struct x86_cpu, takes_intr),
+    DERIVED(struct x86_cpu, followed_pending),
     DERIVED(struct x86_cpu, deaf_lines),
 };
 
@@ -511,6 +513,9 @@ const struct target x86_64_target = {
     .vcpu_loaded = vcpu_loaded,
     .has_work = has_work,
     .can_wake = can_wake,
+    .inputs = x86_inputs,
+    .set_inputs = x86_set_inputs,
+    .follow = x86_follow,
     .print = print_cpu,
     .pc = pc_of,
     .vm_free = x86_vm_free,

@@ -189,6 +189,9 @@ struct x86_cpu {
     _Atomic uint32_t deaf_lines; /* as of the last halt: requests that would not end it */
     const struct x86_apic_ops *apic; /* NULL: in the engine, or none */
     void *apic_opaque;
+    const struct x86_apic_ops *followed; /* in lock-step: the APIC itself, whose answers `apic` keeps (follow.c) */
+    void *followed_opaque;
+    bool followed_pending; /* in lock-step, of a CPU without APIC: what the other's has */
     void (*ferr)(void *opaque, bool level); /* NULL: not wired */
     void *ferr_opaque;
 

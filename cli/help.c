@@ -124,12 +124,12 @@ static bool asks_help(const char *text, char *name, size_t room)
 static struct error *help_machine(struct cli *cli, const char *name)
 {
     const struct machine_class *cls;
-    if (!*name) {
+    struct error *err = NULL;
+    if (*name || cli->arch)
+        err = machine_find(*name ? name : NULL, cli->arch, &cls);
+    if (!err && !*name)
         machine_help(cli->arch, print_line, NULL);
-        return NULL;
-    }
-    struct error *err = machine_find(name, cli->arch, &cls);
-    if (!err)
+    else if (!err)
         machine_option_help(cls, print_line, NULL);
     return err;
 }
@@ -140,22 +140,27 @@ static struct error *help_cpu(struct cli *cli)
 {
     cli->cpu = NULL;
     struct error *err = cli->image || cli->kernel || cli->machine ? cli_choose(cli) : NULL;
-    if (!err && !cli->arch)
-        cli->arch = targets[0]->name;
+    bool known = false;
     for (size_t i = 0; i < ARRAY_LEN(targets) && !err; i++)
-        if (!strcmp(targets[i]->name, cli->arch))
+        if (!cli->arch || !strcmp(targets[i]->name, cli->arch)) {
             targets[i]->cpu_help(print_line, NULL);
-    return err;
+            known = true;
+        }
+    return err || known ? err : error_new("-cpu: there are no models for '%s'", cli->arch);
 }
 
 static struct error *help_accel(const char *name)
 {
-    if (!*name)
+    if (!*name) {
         help_accels();
+        return NULL;
+    }
     for (size_t i = 0; i < n_accels; i++)
-        if (!strcmp(accels[i]->name, name))
+        if (!strcmp(accels[i]->name, name)) {
             accels[i]->print_help(print_line, NULL);
-    return NULL;
+            return NULL;
+        }
+    return error_new("-accel: unknown engine '%s'; -accel help lists them", name);
 }
 
 struct error *cli_print_help(struct cli *cli, bool *printed)

@@ -84,6 +84,8 @@ static struct error *print_version(void *opaque, const struct option *o, const c
 static struct error *add_machine(void *opaque, const struct option *o, const char *arg)
 {
     struct cli *cli = opaque;
+    if (!*arg)
+        return error_new("the board's name is missing; -M help lists them");
     cli->machine = cli->machine ? cli_text(cli, "%s,%s", cli->machine, arg) : arg;
     return NULL;
 }
@@ -481,9 +483,10 @@ static const struct option table[] = {
       AT(smbios) },
     { "acpitable", "file=FILE|sig=NAME,data=FILE[:FILE...][,rev=][,oem_id=]...",
       "one more ACPI table", add_text, AT(acpi_tables) },
-    { "accel", "kvm|tcg[,OPTION=VALUE...]",
-      "the engine; several are tried in order; -accel help, -accel tcg,help", add_text,
-      AT(accels) },
+    { "accel", "kvm|tcg|lockstep[,OPTION=VALUE...]",
+      "the engine; several are tried in order; lockstep: two, compared; -accel help, -accel "
+      "tcg,help",
+      add_text, AT(accels) },
     { "enable-kvm", NULL, "the same as -accel kvm", enable_kvm },
     { "name", "NAME[,debug-threads=on|off]", "name of the virtual machine", set_name },
     { "uuid", "UUID", "identifier of the virtual machine", set_uuid },

@@ -183,6 +183,8 @@ static struct error *tcp_socket(struct chardev_host *h, const char *host, const 
 {
     struct addrinfo *all,
         hints = { .ai_socktype = SOCK_STREAM, .ai_flags = so->server ? AI_PASSIVE : 0 };
+    if (port[strspn(port, "0123456789")] == 0 && (!*port || strlen(port) > 5 || atoi(port) > 65535))
+        return error_new("%s: port '%s' is not a number from 0 to 65535", h->where, port);
     int code = getaddrinfo(*host ? host : NULL, port, &hints, &all), fd = -1, on = 1;
     if (code)
         return error_new("cannot find %s: %s", h->where, gai_strerror(code));

@@ -120,11 +120,11 @@ static struct error *make_flash(struct pc *pc, const char *const drives[PC_N_FLA
         struct error *err = PC_MAKE(pc, "cfi.pflash01", &pc->flash[i], "name", names[i], "drive",
                                     drives[i], "size", "0", "block", "4K", "width", "1");
         if (err)
-            return error_in(err, "flash chip %u", i);
+            return error_in(err, "-drive if=pflash: flash chip %u", i);
         uint64_t size = cfi_flash_size(pc->flash[i]);
         total += size;
         if (total > most_of(pc))
-            return error_new("flash chips of %" PRIu64 " KiB: at most %" PRIu64
+            return error_new("-drive if=pflash: chips of %" PRIu64 " KiB: at most %" PRIu64
                              " MiB are possible (-M max-fw-size=)",
                              total / KIB, most_of(pc) / MIB);
         cfi_flash_map(pc->flash[i], END - total);
@@ -146,7 +146,7 @@ struct error *pc_make_firmware(struct pc *pc, const struct machine_options *o)
                              i);
     }
     if (drives[1] && !drives[0])
-        return error_new("flash chip 1 is given, chip 0 (where the code is) is not");
+        return error_new("-drive if=pflash: chip 1 is given, chip 0 (where the code is) is not");
     if (drives[0] && pc->bios)
         return error_new("-bios and flash chips cannot both be the firmware");
     return drives[0] ? make_flash(pc, drives) : make_bios(pc);

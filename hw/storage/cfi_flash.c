@@ -407,8 +407,12 @@ static struct error *flash_realize(struct device *dev)
     struct flash *f = (struct flash *)dev;
     if (f->block & (f->block - 1) || (f->width != 1 && f->width != 4))
         return error_new("flash: blocks are a power of two, the width is 1 or 4");
-    if (!f->size && f->drive)
-        f->size = align_up(blk_size(f->drive), f->block);
+    if (!f->size && f->drive) {
+        f->size = blk_size(f->drive);
+        if (f->size % f->block)
+            return error_new("an image of %" PRIu64 " bytes; a multiple of %" PRIu64 " is expected",
+                             f->size, f->block);
+    }
     if (!f->size || f->size % f->block || f->size / f->block > MAX_BLOCKS)
         return error_new("flash size %" PRIu64 " is not a multiple of its blocks of %" PRIu64
                          " bytes, 1 to %d of them",

@@ -86,6 +86,7 @@ bool tape_enter(struct tape *tape, const _Atomic uint32_t *kicked)
 void tape_leave(struct tape *tape)
 {
     pthread_mutex_lock(&tape->lock);
+    tape->mode = TAPE_IDLE;
     tape->taken = false;
     if (tape->n_waiting)
         pthread_cond_broadcast(&tape->changed);

@@ -354,16 +354,11 @@ static bool take_interrupt(struct lockstep *ls, enum vcpu_exit *exit)
         ls->n_interrupts++;
         ls->halt = false;
     }
-    if (a != b && *exit == EXIT_KICKED) {
+    if (a != b) {
         *exit = report(ls, a ? "only a takes an interrupt" : "only b takes an interrupt");
         return true;
     }
-    if (a)
-        return !agree(ls, exit);
-    ls->n_steps--; /* nothing happened, which is to be so on both sides */
-    bool differ = !agree(ls, exit);
-    ls->n_steps += differ;
-    return differ;
+    return a && !agree(ls, exit); /* else the step that follows compares */
 }
 
 /* The same instructions are found by both, or by both none. */

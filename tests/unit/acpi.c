@@ -535,8 +535,10 @@ static void run_quietly(const char *command)
 /* Into text and back without a warning; the compiler optimises code, other tables come out as they were. */
 static void check_by_iasl(const char *folder, const char *name, const uint8_t *table)
 {
-    bool is_code = !memcmp(table, "DSDT", 4);
-    char *stem = xasprintf("%s/%s-%.4s", folder, name, (const char *)table);
+    char signature[5] = "";
+    memcpy(signature, table, 4);
+    bool is_code = !strcmp(signature, "DSDT");
+    char *stem = xasprintf("%s/%s-%s", folder, name, signature);
     char *file = xasprintf("%s.dat", stem);
     FILE *f = fopen(file, "wb");
     assert_non_null(f);

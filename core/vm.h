@@ -79,6 +79,7 @@ struct vm {
     struct device *devices; /* list, in order of creation */
     struct device_global *globals; /* core/device.c: -global, in order */
     void *backends;         /* core/backends.c: drives, netdevs, chardevs, objects by id */
+    void *display;          /* ui/display.c: screens and who looks at them; NULL: neither */
 
     /* Run control, under run_lock. */
     pthread_mutex_t run_lock;

@@ -6,6 +6,7 @@
 #include "core/clock.h"
 #include "core/device.h"
 #include "core/error.h"
+#include "core/event.h"
 #include "core/loop.h"
 #include "core/vcpu.h"
 
@@ -86,6 +87,7 @@ struct error *vm_new(struct vm **out)
     pthread_cond_init(&vm->run_changed, NULL);
     vm->mem = mem_new(vm);
     vm->timers = timers_new(vm);
+    vm->events = events_new(vm);
     mem_use_loop(vm, vm->loop);
     *out = vm;
     return NULL;
@@ -140,6 +142,7 @@ void vm_free(struct vm *vm)
         close(vm->signal_fd);
     loop_sync(vm->loop); /* what was posted may still look at the VM */
     timers_free(vm->timers);
+    events_free(vm->events);
     mem_free(vm->mem);
     loop_free(vm->loop);
     free_hooks(vm->reset_hooks);
@@ -150,6 +153,7 @@ void vm_free(struct vm *vm)
     }
     free_hooks(vm->run_hooks);
     free_hooks(vm->power_hooks);
+    free_hooks(vm->nmi_hooks);
     pthread_mutex_destroy(&vm->run_lock);
     pthread_cond_destroy(&vm->run_changed);
     if (vm->log.fd > 2)
@@ -189,9 +193,22 @@ void vm_on_power_button(struct vm *vm, void (*fn)(void *opaque), void *opaque)
 
 bool vm_press_power_button(struct vm *vm)
 {
+    event_tell(vm, EVENT_POWERDOWN);
     for (struct vm_hook *h = vm->power_hooks; h; h = h->next)
         h->call(h->opaque);
     return vm->power_hooks;
+}
+
+void vm_on_nmi(struct vm *vm, void (*fn)(void *opaque), void *opaque)
+{
+    hook_add(&vm->nmi_hooks, (struct vm_hook){ .call = fn, .opaque = opaque });
+}
+
+bool vm_inject_nmi(struct vm *vm)
+{
+    for (struct vm_hook *h = vm->nmi_hooks; h; h = h->next)
+        h->call(h->opaque);
+    return vm->nmi_hooks;
 }
 
 static void hooks_forget(struct vm_hook **list, void *opaque)
@@ -212,6 +229,7 @@ void vm_forget(struct vm *vm, void *opaque)
     hooks_forget(&vm->reset_hooks, opaque);
     hooks_forget(&vm->run_hooks, opaque);
     hooks_forget(&vm->power_hooks, opaque);
+    hooks_forget(&vm->nmi_hooks, opaque);
 }
 
 static void tell_run(struct vm *vm, bool running)
@@ -276,6 +294,28 @@ void vm_pause(struct vm *vm)
     tell_run(vm, false);
 }
 
+void vm_stop(struct vm *vm, enum vm_stop why)
+{
+    if (vm->state != RUN_RUNNING)
+        return;
+    vm_pause(vm);
+    vm->stopped_for = why;
+    event_tell(vm, EVENT_STOP);
+}
+
+struct error *vm_continue(struct vm *vm)
+{
+    bool needs_reset = vm->stopped_for == STOP_SHUTDOWN || vm->stopped_for == STOP_ERROR;
+    if (vm->state == RUN_ENDED || (vm->state == RUN_PAUSED && needs_reset))
+        return error_new("Resetting the Virtual Machine is required");
+    if (vm->state == RUN_RUNNING)
+        return NULL;
+    vm_start(vm);
+    if (vm->state == RUN_RUNNING)
+        event_tell(vm, EVENT_RESUME);
+    return NULL;
+}
+
 void vm_reset(struct vm *vm)
 {
     assert(loop_is_mine(vm->loop) && vm->state != RUN_RUNNING);
@@ -305,33 +345,91 @@ static bool loops_in_resets(struct vm *vm)
     return vm->n_early_resets >= EARLY_RESETS;
 }
 
-static void do_reset(struct vm *vm)
+static void do_reset(struct vm *vm, enum vm_cause cause)
 {
-    bool was_running = vm->state == RUN_RUNNING;
+    bool was_running = vm->state == RUN_RUNNING, guest = vm_cause_is_guest(cause);
     if (vm->no_reboot) {
         vm_request_end(vm, VERDICT_RESET, 0, NULL);
         return;
     }
-    if (was_running && loops_in_resets(vm)) {
+    if (was_running && guest && loops_in_resets(vm)) {
         vm_request_end(vm, VERDICT_RESET_LOOP, 0, NULL);
         return;
     }
     vm_pause(vm);
     vm_reset(vm);
+    event_tell(vm, EVENT_RESET, EVENT_FLAG("guest", guest),
+               EVENT_TEXT("reason", vm_cause_name(cause)));
     if (was_running)
         vm_start(vm);
+    else if (vm->state == RUN_PAUSED)
+        set_state(vm, RUN_PRELAUNCH);
+}
+
+const char *vm_cause_name(enum vm_cause cause)
+{
+    static const char *const names[] = {
+        [CAUSE_GUEST_RESET] = "guest-reset",
+        [CAUSE_GUEST_SHUTDOWN] = "guest-shutdown",
+        [CAUSE_GUEST_PANIC] = "guest-panic",
+        [CAUSE_HOST_QUIT] = "host-qmp-quit",
+        [CAUSE_HOST_RESET] = "host-qmp-system-reset",
+        [CAUSE_HOST_SIGNAL] = "host-signal",
+        [CAUSE_HOST_UI] = "host-ui",
+        [CAUSE_HOST_ERROR] = "host-error",
+    };
+    return names[cause];
+}
+
+static enum vm_cause cause_of(const struct vm *vm, enum verdict verdict)
+{
+    switch (verdict) {
+    case VERDICT_POWERED_OFF:
+    case VERDICT_GUEST_EXIT: return CAUSE_GUEST_SHUTDOWN;
+    case VERDICT_RESET: return vm->reset_cause;
+    case VERDICT_GUEST_PANIC: return CAUSE_GUEST_PANIC;
+    case VERDICT_SIGNAL: return CAUSE_HOST_SIGNAL;
+    case VERDICT_QUIT:
+        return strcmp(vm->verdict_detail, "monitor") ? CAUSE_HOST_UI : CAUSE_HOST_QUIT;
+    default: return CAUSE_HOST_ERROR;
+    }
+}
+
+static void forget_verdict(struct vm *vm)
+{
+    pthread_mutex_lock(&vm->run_lock);
+    vm->verdict = VERDICT_NONE;
+    pthread_mutex_unlock(&vm->run_lock);
+}
+
+/* The guest's system crashed. True: that does not end the run. */
+static bool survives_panic(struct vm *vm)
+{
+    static const char *const told[] = { "poweroff", "pause", "poweroff", "run" };
+    event_tell(vm, EVENT_GUEST_PANICKED, EVENT_TEXT("action", told[vm->panic_action]));
+    if (vm->panic_action == PANIC_PAUSE)
+        vm_stop(vm, STOP_PANIC);
+    bool survives = vm->panic_action == PANIC_PAUSE || vm->panic_action == PANIC_NONE;
+    if (survives)
+        forget_verdict(vm);
+    return survives;
 }
 
 /* -no-shutdown keeps a VM whose guest ended the run, but not one that its user wants gone. */
 static void do_end(struct vm *vm, enum verdict verdict)
 {
-    vm_pause(vm);
-    if (vm->no_shutdown && verdict != VERDICT_QUIT && verdict != VERDICT_SIGNAL) {
-        pthread_mutex_lock(&vm->run_lock);
-        vm->verdict = VERDICT_NONE;
-        pthread_mutex_unlock(&vm->run_lock);
+    enum vm_cause cause = cause_of(vm, verdict);
+    if (verdict == VERDICT_GUEST_PANIC && survives_panic(vm))
+        return;
+    bool fails = verdict == VERDICT_GUEST_PANIC && vm->panic_action == PANIC_EXIT_FAILURE;
+    event_tell(vm, EVENT_SHUTDOWN, EVENT_FLAG("guest", vm_cause_is_guest(cause)),
+               EVENT_TEXT("reason", vm_cause_name(cause)));
+    if (vm->no_shutdown && verdict != VERDICT_QUIT && verdict != VERDICT_SIGNAL && !fails) {
+        vm_stop(vm, cause == CAUSE_HOST_ERROR ? STOP_ERROR : STOP_SHUTDOWN);
+        forget_verdict(vm);
         return;
     }
+    vm_pause(vm);
     set_state(vm, RUN_ENDED);
     loop_quit(vm->loop);
 }
@@ -342,6 +440,7 @@ static void act(void *opaque)
     pthread_mutex_lock(&vm->run_lock);
     enum verdict verdict = vm->verdict;
     bool reset = vm->reset_wanted;
+    enum vm_cause cause = vm->reset_cause;
     vm->reset_wanted = false;
     pthread_mutex_unlock(&vm->run_lock);
     if (vm->state == RUN_ENDED)
@@ -349,17 +448,24 @@ static void act(void *opaque)
     if (verdict != VERDICT_NONE)
         do_end(vm, verdict);
     else if (reset)
-        do_reset(vm);
+        do_reset(vm, cause);
 }
 
-void vm_request_reset(struct vm *vm)
+void vm_request_reset_for(struct vm *vm, enum vm_cause cause)
 {
     pthread_mutex_lock(&vm->run_lock);
     bool first = !vm->reset_wanted;
     vm->reset_wanted = true;
+    if (first)
+        vm->reset_cause = cause;
     pthread_mutex_unlock(&vm->run_lock);
     if (first)
         loop_post(vm->loop, act, vm);
+}
+
+void vm_request_reset(struct vm *vm)
+{
+    vm_request_reset_for(vm, CAUSE_GUEST_RESET);
 }
 
 void vm_request_end(struct vm *vm, enum verdict verdict, int exit_code, const char *detail)
@@ -375,6 +481,51 @@ void vm_request_end(struct vm *vm, enum verdict verdict, int exit_code, const ch
     pthread_mutex_unlock(&vm->run_lock);
     if (first)
         loop_post(vm->loop, act, vm);
+}
+
+struct stop_request {
+    struct vm *vm;
+    enum vm_stop why;
+};
+
+static void stop_now(void *opaque)
+{
+    struct stop_request *r = opaque;
+    vm_stop(r->vm, r->why);
+    free(r);
+}
+
+void vm_request_stop(struct vm *vm, enum vm_stop why)
+{
+    struct stop_request *r = xmalloc(sizeof(*r));
+    *r = (struct stop_request){ vm, why };
+    loop_post(vm->loop, stop_now, r);
+}
+
+static void watchdog_button(void *opaque)
+{
+    vm_press_power_button(opaque);
+}
+
+static void watchdog_nmi(void *opaque)
+{
+    vm_inject_nmi(opaque);
+}
+
+void vm_watchdog_expired(struct vm *vm)
+{
+    static const char *const names[] = { "reset", "shutdown", "poweroff",  "pause",
+                                         "debug", "none",     "inject-nmi" };
+    event_tell(vm, EVENT_WATCHDOG, EVENT_TEXT("action", names[vm->watchdog_action]));
+    switch (vm->watchdog_action) {
+    case WATCHDOG_RESET: vm_request_reset(vm); break;
+    case WATCHDOG_SHUTDOWN: loop_post(vm->loop, watchdog_button, vm); break;
+    case WATCHDOG_POWEROFF: vm_request_end(vm, VERDICT_POWERED_OFF, 0, "watchdog"); break;
+    case WATCHDOG_PAUSE: vm_request_stop(vm, STOP_WATCHDOG); break;
+    case WATCHDOG_INJECT_NMI: loop_post(vm->loop, watchdog_nmi, vm); break;
+    case WATCHDOG_DEBUG:
+    case WATCHDOG_NONE: break;
+    }
 }
 
 int vm_run(struct vm *vm)

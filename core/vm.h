@@ -11,6 +11,7 @@ struct accel;
 struct device;
 struct device_global;
 struct error;
+struct events;
 struct loop;
 struct target;
 struct vcpu;
@@ -51,12 +52,55 @@ enum irqchip {
 
 enum run_state { RUN_PRELAUNCH, RUN_RUNNING, RUN_PAUSED, RUN_ENDED };
 
+/* Who wanted a reset or an end; names are QMP's (vm_cause_name). */
+enum vm_cause {
+    CAUSE_GUEST_RESET,
+    CAUSE_GUEST_SHUTDOWN,
+    CAUSE_GUEST_PANIC,
+    CAUSE_HOST_QUIT,  /* a monitor's quit */
+    CAUSE_HOST_RESET, /* a monitor's system_reset */
+    CAUSE_HOST_SIGNAL,
+    CAUSE_HOST_UI, /* a key or a window */
+    CAUSE_HOST_ERROR,
+};
+const char *vm_cause_name(enum vm_cause cause);
+static inline bool vm_cause_is_guest(enum vm_cause cause)
+{
+    return cause <= CAUSE_GUEST_PANIC;
+}
+
+/* Why a VM that is paused stands; it says so to query-status. */
+enum vm_stop {
+    STOP_USER,
+    STOP_SHUTDOWN, /* the guest switched off and -no-shutdown keeps it: only a reset helps */
+    STOP_PANIC,
+    STOP_WATCHDOG,
+    STOP_IO_ERROR,
+    STOP_DEBUG,
+    STOP_SUSPENDED,
+    STOP_ERROR, /* the engine gave up: only a reset helps */
+};
+
+/* What to do when something happens (-action, set-action); the default is the first. no_reboot and
+ * no_shutdown of struct vm are the answers to reset and shutdown. */
+enum panic_action { PANIC_SHUTDOWN, PANIC_PAUSE, PANIC_EXIT_FAILURE, PANIC_NONE };
+enum watchdog_action {
+    WATCHDOG_RESET,
+    WATCHDOG_SHUTDOWN, /* the power button */
+    WATCHDOG_POWEROFF,
+    WATCHDOG_PAUSE,
+    WATCHDOG_DEBUG, /* only tell */
+    WATCHDOG_NONE,
+    WATCHDOG_INJECT_NMI,
+};
+
 struct vm {
     char *name, *uuid; /* uuid: NULL if none was given */
     int64_t rtc_offset_ns; /* -rtc base=: real-time clocks show the host's time plus this */
     struct log log;
     struct loop *loop;     /* the main loop */
     struct timers *timers; /* core/clock.c */
+    struct events *events; /* core/event.c */
     struct mem *mem;       /* core/memory.c */
 
     const struct target *target; /* guest CPU architecture */
@@ -86,6 +130,10 @@ struct vm {
     pthread_cond_t run_changed;
     enum run_state state;
     bool reset_wanted, no_reboot, no_shutdown;
+    enum vm_cause reset_cause;
+    enum vm_stop stopped_for; /* RUN_PAUSED */
+    enum panic_action panic_action;
+    enum watchdog_action watchdog_action;
     _Atomic enum verdict verdict;
     int exit_code;
     char verdict_detail[160];
@@ -94,7 +142,7 @@ struct vm {
     unsigned n_early_resets;     /* in a row, each soon after the one before */
     uint64_t started_at_ns;      /* host clock */
     struct msi_route *msi_routes; /* those that the engine does not do */
-    struct vm_hook *reset_hooks, *run_hooks, *power_hooks;
+    struct vm_hook *reset_hooks, *run_hooks, *power_hooks, *nmi_hooks;
     int signal_fd; /* -1: signals are not ours */
     _Atomic unsigned n_asleep;   /* vCPUs that wait for an interrupt */
 
@@ -115,9 +163,18 @@ void vm_free(struct vm *vm);
  * clock stands. Main loop's thread. */
 void vm_start(struct vm *vm);
 void vm_pause(struct vm *vm);
+/* The same as an act that is told to listeners (RESUME, STOP) and shown by query-status, in contrast to a
+ * moment's halt for looking at something. vm_continue: error if only a reset can bring it back. */
+void vm_stop(struct vm *vm, enum vm_stop why);
+struct error *vm_continue(struct vm *vm);
 
 /* Asked by devices, signals and users; any thread, device locks may be held. The main loop acts. */
-void vm_request_reset(struct vm *vm);
+void vm_request_reset(struct vm *vm); /* CAUSE_GUEST_RESET */
+void vm_request_reset_for(struct vm *vm, enum vm_cause cause);
+/* vm_stop, from any thread. */
+void vm_request_stop(struct vm *vm, enum vm_stop why);
+/* A watchdog expired: tell it and do what watchdog_action says. Any thread. */
+void vm_watchdog_expired(struct vm *vm);
 /* The first request counts. `detail` may be NULL. */
 void vm_request_end(struct vm *vm, enum verdict verdict, int exit_code, const char *detail);
 
@@ -133,9 +190,12 @@ void vm_on_reset(struct vm *vm, void (*fn)(void *opaque), void *opaque);
 void vm_on_run(struct vm *vm, void (*fn)(void *opaque, bool running), void *opaque);
 /* A board's power button: called when the user presses it. Main loop's thread. */
 void vm_on_power_button(struct vm *vm, void (*fn)(void *opaque), void *opaque);
+/* Inject a non-maskable interrupt as the board does it (inject-nmi). Main loop's thread. */
+void vm_on_nmi(struct vm *vm, void (*fn)(void *opaque), void *opaque);
+bool vm_inject_nmi(struct vm *vm); /* false: this board has none */
 /* Press it. False if this board has none. Main loop's thread. */
 bool vm_press_power_button(struct vm *vm);
-/* Forget the reset, run and power button hooks with this opaque. */
+/* Forget the hooks with this opaque. */
 void vm_forget(struct vm *vm, void *opaque);
 /* SIGTERM, SIGINT and SIGHUP end this VM's run with a verdict from now on. Before other threads are
  * made: they inherit the mask. */

@@ -36,6 +36,10 @@ struct accel {
     void (*kick)(struct vcpu *cpu);          /* any thread: make run() return soon */
     void (*get_state)(struct vcpu *cpu);     /* engine -> arch; vCPU is stopped */
     void (*set_state)(struct vcpu *cpu);     /* arch -> engine; vCPU is stopped */
+    /* While a device answers an access by this vCPU: its general registers, engine -> arch and back. vCPU's
+     * thread. */
+    void (*get_general)(struct vcpu *cpu);
+    void (*set_general)(struct vcpu *cpu);
     /* The flat view or a doorbell was changed, on any thread, a vCPU's own included: forget what was
      * cached of the old view before a vCPU goes on (at the latest when run() is entered again). Need
      * not wait: core kicks the vCPUs and waits until each has returned from run() or sleeps. */

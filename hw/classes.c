@@ -14,7 +14,7 @@ extern const struct device_class acpi_ged_class;
 extern const struct device_class ich9_lpc_class, piix3_class, piix4_pm_function_class;
 extern const struct device_class piix_ide_class;
 extern const struct device_class i8254_class, hpet_class, mc146818_class, i8042_class,
-    fw_cfg_io_class;
+    fw_cfg_io_class, vmport_class;
 /* What a user can plug in. */
 extern const struct device_class root_port_class;
 extern const struct device_class isa_ferr_class;
@@ -51,6 +51,7 @@ const struct device_class *const device_classes[] = {
     &mc146818_class,
     &i8042_class,
     &fw_cfg_io_class,
+    &vmport_class,
     &isa_serial_class,
     &isa_parallel_class,
     &ich9_pm_class,

@@ -327,6 +327,12 @@ static const char *disassembler(struct vcpu *cpu)
     return "aarch64";
 }
 
+/* Of x86's devices alone. */
+static void no_general(struct kvm_vcpu *k)
+{
+    (void)k;
+}
+
 static bool may_lend(struct kvm_vcpu *k)
 {
     (void)k;
@@ -343,6 +349,8 @@ const struct kvm_isa kvm_isa = {
     .vcpu_free = isa_vcpu_free,
     .get = get,
     .set = set,
+    .get_general = no_general,
+    .set_general = no_general,
     .may_lend = may_lend,
     .before_run = before_run,
     .after_run = after_run,

@@ -751,6 +751,18 @@ static void set_state(struct vcpu *cpu)
     k->placed = false;
 }
 
+static void get_general(struct vcpu *cpu)
+{
+    if (!kvm_vcpu_of(cpu)->lent)
+        kvm_isa.get_general(kvm_vcpu_of(cpu));
+}
+
+static void set_general(struct vcpu *cpu)
+{
+    if (!kvm_vcpu_of(cpu)->lent)
+        kvm_isa.set_general(kvm_vcpu_of(cpu));
+}
+
 static struct error *set_debug(struct vcpu *cpu, const struct vcpu_debug *want)
 {
     struct kvm_vcpu *k = kvm_vcpu_of(cpu);
@@ -820,6 +832,8 @@ const struct accel kvm_accel = {
     .kick = kick,
     .get_state = get_state,
     .set_state = set_state,
+    .get_general = get_general,
+    .set_general = set_general,
     .memory_changed = kvm_memory_changed,
     .code_written = code_written,
     .dirty_log_started = kvm_dirty_log_started,

@@ -97,6 +97,7 @@ struct kvm_vcpu {
     _Atomic bool in_guest;
     bool placed;     /* the kernel has arch's state already: place_all */
     bool down;       /* triple fault: waits for the reset */
+    bool lent;       /* to another engine: arch is the truth */
     bool unfinished; /* the last exit's instruction ends with the next entry */
     struct kvm_dirty_gfn *ring; /* NULL: there is none */
     uint64_t ring_next;         /* under kvm->lock */
@@ -182,6 +183,9 @@ struct kvm_isa {
     void (*vcpu_free)(struct kvm_vcpu *k);
     struct error *(*get)(struct kvm_vcpu *k);           /* kernel -> arch */
     struct error *(*set)(struct kvm_vcpu *k);           /* arch -> kernel */
+    /* accel.get_general: in the middle of an access to a device. */
+    void (*get_general)(struct kvm_vcpu *k);
+    void (*set_general)(struct kvm_vcpu *k);
     /* Behind get, where KVM gave up at an instruction: take from arch what it did about that. False: this CPU is to
      * be lent to nobody, and arch says what the guest gets instead. */
     bool (*may_lend)(struct kvm_vcpu *k);

@@ -45,7 +45,9 @@ bool kvm_takeover(struct kvm_vcpu *k)
         return false;
     }
     bool lent = kvm_isa.may_lend(k);
+    k->lent = true;
     const char *name = lent ? by->execute_one(k->cpu) : NULL;
+    k->lent = false;
     if (lent && !name)
         return false;
     k->down = k->cpu->halted;

@@ -538,6 +538,16 @@ static struct error *set_gprs(struct kvm_vcpu *k, const struct x86_cpu *x)
     return ioctl(k->fd, KVM_SET_REGS, &r) < 0 ? error_errno("KVM_SET_REGS") : NULL;
 }
 
+/* In the middle of IN and OUT the kernel takes them back, too (it has such devices in mind), if RIP stays. */
+static void get_general(struct kvm_vcpu *k)
+{
+    error_free(get_gprs(k, x86_of(k->cpu)));
+}
+static void set_general(struct kvm_vcpu *k)
+{
+    error_free(set_gprs(k, x86_of(k->cpu)));
+}
+
 static struct x86_segment segment_from(const struct kvm_segment *s)
 {
     return (struct x86_segment){
@@ -1225,6 +1235,8 @@ const struct kvm_isa kvm_isa = {
     .vcpu_free = isa_vcpu_free,
     .get = get,
     .set = set,
+    .get_general = get_general,
+    .set_general = set_general,
     .may_lend = may_lend,
     .before_run = before_run,
     .after_run = after_run,

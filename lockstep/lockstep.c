@@ -658,6 +658,12 @@ static void dirty_log_sync(struct vm *vm, struct ram_block *ram)
 {
     (void)vm, (void)ram;
 }
+/* No device that asks for them is there: the tape does not know what it would do. */
+static void no_general(struct vcpu *cpu)
+{
+    (void)cpu;
+}
+
 static void timer_taken(struct vm *vm, bool taken)
 {
     (void)vm, (void)taken;
@@ -738,6 +744,8 @@ const struct accel lockstep_accel = {
     .kick = kick,
     .get_state = get_state,
     .set_state = set_state,
+    .get_general = no_general,
+    .set_general = no_general,
     .memory_changed = memory_changed,
     .code_written = code_written,
     .dirty_log_started = dirty_log_started,

@@ -523,6 +523,12 @@ static void dirty_log_sync(struct vm *vm, struct ram_block *ram)
 {
     (void)vm, (void)ram;
 }
+/* A helper that calls a device has all of them in arch, and takes them from there. */
+static void no_general(struct vcpu *cpu)
+{
+    (void)cpu;
+}
+
 static void timer_taken(struct vm *vm, bool taken)
 {
     (void)vm, (void)taken;
@@ -725,6 +731,8 @@ const struct accel tcg_accel = {
     .kick = kick,
     .get_state = get_state,
     .set_state = set_state,
+    .get_general = no_general,
+    .set_general = no_general,
     .memory_changed = memory_changed,
     .code_written = code_written,
     .dirty_log_started = dirty_log_started,

@@ -266,6 +266,15 @@ bool i8042_send_event(struct device *dev, enum input_kind kind, const struct inp
     return taken;
 }
 
+void i8042_nudge_mouse(struct device *dev)
+{
+    struct kbc *k = (struct kbc *)dev;
+    device_lock(dev);
+    ps2_mouse_nudge(&k->mouse);
+    kbc_fill(k);
+    device_unlock(dev);
+}
+
 uint32_t i8042_leds(struct device *dev)
 {
     static const uint8_t order[8] = {

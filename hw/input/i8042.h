@@ -17,4 +17,6 @@ struct irq *i8042_output(struct device *kbc, enum i8042_line which);
 bool i8042_available(struct device *kbc, enum input_kind kind);
 bool i8042_send_event(struct device *kbc, enum input_kind kind, const struct input_event *events,
                       size_t n);
+/* The mouse has nothing to say but that somebody else has: it interrupts by an empty report. */
+void i8042_nudge_mouse(struct device *kbc);
 uint32_t i8042_leds(struct device *kbc);

@@ -230,6 +230,12 @@ void ps2_mouse_report(struct ps2_mouse *m)
         put_packet(m);
 }
 
+void ps2_mouse_nudge(struct ps2_mouse *m)
+{
+    if (m->reporting && !m->remote && !m->wrap && !m->queue.n)
+        put_packet(m);
+}
+
 bool ps2_mouse_event(struct ps2_mouse *m, const struct input_event *e)
 {
     if (e->type == INPUT_EV_KEY && e->code - BUTTON_FIRST < N_BUTTONS && e->code >= BUTTON_FIRST) {

@@ -41,6 +41,8 @@ void ps2_mouse_write(struct ps2_mouse *m, uint8_t byte);
 bool ps2_mouse_event(struct ps2_mouse *m, const struct input_event *e);
 /* Queue what there is to report, as far as there is room. */
 void ps2_mouse_report(struct ps2_mouse *m);
+/* Queue a report with nothing in it, if none is under way. */
+void ps2_mouse_nudge(struct ps2_mouse *m);
 
 /* The controller's translation of scan set 2 to set 1, for bytes below 0x85; others stay. */
 extern const uint8_t ps2_set1[0x85];

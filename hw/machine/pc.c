@@ -7,6 +7,7 @@
 #include "core/vm.h"
 #include "hw/char/ns16550.h"
 #include "hw/input/i8042.h"
+#include "hw/input/vmport.h"
 #include "hw/machine/numa.h"
 #include "hw/machine/x86_boot.h"
 #include "hw/misc/acpi_pm.h"
@@ -58,6 +59,8 @@ struct error *pc_set_option(struct machine *m, const char *name, const char *val
     } flags[] = {
         { "hpet", "off", &pc->no_hpet },
         { "i8042", "off", &pc->no_i8042 },
+        { "vmport", "on", &pc->wants_vmport },
+        { "vmport", "off", &pc->no_vmport },
         { "pit", "off", &pc->no_pit },
         { "pic", "off", &pc->no_pic },
         { "acpi", "off", &pc->no_acpi },
@@ -66,12 +69,15 @@ struct error *pc_set_option(struct machine *m, const char *name, const char *val
         { "graphics", "off", &pc->no_graphics },
         { "smbios-entry-point-type", "64", &pc->smbios_entry64 },
     };
+    bool is_flag = false;
     for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
         if (!strcmp(name, flags[i].name)) {
             *flags[i].flag = !strcmp(value, flags[i].word);
-            return NULL;
+            is_flag = true;
         }
     }
+    if (is_flag)
+        return NULL;
     if (!strcmp(name, "smm") && !strcmp(value, "on"))
         return error_new("smm=on: there is no System Management Mode yet; accepted: off, auto");
     if (!strcmp(name, "max-ram-below-4g"))
@@ -207,6 +213,48 @@ static struct error *make_keyboard(struct pc *pc)
     return NULL;
 }
 
+/* As registers are numbered there. */
+static const uint8_t vmport_registers[VMPORT_N_REGISTERS] = { X86_RAX, X86_RBX, X86_RCX,
+                                                              X86_RDX, X86_RSI, X86_RDI };
+
+static bool get_vmport_registers(struct vm *vm, uint32_t r[VMPORT_N_REGISTERS])
+{
+    struct vcpu *cpu = vcpu_current(vm);
+    if (!cpu)
+        return false;
+    vm->accel->get_general(cpu);
+    for (unsigned i = 0; i < VMPORT_N_REGISTERS; i++)
+        r[i] = (uint32_t)x86_of(cpu)->gpr[vmport_registers[i]];
+    return true;
+}
+
+static void set_vmport_registers(struct vm *vm, const uint32_t r[VMPORT_N_REGISTERS])
+{
+    struct vcpu *cpu = vcpu_current(vm);
+    for (unsigned i = 0; i < VMPORT_N_REGISTERS; i++) {
+        uint64_t *to = &x86_of(cpu)->gpr[vmport_registers[i]];
+        if ((uint32_t)*to != r[i])
+            *to = r[i];
+    }
+    vm->accel->set_general(cpu);
+}
+
+static struct error *make_vmport(struct pc *pc)
+{
+    static const struct vmport_cpu cpu = { get_vmport_registers, set_vmport_registers };
+    struct vm *vm = pc->m.vm;
+    struct device *port;
+    if (pc->wants_vmport && vm->tape)
+        return error_new("vmport=on: it changes registers behind the back of -accel lockstep; "
+                         "accepted there: off, auto");
+    if (pc->no_vmport || (!pc->wants_vmport && (vm->tape || !pc->kbc)))
+        return NULL;
+    struct error *err = PC_MAKE(pc, "vmport", &port, "iobase", "0x5658");
+    if (!err)
+        vmport_attach(port, &cpu, pc->m.ram_size, pc->kbc);
+    return err;
+}
+
 /* The first CPU's coprocessor. */
 static struct error *make_ferr(struct pc *pc)
 {
@@ -312,6 +360,8 @@ static struct error *make_devices(struct pc *pc, const struct machine_options *o
     err = make_timers(pc);
     if (!err)
         err = make_keyboard(pc);
+    if (!err)
+        err = make_vmport(pc);
     if (!err)
         err = make_ferr(pc);
     if (!err)

@@ -36,6 +36,7 @@ struct pc {
     const struct pc_model *model;
 
     /* -M */
+    bool wants_vmport, no_vmport;
     bool no_hpet, no_i8042, no_pit, no_pic, no_acpi, no_sata, fast_floppy_check, no_graphics;
     bool smbios_entry64;
     uint64_t max_ram_below, max_firmware; /* 0: the usual */
@@ -128,7 +129,7 @@ char *pc_boot_order(struct vm *vm, const char *first, bool strict);
         { "pic", "auto|on|off", "interrupt controllers 8259" },                              \
         { "i8042", "on|off", "keyboard controller, keyboard and mouse" },                    \
         { "smm", "auto|off|on", "System Management Mode (there is none yet)" },              \
-        { "vmport", "auto|off", "there is no VMware port" },                                 \
+        { "vmport", "auto|on|off", "VMware's port with its pointer; auto: where it can be" }, \
         { "fd-bootchk", "on|off", "the BIOS checks floppies before it boots them" },         \
         { "graphics", "on|off", "off: firmware uses the serial port" },                      \
         { "pflash0", "ID", "drive of the first flash chip, which ends at 4 GiB: code" },     \

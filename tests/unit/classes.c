@@ -4,6 +4,7 @@
 #include "core/backends.h"
 #include "core/error.h"
 #include "core/object.h"
+#include "hw/input/vmport.h"
 #include "hw/virtio/core.h"
 #include "net/net.h"
 #include "virtio_guest.h"
@@ -62,6 +63,29 @@ static bool has_prop(const struct device_class *cls, const char *name)
     return false;
 }
 
+static uint64_t next_random(uint64_t *seed)
+{
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    return *seed;
+}
+
+/* A CPU that calls VMware's port. */
+static bool get_call(struct vm *vm, uint32_t r[VMPORT_N_REGISTERS])
+{
+    static const uint32_t arguments[] = { 0x45414552, 0xf5, 0x4c455252, 0x53424152, 1, 4 };
+    static uint64_t seed = 8086;
+    r[VMPORT_EAX] = 0x564d5868;
+    r[VMPORT_EBX] = arguments[next_random(&seed) % ARRAY_LEN(arguments)];
+    r[VMPORT_ECX] = 39 + next_random(&seed) % 3;
+    return true;
+}
+static void set_nothing(struct vm *vm, const uint32_t r[VMPORT_N_REGISTERS])
+{
+}
+static const struct vmport_cpu calling_cpu = { get_call, set_nothing };
+
 static struct world world_with(const struct device_class *cls)
 {
     struct world w = { .g = guest_new() };
@@ -88,6 +112,8 @@ static struct world world_with(const struct device_class *cls)
         error_free(err);
         fail();
     }
+    if (!strcmp(cls->name, "vmport"))
+        vmport_attach(w.dev, &calling_cpu, GIB, board_add(w.g->b, "i8042", NULL));
     board_map_regions(w.g->b);
     if (cls->bus && !strcmp(cls->bus, "pci"))
         for (unsigned devfn = 8; devfn < 256; devfn += 8)
@@ -103,14 +129,6 @@ static void world_free(struct world *w)
     guest_free(w->g);
     if (w->image[0])
         unlink(w->image);
-}
-
-static uint64_t next_random(uint64_t *seed)
-{
-    *seed ^= *seed << 13;
-    *seed ^= *seed >> 7;
-    *seed ^= *seed << 17;
-    return *seed;
 }
 
 /* Reads and writes of all sizes to everything that is not RAM, mostly at the start of a region, where

@@ -597,7 +597,6 @@ static void what_is_not_there_is_refused(void **unused)
         const char *machine, *why;
     } cases[] = {
         { "q35,smm=on", "System Management Mode" },
-        { "q35,vmport=on", "vmport" },
         { "q35,usb=on", "usb" },
         { "pc,sata=off", "sata" },
         { "q35,max-ram-below-4g=1", "64K" },

@@ -265,7 +265,7 @@ void vcpu_wait(struct vcpu *cpu)
 
 static void pause_for_debug(void *opaque)
 {
-    vm_pause(opaque);
+    vm_debug_stopped(opaque);
 }
 
 static void run_engine(struct vcpu *cpu)
@@ -279,6 +279,7 @@ static void run_engine(struct vcpu *cpu)
         cpu->halted = true;
         break;
     case EXIT_DEBUG:
+        cpu->debug_stop = true;
         atomic_fetch_or(&cpu->requests, VCPU_REQ_STOP);
         loop_post(vm->loop, pause_for_debug, vm);
         break;

@@ -10,6 +10,7 @@
 
 struct error;
 struct mem_reader;
+struct target_debug;
 struct vcpu_work;
 struct vm;
 
@@ -23,13 +24,15 @@ enum vcpu_exit {
 };
 
 /* What a debugger asks of a vCPU. */
-enum { VCPU_MAX_POINTS = 16 };
+enum { VCPU_MAX_POINTS = 128 };
 struct vcpu_debug {
-    bool step; /* stop behind each instruction */
+    bool step; /* stop behind each instruction, or where an exception or interrupt leads, */
+    uint64_t from, to;    /* but go on while the pc (as target.pc) is in [from, to) */
+    bool hold_interrupts; /* while it steps: take none */
     unsigned n;
     struct vcpu_point {
         enum { POINT_EXECUTE, POINT_WRITE, POINT_ACCESS } kind;
-        uint8_t size; /* of the data watched: 1, 2, 4 or 8 */
+        uint8_t size; /* of the data watched: 1, 2, 4 or 8, and `at` is a multiple of it */
         uint64_t at;  /* virtual address; for POINT_EXECUTE what target.pc shows */
     } points[VCPU_MAX_POINTS];
 };
@@ -60,6 +63,9 @@ struct vcpu {
      * the same, unless something new comes. Set by the target as it halts. */
     uint64_t nap_ns;
     bool stopped;             /* parked: arch is the truth */
+    bool held;                /* a debugger keeps it standing while others run. Main loop's thread */
+    bool holds_interrupts;    /* a debugger steps: targets take none. vCPU's thread or while stopped */
+    _Atomic bool debug_stop;  /* EXIT_DEBUG, which nobody has looked at yet: it stands (vm_on_debug) */
     int debug_hit;            /* as of the last EXIT_DEBUG: the number of the point, or VCPU_STEPPED */
     struct vcpu_work *work, **work_end;
     struct mem_reader *reader;
@@ -107,6 +113,10 @@ struct target {
     struct error *(*follow)(struct vcpu *real, struct vcpu *shadow);
     void (*print)(struct vcpu *cpu, void (*print)(void *opaque, const char *line), void *opaque);
     uint64_t (*pc)(struct vcpu *cpu);
+    /* Virtual to physical as the running code's mode sees it, without rights and side effects: for debugging.
+     * False: nothing is mapped. vCPU stopped. */
+    bool (*translate)(struct vcpu *cpu, uint64_t va, uint64_t *physical);
+    const struct target_debug *debug; /* core/debug.h: the registers of a debugger */
     void (*vm_free)(struct vm *vm); /* frees vm->arch */
 };
 

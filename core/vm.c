@@ -154,6 +154,7 @@ void vm_free(struct vm *vm)
     free_hooks(vm->run_hooks);
     free_hooks(vm->power_hooks);
     free_hooks(vm->nmi_hooks);
+    free_hooks(vm->debug_hooks);
     pthread_mutex_destroy(&vm->run_lock);
     pthread_cond_destroy(&vm->run_changed);
     if (vm->log.fd > 2)
@@ -230,6 +231,7 @@ void vm_forget(struct vm *vm, void *opaque)
     hooks_forget(&vm->run_hooks, opaque);
     hooks_forget(&vm->power_hooks, opaque);
     hooks_forget(&vm->nmi_hooks, opaque);
+    hooks_forget(&vm->debug_hooks, opaque);
 }
 
 static void tell_run(struct vm *vm, bool running)
@@ -277,7 +279,8 @@ void vm_start(struct vm *vm)
     clock_start(vm);
     tell_run(vm, true);
     for (unsigned i = 0; i < vm->n_vcpus; i++)
-        vcpu_resume(vm->vcpus[i]);
+        if (!vm->vcpus[i]->held && !vm->vcpus[i]->debug_stop)
+            vcpu_resume(vm->vcpus[i]);
 }
 
 void vm_pause(struct vm *vm)
@@ -301,6 +304,26 @@ void vm_stop(struct vm *vm, enum vm_stop why)
     vm_pause(vm);
     vm->stopped_for = why;
     event_tell(vm, EVENT_STOP);
+}
+
+void vm_on_debug(struct vm *vm, void (*fn)(void *opaque), void *opaque)
+{
+    hook_add(&vm->debug_hooks, (struct vm_hook){ .call = fn, .opaque = opaque });
+}
+
+/* What a vCPU told of may have been dealt with before this comes: there was another one, too. */
+void vm_debug_stopped(struct vm *vm)
+{
+    bool any = false;
+    for (unsigned i = 0; i < vm->n_vcpus; i++)
+        any |= vm->vcpus[i]->debug_stop;
+    if (!any || vm->state == RUN_ENDED)
+        return;
+    vm_stop(vm, STOP_DEBUG);
+    for (struct vm_hook *h = vm->debug_hooks; h; h = h->next)
+        h->call(h->opaque);
+    for (unsigned i = 0; i < vm->n_vcpus && !vm->debug_hooks; i++)
+        vm->vcpus[i]->debug_stop = false;
 }
 
 struct error *vm_continue(struct vm *vm)

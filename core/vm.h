@@ -142,7 +142,7 @@ struct vm {
     unsigned n_early_resets;     /* in a row, each soon after the one before */
     uint64_t started_at_ns;      /* host clock */
     struct msi_route *msi_routes; /* those that the engine does not do */
-    struct vm_hook *reset_hooks, *run_hooks, *power_hooks, *nmi_hooks;
+    struct vm_hook *reset_hooks, *run_hooks, *power_hooks, *nmi_hooks, *debug_hooks;
     int signal_fd; /* -1: signals are not ours */
     _Atomic unsigned n_asleep;   /* vCPUs that wait for an interrupt */
 
@@ -195,6 +195,10 @@ void vm_on_nmi(struct vm *vm, void (*fn)(void *opaque), void *opaque);
 bool vm_inject_nmi(struct vm *vm); /* false: this board has none */
 /* Press it. False if this board has none. Main loop's thread. */
 bool vm_press_power_button(struct vm *vm);
+/* A vCPU stopped at a point or behind a step (vcpu.debug_stop says which), and so did the VM: STOP_DEBUG. Who
+ * looks at it clears debug_stop; until then the vCPU stands, whatever the others do. Main loop's thread. */
+void vm_on_debug(struct vm *vm, void (*fn)(void *opaque), void *opaque);
+void vm_debug_stopped(struct vm *vm); /* for core/vcpu.c */
 /* Forget the hooks with this opaque. */
 void vm_forget(struct vm *vm, void *opaque);
 /* SIGTERM, SIGINT and SIGHUP end this VM's run with a verdict from now on. Before other threads are

@@ -579,9 +579,11 @@ static enum kvm_verdict internal_error(struct kvm_vcpu *k)
                                           "an exit it does not know" };
     uint32_t cause = k->run->internal.suberror;
     if (cause == KVM_INTERNAL_ERROR_EMULATION && kvm_takeover(k)) {
-        if (k->debug.step)
-            k->cpu->debug_hit = VCPU_STEPPED;
-        return k->down ? KVM_HALTED : k->debug.step ? KVM_DEBUG : KVM_GO_ON;
+        struct vcpu *cpu = k->cpu;
+        bool stepped = k->debug.step && !kvm_steps_on(&k->debug, cpu->vm->target->pc(cpu));
+        if (stepped)
+            cpu->debug_hit = VCPU_STEPPED;
+        return k->down ? KVM_HALTED : stepped ? KVM_DEBUG : KVM_GO_ON;
     }
     return kvm_failed(k, "KVM gave up: %s (internal error %u)",
                       cause < ARRAY_LEN(causes) ? causes[cause] : "", cause);

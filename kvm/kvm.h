@@ -119,6 +119,12 @@ static inline struct kvm_vcpu *kvm_vcpu_of(const struct vcpu *cpu)
     return cpu->engine;
 }
 
+/* A step that ended at pc: is it to go on? */
+static inline bool kvm_steps_on(const struct vcpu_debug *want, uint64_t pc)
+{
+    return pc - want->from < want->to - want->from;
+}
+
 int kvm_check(const struct kvm *kvm, int capability); /* 0: not there */
 struct error *kvm_enable(struct kvm *kvm, int capability, uint64_t arg, const char *what);
 

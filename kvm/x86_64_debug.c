@@ -41,7 +41,7 @@ static struct error *arm(struct kvm_vcpu *k, const struct vcpu_debug *want, bool
         d.control |= KVM_GUESTDBG_SINGLESTEP;
     if (want->n)
         d.control |= KVM_GUESTDBG_USE_HW_BP;
-    if (pass)
+    if (pass || (want->step && want->hold_interrupts))
         d.control |= known & KVM_GUESTDBG_BLOCKIRQ;
     for (unsigned i = 0; i < want->n; i++) {
         if (pass && want->points[i].kind == POINT_EXECUTE)
@@ -72,5 +72,7 @@ enum kvm_verdict kvm_x86_debug_exit(struct kvm_vcpu *k)
     if (k->passes_point != passed)
         error_free(arm(k, want, k->passes_point));
     k->cpu->debug_hit = hit;
-    return passed && hit == VCPU_STEPPED && !want->step ? KVM_GO_ON : KVM_DEBUG;
+    if (hit == VCPU_STEPPED && want->step)
+        return kvm_steps_on(want, k->run->debug.arch.pc) ? KVM_GO_ON : KVM_DEBUG;
+    return passed && hit == VCPU_STEPPED ? KVM_GO_ON : KVM_DEBUG;
 }

@@ -1,0 +1,31 @@
+/* The registers of a CPU as debuggers number and name them: target/<isa>/gdb.c has a table for each kind. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct vcpu;
+
+enum { DEBUG_REG_BYTES = 64 }; /* the largest */
+
+struct debug_reg {
+    const char *name;
+    const char *feature; /* of the target description that it stands in; the same in a row of registers */
+    const char *type;    /* a type of gdb's, or of the feature; NULL: an integer */
+    const char *group;   /* "general", "float", "vector", "system"; NULL: by type */
+    uint16_t bits;
+    uint16_t index; /* the target's own */
+    uint32_t what;
+};
+
+struct target_debug {
+    const char *architecture; /* gdb's name */
+    /* The registers of this CPU, numbered from 0; *n_common of them are read at each stop. Any thread. */
+    const struct debug_reg *(*regs)(struct vcpu *cpu, unsigned *n, unsigned *n_common);
+    /* Types that `feature` defines, in XML; "" for none. */
+    const char *(*types)(const char *feature);
+    /* bits / 8 bytes, little-endian. False: it has no value now, or does not take this one. vCPU stopped. */
+    bool (*read)(struct vcpu *cpu, const struct debug_reg *r, uint8_t *to);
+    bool (*write)(struct vcpu *cpu, const struct debug_reg *r, const uint8_t *from);
+    unsigned pc, sp; /* numbers of the program counter and the stack pointer */
+};

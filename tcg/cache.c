@@ -241,6 +241,14 @@ void cache_kill(struct tcg *tcg, struct unit *u)
     tcg->counts.dead++;
 }
 
+void cache_kill_flagged(struct tcg *tcg, uint32_t flag)
+{
+    for (unsigned p = 0; p < PARTS; p++)
+        for (struct unit *u = tcg->by_part[p]; u; u = u->part_next)
+            if (u->flags & flag)
+                cache_kill(tcg, u);
+}
+
 static bool kill_covering(struct tcg *tcg, struct code_page *p, int32_t from, int32_t to)
 {
     bool killed = false;

@@ -86,6 +86,8 @@ const void *run_lookup(void *arch, uint64_t pc)
     *tcg_pc(t) = pc;
     if (t->stepping || atomic_load_explicit(&t->exit_flag, memory_order_relaxed))
         return NULL;
+    if (t->debug && debug_is_point(t, pc))
+        return NULL;
     /* Only what exists: translating may need every vCPU outside generated code. */
     struct unit *u = translate_lookup(t, pc);
     if (!u)
@@ -140,14 +142,15 @@ static void remember_way(struct tcg_cpu *t, struct link *link, uint64_t pc, stru
         tlb_jump_insert(t, pc, u);
 }
 
-/* Run from arch pc until generated code is left for a reason other than a jump to a known address. */
-static void run_units(struct tcg_cpu *t)
+void run_units(struct tcg_cpu *t)
 {
     struct tcg *tcg = t->tcg;
     bool logged = log_on(&tcg->vm->log, LOG_EXEC);
     struct link *link = NULL;
     do {
         uint64_t pc = *tcg_pc(t);
+        if (t->debug && debug_is_point(t, pc))
+            return;
         struct unit *u = translate_find(t, pc);
         if (!u) /* and the link may be gone */
             return;
@@ -195,7 +198,7 @@ static void run_alone(struct tcg_cpu *t)
 }
 
 /* As a unit of its own, so that what it writes is code for the next. */
-static void run_single(struct tcg_cpu *t)
+void run_single(struct tcg_cpu *t)
 {
     t->wants_single = false;
     t->single = true;
@@ -216,11 +219,19 @@ static enum vcpu_exit run(struct vcpu *cpu)
     if (!t->fp_live) /* nothing in the loop computes with floats */
         t->tcg->backend->fp_resume(t);
     for (;;) {
+        if (t->debug && debug_stops(t)) {
+            exit = EXIT_DEBUG;
+            break;
+        }
         if (atomic_load_explicit(&t->exit_flag, memory_order_acquire) && answer_requests(t))
             break;
         if (t->target->take_interrupt(cpu)) {
-            t->counts.traps++;
             t->halt = false; /* there is a handler to run */
+            if (t->debug)
+                debug_took_interrupt(t);
+            t->counts.traps++;
+            if (t->debug)
+                continue;
         }
         bool waits = t->target->waits && t->target->waits(cpu);
         if (t->halt || waits) {
@@ -238,6 +249,8 @@ static enum vcpu_exit run(struct vcpu *cpu)
             run_alone(t);
         else if (t->wants_single)
             run_single(t);
+        else if (t->debug && !waits)
+            debug_run(t);
         else if (!waits)
             run_units(t);
     }
@@ -478,6 +491,7 @@ static void vcpu_destroy(struct vcpu *cpu)
     tlb_free(t);
     free(t->ir);
     free(t->plan);
+    free(t->debug);
 }
 
 /* Registers are in arch whenever run is not under way; sticky flags are not. */
@@ -562,12 +576,6 @@ static struct error *set_chips(struct vm *vm, const void *chips)
 {
     (void)chips;
     return no_chips(vm);
-}
-static struct error *set_debug(struct vcpu *cpu, const struct vcpu_debug *want)
-{
-    (void)cpu;
-    return want->step || want->n ? error_new("the translator has no breakpoints and no single step")
-                                 : NULL;
 }
 
 /* ---- helping another engine ------------------------------------------------------------------------------ */
@@ -743,7 +751,7 @@ const struct accel tcg_accel = {
     .route_msi = route_msi,
     .get_chips = get_chips,
     .set_chips = set_chips,
-    .set_debug = set_debug,
+    .set_debug = debug_set,
     .help_start = help_start,
     .help_end = help_end,
     .execute_one = execute_one,

@@ -12,6 +12,8 @@ static noreturn void raise_fault(struct tcg_cpu *t, uint64_t va, enum access acc
     *tcg_pc(t) = tcg_insn_pc(t->cpu);
     t->undo++; /* the instruction itself does not retire */
     t->counts.traps++;
+    if (t->debug)
+        debug_forget_access(t);
     t->target->raise_memory(t->cpu, va, access, kind, fault);
     tcg_leave(t->cpu);
 }
@@ -23,6 +25,13 @@ static struct tlb_place translate(struct tcg_cpu *t, uint64_t va, enum access ac
     if (!tlb_translate(t, va, access, mode, &p, &fault))
         raise_fault(t, va, access, MEM_FAULT_TRANSLATION, fault);
     return p;
+}
+
+/* An access is about to be done, and a debugger may want to see that. */
+static inline void watch(struct tcg_cpu *t, uint64_t va, uint64_t n, enum access access)
+{
+    if (t->debug)
+        debug_access(t, va, n, access);
 }
 
 /* Aligned accesses are single-copy atomic, as the host's are. */
@@ -150,6 +159,7 @@ uint64_t softmmu_load(struct tcg_cpu *t, uint64_t va, unsigned shape, unsigned m
     struct tlb_place p = translate(t, va, ACCESS_READ, mode);
     if (!crosses_page(va, size)) {
         check_rest(t, &p, va, size, ACCESS_READ, mode);
+        watch(t, va, size, ACCESS_READ);
         return extend(place_load(t, &p, va, size, ACCESS_READ), shape);
     }
     uint64_t next = align_up(va, 4096);
@@ -157,6 +167,7 @@ uint64_t softmmu_load(struct tcg_cpu *t, uint64_t va, unsigned shape, unsigned m
     struct tlb_place p2 = translate(t, next, ACCESS_READ, mode);
     check_rest(t, &p, va, n, ACCESS_READ, mode);
     check_rest(t, &p2, next, size - n, ACCESS_READ, mode);
+    watch(t, va, size, ACCESS_READ);
     uint64_t v = 0;
     for (unsigned i = 0; i < size; i++) {
         struct tlb_place *q = i < n ? &p : &p2;
@@ -213,6 +224,7 @@ static void store_value(struct tcg_cpu *t, uint64_t va, uint64_t v, unsigned sha
     struct tlb_place p = translate(t, va, ACCESS_WRITE, mode);
     if (!crosses_page(va, size)) {
         check_rest(t, &p, va, size, ACCESS_WRITE, mode);
+        watch(t, va, size, ACCESS_WRITE);
         if (own)
             check_own_code(t, &p, size);
         place_store(t, &p, va, size, v);
@@ -223,6 +235,7 @@ static void store_value(struct tcg_cpu *t, uint64_t va, uint64_t v, unsigned sha
     struct tlb_place p2 = translate(t, next, ACCESS_WRITE, mode);
     check_rest(t, &p, va, n, ACCESS_WRITE, mode);
     check_rest(t, &p2, next, size - n, ACCESS_WRITE, mode);
+    watch(t, va, size, ACCESS_WRITE);
     if (own) {
         check_own_code(t, &p, n);
         check_own_code(t, &p2, size - n);
@@ -290,6 +303,7 @@ void softmmu_load128(struct tcg_cpu *t, uint64_t va, unsigned shape, unsigned mo
     struct tlb_place place[2];
     uint8_t bytes[16];
     unsigned n = places128(t, va, shape, ACCESS_READ, mode, place);
+    watch(t, va, 16, ACCESS_READ);
     pieces_load(t, place[0], va, bytes, n);
     if (n < 16)
         pieces_load(t, place[1], va + n, bytes + n, 16 - n);
@@ -303,10 +317,12 @@ void tcg_probe(struct vcpu *cpu, uint64_t va, unsigned size, enum access access,
     unsigned n = crosses_page(va, size) ? 4096 - (va & 4095) : size;
     struct tlb_place p = translate(t, va, access, mode);
     check_rest(t, &p, va, n, access, mode);
-    if (n == size)
-        return;
-    p = translate(t, va + n, access, mode);
-    check_rest(t, &p, va + n, size - n, access, mode);
+    if (n < size) {
+        p = translate(t, va + n, access, mode);
+        check_rest(t, &p, va + n, size - n, access, mode);
+    }
+    if (t->debug) /* once it has begun it is not to begin again */
+        debug_check(t, va, size, access);
 }
 
 void softmmu_store128(struct tcg_cpu *t, uint64_t va, const uint64_t v[2], unsigned shape,
@@ -325,6 +341,7 @@ void softmmu_store128(struct tcg_cpu *t, uint64_t va, const uint64_t v[2], unsig
     store_le(bytes, 8, v[0]);
     store_le(bytes + 8, 8, v[1]);
     unsigned n = places128(t, va, shape, ACCESS_WRITE, mode, place);
+    watch(t, va, 16, ACCESS_WRITE);
     pieces_store(t, place[0], va, bytes, n);
     if (n < 16)
         pieces_store(t, place[1], va + n, bytes + n, 16 - n);
@@ -403,6 +420,7 @@ uint64_t softmmu_rmw(struct tcg_cpu *t, enum ir_rmw kind, uint64_t va, uint64_t 
         return extend(old, shape);
     }
     struct tlb_place p = atomic_place(t, va, shape, mode);
+    watch(t, va, size, ACCESS_WRITE);
     check_own_code(t, &p, size);
     if (p.host && !p.rom) {
         old = host_load(p.host, size);
@@ -430,6 +448,7 @@ uint64_t softmmu_cas(struct tcg_cpu *t, uint64_t va, uint64_t expected, uint64_t
         return extend(old, shape);
     }
     struct tlb_place p = atomic_place(t, va, shape, mode);
+    watch(t, va, size, ACCESS_WRITE);
     check_own_code(t, &p, size);
     if (p.host && !p.rom) {
         if (host_cas(p.host, size, &old, desired))
@@ -467,6 +486,8 @@ static bool try_places(struct tcg_cpu *t, uint64_t va, unsigned size, enum acces
     }
     why->va = va;
     why->fault = -1;
+    if (t->debug)
+        debug_note(t, va, size, access);
     return true;
 }
 
@@ -527,6 +548,7 @@ bool tcg_cas16(struct vcpu *cpu, uint64_t va, uint64_t seen[2], const uint64_t d
     check_aligned(t, va, IR_128 | IR_ALIGNED, ACCESS_WRITE);
     struct tlb_place p = translate(t, va, ACCESS_WRITE, mode);
     check_rest(t, &p, va, 16, ACCESS_WRITE, mode);
+    watch(t, va, 16, ACCESS_WRITE);
     if (p.host && !p.rom && t->tcg->has_cas16) {
         bool ok = host_cas16(p.host, seen, desired);
         if (ok)
@@ -552,6 +574,7 @@ void tcg_zero(struct vcpu *cpu, uint64_t va, unsigned n, unsigned mode)
     struct tcg_cpu *t = tcg_cpu_of(cpu);
     struct tlb_place p = translate(t, va, ACCESS_WRITE, mode);
     check_rest(t, &p, va, n, ACCESS_WRITE, mode);
+    watch(t, va, n, ACCESS_WRITE);
     if (p.host && !p.rom) {
         memset(p.host, 0, n);
         bytes_written(t, &p, n);
@@ -566,6 +589,8 @@ bool tcg_ram_at(struct vcpu *cpu, uint64_t va, enum access access, unsigned mode
 {
     struct tlb_place p = translate(tcg_cpu_of(cpu), va, access, mode);
     *out = (struct tcg_ram){ .host = p.host, .gpa = p.gpa, .ram = p.ram };
+    if (tcg_cpu_of(cpu)->debug && debug_watched(tcg_cpu_of(cpu), va))
+        return false;
     return p.host && !p.partial && (access != ACCESS_WRITE || !p.rom);
 }
 

@@ -101,7 +101,8 @@ struct tcg_target {
      * tcg_drop_user_pages. */
     bool (*user_key)(struct vcpu *cpu, uint64_t *key);
     unsigned n_modes;
-    /* An interrupt is to be taken: set up its trap and return true. vCPU's thread, state in arch. */
+    /* An interrupt is to be taken: set up its trap and return true. vCPU's thread, state in arch. None while
+     * vcpu.holds_interrupts, but what a CPU that stands still waits for. */
     bool (*take_interrupt)(struct vcpu *cpu);
     /* Does the CPU stand still (HLT, wait for a start)? NULL: never, but by tcg_halt. Asked behind
      * take_interrupt; has_work then tells when to ask again. */
@@ -180,6 +181,12 @@ struct tcg_ram {
 };
 bool tcg_ram_at(struct vcpu *cpu, uint64_t va, enum access access, unsigned mode, struct tcg_ram *out);
 bool tcg_ram_written(struct vcpu *cpu, const struct tcg_ram *r, unsigned n);
+/* Is a debugger to see each turn of a repeated instruction? Then the helper does one and has the unit branch back
+ * to the instruction. */
+bool tcg_one_turn(struct vcpu *cpu);
+/* Before tcg_try_load or _store on behalf of the running instruction, where that may begin again (and does, once, if
+ * a debugger watches the data). */
+void tcg_watch(struct vcpu *cpu, uint64_t va, unsigned size, enum access access);
 /* Instructions executed by this vCPU so far: an estimate from time until tcg_count_instructions is
  * called, exact from then on for as long as somebody asks again within a tenth of a second. */
 uint64_t tcg_instructions(struct vcpu *cpu);

@@ -31,7 +31,8 @@ struct link {
 /* In a unit's flags, above the guest's state word. */
 #define UNIT_COUNTS ((uint32_t)1 << 31) /* instructions */
 #define UNIT_ALONE  ((uint32_t)1 << 30) /* one instruction, looked up each time: see fetch_place.partial */
-#define UNIT_STATE  (UNIT_ALONE - 1)    /* the state word */
+#define UNIT_DEBUG  ((uint32_t)1 << 29) /* ends before breakpoints: see debug.c */
+#define UNIT_STATE  (UNIT_DEBUG - 1)    /* the state word */
 
 /* One translation. Immutable once published, but for links and `dead`. */
 struct unit {
@@ -165,6 +166,9 @@ struct tcg_cpu {
     bool alone;                  /* they do */
     bool wants_single;           /* the next instruction is to run as a unit of its own */
     bool single;                 /* it does */
+    struct debug *debug;         /* what a debugger asks for (debug.c); NULL: nothing */
+    bool at_point;               /* it last stopped at a breakpoint: there, and is to get over it */
+    uint64_t point_pc;
     struct unit *lent;           /* what it ran, where another engine is in charge */
     bool stepping;               /* between step_prepare and the end of step (step.c) */
     unsigned most_insns;         /* in a unit found while stepping */
@@ -289,6 +293,8 @@ struct tcg {
     _Atomic bool exclusive;
 
     struct disas *disas_guest, *disas_host;
+    /* Offsets in a page before which UNIT_DEBUG ends: of every breakpoint so far. Set under the lock. */
+    _Atomic uint64_t stops[4096 / 64];
     unsigned max_insns;        /* per unit */
     bool group_accesses, single_insn, baseline_host, count_tlb;
     bool has_cas16;            /* host_has_cas16: the question is slow */
@@ -390,6 +396,8 @@ bool cache_covers(struct tcg *tcg, const uint8_t *page, int32_t pc_off, int32_t 
 uint64_t cache_apart(struct tcg *tcg, const uint8_t *page);
 void cache_set_apart(struct tcg *tcg, const uint8_t *page, int32_t off);
 void cache_link(struct tcg *tcg, struct link *l, struct unit *to);
+/* Kill all units with a flag; with the lock held. */
+void cache_kill_flagged(struct tcg *tcg, uint32_t flag);
 
 /* ---- translate.c --------------------------------------------------------------------------------------- */
 /* The unit for guest pc; translated if need be. NULL: look at arch pc again, because an exception was
@@ -404,6 +412,10 @@ struct plan *plan_new(void); /* scratch for translate_find; free() */
 void run_begin(struct tcg_cpu *t);
 void run_end(struct tcg_cpu *t);
 void run_end_alone(struct tcg_cpu *t);
+/* From arch pc: until generated code is left for a reason other than a jump to a known address; one instruction, as
+ * a unit of its own. */
+void run_units(struct tcg_cpu *t);
+void run_single(struct tcg_cpu *t);
 /* Between the two every other vCPU stands outside generated code. The caller holds no unit, no host
  * address and no memory view across them: units may be freed, and the memory map may change. */
 void run_enter_exclusive(struct tcg_cpu *t);
@@ -416,3 +428,27 @@ const void *run_lookup(void *arch, uint64_t pc);
 bool step_interrupt(struct vcpu *cpu);
 int step_prepare(struct vcpu *cpu, unsigned most, struct vcpu_code *code);
 enum vcpu_exit step_run(struct vcpu *cpu);
+
+/* ---- debug.c: for a debugger; all but the first two only while t->debug is there ------------------------- */
+struct error *debug_set(struct vcpu *cpu, const struct vcpu_debug *want);
+/* Does a UNIT_DEBUG unit end before this offset in its page? */
+bool debug_stops_unit(const struct tcg *tcg, int32_t off);
+/* UNIT_DEBUG or UNIT_ALONE for a unit at pc; 0: its page has no breakpoint. */
+uint32_t debug_unit_flag(const struct tcg_cpu *t, uint64_t pc);
+/* Is there a breakpoint? */
+bool debug_is_point(const struct tcg_cpu *t, uint64_t pc);
+/* Has it come to where run is to return EXIT_DEBUG? Asked before anything else is done. */
+bool debug_stops(struct tcg_cpu *t);
+void debug_took_interrupt(struct tcg_cpu *t);
+/* Instead of run_units. */
+void debug_run(struct tcg_cpu *t);
+/* What of accesses to a page is watched. */
+enum { WATCH_READS = 1, WATCH_WRITES = 2 };
+unsigned debug_watched(const struct tcg_cpu *t, uint64_t page);
+/* An access by the running instruction is sure to succeed. May leave, to come back with it as a unit of its own.
+ * Two halves of it: only leave, and only take note. */
+void debug_access(struct tcg_cpu *t, uint64_t va, uint64_t n, enum access access);
+void debug_check(struct tcg_cpu *t, uint64_t va, uint64_t n, enum access access);
+void debug_note(struct tcg_cpu *t, uint64_t va, uint64_t n, enum access access);
+/* The instruction faults: what it accessed before, it will access again. */
+void debug_forget_access(struct tcg_cpu *t);

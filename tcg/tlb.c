@@ -344,9 +344,11 @@ static void l1_fill(struct tcg_cpu *t, uint64_t va, uint64_t tag, const struct l
     slot->user = tag != e->tag;
     if (slot->user)
         note_user_page(t, va);
-    if (e->r)
+    unsigned watched = t->debug ? debug_watched(t, va) : 0;
+    if (e->r && !(watched & WATCH_READS))
         atomic_store_explicit(&slot->read, tag, memory_order_relaxed);
-    if (e->w && e->r && !e->rom && !t->tcg->helps) { /* nobody would take the tag back */
+    if (e->w && e->r && !e->rom && !t->tcg->helps &&
+        !watched) { /* nobody would take the tag back */
         /* Either we see the page's flags or who sets them sees our tag and clears it. */
         atomic_store_explicit(&slot->write, tag, memory_order_seq_cst);
         if (page_needs_attention(e))

@@ -59,12 +59,18 @@ static void make_target(struct plan *p, int32_t off)
     f->leader = f->target = true;
 }
 
+/* A breakpoint of a debugger: what is there begins a unit. */
+static bool stops_at(const struct plan *p, int32_t off)
+{
+    return p->flags & UNIT_DEBUG && p->n && debug_stops_unit(p->t->tcg, off);
+}
+
 /* Follow code from off until it leaves the page or what is known, or the limit is reached. */
 static void trace(struct plan *p, int32_t off)
 {
     bool after_call = false;
     bool leader = true;
-    while (off >= 0 && off < 4096 && p->n < p->limit && !plan_index(p, off)) {
+    while (off >= 0 && off < 4096 && p->n < p->limit && !plan_index(p, off) && !stops_at(p, off)) {
         struct found *f = &p->insns[p->n];
         if (!scan_one(p, off, &f->scan))
             return;
@@ -132,7 +138,7 @@ static void build(struct plan *p, struct ir *ir)
     struct tcg_cpu *t = p->t;
     struct tr tr = { .ir = ir, .cpu = t->cpu, .flags = p->flags & UNIT_STATE };
     ir_start(ir, t->target->slots, t->target->n_slots);
-    ir->forward_only = t->stepping;
+    ir->forward_only = t->stepping || p->flags & UNIT_ALONE;
     for (unsigned k = 0; k < p->n && !ir->overflow; k++) {
         const struct found *f = &p->insns[k];
         bool follows = k && p->insns[k - 1].off + p->insns[k - 1].scan.len == f->off;
@@ -333,7 +339,11 @@ struct unit *translate_find(struct tcg_cpu *t, uint64_t pc)
     struct fetch_place at, second = { 0 };
     if (!tlb_fetch_page(t, pc, pc, &at))
         return NULL;
-    uint32_t flags = t->fetch_now->flags | (at.partial || t->alone || t->single ? UNIT_ALONE : 0);
+    uint32_t flags = t->fetch_now->flags;
+    if (at.partial || t->alone || t->single)
+        flags |= UNIT_ALONE;
+    else if (t->debug)
+        flags |= debug_unit_flag(t, pc);
     t->pc_page = pc & ~(uint64_t)4095;
     struct unit *u = cache_find(tcg, at.page, off, flags);
     if (u && !u->page2 && !at.partial)
@@ -372,7 +382,10 @@ struct unit *translate_lookup(struct tcg_cpu *t, uint64_t pc)
     struct fetch_place at;
     if (!tlb_fetch_page(t, pc, pc, &at) || at.partial)
         return NULL;
-    struct unit *u = cache_find(t->tcg, at.page, pc & 4095, t->fetch_now->flags);
+    uint32_t flags = t->fetch_now->flags | (t->debug ? debug_unit_flag(t, pc) : 0);
+    if (flags & UNIT_ALONE)
+        return NULL;
+    struct unit *u = cache_find(t->tcg, at.page, pc & 4095, flags);
     return u && !u->page2 ? u : NULL;
 }
 

@@ -349,6 +349,7 @@ const struct target riscv64_target = {
     .follow = follow,
     .print = print_cpu,
     .pc = pc_of,
+    .translate = riscv_debug_translate,
     .vm_free = vm_free_arch,
 };
 

@@ -245,6 +245,21 @@ bool riscv_translate_address(struct vcpu *cpu, uint64_t va, enum access access, 
     return !out->fault;
 }
 
+bool riscv_debug_translate(struct vcpu *cpu, uint64_t va, uint64_t *physical)
+{
+    struct riscv_cpu *r = riscv_of(cpu);
+    struct leaf leaf = { 0 };
+    struct tlb_fill fill;
+    *physical = va;
+    if (r->priv == RV_M || r->satp >> 60 == RV_BARE)
+        return true;
+    if (find_leaf(r, va, ACCESS_READ, &leaf))
+        return false;
+    fill_from_leaf(r, &leaf, va, r->priv, &fill);
+    *physical = fill.gpa;
+    return true;
+}
+
 void riscv_raise_memory(struct vcpu *cpu, uint64_t va, enum access access, int kind, int fault)
 {
     const uint8_t misaligned[] = { RV_LOAD_MISALIGNED, RV_STORE_MISALIGNED, RV_INSN_MISALIGNED };

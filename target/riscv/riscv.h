@@ -294,6 +294,8 @@ bool riscv_translate_address(struct vcpu *cpu, uint64_t va, enum access access, 
                              struct tlb_fill *out);
 void riscv_raise_memory(struct vcpu *cpu, uint64_t va, enum access access, int kind, int fault);
 uint64_t riscv_context_key(struct vcpu *cpu, int mode);
+/* struct target's translate. */
+bool riscv_debug_translate(struct vcpu *cpu, uint64_t va, uint64_t *physical);
 bool riscv_user_key(struct vcpu *cpu, uint64_t *key);
 
 extern const struct target riscv64_target;

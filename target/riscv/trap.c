@@ -272,7 +272,7 @@ void riscv_check_interrupts(struct riscv_cpu *r)
 bool riscv_take_interrupt(struct vcpu *cpu)
 {
     struct riscv_cpu *r = riscv_of(cpu);
-    int irq = riscv_interrupt_due(r);
+    int irq = cpu->holds_interrupts ? -1 : riscv_interrupt_due(r);
     if (irq < 0)
         return false;
     riscv_trap(r, RV_CAUSE_INTERRUPT | (uint64_t)irq, r->pc, 0);

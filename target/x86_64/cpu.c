@@ -518,5 +518,6 @@ const struct target x86_64_target = {
     .follow = x86_follow,
     .print = print_cpu,
     .pc = pc_of,
+    .translate = x86_debug_translate,
     .vm_free = x86_vm_free,
 };

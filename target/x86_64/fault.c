@@ -166,6 +166,8 @@ uint64_t x86_read(struct x86_cpu *x, uint64_t va, unsigned size, unsigned mode)
 {
     uint64_t v = 0;
     struct tcg_failure why;
+    if (!x->pc_known && x->delivering < 0)
+        tcg_watch(x->cpu, va, size, ACCESS_READ);
     if (!tcg_try_load(x->cpu, va, size, mode, &v, &why))
         x86_memory_fault(x, why.va, why.fault);
     return v;
@@ -174,6 +176,8 @@ uint64_t x86_read(struct x86_cpu *x, uint64_t va, unsigned size, unsigned mode)
 void x86_write(struct x86_cpu *x, uint64_t va, unsigned size, uint64_t v, unsigned mode)
 {
     struct tcg_failure why;
+    if (!x->pc_known && x->delivering < 0)
+        tcg_watch(x->cpu, va, size, ACCESS_WRITE);
     if (!tcg_try_store(x->cpu, va, size, v, mode, &why))
         x86_memory_fault(x, why.va, why.fault);
 }
@@ -518,8 +522,9 @@ bool x86_take_interrupt(struct vcpu *cpu)
     if (!held_back)
         x->shadow_left = 0;
     x->pc_known = true;
+    bool open = !cpu->holds_interrupts || x->run_state != X86_RUNNABLE; /* else a debugger steps */
     bool taken = take_injected(x) || take_step(x, held_back && x->shadow_left & X86_SHADOW_STACK) ||
-                 (!held_back && take_nmi(x)) || take_maskable(x, held_back);
+                 (open && !held_back && take_nmi(x)) || (open && take_maskable(x, held_back));
     x->pc_known = false;
     return taken;
 }

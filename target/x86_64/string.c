@@ -273,9 +273,9 @@ uint64_t x86h_rep(struct x86_cpu *x, uint64_t how)
     bool plain =
         (!s.has_source || is_plain(&r, s.source.seg)) && (!s.has_dest || is_plain(&r, s.dest.seg));
     uint64_t bytes = 0;
-    bool turn_only = x->state_word & X86_TR_TF;
+    bool turn_only = x->state_word & X86_TR_TF || tcg_one_turn(x->cpu);
     for (unsigned slow = 0; turns_left(&r) && !r.stopped;) {
-        uint64_t n = plain ? do_piece(&r, &s) : 0;
+        uint64_t n = plain && !turn_only ? do_piece(&r, &s) : 0;
         bytes += n * r.size;
         if (!n) {
             do_turn(&r, &s);

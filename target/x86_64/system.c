@@ -504,6 +504,7 @@ static void input_one(struct x86_cpu *x, unsigned size, uint64_t mask)
         if (!x86_translate_address(x->cpu, at, ACCESS_WRITE, X86_MMU_DATA, &fill))
             x86_memory_fault(x, at, fill.fault);
     }
+    tcg_watch(x->cpu, to, size, ACCESS_WRITE);
     x86_write(x, to, size, read_port(x, (uint16_t)x->gpr[X86_RDX], size), X86_MMU_DATA);
     set_masked(di, *di + x->df * size, mask);
 }
@@ -531,7 +532,8 @@ uint64_t x86h_string_io(struct x86_cpu *x, uint64_t how, uint64_t len)
         if (!rep)
             break;
         set_masked(cx, *cx - 1, mask);
-        if (*cx & mask && atomic_load(x->cpu->exit_flag)) /* go on when somebody was answered */
+        if (*cx & mask && (atomic_load(x->cpu->exit_flag) ||
+                           tcg_one_turn(x->cpu))) /* go on when somebody was answered */
             return go_on(x, 0);
     }
     return go_on(x, len);

@@ -122,6 +122,15 @@ void tcg_probe(struct vcpu *cpu, uint64_t va, unsigned size, enum access access,
 {
     fail_msg("unexpected");
 }
+bool tcg_one_turn(struct vcpu *cpu)
+{
+    return false;
+}
+
+void tcg_watch(struct vcpu *cpu, uint64_t va, unsigned size, enum access access)
+{
+}
+
 bool tcg_ram_at(struct vcpu *cpu, uint64_t va, enum access access, unsigned mode,
                 struct tcg_ram *out)
 {

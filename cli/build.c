@@ -17,6 +17,7 @@
 #include "hw/pci/pci.h"
 #include "hw/storage/ide.h"
 #include "net/net.h"
+#include "ui/faces.h"
 #include "ui/monitor.h"
 
 #include <errno.h>
@@ -779,6 +780,7 @@ void cli_unbuild(struct built *b)
         return;
     for (size_t i = 0; i < b->n_monitors; i++)
         monitor_free(b->monitors[i]);
+    faces_free(b->vm);
     machine_free(b->vm);
     vm_free(b->vm);
     if (b->numa)

@@ -11,6 +11,7 @@ struct accel;
 struct device;
 struct device_global;
 struct error;
+struct faces;
 struct events;
 struct loop;
 struct target;
@@ -124,6 +125,7 @@ struct vm {
     struct device_global *globals; /* core/device.c: -global, in order */
     void *backends;         /* core/backends.c: drives, netdevs, chardevs, objects by id */
     void *display;          /* ui/display.c: screens and who looks at them; NULL: neither */
+    struct faces *faces;    /* ui/faces.c: VNC servers, windows; NULL: none, and nothing was typed */
 
     /* Run control, under run_lock. */
     pthread_mutex_t run_lock;

@@ -1,0 +1,29 @@
+/* What shows a VM to its users beside the terminal: VNC servers, windows, a terminal that draws; and what they have
+ * in common. Main loop's thread. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct curses;
+struct error;
+struct keymap;
+struct pointer_choice;
+struct sdl;
+struct typist;
+struct vm;
+struct vnc;
+
+/* All of a VM's, hanging from vm->faces; made when the first part is needed. */
+struct faces {
+    struct vm *vm;
+    struct keymap *layout;         /* ui/keyboard.c */
+    struct typist *typist;         /* ui/keyboard.c */
+    unsigned pointer_chosen;       /* ui/pointer.c: 0: the best; else 1 + enum input_kind */
+    struct vnc *vncs;              /* ui/vnc.c: list */
+    struct sdl *sdl;
+    struct curses *curses;
+};
+struct faces *faces_of(struct vm *vm);
+/* Before the VM goes. */
+void faces_free(struct vm *vm);

@@ -660,6 +660,11 @@ static bool is_nesting(enum x86_word word, unsigned bit)
            (word == X86_1_ECX && bit == 5);
 }
 
+/* KVM's own interfaces that a named model has without being asked, where the host lists them: the clock and its
+ * stability, no waiting at ports, asynchronous page faults with their interrupt, steal time, EOI by memory. As on
+ * QEMU's models the others are for who wants them: a guest makes hypercalls for some, IPIs above all. */
+enum { USUAL_KVM = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 14 | 1 << 24 };
+
 struct error *x86_model_fit(struct vm *vm, const struct x86_engine_cpu *e,
                             void (*print)(void *opaque, const char *line), void *opaque)
 {
@@ -674,7 +679,8 @@ struct error *x86_model_fit(struct vm *vm, const struct x86_engine_cpu *e,
         strcpy(m->vendor, e->vendor);
     if (!e->words[X86_KVM_EAX]) /* another engine than KVM */
         m->kvm_leaves = false;
-    m->words[X86_KVM_EAX] = m->kvm_leaves ? e->words[X86_KVM_EAX] : 0;
+    m->words[X86_KVM_EAX] =
+        m->kvm_leaves ? e->words[X86_KVM_EAX] & (m->takes_host ? UINT32_MAX : USUAL_KVM) : 0;
     memcpy(unsaid, m->words, sizeof(unsaid));
     for (unsigned w = 0; w < N_X86_WORDS; w++) {
         m->words[w] = (m->words[w] | m->on[w]) & ~m->off[w];

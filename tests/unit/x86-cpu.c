@@ -194,6 +194,25 @@ static void host_is_what_the_engine_has(void **unused)
     vm_free(k.vm);
 }
 
+/* Bit 11 of the features, by which a guest sends IPIs in hypercalls. */
+static void paravirtual_ipis_are_for_who_asks_for_them(void **unused)
+{
+    static const struct {
+        const char *model;
+        bool clock, ipi;
+    } cases[] = { { "Nehalem", true, false },
+                  { "Nehalem,+kvm-pv-ipi", true, true },
+                  { "Nehalem,kvm=off", false, false },
+                  { "host", true, true },
+                  { "max,-kvm-pv-ipi", true, false } };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct kit k = kit_new(cases[i].model, NULL);
+        assert_int_equal(x86_model_has(k.x[0]->model, X86_KVM_EAX, 3), cases[i].clock);
+        assert_int_equal(x86_model_has(k.x[0]->model, X86_KVM_EAX, 11), cases[i].ipi);
+        vm_free(k.vm);
+    }
+}
+
 static void xsave_size_follows_xcr0(void **unused)
 {
     struct kit k = kit_new("Skylake-Server", NULL);
@@ -370,6 +389,7 @@ int main(void)
         cmocka_unit_test(flags_are_added_and_taken_away),
         cmocka_unit_test(features_the_engine_lacks_are_left_out_or_enforced),
         cmocka_unit_test(host_is_what_the_engine_has),
+        cmocka_unit_test(paravirtual_ipis_are_for_who_asks_for_them),
         cmocka_unit_test(xsave_size_follows_xcr0),
         cmocka_unit_test(topology_is_told),
         cmocka_unit_test(hyperv_leaves_stand_before_kvms),

@@ -635,17 +635,24 @@ void cli_init(struct cli *cli)
                          .boot = { .splash_ms = -1, .reboot_ms = -1 } };
 }
 
-/* "qemu-system-ARCH", with or without a folder. */
-static const char *arch_of_program(const char *argv0)
+/* "qemu-system-ARCH", with or without a folder. i386 is the PC with a CPU that has 32 bits, unless another is asked
+ * for. */
+static void heed_program_name(struct cli *cli, const char *argv0)
 {
     const char *slash = strrchr(argv0, '/'), *name = slash ? slash + 1 : argv0;
     const char *prefix = "qemu-system-";
-    return strncmp(name, prefix, strlen(prefix)) ? NULL : name + strlen(prefix);
+    if (strncmp(name, prefix, strlen(prefix)))
+        return;
+    cli->arch = name + strlen(prefix);
+    if (!strcmp(cli->arch, "i386")) {
+        cli->arch = "x86_64";
+        cli->cpu = "qemu32";
+    }
 }
 
 struct error *cli_parse(struct cli *cli, int argc, char **argv)
 {
-    cli->arch = arch_of_program(argc ? argv[0] : "");
+    heed_program_name(cli, argc ? argv[0] : "");
     return options_parse(&cli_options, argc, argv, set_image, cli);
 }
 

@@ -159,11 +159,26 @@ struct model_info {
     "fpu de pse tsc msr mce cx8 pge cmov pat fxsr mmx sse sse2 pae sep apic mtrr clflush mca " \
     "pse36 pni cx16 lm syscall nx"
 #define NO_TSX "-hle -rtm"
+#define P5     "fpu vme de pse tsc msr mce cx8 mmx"
+#define P6     P5 " pae apic sep mtrr pge mca cmov pat pse36 fxsr"
 
 static const struct model_info models[] = {
     { "qemu64-v1", "qemu64", NULL, 15, 107, 1, 0xd, 0x8000000a, "Tandem Virtual CPU",
       PPRO " lahf-lm svm" },
     { "kvm64-v1", "kvm64", NULL, 15, 6, 1, 0xd, 0x80000008, "Common KVM processor", PPRO " vme" },
+
+    { "486-v1", "486", NULL, 4, 8, 0, 1, 0, "Intel 486", "fpu vme pse" },
+    { "pentium-v1", "pentium", NULL, 5, 4, 3, 1, 0, "Intel Pentium", P5 },
+    { "pentium2-v1", "pentium2", NULL, 6, 5, 2, 2, 0, "Intel Pentium II", P6 },
+    { "pentium3-v1", "pentium3", NULL, 6, 7, 3, 3, 0, "Intel Pentium III", P6 " sse" },
+    { "qemu32-v1", "qemu32", NULL, 6, 6, 3, 4, 0x80000004, "Tandem Virtual CPU, 32 bits",
+      P6 " -vme -mtrr -mca -pse36 sse sse2 pni" },
+    { "kvm32-v1", "kvm32", NULL, 15, 6, 1, 5, 0x80000008, "Common 32-bit KVM processor",
+      P6 " clflush sse sse2 pni" },
+    { "coreduo-v1", "coreduo", NULL, 6, 14, 8, 0xa, 0x80000008, "Intel Core Duo T2600",
+      P6 " clflush ss sse sse2 pni monitor nx" },
+    { "n270-v1", "n270", NULL, 6, 28, 2, 0xa, 0x80000008, "Intel Atom N270",
+      P6 " clflush ss sse sse2 pni monitor ssse3 movbe nx lahf-lm" },
 
     { "Nehalem-v1", "Nehalem", NULL, 6, 26, 3, 11, 0x80000008,
       "Intel Core i7 9xx (Nehalem Class Core i7)", PPRO " vme popcnt sse4-2 sse4-1 ssse3 lahf-lm" },
@@ -321,7 +336,7 @@ static void apply_features(struct x86_model *m, const char *list)
 static void set_vendor(struct x86_model *m, const char *name)
 {
     const char *vendor = "GenuineIntel";
-    if (!strncmp(name, "EPYC", 4) || !strncmp(name, "Opteron", 7) || !strncmp(name, "qemu", 4))
+    if (!strncmp(name, "EPYC", 4) || !strncmp(name, "Opteron", 7) || !strncmp(name, "qemu64", 6))
         vendor = "AuthenticAMD";
     if (!strncmp(name, "Dhyana", 6))
         vendor = "HygonGenuine";
@@ -371,6 +386,8 @@ static struct error *choose_model(struct x86_model *m, const char *name)
     if (info) {
         set_vendor(m, info->name);
         build_model(m, info);
+        if (!x86_model_has(m, X86_E1_EDX, 29)) /* no long mode: page tables reach less far */
+            m->phys_bits = x86_model_has(m, X86_1_EDX, 6) ? 36 : 32;
         return NULL;
     }
     const char *names[2 * ARRAY_LEN(models) + 2];

@@ -41,8 +41,8 @@ def finish():
 class Guest:
     """A running emulator: its output so far, and its input."""
 
-    def __init__(self, *args, stdin=True):
-        self.command = [TANDEM, *map(str, args)]
+    def __init__(self, *args, stdin=True, program=None):
+        self.command = [program or TANDEM, *map(str, args)]
         self.out, self.seen, self.changed = b"", 0, threading.Condition()
         self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
@@ -116,9 +116,10 @@ def board(*args):
     return ["-M", "microvm" if mmio else "q35", "-cpu", "max"]
 
 
-def guest_files(suite, kernel_only=True):
+def guest_files(suite, kernel_only=True, flavour=None):
     """The folder with a suite's kernel, initramfs and disk (scripts/get-guest)."""
-    command = [TOP / "scripts/get-guest", "--arch", ARCH, *(["--kernel-only"] if kernel_only else []), suite]
+    command = [TOP / "scripts/get-guest", "--arch", ARCH, *(["--kernel-only"] if kernel_only else []),
+               *(["--flavour", flavour] if flavour else []), suite]
     made = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if made.returncode:
         check(f"Debian {suite}'s guest is there", False)
@@ -126,9 +127,9 @@ def guest_files(suite, kernel_only=True):
     return pathlib.Path(made.stdout.strip())
 
 
-def initrd(suite, entries):
+def initrd(suite, entries, flavour=None):
     """The suite's initramfs with more files in it: {name: text or path}."""
-    files = guest_files(suite)
+    files = guest_files(suite, flavour=flavour)
     spec = []
     for i, (name, what) in enumerate(entries.items()):
         if isinstance(what, str):

@@ -146,6 +146,25 @@ static void signature_is_put_together_from_family_and_model(void **unused)
     }
 }
 
+static void a_model_of_32_bits_has_no_long_mode(void **unused)
+{
+    static const struct {
+        const char *name;
+        uint8_t phys_bits;
+        bool has_pae;
+    } all[] = { { "qemu32", 36, true }, { "pentium", 32, false }, { "pentium3", 36, true } };
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        struct kit k = kit_new(all[i].name, NULL);
+        uint32_t r[4];
+        cpuid(&k, 0x80000001, 0, r);
+        assert_false(r[3] >> 29 & 1);
+        cpuid(&k, 1, 0, r);
+        assert_int_equal(r[3] >> 6 & 1, all[i].has_pae);
+        assert_int_equal(k.x[0]->model->phys_bits, all[i].phys_bits);
+        vm_free(k.vm);
+    }
+}
+
 static void flags_are_added_and_taken_away(void **unused)
 {
     struct kit k = kit_new("Nehalem,+avx,-popcnt,xsave=on,sse4.2=off", NULL);
@@ -386,6 +405,7 @@ int main(void)
         cmocka_unit_test(unknown_models_and_flags_name_the_nearest),
         cmocka_unit_test(every_model_of_the_help_can_be_chosen),
         cmocka_unit_test(signature_is_put_together_from_family_and_model),
+        cmocka_unit_test(a_model_of_32_bits_has_no_long_mode),
         cmocka_unit_test(flags_are_added_and_taken_away),
         cmocka_unit_test(features_the_engine_lacks_are_left_out_or_enforced),
         cmocka_unit_test(host_is_what_the_engine_has),

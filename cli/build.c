@@ -421,14 +421,24 @@ static void print_stats(void *opaque, void (*print)(void *opaque, const char *li
     stats_print(opaque, print, to);
 }
 
-static struct error *add_monitor(struct build *b, struct chardev *c)
+/* How one of -monitor, -qmp and -mon talks. */
+enum monitor_kind { MONITOR_HUMAN, MONITOR_QMP, MONITOR_QMP_PRETTY };
+
+static struct error *add_monitor(struct build *b, struct chardev *c, enum monitor_kind kind)
 {
     struct built *out = b->out;
-    struct monitor_hooks hooks = { print_stats, &out->stats };
+    struct monitor_hooks hooks = { print_stats, &out->stats, &cli_options };
+    struct error *err = NULL;
     if (out->n_monitors == MAX_MONITORS)
         return error_new("there can be %d monitors", MAX_MONITORS);
-    out->monitors[out->n_monitors++] = monitor_new(b->vm, c, &hooks);
-    return NULL;
+    if (kind == MONITOR_HUMAN)
+        out->monitors[out->n_monitors] = monitor_new(b->vm, c, &hooks);
+    else
+        err = monitor_new_qmp(b->vm, c, &hooks, kind == MONITOR_QMP_PRETTY,
+                              &out->monitors[out->n_monitors]);
+    out->n_monitors += !err;
+    out->managed |= kind != MONITOR_HUMAN;
+    return err;
 }
 
 /* The back end of one of -serial and -monitor: an own one called `id`, or one named by chardev:ID.
@@ -454,22 +464,49 @@ static struct error *add_serial(struct build *b, unsigned index, const char *spe
     snprintf(id, sizeof(id), "serial%u", index);
     struct error *err = open_terminal(b, id, spec, &b->machine.serial[index], &c);
     if (!err && !strncmp(spec, "mon:", 4))
-        err = add_monitor(b, c);
+        err = add_monitor(b, c, MONITOR_HUMAN);
     return err;
 }
 
-static struct error *add_monitor_option(struct build *b, unsigned index, const char *spec)
+/* -monitor, -qmp and -qmp-pretty. */
+static struct error *add_monitor_option(struct build *b, const char *prefix, unsigned index,
+                                        const char *spec, enum monitor_kind kind)
 {
     struct chardev *c;
     char name[32];
     const char *id;
-    snprintf(name, sizeof(name), "monitor%u", index);
+    snprintf(name, sizeof(name), "%s%u", prefix, index);
     struct error *err = open_terminal(b, name, spec, &id, &c);
     if (err || !id)
         return err;
     if (!chardev_is_mux(c))
         err = backend_take_chardev(b->vm, id, &c);
-    return err ? err : add_monitor(b, c);
+    return err ? err : add_monitor(b, c, kind);
+}
+
+static struct error *add_monitor_options(struct build *b, const struct text_list *list,
+                                         const char *option, enum monitor_kind kind)
+{
+    struct error *err = NULL;
+    for (size_t i = 0; i < list->n && !err; i++)
+        err = error_in(add_monitor_option(b, option + 1, (unsigned)i, list->at[i], kind), "%s",
+                       option);
+    return err;
+}
+
+static struct error *mon_kind(struct options *list, enum monitor_kind *kind)
+{
+    const char *mode = options_get(list, "mode");
+    bool pretty = false;
+    struct error *err = options_get_bool(list, "pretty", &pretty);
+    if (err)
+        return err;
+    *kind = !mode || !strcmp(mode, "readline") ? MONITOR_HUMAN
+            : pretty                           ? MONITOR_QMP_PRETTY
+                                               : MONITOR_QMP;
+    if (mode && strcmp(mode, "readline") && strcmp(mode, "control"))
+        return error_new("mode='%s' is not known; accepted: readline, control", mode);
+    return NULL;
 }
 
 static struct error *add_mon(struct build *b, const char *text)
@@ -477,23 +514,23 @@ static struct error *add_mon(struct build *b, const char *text)
     static const char *const known[] = { "chardev", "mode", "pretty", "id" };
     struct options list;
     struct chardev *c = NULL;
+    enum monitor_kind kind;
     struct error *err = options_split(text, "chardev", &list);
     if (err)
         return err;
-    const char *id = options_get(&list, "chardev"), *mode = options_get(&list, "mode");
+    const char *id = options_get(&list, "chardev");
     options_get(&list, "id");
-    if (mode && strcmp(mode, "readline"))
-        err = error_new("mode='%s' is not supported; accepted: readline", mode);
-    else if (!id)
+    err = mon_kind(&list, &kind);
+    if (!err && !id)
         err = error_new("chardev= is missing");
-    else
+    if (!err)
         err = options_refuse_rest(&list, known, ARRAY_LEN(known));
     if (!err)
         c = backend_find(b->vm, BACKEND_CHARDEV, id);
     if (!err && (!c || !chardev_is_mux(c)))
         err = backend_take_chardev(b->vm, id, &c);
     if (!err)
-        err = add_monitor(b, c);
+        err = add_monitor(b, c, kind);
     options_free(&list);
     return err;
 }
@@ -541,8 +578,12 @@ static struct error *make_terminals(struct build *b)
     default_terminals(cli);
     for (size_t i = 0; i < cli->serials.n && !err; i++)
         err = error_in(add_serial(b, (unsigned)i, cli->serials.at[i]), "-serial");
-    for (size_t i = 0; i < cli->monitors.n && !err; i++)
-        err = error_in(add_monitor_option(b, (unsigned)i, cli->monitors.at[i]), "-monitor");
+    if (!err)
+        err = add_monitor_options(b, &cli->monitors, "-monitor", MONITOR_HUMAN);
+    if (!err)
+        err = add_monitor_options(b, &cli->qmps, "-qmp", MONITOR_QMP);
+    if (!err)
+        err = add_monitor_options(b, &cli->pretty_qmps, "-qmp-pretty", MONITOR_QMP_PRETTY);
     for (size_t i = 0; i < cli->mons.n && !err; i++)
         err = error_in(add_mon(b, cli->mons.at[i]), "-mon");
     return err;

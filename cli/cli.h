@@ -47,7 +47,7 @@ struct cli {
     const char *log_items, *log_file, *log_filter, *pidfile, *stats_file, *image;
     const char *debugcon, *memory, *smp, *parallel, *vga, *display;
     struct text_list accels, devices, objects, netdevs, nics, nets, chardevs, serials, monitors,
-        mons, fw_cfgs, globals, numas, smbios, acpi_tables;
+        mons, qmps, pretty_qmps, fw_cfgs, globals, numas, smbios, acpi_tables;
     struct cli_drive *drives;
     size_t n_drives;
     bool nographic, nodefaults, no_reboot, no_shutdown, start_stopped, daemonize, sandbox, verdict;
@@ -91,6 +91,7 @@ struct built {
     struct monitor *monitors[MAX_MONITORS];
     size_t n_monitors;
     bool uses_network, only_dumps;
+    bool managed; /* by QMP, which opens files and sockets while the VM runs */
     struct numa *numa;
     struct smbios_options *smbios;
     struct acpi_options *acpi;

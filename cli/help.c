@@ -10,6 +10,7 @@
 #include "hw/machine/machine.h"
 #include "target/riscv/riscv.h"
 #include "target/x86_64/x86.h"
+#include "ui/qmp_session.h"
 
 #include "tandem-config.h"
 
@@ -201,6 +202,11 @@ struct error *cli_print_help(struct cli *cli, bool *printed)
     for (size_t i = 0; i < cli->chardevs.n; i++)
         if (asks_help(cli->chardevs.at[i], name, sizeof(name))) {
             chardev_help(print_line, NULL);
+            return NULL;
+        }
+    for (size_t i = 0; i < cli->qmps.n; i++)
+        if (asks_help(cli->qmps.at[i], name, sizeof(name))) {
+            qmp_help(print_line, NULL);
             return NULL;
         }
     for (size_t i = 0; i < cli->netdevs.n; i++)

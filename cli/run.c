@@ -105,8 +105,11 @@ struct error *cli_run(struct cli *cli, struct built *b, int ready_fd, int *statu
     if (ready_fd >= 0)
         finish_detach(ready_fd);
     bool unlinks = cli->pidfile || names_socket(&cli->serials) || names_socket(&cli->monitors) ||
-                   names_socket(&cli->chardevs);
-    struct sandbox_needs needs = { .network = b->uses_network, .unlink = unlinks };
+                   names_socket(&cli->chardevs) || names_socket(&cli->qmps) ||
+                   names_socket(&cli->pretty_qmps);
+    struct sandbox_needs needs = { .network = b->uses_network,
+                                   .unlink = unlinks || b->managed,
+                                   .manage = b->managed };
     if (cli->sandbox)
         err = sandbox_enter(&needs);
     if (!err)

@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define FLUSH_DELAY_NS (NS_PER_S / 1000)
@@ -140,6 +141,24 @@ void chardev_write(struct chardev *c, const uint8_t *data, size_t n)
     pthread_mutex_unlock(&h->lock);
     if (wake && !loop_is_mine(h->vm->loop))
         loop_post(h->vm->loop, nothing, NULL);
+}
+
+void chardev_flush(struct chardev *c)
+{
+    struct chardev_host *h = c->host;
+    pthread_mutex_lock(&h->lock);
+    if (h->n_out && !h->out_blocked)
+        send_some(h);
+    if (h->n_out || h->was_full)
+        h->flush_at_ns = 1; /* the loop sees to the rest, and tells */
+    else
+        h->flush_at_ns = 0;
+    pthread_mutex_unlock(&h->lock);
+}
+
+void chardev_hang_up(struct chardev *c)
+{
+    c->host->hung_up(c->host);
 }
 
 size_t chardev_space(struct chardev *c)
@@ -290,10 +309,59 @@ static void end_of_input(struct chardev_host *h)
         watch(h);
 }
 
+static void drop_fds(struct chardev_host *h)
+{
+    for (unsigned i = 0; i < h->n_fds; i++)
+        close(h->fds[i]);
+    h->n_fds = 0;
+}
+
+static void keep_fds(struct chardev_host *h, struct msghdr *m)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        drop_fds(h);
+        h->n_fds = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        memcpy(h->fds, CMSG_DATA(c), h->n_fds * sizeof(int)); /* the buffer holds no more */
+    }
+}
+
+static ssize_t read_with_fds(struct chardev_host *h, void *data, size_t n)
+{
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(CHARDEV_MOST_FDS * sizeof(int))];
+    struct iovec iov = { data, n };
+    struct msghdr m = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+    };
+    ssize_t got = recvmsg(h->in_fd, &m, MSG_CMSG_CLOEXEC);
+    if (got < 0 && errno == ENOTSOCK)
+        return read(h->in_fd, data, n);
+    if (got > 0)
+        keep_fds(h, &m);
+    return got;
+}
+
+void chardev_receive_fds(struct chardev *c)
+{
+    c->host->receives_fds = true;
+}
+
+int chardev_take_fd(struct chardev *c)
+{
+    struct chardev_host *h = c->host;
+    if (!h->n_fds)
+        return -1;
+    int fd = h->fds[0];
+    memmove(h->fds, h->fds + 1, --h->n_fds * sizeof(int));
+    return fd;
+}
+
 static void read_some(struct chardev_host *h)
 {
     uint8_t data[CHARDEV_CHUNK];
-    ssize_t n = read(h->in_fd, data, sizeof(data));
+    ssize_t n =
+        h->receives_fds ? read_with_fds(h, data, sizeof(data)) : read(h->in_fd, data, sizeof(data));
     if (n > 0) {
         take_input(h, data, (size_t)n);
         if (h->in_fd >= 0)
@@ -470,6 +538,7 @@ void chardev_host_disconnect(struct chardev_host *h)
         close(in);
     if (out >= 0 && out != in)
         close(out);
+    drop_fds(h);
     tell(h, CHARDEV_CLOSED);
 }
 

@@ -55,6 +55,15 @@ struct chardev *chardev_attach_monitor(struct chardev *c, const struct chardev_f
  * end that can wait asks for the space first. Output leaves within a millisecond. */
 void chardev_write(struct chardev *c, const uint8_t *data, size_t n);
 size_t chardev_space(struct chardev *c);
+/* Send now what can be sent without waiting; front ends hear nothing of it. Main loop's thread. */
+void chardev_flush(struct chardev *c);
+/* As if the other side had left: it is cut off, a server listens again. Main loop's thread. */
+void chardev_hang_up(struct chardev *c);
+/* Descriptors that come along with bytes on a UNIX socket (SCM_RIGHTS) are kept from now on, those of the
+ * latest bytes only, until they are taken: oldest first, -1 if there is none. Otherwise the kernel closes
+ * them. Main loop's thread. */
+void chardev_receive_fds(struct chardev *c);
+int chardev_take_fd(struct chardev *c);
 /* The front end has room again. Any thread; cheap when nothing waits. */
 void chardev_accept(struct chardev *c);
 

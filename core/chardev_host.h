@@ -15,6 +15,7 @@ struct options;
 enum {
     CHARDEV_BUFFER = 64 * 1024,
     CHARDEV_CHUNK = 4096, /* read at a time */
+    CHARDEV_MOST_FDS = 16,
 };
 
 struct chardev {
@@ -33,6 +34,9 @@ struct chardev_host {
 
     int in_fd, out_fd; /* -1: none now */
     bool in_ended;     /* end of file: nothing more comes */
+    bool receives_fds; /* main loop's thread, as the next */
+    int fds[CHARDEV_MOST_FDS];
+    unsigned n_fds;
     /* The other side went away (error or end of file); main loop's thread. */
     void (*hung_up)(struct chardev_host *h);
     void (*close)(struct chardev_host *h); /* frees `kind`, not the descriptors */

@@ -10,6 +10,7 @@ struct error;
 struct sandbox_needs {
     bool network; /* open connections, resolve names (user networking) */
     bool unlink;  /* remove a pid file or a socket at the end */
+    bool manage;  /* open files, sockets and terminals that QMP names */
 };
 /* Error when the host refuses the filter. */
 struct error *sandbox_enter(const struct sandbox_needs *needs);

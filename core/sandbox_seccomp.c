@@ -137,6 +137,10 @@ static const char *const allowed[] = {
     "getrlimit",
 };
 static const char *const allowed_for_network[] = { "bind", "connect", "listen" };
+static const char *const allowed_for_manage[] = { "open",      "openat",     "bind",
+                                                  "connect",   "listen",     "access",
+                                                  "faccessat", "faccessat2", "readlink",
+                                                  "ftruncate", "fallocate",  "memfd_create" };
 static const char *const allowed_for_unlink[] = { "unlink", "unlinkat" };
 
 /* Nothing in a running VM comes near these. */
@@ -254,6 +258,17 @@ static const struct conditional allowed_if_network[] = {
     { "socket", { { 0, LOW32, AF_INET6 }, { 1, SOCK_KIND, SOCK_DGRAM } } },
 };
 
+static const struct conditional allowed_if_manage[] = {
+    { "socket", { { 0, LOW32, AF_INET }, { 1, SOCK_KIND, SOCK_STREAM } } },
+    { "socket", { { 0, LOW32, AF_INET6 }, { 1, SOCK_KIND, SOCK_STREAM } } },
+    { "socket", { { 0, LOW32, AF_UNIX }, { 1, SOCK_KIND, SOCK_STREAM } } },
+    { "ioctl", { { 1, LOW32, TIOCGPTN } } },
+    { "ioctl", { { 1, LOW32, TIOCSPTLCK } } },
+    { "ioctl", { { 1, LOW32, BLKGETSIZE64 } } },
+    { "ioctl", { { 1, LOW32, BLKSSZGET } } },
+    { "ioctl", { { 1, LOW32, BLKPBSZGET } } },
+};
+
 /* A call this architecture does not have is no reason to fail. */
 static int add_rule(scmp_filter_ctx filter, uint32_t action, const char *name, unsigned n,
                     const struct scmp_arg_cmp *compare)
@@ -299,6 +314,10 @@ static int fill(scmp_filter_ctx filter, const struct sandbox_needs *needs)
         rc = add_names(filter, SCMP_ACT_ALLOW, allowed_for_network, ARRAY_LEN(allowed_for_network));
     if (!rc && needs->network)
         rc = add_conditionals(filter, allowed_if_network, ARRAY_LEN(allowed_if_network));
+    if (!rc && needs->manage)
+        rc = add_names(filter, SCMP_ACT_ALLOW, allowed_for_manage, ARRAY_LEN(allowed_for_manage));
+    if (!rc && needs->manage)
+        rc = add_conditionals(filter, allowed_if_manage, ARRAY_LEN(allowed_if_manage));
     /* clone3 hides its flags behind a pointer; the C library falls back to clone. */
     return rc ? rc : add_rule(filter, SCMP_ACT_ERRNO(ENOSYS), "clone3", 0, NULL);
 }

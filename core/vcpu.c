@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 struct vcpu_work {
     void (*fn)(struct vcpu *cpu, void *opaque);
@@ -295,6 +296,10 @@ static void *thread_main(void *opaque)
     snprintf(name, sizeof(name), "vcpu%u", cpu->index);
     pthread_setname_np(pthread_self(), name);
     cpu->self = pthread_self();
+    pthread_mutex_lock(&cpu->lock);
+    cpu->tid = gettid();
+    pthread_cond_broadcast(&cpu->parked);
+    pthread_mutex_unlock(&cpu->lock);
     atomic_store(&cpu->is_alive, true);
     for (;;) {
         /* Cleared before what it asks for: one set in between makes run() return at once. */
@@ -339,6 +344,10 @@ struct error *vcpu_start_thread(struct vcpu *cpu)
     if (errno)
         return error_errno("cannot start the thread of vCPU %u", cpu->index);
     cpu->thread_started = true;
+    pthread_mutex_lock(&cpu->lock);
+    while (!cpu->tid)
+        pthread_cond_wait(&cpu->parked, &cpu->lock);
+    pthread_mutex_unlock(&cpu->lock);
     return NULL;
 }
 

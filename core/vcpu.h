@@ -47,6 +47,7 @@ struct vcpu {
     bool thread_started;
     pthread_t self;          /* as the thread sees itself, while is_alive */
     _Atomic bool is_alive;
+    int tid;                 /* as the host's kernel numbers it; 0 before its thread was started */
 
     /* Anything to look at between units or guest entries. Set by any thread, then kick. */
     _Atomic uint32_t requests;

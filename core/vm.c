@@ -252,7 +252,7 @@ static void set_state(struct vm *vm, enum run_state state)
     pthread_mutex_unlock(&vm->run_lock);
 }
 
-static struct error *start_threads(struct vm *vm)
+struct error *vm_start_threads(struct vm *vm)
 {
     struct error *err = NULL;
     for (unsigned i = 0; i < vm->n_vcpus && !err; i++)
@@ -268,7 +268,7 @@ void vm_start(struct vm *vm)
         return;
     if (!vm->was_reset)
         vm_reset(vm);
-    struct error *err = start_threads(vm);
+    struct error *err = vm_start_threads(vm);
     if (err) {
         vm_request_end(vm, VERDICT_ENGINE_FAILED, 0, error_text(err));
         error_free(err);

@@ -164,6 +164,8 @@ void vm_free(struct vm *vm);
 /* Start or continue, and stop: when vm_pause returns every vCPU stands at a safe point and the
  * clock stands. Main loop's thread. */
 void vm_start(struct vm *vm);
+/* vm_start's first step alone: the vCPUs have threads, parked. */
+struct error *vm_start_threads(struct vm *vm);
 void vm_pause(struct vm *vm);
 /* The same as an act that is told to listeners (RESUME, STOP) and shown by query-status, in contrast to a
  * moment's halt for looking at something. vm_continue: error if only a reset can bring it back. */

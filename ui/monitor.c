@@ -1,233 +1,35 @@
+/* Monitors: the line editor of the human one; QMP's is ui/qmp_session.c. */
 #include "ui/monitor.h"
 
-#include "core/accel.h"
 #include "core/chardev.h"
-#include "core/device.h"
 #include "core/error.h"
-#include "core/options.h"
-#include "core/vm.h"
+#include "core/util.h"
+#include "ui/hmp.h"
+#include "ui/qmp_session.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ---- commands -------------------------------------------------------------------------------- */
-struct call {
-    struct vm *vm;
-    const struct monitor_hooks *hooks;
-    const char *args; /* behind the command's name, no blanks around */
-    void (*print)(void *opaque, const char *line);
-    void *to;
-};
+enum { LINE_ROOM = 1024, HISTORY = 64, MOST_OFFERS = 128 };
+#define PROMPT "(tandem) "
 
-struct command {
-    const char *name, *alias, *args, *help;
-    void (*run)(struct call *c);
-};
-
-static void say(struct call *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void say(struct call *c, const char *fmt, ...)
-{
-    char line[512];
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(line, sizeof(line), fmt, args);
-    va_end(args);
-    c->print(c->to, line);
-}
-
-static void do_quit(struct call *c)
-{
-    vm_request_end(c->vm, VERDICT_QUIT, 0, "monitor");
-}
-
-static void do_reset(struct call *c)
-{
-    vm_request_reset(c->vm);
-}
-
-static void do_powerdown(struct call *c)
-{
-    if (!vm_press_power_button(c->vm))
-        say(c, "this board has no power button; use the guest's own command, or quit");
-}
-
-static void do_stop(struct call *c)
-{
-    vm_pause(c->vm);
-}
-
-static void do_cont(struct call *c)
-{
-    if (c->vm->state == RUN_ENDED)
-        say(c, "the guest has powered off; system_reset starts it again");
-    else
-        vm_start(c->vm);
-}
-
-static void info_status(struct call *c)
-{
-    static const char *const names[] = {
-        [RUN_PRELAUNCH] = "paused (prelaunch)",
-        [RUN_RUNNING] = "running",
-        [RUN_PAUSED] = "paused",
-        [RUN_ENDED] = "paused (shutdown)",
-    };
-    say(c, "VM status: %s", names[c->vm->state]);
-}
-
-static void info_name(struct call *c)
-{
-    say(c, "%s", c->vm->name ? c->vm->name : "");
-}
-
-static void info_uuid(struct call *c)
-{
-    say(c, "%s", c->vm->uuid ? c->vm->uuid : "00000000-0000-0000-0000-000000000000");
-}
-
-static void info_mtree(struct call *c)
-{
-    mem_print(c->vm, c->print, c->to);
-}
-
-static void print_device(struct call *c, const struct device *dev)
-{
-    say(c, "dev: %s, id \"%s\", at %s%s", dev->cls->name, dev->id ? dev->id : "", dev->path,
-        dev->broken ? " (broken by the guest)" : "");
-    for (size_t i = 0; i < dev->cls->props.n; i++) {
-        char value[256];
-        if (device_get((struct device *)dev, dev->cls->props.at[i].name, value, sizeof(value)) &&
-            *value)
-            say(c, "  %s = %s", dev->cls->props.at[i].name, value);
-    }
-}
-
-static void info_qtree(struct call *c)
-{
-    for (const struct device *dev = c->vm->devices; dev; dev = dev->next)
-        print_device(c, dev);
-}
-
-/* Registers are the engine's while the VM runs: stop it for the moment. */
-static void info_registers(struct call *c)
-{
-    bool ran = c->vm->state == RUN_RUNNING;
-    if (ran)
-        vm_pause(c->vm);
-    for (unsigned i = 0; i < c->vm->n_vcpus; i++) {
-        say(c, "CPU#%u", i);
-        c->vm->accel->get_state(c->vm->vcpus[i]);
-        c->vm->target->print(c->vm->vcpus[i], c->print, c->to);
-    }
-    if (ran)
-        vm_start(c->vm);
-}
-
-static void info_cpus(struct call *c)
-{
-    for (unsigned i = 0; i < c->vm->n_vcpus; i++)
-        say(c, "%s CPU #%u: %s", i ? " " : "*", i,
-            c->vm->vcpus[i]->powered_off ? "off"
-            : c->vm->vcpus[i]->halted    ? "waits for an interrupt"
-                                         : "runs");
-}
-
-static void info_stats(struct call *c)
-{
-    c->hooks->stats(c->hooks->opaque, c->print, c->to);
-}
-
-static const struct command infos[] = {
-    { "status", NULL, "", "whether the guest runs", info_status },
-    { "name", NULL, "", "the virtual machine's name", info_name },
-    { "uuid", NULL, "", "its identifier", info_uuid },
-    { "mtree", NULL, "", "the physical memory map", info_mtree },
-    { "qtree", NULL, "", "devices and their properties", info_qtree },
-    { "registers", NULL, "", "the CPUs' registers", info_registers },
-    { "cpus", NULL, "", "what each CPU does", info_cpus },
-    { "stats", NULL, "", "what the engine and the devices counted", info_stats },
-};
-
-static void do_info(struct call *c);
-static void do_help(struct call *c);
-static const struct command commands[] = {
-    { "help", "?", "", "this list", do_help },
-    { "info", NULL, "SUBJECT", "show something; info alone lists what", do_info },
-    { "stop", "s", "", "stop the guest", do_stop },
-    { "cont", "c", "", "let it run on", do_cont },
-    { "system_reset", NULL, "", "reset the machine", do_reset },
-    { "system_powerdown", NULL, "", "press the power button", do_powerdown },
-    { "quit", "q", "", "end at once", do_quit },
-};
-
-static void run_from(struct call *c, const struct command *table, size_t n, const char *line,
-                     const char *what)
-{
-    char name[40];
-    const char *names[16];
-    size_t length = strcspn(line, " \t");
-    snprintf(name, sizeof(name), "%.*s", (int)length, line);
-    for (size_t i = 0; i < n; i++) {
-        names[i] = table[i].name;
-        if (strcmp(name, table[i].name) && (!table[i].alias || strcmp(name, table[i].alias)))
-            continue;
-        c->args = line + length + strspn(line + length, " \t");
-        if (*c->args && !*table[i].args)
-            say(c, "%s takes no arguments", name);
-        else
-            table[i].run(c);
-        return;
-    }
-    char *hint = nearest_hint(name, names, n);
-    say(c, "unknown %s '%s'%s", what, name, hint);
-    free(hint);
-}
-
-static void print_table(struct call *c, const char *prefix, const struct command *table, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        say(c, "%s%s%s%s%s%s -- %s", prefix, table[i].name, table[i].alias ? "|" : "",
-            table[i].alias ? table[i].alias : "", *table[i].args ? " " : "", table[i].args,
-            table[i].help);
-}
-
-static void do_info(struct call *c)
-{
-    if (*c->args)
-        run_from(c, infos, ARRAY_LEN(infos), c->args, "subject");
-    else
-        print_table(c, "info ", infos, ARRAY_LEN(infos));
-}
-
-static void do_help(struct call *c)
-{
-    print_table(c, "", commands, ARRAY_LEN(commands));
-}
-
-void monitor_execute(struct vm *vm, const struct monitor_hooks *hooks, const char *command,
-                     void (*print)(void *opaque, const char *line), void *opaque)
-{
-    struct call c = { .vm = vm, .hooks = hooks, .print = print, .to = opaque };
-    command += strspn(command, " \t");
-    if (*command)
-        run_from(&c, commands, ARRAY_LEN(commands), command, "command");
-}
-
-/* ---- the line editor -------------------------------------------------------------------------- */
-enum { LINE_ROOM = 512, HISTORY = 32 };
 struct monitor {
+    struct qmp_session *qmp; /* the rest is for people */
     struct vm *vm;
     struct chardev *chardev;
     struct monitor_hooks hooks;
+    unsigned cpu;
     char line[LINE_ROOM];
-    size_t n;
+    size_t n, cursor;
     char *history[HISTORY]; /* the newest first */
-    int at;                 /* which of them is shown; -1: a line of its own */
+    char *draft;            /* the line that history is shown in place of */
+    int at;                 /* which of history is shown; -1: the line itself */
     enum { PLAIN, ESCAPE, BRACKET } escape;
+    unsigned escape_number;
     bool after_cr;
 };
 
+/* ---- output ------------------------------------------------------------------------------------ */
 static void put(struct monitor *m, const char *text)
 {
     chardev_write(m->chardev, (const uint8_t *)text, strlen(text));
@@ -239,13 +41,26 @@ static void put_line(void *opaque, const char *line)
     put(opaque, "\r\n");
 }
 
-static void prompt(struct monitor *m)
+static void show_line(struct monitor *m)
 {
-    m->n = 0;
-    m->at = -1;
-    put(m, "(tandem) ");
+    char back[32];
+    m->line[m->n] = 0;
+    put(m, "\r\33[K" PROMPT);
+    put(m, m->line);
+    if (m->cursor == m->n)
+        return;
+    snprintf(back, sizeof(back), "\33[%zuD", m->n - m->cursor);
+    put(m, back);
 }
 
+static void prompt(struct monitor *m)
+{
+    m->n = m->cursor = 0;
+    m->at = -1;
+    put(m, PROMPT);
+}
+
+/* ---- history ----------------------------------------------------------------------------------- */
 static void remember(struct monitor *m)
 {
     if (!m->n || (m->history[0] && !strcmp(m->history[0], m->line)))
@@ -260,45 +75,198 @@ static void show_history(struct monitor *m, int step)
     int to = m->at + step;
     if (to < -1 || to >= HISTORY || (to >= 0 && !m->history[to]))
         return;
+    if (m->at < 0) {
+        m->line[m->n] = 0;
+        free(m->draft);
+        m->draft = xstrdup(m->line);
+    }
     m->at = to;
-    m->n = (size_t)snprintf(m->line, sizeof(m->line), "%s", to < 0 ? "" : m->history[to]);
-    put(m, "\r\33[K(tandem) ");
-    put(m, m->line);
+    m->n = (size_t)snprintf(m->line, sizeof(m->line), "%s", to < 0 ? m->draft : m->history[to]);
+    m->cursor = m->n;
+    show_line(m);
 }
 
+/* ---- editing ------------------------------------------------------------------------------------- */
+static void insert(struct monitor *m, const char *text, size_t n)
+{
+    n = MIN(n, LINE_ROOM - 1 - m->n);
+    memmove(m->line + m->cursor + n, m->line + m->cursor, m->n - m->cursor);
+    memcpy(m->line + m->cursor, text, n);
+    m->n += n;
+    m->cursor += n;
+    m->line[m->n] = 0;
+    if (m->cursor == m->n)
+        chardev_write(m->chardev, (const uint8_t *)text, n);
+    else
+        show_line(m);
+}
+
+static void erase(struct monitor *m, size_t from, size_t to)
+{
+    memmove(m->line + from, m->line + to, m->n - to);
+    m->n -= to - from;
+    m->cursor = from;
+    show_line(m);
+}
+
+static void move(struct monitor *m, size_t to)
+{
+    m->cursor = to;
+    show_line(m);
+}
+
+static size_t word_before(const struct monitor *m)
+{
+    size_t at = m->cursor;
+    while (at && m->line[at - 1] == ' ')
+        at--;
+    while (at && m->line[at - 1] != ' ')
+        at--;
+    return at;
+}
+
+/* ---- completion ------------------------------------------------------------------------------------ */
+struct offers {
+    char *at[MOST_OFFERS];
+    size_t n, common; /* characters that all share */
+};
+
+static void collect(void *opaque, const char *word)
+{
+    struct offers *o = opaque;
+    if (o->n == MOST_OFFERS)
+        return;
+    o->at[o->n++] = xstrdup(word);
+    size_t n = 0;
+    while (word[n] && word[n] == o->at[0][n])
+        n++;
+    o->common = o->n == 1 ? strlen(word) : MIN(o->common, n);
+}
+
+static void list_offers(struct monitor *m, const struct offers *o)
+{
+    size_t column = 0;
+    put(m, "\r\n");
+    for (size_t i = 0; i < o->n; i++) {
+        char cell[80];
+        size_t n = (size_t)snprintf(cell, sizeof(cell), "%-20.60s ", o->at[i]);
+        if (column && column + n > 79) {
+            put(m, "\r\n");
+            column = 0;
+        }
+        put(m, cell);
+        column += n;
+    }
+    put(m, "\r\n");
+    show_line(m);
+}
+
+static void complete(struct monitor *m)
+{
+    char left[LINE_ROOM];
+    struct offers o = { .n = 0 };
+    memcpy(left, m->line, m->cursor);
+    left[m->cursor] = 0;
+    size_t typed = m->cursor - hmp_completions(m->vm, left, collect, &o);
+    if (o.n && o.common > typed)
+        insert(m, o.at[0] + typed, o.common - typed);
+    else if (o.n > 1)
+        list_offers(m, &o);
+    if (o.n == 1)
+        insert(m, " ", 1);
+    for (size_t i = 0; i < o.n; i++)
+        free(o.at[i]);
+}
+
+/* ---- keys ------------------------------------------------------------------------------------------ */
 static void enter(struct monitor *m)
 {
     char line[LINE_ROOM];
+    struct hmp_call c = {
+        .vm = m->vm, .hooks = &m->hooks, .print = put_line, .to = m, .cpu = &m->cpu
+    };
     m->line[m->n] = 0;
     put(m, "\r\n");
     remember(m);
     memcpy(line, m->line, m->n + 1);
-    monitor_execute(m->vm, &m->hooks, line, put_line, m);
+    m->n = m->cursor = 0;
+    hmp_execute(&c, line);
     prompt(m);
+}
+
+/* The last byte of ESC [ NUMBER LETTER, or ESC O LETTER. */
+static void escape_key(struct monitor *m, uint8_t c)
+{
+    switch (c == '~' ? m->escape_number : c) {
+    case 'A': show_history(m, 1); break;
+    case 'B': show_history(m, -1); break;
+    case 'C': move(m, MIN(m->cursor + 1, m->n)); break;
+    case 'D': move(m, m->cursor ? m->cursor - 1 : 0); break;
+    case 'H':
+    case 1: move(m, 0); break;
+    case 'F':
+    case 4: move(m, m->n); break;
+    case 3:
+        if (m->cursor < m->n)
+            erase(m, m->cursor, m->cursor + 1);
+        break;
+    }
+}
+
+#define CTRL(letter) ((letter)&31)
+static void control_key(struct monitor *m, uint8_t c)
+{
+    switch (c) {
+    case CTRL('A'): move(m, 0); break;
+    case CTRL('E'): move(m, m->n); break;
+    case CTRL('B'): move(m, m->cursor ? m->cursor - 1 : 0); break;
+    case CTRL('F'): move(m, MIN(m->cursor + 1, m->n)); break;
+    case CTRL('P'): show_history(m, 1); break;
+    case CTRL('N'): show_history(m, -1); break;
+    case CTRL('I'): complete(m); break;
+    case CTRL('K'):
+        erase(m, m->cursor, m->n);
+        m->cursor = m->n;
+        break;
+    case CTRL('U'): erase(m, 0, m->cursor); break;
+    case CTRL('W'): erase(m, word_before(m), m->cursor); break;
+    case CTRL('L'): show_line(m); break;
+    case CTRL('C'):
+        put(m, "\r\33[K");
+        prompt(m);
+        break;
+    case CTRL('D'):
+        if (m->cursor < m->n)
+            erase(m, m->cursor, m->cursor + 1);
+        break;
+    case CTRL('H'):
+    case 127:
+        if (m->cursor)
+            erase(m, m->cursor - 1, m->cursor);
+        break;
+    }
 }
 
 static void type(struct monitor *m, uint8_t c)
 {
     if (m->escape == ESCAPE) {
         m->escape = c == '[' || c == 'O' ? BRACKET : PLAIN;
+        m->escape_number = 0;
     } else if (m->escape == BRACKET) {
-        if (c >= 0x40)
-            m->escape = PLAIN;
-        if (c == 'A' || c == 'B')
-            show_history(m, c == 'A' ? 1 : -1);
+        if (c >= '0' && c <= '9')
+            m->escape_number = (m->escape_number * 10 + c - '0') % 1000;
+        if (c < 0x40)
+            return;
+        m->escape = PLAIN;
+        escape_key(m, c);
     } else if (c == 27) {
         m->escape = ESCAPE;
     } else if (c == '\r' || (c == '\n' && !m->after_cr)) {
         enter(m);
-    } else if ((c == 8 || c == 127) && m->n) {
-        m->n--;
-        put(m, "\b \b");
-    } else if (c == 3 || c == 21) { /* Ctrl-C, Ctrl-U */
-        put(m, "\r\33[K");
-        prompt(m);
-    } else if (c >= ' ' && c < 127 && m->n + 1 < LINE_ROOM) {
-        m->line[m->n++] = (char)c;
-        chardev_write(m->chardev, &c, 1);
+    } else if (c < ' ' || c == 127) {
+        control_key(m, c);
+    } else if (c < 127) {
+        insert(m, (const char *)&c, 1);
     }
     m->after_cr = c == '\r';
 }
@@ -323,6 +291,7 @@ static void front_event(void *opaque, int event)
         prompt(m);
 }
 
+/* ---- life -------------------------------------------------------------------------------------------- */
 struct monitor *monitor_new(struct vm *vm, struct chardev *c, const struct monitor_hooks *hooks)
 {
     struct monitor *m = xcalloc(1, sizeof(*m));
@@ -332,12 +301,35 @@ struct monitor *monitor_new(struct vm *vm, struct chardev *c, const struct monit
     return m;
 }
 
+struct error *monitor_new_qmp(struct vm *vm, struct chardev *c, const struct monitor_hooks *hooks,
+                              bool pretty, struct monitor **out)
+{
+    struct qmp_session *qmp;
+    struct error *err = qmp_session_new(vm, c, hooks, pretty, &qmp);
+    if (err)
+        return err;
+    *out = xcalloc(1, sizeof(**out));
+    (*out)->qmp = qmp;
+    return NULL;
+}
+
 void monitor_free(struct monitor *m)
 {
     if (!m)
         return;
-    chardev_detach(m->chardev);
+    qmp_session_free(m->qmp);
+    if (m->chardev)
+        chardev_detach(m->chardev);
     for (int i = 0; i < HISTORY; i++)
         free(m->history[i]);
+    free(m->draft);
     free(m);
+}
+
+void monitor_execute(struct vm *vm, const struct monitor_hooks *hooks, const char *command,
+                     void (*print)(void *opaque, const char *line), void *opaque)
+{
+    unsigned cpu = 0;
+    struct hmp_call c = { .vm = vm, .hooks = hooks, .print = print, .to = opaque, .cpu = &cpu };
+    hmp_execute(&c, command);
 }

@@ -1,0 +1,12 @@
+/* The subjects, one line each, in the order that help shows. */
+#include "ui/hmp_tables.h"
+
+#include "core/util.h"
+#include "ui/hmp.h"
+
+const struct hmp_table *const hmp_tables[] = {
+    &hmp_help_table,
+    &hmp_run_table,
+    &hmp_state_table,
+};
+const size_t n_hmp_tables = ARRAY_LEN(hmp_tables);

@@ -1,0 +1,6 @@
+/* One table a file: ui/hmp_NAME.c has hmp_NAME_table. */
+#pragma once
+
+struct hmp_table;
+
+extern const struct hmp_table hmp_help_table, hmp_run_table, hmp_state_table;

@@ -1,0 +1,11 @@
+/* The subjects, one line each. */
+#include "ui/qmp_tables.h"
+
+#include "core/util.h"
+#include "ui/qmp.h"
+
+const struct qmp_table *const qmp_tables[] = {
+    &qmp_meta_table,
+    &qmp_run_table,
+};
+const size_t n_qmp_tables = ARRAY_LEN(qmp_tables);

@@ -600,6 +600,28 @@ static bool is_true_anyway(const char *text)
     return false;
 }
 
+/* driver=NAME,property=NAME,value=TEXT: for drivers with a dot in their names. */
+static struct error *add_long_global(struct build *b, const char *text)
+{
+    static const char *const known[] = { "driver", "property", "value" };
+    const char *part[ARRAY_LEN(known)];
+    struct options o = { 0 };
+    struct error *err = options_split(text, NULL, &o);
+    for (size_t i = 0; !err && i < ARRAY_LEN(known); i++) {
+        const char *value = options_get(&o, known[i]);
+        if (!value)
+            err = error_new("'%s' has no %s=", text, known[i]);
+        else
+            part[i] = cli_text(b->cli, "%s", value);
+    }
+    if (!err)
+        err = options_refuse_rest(&o, known, ARRAY_LEN(known));
+    if (!err)
+        err = device_add_global(b->vm, part[0], part[1], part[2]);
+    options_free(&o);
+    return error_in(err, "-global");
+}
+
 static struct error *add_globals(struct build *b)
 {
     for (size_t i = 0; i < b->cli->globals.n; i++) {
@@ -607,6 +629,12 @@ static struct error *add_globals(struct build *b)
         if (is_true_anyway(text))
             continue;
         const char *equals = strchr(text, '='), *dot = strchr(text, '.');
+        if (!strncmp(text, "driver=", 7)) {
+            struct error *err = add_long_global(b, text);
+            if (err)
+                return err;
+            continue;
+        }
         if (!equals || !dot || dot > equals || dot == text)
             return error_new("-global: '%s' is not DRIVER.PROPERTY=VALUE", text);
         const char *driver = cli_text(b->cli, "%.*s", (int)(dot - text), text);

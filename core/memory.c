@@ -32,8 +32,9 @@ struct doorbells {
     struct doorbell at[];
 };
 
-/* Physical memory, and the ports that x86's IN and OUT reach. */
-enum mem_space { SPACE_MEMORY, SPACE_PORTS, N_SPACES };
+/* Physical memory, the ports that x86's IN and OUT reach, and what lies over physical memory for a CPU in system
+ * management mode. */
+enum mem_space { SPACE_MEMORY, SPACE_PORTS, SPACE_SMM, N_SPACES };
 
 struct mem_region {
     struct mem *mem;
@@ -77,8 +78,9 @@ struct mem_reader {
 
 struct mem {
     struct vm *vm;
-    struct mem_view *_Atomic views[N_SPACES];
-    _Atomic size_t hint; /* index of the RAM range that was used last */
+    struct mem_view
+        *_Atomic views[N_SPACES]; /* that of SPACE_SMM: NULL while nothing is mapped there */
+    _Atomic size_t hint;          /* index of the RAM range that was used last */
     _Atomic uint64_t epoch;
     _Atomic unsigned n_syncing;
 
@@ -420,11 +422,16 @@ static bool covers(const struct mem_region *r, gpa at)
     return r->mapped && at >= r->at && at <= region_last(r);
 }
 
+static bool is_in(const struct mem_region *r, enum mem_space space)
+{
+    return r->space == space || (space == SPACE_SMM && r->space == SPACE_MEMORY);
+}
+
 static struct mem_region *winner_at(const struct mem *mem, enum mem_space space, gpa at)
 {
     struct mem_region *best = NULL;
     for (struct mem_region *r = mem->regions; r; r = r->next)
-        if (r->space == space && covers(r, at) &&
+        if (is_in(r, space) && covers(r, at) &&
             (!best || r->priority > best->priority ||
              (r->priority == best->priority && r->order > best->order)))
             best = r;
@@ -449,10 +456,10 @@ static struct mem_view *view_build(const struct mem *mem, enum mem_space space)
 {
     size_t n_mapped = 0, n_edges = 0;
     for (struct mem_region *r = mem->regions; r; r = r->next)
-        n_mapped += r->mapped && r->space == space;
+        n_mapped += r->mapped && is_in(r, space);
     gpa *edges = xmalloc((2 * n_mapped + 1) * sizeof(*edges));
     for (struct mem_region *r = mem->regions; r; r = r->next) {
-        if (!r->mapped || r->space != space)
+        if (!r->mapped || !is_in(r, space))
             continue;
         edges[n_edges++] = r->at;
         if (region_last(r) != UINT64_MAX)
@@ -484,13 +491,32 @@ static struct mem_view *view_build(const struct mem *mem, enum mem_space space)
     return view;
 }
 
+static bool has_smm_regions(const struct mem *mem)
+{
+    for (const struct mem_region *r = mem->regions; r; r = r->next)
+        if (r->mapped && r->space == SPACE_SMM)
+            return true;
+    return false;
+}
+
+static void replace_view(struct mem *mem, enum mem_space space)
+{
+    struct mem_view *now = NULL;
+    if (space != SPACE_SMM || has_smm_regions(mem)) {
+        now = view_build(mem, space);
+        now->generation = ++mem->generation;
+    }
+    struct mem_view *before = atomic_exchange(&mem->views[space], now);
+    if (before)
+        retire(mem, before);
+}
+
 /* Replace the view of a space and let go of the lock. */
 static void publish_and_unlock(struct mem *mem, enum mem_space space, bool wait)
 {
-    struct mem_view *now = view_build(mem, space);
-    now->generation = ++mem->generation;
-    struct mem_view *before = atomic_exchange(&mem->views[space], now);
-    retire(mem, before);
+    replace_view(mem, space);
+    if (space == SPACE_MEMORY)
+        replace_view(mem, SPACE_SMM);
     free_old(mem);
     struct vm *vm = mem->vm;
     const struct mem_view *memory = mem->views[SPACE_MEMORY];
@@ -516,6 +542,11 @@ static void map(struct mem_region *r, enum mem_space space, gpa at, int priority
 void mem_map(struct mem_region *r, gpa at, int priority)
 {
     map(r, SPACE_MEMORY, at, priority);
+}
+
+void mem_map_smm(struct mem_region *r, gpa at, int priority)
+{
+    map(r, SPACE_SMM, at, priority);
 }
 
 void mem_map_ports(struct mem_region *r, uint16_t at, int priority)
@@ -556,6 +587,19 @@ void mem_set_mmio(struct mem_region *r, const struct mmio_ops *ops, void *opaque
 const struct mem_view *mem_view_now(const struct vm *vm)
 {
     return atomic_load_explicit(&vm->mem->views[SPACE_MEMORY], memory_order_acquire);
+}
+
+const struct mem_view *mem_smm_now(const struct vm *vm)
+{
+    struct mem *mem = vm->mem;
+    const struct mem_view *view =
+        atomic_load_explicit(&mem->views[SPACE_SMM], memory_order_acquire);
+    return view ? view : mem_view_now(vm);
+}
+
+const struct mem_view *mem_view_of(const struct vcpu *cpu)
+{
+    return cpu->in_smm ? mem_smm_now(cpu->vm) : mem_view_now(cpu->vm);
 }
 
 const struct mem_view *mem_ports_now(const struct vm *vm)
@@ -695,17 +739,22 @@ flags_hit(struct vm *vm, struct ram_block *ram, uint64_t off, uint64_t n)
 
 /* After the bytes are there: a log that is read between the two would otherwise miss them. Either we
  * see a flag here, or who sets it, and looks at the page then, sees the bytes. */
-static inline void range_written(struct vm *vm, const struct mem_range *r, gpa at, uint64_t n)
+static inline void ram_written(struct vm *vm, struct ram_block *ram, uint64_t off, uint64_t n)
 {
-    uint64_t off = r->region_off + (at - r->start), last = (off + n - 1) / PAGE;
+    uint64_t last = (off + n - 1) / PAGE;
     uint8_t any = 0;
     atomic_thread_fence(memory_order_seq_cst);
     for (uint64_t page = off / PAGE; page <= last; page++)
-        any |= atomic_load_explicit(&r->ram->page_flags[page], memory_order_relaxed);
+        any |= atomic_load_explicit(&ram->page_flags[page], memory_order_relaxed);
     if (__builtin_expect(any, 0))
-        flags_hit(vm, r->ram, off, n);
+        flags_hit(vm, ram, off, n);
     if (__builtin_expect(vm->tape != NULL, 0))
-        tape_written(vm, r->ram, off, n);
+        tape_written(vm, ram, off, n);
+}
+
+static inline void range_written(struct vm *vm, const struct mem_range *r, gpa at, uint64_t n)
+{
+    ram_written(vm, r->ram, r->region_off + (at - r->start), n);
 }
 
 static bool is_writable(const struct mem_range *r, bool rom_too)
@@ -783,6 +832,12 @@ bool mem_pin(struct vm *vm, gpa at, uint64_t n, bool write, struct iovec *iov, u
     return true;
 }
 
+void mem_mark_ram_written(struct vm *vm, struct ram_block *ram, uint64_t off, uint64_t n)
+{
+    if (n)
+        ram_written(vm, ram, off, n);
+}
+
 void mem_mark_written(struct vm *vm, gpa at, uint64_t n)
 {
     const struct mem_view *view = mem_view_now(vm);
@@ -855,16 +910,17 @@ static bool is_cut(const struct mem_range *r, gpa at, unsigned size)
     return left_in(r, at, size) < size;
 }
 
-static bool io_read(struct vm *vm, gpa at, unsigned size, uint64_t *value)
+static bool io_read(struct vm *vm, const struct mem_view *view, gpa at, unsigned size,
+                    uint64_t *value)
 {
-    const struct mem_range *r = mem_view_find(mem_view_now(vm), at);
+    const struct mem_range *r = mem_view_find(view, at);
     *value = 0;
     if (!r)
         return false;
     if (is_cut(r, at, size)) {
         uint64_t low, high;
-        bool ok = io_read(vm, at, size / 2, &low);
-        ok &= io_read(vm, at + size / 2, size / 2, &high);
+        bool ok = io_read(vm, view, at, size / 2, &low);
+        ok &= io_read(vm, view, at + size / 2, size / 2, &high);
         *value = low | high << (4 * size);
         return ok;
     }
@@ -913,14 +969,15 @@ static void rom_write(struct vm *vm, const struct mem_range *r, gpa at, unsigned
         refused(vm, region, "write", off, size);
 }
 
-static bool io_write(struct vm *vm, gpa at, unsigned size, uint64_t value)
+static bool io_write(struct vm *vm, const struct mem_view *view, gpa at, unsigned size,
+                     uint64_t value)
 {
-    const struct mem_range *r = mem_view_find(mem_view_now(vm), at);
+    const struct mem_range *r = mem_view_find(view, at);
     if (!r)
         return false;
     if (is_cut(r, at, size)) {
-        bool ok = io_write(vm, at, size / 2, value & (((uint64_t)1 << (4 * size)) - 1));
-        return io_write(vm, at + size / 2, size / 2, value >> (4 * size)) && ok;
+        bool ok = io_write(vm, view, at, size / 2, value & (((uint64_t)1 << (4 * size)) - 1));
+        return io_write(vm, view, at + size / 2, size / 2, value >> (4 * size)) && ok;
     }
     if (r->ram && r->rom) {
         rom_write(vm, r, at, size, value);
@@ -929,7 +986,7 @@ static bool io_write(struct vm *vm, gpa at, unsigned size, uint64_t value)
     if (r->ram) {
         uint8_t le[8];
         store_le(le, size, value);
-        return mem_write(vm, at, le, size);
+        return write_pieces(vm, view, at, le, size, false);
     }
     struct mem_region *region = r->region;
     uint64_t off = r->region_off + (at - r->start);
@@ -992,29 +1049,51 @@ static bool port_write(struct vm *vm, uint32_t port, unsigned size, uint32_t val
 
 /* ---- the same for a CPU that may be one of two in lock-step ------------------------------------------ */
 
-bool mem_io_read(struct vm *vm, gpa at, unsigned size, uint64_t *value)
+static bool taped_read(struct vm *vm, const struct mem_view *view, gpa at, unsigned size,
+                       uint64_t *value)
 {
     struct tape_entry e = { .kind = TAPE_READ, .at = at, .size = size };
     if (__builtin_expect(!vm->tape, 1))
-        return io_read(vm, at, size, value);
+        return io_read(vm, view, at, size, value);
     if (tape_begin(vm, &e)) {
-        e.ok = io_read(vm, at, size, &e.value);
+        e.ok = io_read(vm, view, at, size, &e.value);
         tape_end(vm, &e);
     }
     *value = e.value;
     return e.ok;
 }
 
-bool mem_io_write(struct vm *vm, gpa at, unsigned size, uint64_t value)
+static bool taped_write(struct vm *vm, const struct mem_view *view, gpa at, unsigned size,
+                        uint64_t value)
 {
     struct tape_entry e = { .kind = TAPE_WRITE, .at = at, .size = size, .value = value };
     if (__builtin_expect(!vm->tape, 1))
-        return io_write(vm, at, size, value);
+        return io_write(vm, view, at, size, value);
     if (tape_begin(vm, &e)) {
-        e.ok = io_write(vm, at, size, value);
+        e.ok = io_write(vm, view, at, size, value);
         tape_end(vm, &e);
     }
     return e.ok;
+}
+
+bool mem_io_read(struct vm *vm, gpa at, unsigned size, uint64_t *value)
+{
+    return taped_read(vm, mem_view_now(vm), at, size, value);
+}
+
+bool mem_io_write(struct vm *vm, gpa at, unsigned size, uint64_t value)
+{
+    return taped_write(vm, mem_view_now(vm), at, size, value);
+}
+
+bool mem_cpu_read(struct vcpu *cpu, gpa at, unsigned size, uint64_t *value)
+{
+    return taped_read(cpu->vm, mem_view_of(cpu), at, size, value);
+}
+
+bool mem_cpu_write(struct vcpu *cpu, gpa at, unsigned size, uint64_t value)
+{
+    return taped_write(cpu->vm, mem_view_of(cpu), at, size, value);
 }
 
 bool mem_port_read(struct vm *vm, uint32_t port, unsigned size, uint32_t *value)
@@ -1159,7 +1238,7 @@ struct mem *mem_new(struct vm *vm)
     struct mem *mem = xcalloc(1, sizeof(*mem));
     mem->vm = vm;
     mem->epoch = 1;
-    for (unsigned i = 0; i < N_SPACES; i++) {
+    for (unsigned i = 0; i < SPACE_SMM; i++) {
         mem->views[i] = view_build(mem, i);
         atomic_load(&mem->views[i])->generation = mem->generation = 1;
     }

@@ -67,6 +67,9 @@ struct mem_region *mem_add_alias(struct vm *vm, const char *name, struct mem_reg
  * has left the old view, so that nobody is still inside an unmapped region's callbacks. */
 void mem_map(struct mem_region *r, gpa at, int priority);
 void mem_unmap(struct mem_region *r);
+/* The same, for a CPU in system management mode alone (vcpu.in_smm): it sees the region over or beside what all others
+ * see at mem_map's places, in one order of priorities with them. Devices never see it. */
+void mem_map_smm(struct mem_region *r, gpa at, int priority);
 /* The same for x86's I/O ports, a space of their own in which MMIO regions answer IN and OUT. A region
  * is in one space at a time. */
 enum { MEM_N_PORTS = 0x10000 };
@@ -96,6 +99,8 @@ struct mem_view {
     struct mem_range ranges[]; /* sorted by start, disjoint */
 };
 const struct mem_view *mem_view_now(const struct vm *vm);
+const struct mem_view *mem_smm_now(const struct vm *vm); /* of a CPU in system management mode */
+const struct mem_view *mem_view_of(const struct vcpu *cpu); /* of this CPU as it is */
 const struct mem_view *mem_ports_now(const struct vm *vm); /* of the ports; the same rules */
 const struct mem_range *mem_view_find(const struct mem_view *view,
                                       gpa at); /* NULL: nothing there */
@@ -113,12 +118,17 @@ bool mem_load(struct vm *vm, gpa at, const void *buf, size_t n);
 bool mem_pin(struct vm *vm, gpa at, uint64_t n, bool write, struct iovec *iov, unsigned *n_iov);
 /* Guest memory was changed other than by mem_write: dirty log and translated code. */
 void mem_mark_written(struct vm *vm, gpa at, uint64_t n);
+/* The same, of bytes [off, off + n) of a block, wherever it is mapped. */
+void mem_mark_ram_written(struct vm *vm, struct ram_block *ram, uint64_t off, uint64_t n);
 
 /* The dispatch for accesses by a vCPU that are not plain RAM: MMIO (the region's callbacks, size
  * adaption, counting), writes to ROM (dropped, counted), and nothing at all. Returns false if nothing
  * answers at this address: targets with bus errors raise one, others read 0. */
 bool mem_io_read(struct vm *vm, gpa at, unsigned size, uint64_t *value);
 bool mem_io_write(struct vm *vm, gpa at, unsigned size, uint64_t value);
+/* The same by this CPU, which may be in system management mode. Its own thread. */
+bool mem_cpu_read(struct vcpu *cpu, gpa at, unsigned size, uint64_t *value);
+bool mem_cpu_write(struct vcpu *cpu, gpa at, unsigned size, uint64_t value);
 
 /* IN and OUT of 1, 2 or 4 bytes, by a vCPU. False if nothing answers at any of these ports; they then
  * read as ones. Doorbells ring as for memory. */

@@ -67,6 +67,7 @@ struct vcpu {
     bool held;                /* a debugger keeps it standing while others run. Main loop's thread */
     bool holds_interrupts;    /* a debugger steps: targets take none. vCPU's thread or while stopped */
     _Atomic bool debug_stop;  /* EXIT_DEBUG, which nobody has looked at yet: it stands (vm_on_debug) */
+    bool in_smm; /* sees what is mapped by mem_map_smm; follows arch, set on its own thread or while stopped */
     int debug_hit;            /* as of the last EXIT_DEBUG: the number of the point, or VCPU_STEPPED */
     struct vcpu_work *work, **work_end;
     struct mem_reader *reader;

@@ -118,6 +118,9 @@ struct vm {
     uint8_t irqchips;            /* 1 << enum irqchip: what the board can do; before vm_create */
     enum irqchip irqchip;        /* set by vm_create; the board makes what is left to user space */
 
+    bool can_smm;                /* x86: the engine's CPUs have system management mode; set by vm_create */
+    bool has_smm;                /* and the board uses it; else no SMI reaches a CPU */
+
     struct vcpu **vcpus;
     unsigned n_vcpus;
 

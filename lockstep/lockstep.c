@@ -587,6 +587,7 @@ static struct error *vm_create(struct vm *vm, const char *options)
     if (!err) {
         ls->tape = tape_new(vm, ls->shadow);
         vm->tape = ls->shadow->tape = ls->tape;
+        vm->can_smm = false; /* the tape knows one physical memory */
         return NULL;
     }
     destroy(vm);

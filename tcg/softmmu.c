@@ -73,7 +73,7 @@ static bool place_read(struct tcg_cpu *t, const struct tlb_place *p, unsigned si
     if (live)
         t->tcg->backend->fp_suspend(t);
     t->counts.mmio++;
-    bool ok = mem_io_read(t->tcg->vm, p->gpa, size, v);
+    bool ok = mem_cpu_read(t->cpu, p->gpa, size, v);
     if (live)
         t->tcg->backend->fp_resume(t);
     if (!ok && t->target->open_bus)
@@ -95,10 +95,10 @@ static uint64_t place_load(struct tcg_cpu *t, const struct tlb_place *p, uint64_
  * sees the bytes. */
 static void bytes_written(struct tcg_cpu *t, const struct tlb_place *p, unsigned n)
 {
-    uint64_t page = (uint64_t)(p->host - p->ram->host) >> 12;
+    uint64_t off = (uint64_t)(p->host - p->ram->host);
     atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load_explicit(&p->ram->page_flags[page], memory_order_relaxed))
-        mem_mark_written(t->tcg->vm, p->gpa, n);
+    if (atomic_load_explicit(&p->ram->page_flags[off >> 12], memory_order_relaxed))
+        mem_mark_ram_written(t->tcg->vm, p->ram, off, n);
 }
 
 static bool place_write(struct tcg_cpu *t, const struct tlb_place *p, unsigned size, uint64_t v)
@@ -112,7 +112,7 @@ static bool place_write(struct tcg_cpu *t, const struct tlb_place *p, unsigned s
     if (live)
         t->tcg->backend->fp_suspend(t);
     t->counts.mmio++;
-    bool ok = mem_io_write(t->tcg->vm, p->gpa, size, bits(v, 0, 8 * size));
+    bool ok = mem_cpu_write(t->cpu, p->gpa, size, bits(v, 0, 8 * size));
     if (atomic_load_explicit(&t->flush_wanted, memory_order_relaxed))
         tlb_flush_everything(t); /* the write may have moved what the next access reaches */
     if (live)

@@ -278,9 +278,9 @@ bool tlb_protect_page(struct tcg *tcg, const uint8_t *page, const struct tcg_cpu
 
 /* The RAM that a whole page shows, page for page. Where the map changes within the page, or RAM lies
  * askew in it, each access goes through the dispatch. */
-static struct ram_block *ram_at(struct vm *vm, uint64_t page, uint8_t **host, bool *rom)
+static struct ram_block *ram_at(struct vcpu *cpu, uint64_t page, uint8_t **host, bool *rom)
 {
-    const struct mem_range *r = mem_view_find(mem_view_now(vm), page);
+    const struct mem_range *r = mem_view_find(mem_view_of(cpu), page);
     if (!r || !r->ram || r->start + r->size - page < 4096 || (r->region_off - r->start) & 4095)
         return NULL;
     *host = r->ram->host + r->region_off + (page - r->start);
@@ -409,7 +409,7 @@ bool tlb_translate(struct tcg_cpu *t, uint64_t va, enum access access, unsigned 
             e = remember ? l2_victim(t, set, own) : &once;
             *e =
                 (struct l2_entry){ .tag = own, .gpa = page_of(fill.gpa), .r = fill.r, .w = fill.w };
-            e->ram = ram_at(t->tcg->vm, e->gpa, &e->host, &e->rom);
+            e->ram = ram_at(t->cpu, e->gpa, &e->host, &e->rom);
             if (fill.page_size > 4096)
                 note_large_page(t, va, fill.page_size);
         }
@@ -471,7 +471,7 @@ bool tlb_fetch_page(struct tcg_cpu *t, uint64_t va, uint64_t pc, struct fetch_pl
     if (t->target->translate_address(t->cpu, va, ACCESS_EXEC, 0, &fill)) {
         uint8_t *host;
         bool rom;
-        struct ram_block *ram = ram_at(t->tcg->vm, page_of(fill.gpa), &host, &rom);
+        struct ram_block *ram = ram_at(t->cpu, page_of(fill.gpa), &host, &rom);
         if (ram) {
             *out =
                 (struct fetch_place){ .page = host, .ram = ram, .partial = fill.page_size < 4096 };

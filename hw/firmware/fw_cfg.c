@@ -35,6 +35,7 @@ enum { /* "DMA interface": bits of the control word */
 struct item {
     uint8_t *data;
     uint32_t n;
+    const struct fw_cfg_live *live; /* a copy: whose data these are; NULL: ours */
 };
 
 struct fw_cfg {
@@ -71,6 +72,9 @@ static void fw_cfg_select(struct fw_cfg *f, uint16_t key)
 {
     f->key = key;
     f->offset = 0;
+    const struct fw_cfg_live *live = selected(f)->live;
+    if (live && live->looked_at)
+        live->looked_at(live->opaque);
 }
 
 /* Up to n bytes of the selected item into buf, zeros beyond its end; the position moves on. */
@@ -99,6 +103,23 @@ static bool dma_read(struct fw_cfg *f, gpa to, uint32_t n)
     return true;
 }
 
+/* From the position on, and no further than the item goes. */
+static bool dma_write(struct fw_cfg *f, gpa from, uint32_t n)
+{
+    const struct item *item = selected(f);
+    const struct fw_cfg_live *live = item->live;
+    uint8_t chunk[CHUNK];
+    if (!live || !live->is_open || !live->is_open(live->opaque))
+        return device_broken(&f->dev, "item %#x is read-only", f->key);
+    if (n > item->n - f->offset || n > sizeof(chunk))
+        return device_broken(&f->dev, "DMA write behind the end of item %#x", f->key);
+    if (!mem_read(f->dev.vm, from, chunk, n))
+        return device_broken(&f->dev, "DMA write from %#" PRIx64 " is outside memory", from);
+    memcpy(item->data + f->offset, chunk, n);
+    f->offset += n;
+    return true;
+}
+
 /* One request: control, length, address, all big-endian; the outcome goes into control. */
 static void fw_cfg_dma(struct fw_cfg *f, gpa at)
 {
@@ -117,7 +138,7 @@ static void fw_cfg_dma(struct fw_cfg *f, gpa at)
     if (control & DMA_READ)
         good = dma_read(f, address, length);
     else if (control & DMA_WRITE)
-        good = device_broken(&f->dev, "item %#x is read-only", f->key);
+        good = dma_write(f, address, length);
     else if (control & DMA_SKIP)
         f->offset += MIN(length, selected(f)->n - f->offset);
     store_be(outcome, 4, good ? 0 : DMA_ERROR);
@@ -207,7 +228,8 @@ void fw_cfg_add(struct device *dev, uint16_t key, const void *data, uint32_t n)
     assert(item_index(key) < N_ITEMS);
     struct item *item = &f->items[item_index(key)];
     device_lock(dev);
-    free(item->data);
+    if (!item->live)
+        free(item->data);
     item->data = xmalloc(MAX(n, 1));
     item->n = n;
     if (n)
@@ -266,6 +288,21 @@ struct error *fw_cfg_add_file(struct device *dev, const char *name, const void *
     store_be(dir, 4, f->n_files);
     fw_cfg_add(dev, FW_CFG_FILE_DIR, dir, 4 + f->n_files * DIR_ENTRY);
     fw_cfg_add(dev, key, data, n);
+    return NULL;
+}
+
+struct error *fw_cfg_add_live(struct device *dev, const char *name, const struct fw_cfg_live *live)
+{
+    struct fw_cfg *f = (struct fw_cfg *)dev;
+    struct error *err = fw_cfg_add_file(dev, name, live->bytes, live->n);
+    if (err)
+        return err;
+    struct item *item = &f->items[FW_CFG_FILE_FIRST + f->n_files - 1];
+    struct fw_cfg_live *copy = xmalloc(sizeof(*copy));
+    *copy = *live;
+    free(item->data);
+    item->data = live->bytes;
+    item->live = copy;
     return NULL;
 }
 
@@ -354,8 +391,11 @@ static void fw_cfg_unrealize(struct device *dev)
 {
     struct fw_cfg *f = (struct fw_cfg *)dev;
     mem_free_region(f->region);
-    for (unsigned i = 0; i < N_ITEMS; i++)
-        free(f->items[i].data);
+    for (unsigned i = 0; i < N_ITEMS; i++) {
+        if (!f->items[i].live)
+            free(f->items[i].data);
+        free((void *)f->items[i].live);
+    }
 }
 
 static void fw_cfg_reset(struct device *dev)

@@ -1,5 +1,6 @@
 /* The firmware configuration device: numbered and named blobs that firmware and kernels read. Class
- * "fw-cfg-mmio", or at I/O ports "fw_cfg_io" ("iobase": 0x510). Layout as in QEMU's docs/specs/fw_cfg; blobs are read-only to the guest. */
+ * "fw-cfg-mmio", or at I/O ports "fw_cfg_io" ("iobase": 0x510). Layout as in QEMU's docs/specs/fw_cfg; blobs are
+ * read-only to the guest. */
 #pragma once
 
 #include "core/device.h"
@@ -39,5 +40,15 @@ void fw_cfg_add_u64(struct device *fw, uint16_t key, uint64_t value);
 /* A blob with a name of at most 55 characters in the directory, "etc/…" or "opt/…". Error: the name
  * is too long or taken, or the directory is full. */
 struct error *fw_cfg_add_file(struct device *fw, const char *name, const void *data, uint32_t n);
+/* A file whose bytes are their owner's state. `looked_at` comes before the guest reads it from its start; it may be
+ * written, by DMA, if `is_open` says so at the time (NULL: never). Both are called under fw_cfg's lock. */
+struct fw_cfg_live {
+    uint8_t *bytes;
+    uint32_t n;
+    void (*looked_at)(void *opaque);
+    bool (*is_open)(void *opaque);
+    void *opaque;
+};
+struct error *fw_cfg_add_live(struct device *fw, const char *name, const struct fw_cfg_live *live);
 /* Files of the user: -fw_cfg [name=]NAME,file=FILE or string=TEXT, n of them. Errors name the file. */
 struct error *fw_cfg_add_options(struct device *fw, const char *const *texts, size_t n);

@@ -78,8 +78,8 @@ struct error *pc_set_option(struct machine *m, const char *name, const char *val
     }
     if (is_flag)
         return NULL;
-    if (!strcmp(name, "smm") && !strcmp(value, "on"))
-        return error_new("smm=on: there is no System Management Mode yet; accepted: off, auto");
+    if (!strcmp(name, "smm"))
+        pc->smm = !strcmp(value, "on") ? SMM_ON : !strcmp(value, "off") ? SMM_OFF : SMM_AUTO;
     if (!strcmp(name, "max-ram-below-4g"))
         return set_size(&pc->max_ram_below, name, value, MIB, 4 * GIB);
     if (!strcmp(name, "max-fw-size"))
@@ -331,9 +331,35 @@ static struct error *make_host(struct pc *pc)
         .ram = pc->ram,
         .ram_below_4g = pc->ram_below_4g,
         .ram_above_4g = pc->ram_above_4g,
+        .smm = pc->m.vm->has_smm,
         .phys_bits = x86_model_of(pc->m.vm)->phys_bits,
     };
     return pc_host_create(pc->m.vm, pc->model->host, &setup, &pc->host);
+}
+
+/* An SMI of the chipset: to all CPUs, or the one that asked for it; the watchdog's to the first. */
+static void smi(void *opaque, unsigned n, bool level)
+{
+    struct pc *pc = opaque;
+    struct vm *vm = pc->m.vm;
+    struct vcpu *cpu = vcpu_current(vm);
+    if (!level)
+        return;
+    if (!pc->model->broadcasts_smi || !pc->model->broadcasts_smi(pc)) {
+        x86_raise(cpu ? cpu : vm->vcpus[0], X86_SMI);
+        return;
+    }
+    for (unsigned i = 0; i < vm->n_vcpus; i++)
+        x86_raise(vm->vcpus[i], X86_SMI);
+}
+
+static struct error *use_smm(struct pc *pc)
+{
+    if (!pc->m.vm->has_smm)
+        return NULL;
+    acpi_pm_use_smm(pc->pm);
+    *acpi_pm_smi(pc->pm) = (struct irq){ smi, pc, 0 };
+    return pc->model->use_smm(pc);
 }
 
 /* Interrupts of the bridge to ISA, and to it those of PCI. */
@@ -370,7 +396,7 @@ static struct error *make_devices(struct pc *pc, const struct machine_options *o
         err = PC_MAKE(pc, "reset-control", NULL, "iobase", "0xcf9");
     if (!err)
         err = PC_MAKE(pc, "fw_cfg_io", &pc->fw_cfg, "iobase", "0x510");
-    return err;
+    return err ? err : use_smm(pc);
 }
 
 /* ---- memory and CPUs --------------------------------------------------------------------------------- */
@@ -403,6 +429,18 @@ static struct error *check_topology(const struct pc *pc, unsigned n)
         pc->threads, pc->cores, last);
 }
 
+/* Without firmware there is nobody to use it. */
+static struct error *choose_smm(struct pc *pc)
+{
+    struct vm *vm = pc->m.vm;
+    if (pc->smm == SMM_ON && !vm->can_smm)
+        return error_new("-M smm=on: -accel %s has no System Management Mode here; accepted: off, "
+                         "auto",
+                         vm->accel->name);
+    vm->has_smm = vm->can_smm && (pc->smm == SMM_ON || (pc->smm == SMM_AUTO && !pc->direct));
+    return NULL;
+}
+
 static struct error *make_cpus(struct pc *pc, const struct machine_options *o)
 {
     struct vm *vm = pc->m.vm;
@@ -417,6 +455,8 @@ static struct error *make_cpus(struct pc *pc, const struct machine_options *o)
     err = check_topology(pc, o->smp);
     if (!err)
         err = vm->accel->vm_create(vm, o->accel_options);
+    if (!err)
+        err = choose_smm(pc);
     for (unsigned i = 0; !err && i < o->smp; i++) {
         struct vcpu *cpu;
         err = vcpu_new(vm, i, &cpu);

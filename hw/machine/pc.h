@@ -39,6 +39,7 @@ struct pc {
     bool wants_vmport, no_vmport;
     bool no_hpet, no_i8042, no_pit, no_pic, no_acpi, no_sata, fast_floppy_check, no_graphics;
     bool smbios_entry64;
+    enum { SMM_AUTO, SMM_OFF, SMM_ON } smm;
     uint64_t max_ram_below, max_firmware; /* 0: the usual */
     char *pflash[PC_N_FLASH];
     char oem_id[7], oem_table_id[9];
@@ -85,6 +86,9 @@ struct pc_model {
     struct error *(*make_bridges)(struct pc *pc);
     void (*fill_acpi)(struct pc *pc, struct acpi_pc *out);
     bool (*has_s4)(struct pc *pc);
+    /* There is system management mode; behind all devices. */
+    struct error *(*use_smm)(struct pc *pc);
+    bool (*broadcasts_smi)(struct pc *pc); /* NULL: never */
 };
 
 /* pc.c */
@@ -128,7 +132,7 @@ char *pc_boot_order(struct vm *vm, const char *first, bool strict);
         { "pit", "on|off", "timer 8254" },                                                   \
         { "pic", "auto|on|off", "interrupt controllers 8259" },                              \
         { "i8042", "on|off", "keyboard controller, keyboard and mouse" },                    \
-        { "smm", "auto|off|on", "System Management Mode (there is none yet)" },              \
+        { "smm", "auto|off|on", "System Management Mode" },                                  \
         { "vmport", "auto|on|off", "VMware's port with its pointer; auto: where it can be" }, \
         { "fd-bootchk", "on|off", "the BIOS checks floppies before it boots them" },         \
         { "graphics", "on|off", "off: firmware uses the serial port" },                      \

@@ -55,6 +55,12 @@ static bool has_s4(struct pc *pc)
     return piix4_pm_has_s4(pc->pm_function);
 }
 
+static struct error *use_smm(struct pc *pc)
+{
+    piix4_pm_use_smm(pc->pm_function);
+    return NULL;
+}
+
 static const struct pc_model i440fx_model = {
     .product = "Standard PC (i440FX + PIIX, 1996)",
     .acpi = ACPI_PIIX,
@@ -66,6 +72,7 @@ static const struct pc_model i440fx_model = {
     .make_bridges = make_bridges,
     .fill_acpi = fill_acpi,
     .has_s4 = has_s4,
+    .use_smm = use_smm,
 };
 
 static struct error *i440fx_init(struct machine *m, const struct machine_options *o)

@@ -52,6 +52,16 @@ static bool has_s4(struct pc *pc)
     return ich9_lpc_has_s4(pc->bridge);
 }
 
+static struct error *use_smm(struct pc *pc)
+{
+    return ich9_lpc_use_smm(pc->bridge, pc->fw_cfg);
+}
+
+static bool broadcasts_smi(struct pc *pc)
+{
+    return ich9_lpc_broadcasts_smi(pc->bridge);
+}
+
 static const struct pc_model q35_model = {
     .product = "Standard PC (Q35 + ICH9, 2009)",
     .acpi = ACPI_Q35,
@@ -63,6 +73,8 @@ static const struct pc_model q35_model = {
     .make_bridges = make_bridges,
     .fill_acpi = fill_acpi,
     .has_s4 = has_s4,
+    .use_smm = use_smm,
+    .broadcasts_smi = broadcasts_smi,
 };
 
 static struct error *q35_init(struct machine *m, const struct machine_options *o)

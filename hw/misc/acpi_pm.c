@@ -56,6 +56,9 @@ struct acpi_pm {
     uint8_t command_data[2];
     bool no_reboot;
     struct tco tco;
+    bool has_smm; /* the board's */
+    bool smi_locked,
+        command_smis; /* derived from registers of the bridge, or the PIIX4's function */
 };
 
 static const struct pm_model *model_of(const struct acpi_pm *p)
@@ -111,7 +114,8 @@ static void timer_rings(void *opaque)
 static void raise_smi(struct acpi_pm *p, uint32_t source)
 {
     p->smi_status |= source;
-    if (p->smi_enable & source && p->smi_enable & SMI_GLOBAL) {
+    if (model_of(p)->ich9 ? p->smi_enable & source && p->smi_enable & SMI_GLOBAL
+                          : p->command_smis) {
         irq_set(&p->smi, true);
         irq_set(&p->smi, false);
     }
@@ -242,7 +246,8 @@ static void ich9_write(struct acpi_pm *p, unsigned at, uint8_t value)
         if (at < SMI_STATUS + 4)
             p->smi_status &= ~((uint32_t)value << 8 * (at - SMI_STATUS));
     } else if (at >= SMI_ENABLE) {
-        p->smi_enable = with_byte(p->smi_enable, at - SMI_ENABLE, value);
+        uint32_t kept = p->smi_locked ? p->smi_enable & SMI_GLOBAL : 0;
+        p->smi_enable = with_byte(p->smi_enable, at - SMI_ENABLE, value) | kept;
     } else if (at >= ICH9_GPE_ENABLE) {
         p->gpe_enable[at - ICH9_GPE_ENABLE] = value;
     } else if (at >= ICH9_GPE_STATUS) {
@@ -322,7 +327,7 @@ static uint64_t command_read(void *opaque, uint64_t off, unsigned size)
     return value;
 }
 
-/* 4.8.3.2: what the firmware's SMI handler would do for the two commands is done here. */
+/* 4.8.3.2: what the firmware's SMI handler would do for the two commands is done here, without an SMI. */
 static void command_write(void *opaque, uint64_t off, unsigned size, uint64_t value)
 {
     struct acpi_pm *p = opaque;
@@ -333,7 +338,8 @@ static void command_write(void *opaque, uint64_t off, unsigned size, uint64_t va
             p->control |= CONTROL_SCI;
         else if (value == model_of(p)->acpi_disable)
             p->control &= ~CONTROL_SCI;
-        raise_smi(p, SMI_COMMAND);
+        else
+            raise_smi(p, SMI_COMMAND);
         pm_update(p);
     }
     device_unlock(&p->dev);
@@ -363,6 +369,25 @@ struct irq acpi_pm_gpe_input(struct device *dev, unsigned n)
 struct mem_region *acpi_pm_region(struct device *dev)
 {
     return ((struct acpi_pm *)dev)->block;
+}
+
+void acpi_pm_use_smm(struct device *dev)
+{
+    ((struct acpi_pm *)dev)->has_smm = true;
+}
+
+void acpi_pm_lock_smi(struct device *dev, bool on)
+{
+    device_lock(dev);
+    ((struct acpi_pm *)dev)->smi_locked = on;
+    device_unlock(dev);
+}
+
+void acpi_pm_set_command_smi(struct device *dev, bool on)
+{
+    device_lock(dev);
+    ((struct acpi_pm *)dev)->command_smis = on;
+    device_unlock(dev);
 }
 
 void acpi_pm_set_no_reboot(struct device *dev, bool on)
@@ -407,8 +432,9 @@ static void pm_reset(struct device *dev)
 {
     struct acpi_pm *p = (struct acpi_pm *)dev;
     p->status = p->enable = p->control = 0;
-    p->smi_enable =
-        SMI_COMMAND; /* as if set up already: firmware then leaves SMM alone, which is not there */
+    /* Without that mode as if set up already: firmware then leaves it alone. */
+    p->smi_enable = p->has_smm ? 0 : SMI_COMMAND;
+    p->smi_locked = false;
     p->smi_status = 0;
     memset(p->gpe_status, 0, sizeof(p->gpe_status));
     memset(p->gpe_enable, 0, sizeof(p->gpe_enable));
@@ -452,6 +478,9 @@ static const struct field pm_state[] = {
     FIELD(struct acpi_pm, smi_status),
     FIELD_ARRAY(struct acpi_pm, command_data),
     FIELD(struct acpi_pm, no_reboot),
+    DERIVED(struct acpi_pm, has_smm),
+    DERIVED(struct acpi_pm, smi_locked),
+    DERIVED(struct acpi_pm, command_smis),
     FIELD_SUB(struct acpi_pm, tco, tco_fields, 1),
 };
 

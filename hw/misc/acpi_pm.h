@@ -19,13 +19,18 @@ enum {
     PIIX4_ACPI_DISABLE = 0xf0,
 };
 
-/* The system control interrupt (a level), and SMI (a pulse). */
+/* The system control interrupt (a level), and SMI (a pulse; of the command port: on the writing vCPU's thread). */
 struct irq *acpi_pm_sci(struct device *pm);
 struct irq *acpi_pm_smi(struct device *pm);
 /* General-purpose event n of block 0; latched when it rises. */
 struct irq acpi_pm_gpe_input(struct device *pm, unsigned n);
 /* The register block: whoever holds PMBASE maps it. */
 struct mem_region *acpi_pm_region(struct device *pm);
+/* There is system management mode: SMIs are to be set up by firmware. Before the first reset. */
+void acpi_pm_use_smm(struct device *pm);
+/* ICH9: GEN_PMCON_1.SMI_LOCK, 13.8.1.1: SMIs stay on. PIIX4: DEVACTB.APMC_EN, 7.1.9: the command port raises SMIs. */
+void acpi_pm_lock_smi(struct device *pm, bool on);
+void acpi_pm_set_command_smi(struct device *pm, bool on);
 /* ICH9: GCS.NO_REBOOT, 10.1.56 of the data sheet: the watchdog does not reset. */
 void acpi_pm_set_no_reboot(struct device *pm, bool on);
 /* The user presses it. The power button is also pressed by vm_press_power_button. Main loop's thread. */

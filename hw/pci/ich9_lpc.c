@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/vm.h"
+#include "hw/firmware/fw_cfg.h"
 #include "hw/misc/acpi_pm.h"
 #include "hw/pci/internal.h"
 
@@ -20,6 +21,8 @@ enum { /* 13.1 */
        BIOS_CNTL = 0xdc,
        RCBA = 0xf0,
 };
+enum { SMI_LOCK = 1 << 4 };   /* of GEN_PMCON, 13.8.1.1 */
+enum { SMI_TO_ALL = 1 << 0 }; /* features, by QEMU's numbers */
 enum { ACPI_ENABLED = 1 << 7, SCI_SELECT = 7, PMBASE_BITS = 0xff80 };
 enum { RCBA_SIZE = 0x4000, RCBA_ON = 1 << 0 };
 #define RCBA_BITS UINT32_C(0xffffc000)
@@ -40,6 +43,11 @@ struct ich9_lpc {
     bool sci; /* level of the power management's line */
 
     uint32_t gcs;
+
+    /* What fw_cfg shows, little-endian: features of SMIs; "features-ok" says that the requested ones are in force. */
+    bool has_smm; /* the board's */
+    uint8_t smi_requested[8], smi_ok;
+    _Atomic bool smi_to_all;
 
     uint32_t pm_at;   /* as mapped; 0: not */
     uint64_t rcba_at; /* as mapped; 0: not */
@@ -145,6 +153,8 @@ static void follow_now(void *opaque)
         isa_bridge_map(acpi_pm_region(l->pm),
                        peek(l, ACPI_CNTL) & ACPI_ENABLED ? peek(l, PMBASE) & PMBASE_BITS : 0,
                        &l->pm_at);
+    if (l->pm)
+        acpi_pm_lock_smi(l->pm, l->has_smm && peek(l, GEN_PMCON) & SMI_LOCK);
     if (rcba_at == l->rcba_at)
         return;
     l->rcba_at = rcba_at;
@@ -159,8 +169,11 @@ static void lpc_follow(struct ich9_lpc *l)
     pci_follow(&l->follow_wanted, follow_now, l);
 }
 
+/* The lock holds until a reset. */
 static void lpc_written(struct pci_function *f, unsigned off, unsigned n)
 {
+    if (f->config[GEN_PMCON] & SMI_LOCK)
+        f->writable[GEN_PMCON] &= ~SMI_LOCK;
     update_lines(container_of(f, struct isa_bridge, fn));
 }
 
@@ -195,6 +208,8 @@ static void set_registers(struct ich9_lpc *l)
     for (size_t i = 0; i < ARRAY_LEN(registers); i++)
         config_field(&l->b.fn, registers[i].off, registers[i].n, registers[i].value,
                      registers[i].writable);
+    if (l->has_smm)
+        l->b.fn.writable[GEN_PMCON] |= SMI_LOCK;
 }
 
 static void after_reset(void *opaque)
@@ -244,6 +259,9 @@ static void lpc_reset(struct device *dev)
     pci_reset(&l->b.fn);
     set_registers(l);
     l->gcs = l->no_reboot_strap ? GCS_NO_REBOOT : 0;
+    memset(l->smi_requested, 0, sizeof(l->smi_requested));
+    l->smi_ok = 0;
+    l->smi_to_all = false;
     update_lines(&l->b);
 }
 
@@ -251,7 +269,8 @@ static struct error *lpc_loaded(struct device *dev)
 {
     struct ich9_lpc *l = (struct ich9_lpc *)dev;
     pci_loaded(&l->b.fn);
-    update_lines(&l->b);
+    lpc_written(&l->b.fn, 0, 0);
+    l->smi_to_all = l->smi_ok && l->smi_requested[0] & SMI_TO_ALL;
     lpc_follow(l); /* vCPUs are stopped: nobody waits for the lock */
     return NULL;
 }
@@ -259,6 +278,44 @@ static struct error *lpc_loaded(struct device *dev)
 void ich9_lpc_attach_pm(struct device *dev, struct device *pm)
 {
     ((struct ich9_lpc *)dev)->pm = pm;
+}
+
+/* ---- features of SMIs --------------------------------------------------------------------------------- */
+/* The guest looks whether what it requested is in force: with the first look at what can be, it is, for good. */
+static void features_looked_at(void *opaque)
+{
+    struct ich9_lpc *l = opaque;
+    uint64_t requested = load_le(l->smi_requested, sizeof(l->smi_requested));
+    if (l->smi_ok || requested & ~(uint64_t)SMI_TO_ALL)
+        return;
+    l->smi_ok = 1;
+    l->smi_to_all = requested & SMI_TO_ALL;
+}
+
+static bool features_are_open(void *opaque)
+{
+    return !((struct ich9_lpc *)opaque)->smi_ok;
+}
+
+struct error *ich9_lpc_use_smm(struct device *dev, struct device *fw_cfg)
+{
+    static const uint8_t supported[8] = { SMI_TO_ALL };
+    struct ich9_lpc *l = (struct ich9_lpc *)dev;
+    const struct fw_cfg_live requested = { l->smi_requested, sizeof(l->smi_requested), NULL,
+                                           features_are_open, l };
+    const struct fw_cfg_live ok = { &l->smi_ok, 1, features_looked_at, NULL, l };
+    l->has_smm = true;
+    set_registers(l);
+    struct error *err =
+        fw_cfg_add_file(fw_cfg, "etc/smi/supported-features", supported, sizeof(supported));
+    if (!err)
+        err = fw_cfg_add_live(fw_cfg, "etc/smi/requested-features", &requested);
+    return err ? err : fw_cfg_add_live(fw_cfg, "etc/smi/features-ok", &ok);
+}
+
+bool ich9_lpc_broadcasts_smi(struct device *dev)
+{
+    return ((struct ich9_lpc *)dev)->smi_to_all;
 }
 
 bool ich9_lpc_has_s4(struct device *dev)
@@ -275,6 +332,10 @@ static const struct prop lpc_props[] = {
 static const struct field lpc_state[] = {
     FIELD_SUB(struct ich9_lpc, b.fn, pci_function_fields, 1),
     FIELD(struct ich9_lpc, gcs, .valid = GCS_NO_REBOOT),
+    FIELD_ARRAY(struct ich9_lpc, smi_requested),
+    FIELD(struct ich9_lpc, smi_ok, .max = 1),
+    DERIVED(struct ich9_lpc, smi_to_all),
+    DERIVED(struct ich9_lpc, has_smm),
     DERIVED(struct ich9_lpc, b.route),
     DERIVED(struct ich9_lpc, sci),
 };

@@ -18,6 +18,11 @@ struct irq ich9_lpc_sci(struct device *lpc);
 /* The bridge maps this device's registers ("ICH9-PM" or "PIIX4-PM-block"). Before the first reset. */
 void ich9_lpc_attach_pm(struct device *lpc, struct device *pm);
 void piix4_pm_attach(struct device *dev, struct device *pm);
+/* There is system management mode. Before the first reset. On the ICH9 firmware agrees with the board by fw_cfg files
+ * (docs/smm.md) whether an SMI of the command port goes to all CPUs. */
+struct error *ich9_lpc_use_smm(struct device *lpc, struct device *fw_cfg);
+bool ich9_lpc_broadcasts_smi(struct device *lpc);
+void piix4_pm_use_smm(struct device *dev);
 /* Properties disable_s3 and disable_s4 of "ICH9-LPC" and "PIIX4_PM". */
 bool ich9_lpc_has_s4(struct device *lpc);
 bool piix4_pm_has_s4(struct device *dev);

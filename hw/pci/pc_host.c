@@ -1,4 +1,4 @@
-/* What the host bridges of PCs share. PAM, SMRAM and PCIEXBAR: Intel 3 Series Express Chipset data sheet, 5.1;
+/* What the host bridges of PCs share. PAM, SMRAM, TSEG and PCIEXBAR: Intel 3 Series Express Chipset data sheet, 5.1;
  * the 82441FX has the first two alike (data sheet 290549, 3.2). CONFIG_ADDRESS: PCI Local Bus 3.0, 3.2.2.3.2. */
 #include "hw/pci/pc_host.h"
 
@@ -11,11 +11,17 @@
 enum { ADDRESS_PORT = 0xcf8, DATA_PORT = 0xcfc };
 #define ADDRESS_ENABLE UINT32_C(0x80000000)
 enum { PAM_READ = 1 << 0, PAM_WRITE = 1 << 1 };
+enum smram_sight { SMRAM_HIDDEN, SMRAM_FOR_SMM, SMRAM_FOR_ALL };
+enum { ESMRAMC_TSEG = 1 << 0, ESMRAMC_TSEG_SIZE = 3 << 1, ESMRAMC_HIGH = 1 << 7 };
+/* What QEMU's machine has beyond the data sheet: size code 3 is a TSEG of so many MiB, which 0xffff asks for. */
+enum { EXT_TSEG_MIB = 16, EXT_TSEG_QUERY = 0xffff };
+enum { HIGH_SMRAM_AT = 0xfeda0000 };
 enum { SMRAM_ENABLED = 1 << 3, SMRAM_LOCKED = 1 << 4, SMRAM_OPEN = 1 << 6 };
 enum { VGA_AT = 0xa0000, VGA_SIZE = 0x20000, ROMS_AT = 0xc0000, ROMS_SIZE = 0x40000 };
 enum { SEGMENT = 0x4000, LAST_SEGMENT_AT = 0xf0000, LAST_SEGMENT = 0x10000 };
 /* Who lies over whom: RAM at 0, holes at 1 (and later a graphics card), firmware's ROM at 2, shadows. */
 enum { HOLE_PRIORITY = 1, SHADOW_PRIORITY = 3, ECAM_PRIORITY = 2, SMRAM_PRIORITY = 10 };
+
 enum { ECAM_ON = 1 << 0 };
 
 static const struct pc_host_model *model_of(const struct pc_host *h)
@@ -134,17 +140,59 @@ static void segment_follow(struct pc_host *h, unsigned i)
         mem_unmap(s->ro);
 }
 
+static uint8_t peek(const struct pc_host *h, unsigned off)
+{
+    return __atomic_load_n(&h->fn.config[off], __ATOMIC_RELAXED);
+}
+
+static void show_smram(struct mem_region *r, gpa at, uint8_t wanted, uint8_t *shown)
+{
+    if (wanted == *shown)
+        return;
+    *shown = wanted;
+    mem_unmap(r);
+    if (wanted == SMRAM_FOR_ALL)
+        mem_map(r, at, SMRAM_PRIORITY);
+    else if (wanted == SMRAM_FOR_SMM)
+        mem_map_smm(r, at, SMRAM_PRIORITY);
+}
+
+/* The end of RAM below 4 GiB: in system management mode it is there, for others there is nothing. */
+static void tseg_follow(struct pc_host *h, uint64_t size)
+{
+    if (size > h->setup.ram_below_4g)
+        size = 0;
+    if (size == h->tseg_size)
+        return;
+    h->tseg_size = size;
+    mem_free_region(h->tseg);
+    mem_free_region(h->tseg_hole);
+    h->tseg = h->tseg_hole = NULL;
+    if (!size)
+        return;
+    gpa at = h->setup.ram_below_4g - size;
+    h->tseg_hole = mem_add_mmio(h->dev.vm, "tseg-hole", size, &nothing_ops, h);
+    h->tseg = mem_add_alias(h->dev.vm, "tseg", h->setup.ram, at, size, false);
+    mem_map(h->tseg_hole, at, HOLE_PRIORITY);
+    mem_map_smm(h->tseg, at, SMRAM_PRIORITY);
+}
+
+/* 5.1.27 and 5.1.28 of the data sheet. The compatible SMRAM is at 0xa0000 or, as "high" one, in its own place. */
 static void smram_follow(struct pc_host *h)
 {
-    uint8_t control = __atomic_load_n(&h->fn.config[model_of(h)->smram], __ATOMIC_RELAXED);
-    bool wanted = control & SMRAM_ENABLED && control & SMRAM_OPEN;
-    if (wanted == h->smram_shown)
-        return;
-    h->smram_shown = wanted;
-    if (wanted)
-        mem_map(h->smram, VGA_AT, SMRAM_PRIORITY);
-    else
-        mem_unmap(h->smram);
+    static const uint8_t tseg_mib[] = { 1, 2, 8, EXT_TSEG_MIB };
+    const struct pc_host_model *m = model_of(h);
+    uint8_t control = peek(h, m->smram), extended = m->esmramc ? peek(h, m->esmramc) : 0;
+    bool on = control & SMRAM_ENABLED, high = extended & ESMRAMC_HIGH;
+    uint8_t sight = !on                    ? SMRAM_HIDDEN
+                    : control & SMRAM_OPEN ? SMRAM_FOR_ALL
+                    : h->setup.smm         ? SMRAM_FOR_SMM
+                                           : SMRAM_HIDDEN;
+    show_smram(h->smram, VGA_AT, high ? SMRAM_HIDDEN : sight, &h->smram_shown);
+    if (m->esmramc)
+        show_smram(h->high_smram, HIGH_SMRAM_AT, high ? sight : SMRAM_HIDDEN, &h->high_smram_shown);
+    tseg_follow(
+        h, on && extended & ESMRAMC_TSEG ? tseg_mib[(extended & ESMRAMC_TSEG_SIZE) >> 1] * MIB : 0);
 }
 
 /* 5.1.14 of the data sheet: 256, 128 or 64 buses. */
@@ -187,15 +235,25 @@ static void host_follow(void *opaque)
     pci_follow(&h->follow_wanted, follow_now, h);
 }
 
-/* Once locked, SMRAM stays closed until the next reset (5.1.27). Lock held. */
+static bool covers(unsigned off, unsigned n, unsigned reg)
+{
+    return off <= reg && reg < off + n;
+}
+
+/* Once locked, SMRAM stays closed and both registers as they are until the next reset (5.1.27). Lock held. */
 static void host_written(struct pci_function *f, unsigned off, unsigned n)
 {
     struct pc_host *h = container_of(f, struct pc_host, fn);
-    unsigned smram = model_of(h)->smram;
-    uint8_t value = f->config[smram];
-    if (off > smram || off + n <= smram || !(value & SMRAM_LOCKED))
+    const struct pc_host_model *m = model_of(h);
+    uint8_t control = f->config[m->smram];
+    if (h->setup.smm && m->ext_tseg && load_le(f->config + m->ext_tseg, 2) == EXT_TSEG_QUERY &&
+        (covers(off, n, m->ext_tseg) || covers(off, n, m->ext_tseg + 1u)))
+        store_le(f->config + m->ext_tseg, 2, EXT_TSEG_MIB);
+    if (!covers(off, n, m->smram) || !(control & SMRAM_LOCKED))
         return;
-    config_field(f, smram, 1, value & ~SMRAM_OPEN, 0);
+    config_field(f, m->smram, 1, control & ~SMRAM_OPEN, 0);
+    if (m->esmramc)
+        f->writable[m->esmramc] = 0;
 }
 
 static void host_settled(struct pci_function *f, unsigned off, unsigned n)
@@ -219,6 +277,10 @@ static void set_registers(struct pc_host *h)
     for (unsigned i = 0; i < PC_PAM_REGS; i++)
         config_field(&h->fn, m->pam + i, 1, 0, i ? 0x33 : 0x30);
     config_field(&h->fn, m->smram, 1, 0x02, m->smram_writable);
+    if (m->esmramc && h->setup.smm) {
+        h->fn.writable[m->esmramc] = ESMRAMC_HIGH | ESMRAMC_TSEG_SIZE | ESMRAMC_TSEG;
+        config_field(&h->fn, m->ext_tseg, 2, EXT_TSEG_QUERY, EXT_TSEG_QUERY);
+    }
 }
 
 static void make_regions(struct pc_host *h)
@@ -230,6 +292,7 @@ static void make_regions(struct pc_host *h)
     h->rom_hole = mem_add_mmio(vm, "rom-hole", ROMS_SIZE, &nothing_ops, h);
     h->vga_hole = mem_add_mmio(vm, "vga-hole", VGA_SIZE, &nothing_ops, h);
     h->smram = mem_add_alias(vm, "smram", h->setup.ram, VGA_AT, VGA_SIZE, false);
+    h->high_smram = mem_add_alias(vm, "high-smram", h->setup.ram, VGA_AT, VGA_SIZE, false);
     for (unsigned i = 0; i < PC_N_SEGMENTS; i++) {
         snprintf(name, sizeof(name), "shadow-%05x", segment_at(i));
         h->segments[i].rw =
@@ -261,7 +324,8 @@ void pc_host_unrealize(struct device *dev)
 {
     struct pc_host *h = (struct pc_host *)dev;
     struct mem_region *const regions[] = { h->address_port, h->data_port, h->rom_hole,
-                                           h->vga_hole,     h->smram,     h->ecam };
+                                           h->vga_hole,     h->smram,     h->ecam,
+                                           h->high_smram,   h->tseg,      h->tseg_hole };
     vm_forget(dev->vm, h);
     for (size_t i = 0; i < ARRAY_LEN(regions); i++)
         mem_free_region(regions[i]);

@@ -10,6 +10,7 @@ struct pc_host_setup {
     struct mem_region *ram;    /* its first MiB is seen from address 0 on */
     uint64_t ram_below_4g;     /* where the window of PCI begins */
     uint64_t ram_above_4g;     /* where the upper one begins, less 4 GiB */
+    bool smm;                  /* there is system management mode: SMRAM and TSEG can be for that alone */
     unsigned phys_bits;        /* of addresses: where the upper one ends */
 };
 
@@ -31,6 +32,8 @@ struct pc_host_model {
     uint16_t pam;     /* seven registers: 0xf0000, then two segments of 16 KiB from 0xc0000 on in each */
     uint16_t smram;   /* SMRAM control */
     uint16_t pciexbar; /* 0: none */
+    uint16_t esmramc;  /* extended SMRAM control, with TSEG; 0: none */
+    uint16_t ext_tseg; /* where software asks for the size of an extended TSEG */
     uint8_t smram_writable;
     /* Values that are not zero after a reset, once pci_reset has cleared them. */
     struct pc_host_value {
@@ -53,7 +56,9 @@ struct pc_host {
         struct mem_region *rw, *ro; /* the same RAM */
         uint8_t shown;              /* PAM_READ | PAM_WRITE as mapped; only pc_host_follow looks */
     } segments[PC_N_SEGMENTS];
-    bool smram_shown;
+    struct mem_region *high_smram, *tseg, *tseg_hole;
+    uint8_t smram_shown, high_smram_shown; /* enum smram_sight as mapped */
+    uint64_t tseg_size;                    /* as mapped */
     uint64_t ecam_at, ecam_size; /* as mapped; size 0: not */
     _Atomic uint32_t follow_wanted;
 };

@@ -7,6 +7,7 @@
 #include "hw/misc/acpi_pm.h"
 #include "hw/pci/internal.h"
 
+enum { DEVACTB = 0x58, APMC_ENABLED = 1 << 1 /* of its last byte */ };
 enum { PMBASE = 0x40, PMREGMISC = 0x80, PMBASE_BITS = 0xffc0, PM_ON = 1 << 0 }; /* 7.1 */
 
 struct piix4_pm {
@@ -14,6 +15,7 @@ struct piix4_pm {
     struct pci_function fn;
     uint8_t disable_s3, disable_s4; /* properties */
     struct device *pm;
+    bool has_smm;   /* the board's */
     uint32_t pm_at; /* as mapped; 0: not */
     _Atomic uint32_t follow_wanted;
 };
@@ -23,8 +25,8 @@ static const struct {
     uint32_t value, writable;
 } registers[] = {
     { PMBASE, 4, 1, PMBASE_BITS },
-    { 0x58, 4, 0x02000000,
-      0x00ffffff },       /* DEVACTB: SMIs are set up already, so that nobody tries to */
+    { DEVACTB, 4, 0x02000000,
+      0x00ffffff },       /* without system management mode as if set up already */
     { 0x5f, 1, 0x10, 0 }, /* DEVRESA: a parallel port */
     { 0x63, 1, 0x60, 0 }, /* DEVRESB: serial ports */
     { PMREGMISC, 1, 0, PM_ON },
@@ -38,8 +40,11 @@ static void follow_now(void *opaque)
     for (unsigned i = 0; i < 2; i++)
         at |= (uint32_t)__atomic_load_n(&p->fn.config[PMBASE + i], __ATOMIC_RELAXED) << 8 * i;
     bool on = __atomic_load_n(&p->fn.config[PMREGMISC], __ATOMIC_RELAXED) & PM_ON;
-    if (p->pm)
-        isa_bridge_map(acpi_pm_region(p->pm), on ? at & PMBASE_BITS : 0, &p->pm_at);
+    uint8_t devactb = __atomic_load_n(&p->fn.config[DEVACTB + 3], __ATOMIC_RELAXED);
+    if (!p->pm)
+        return;
+    isa_bridge_map(acpi_pm_region(p->pm), on ? at & PMBASE_BITS : 0, &p->pm_at);
+    acpi_pm_set_command_smi(p->pm, p->has_smm && devactb & APMC_ENABLED);
 }
 
 static void pm_follow(void *opaque)
@@ -59,6 +64,8 @@ static void set_registers(struct piix4_pm *p)
     for (size_t i = 0; i < ARRAY_LEN(registers); i++)
         config_field(&p->fn, registers[i].off, registers[i].n, registers[i].value,
                      registers[i].writable);
+    if (p->has_smm)
+        config_field(&p->fn, DEVACTB, 4, 0, 0x02ffffff);
 }
 
 static struct error *pm_realize(struct device *dev)
@@ -106,6 +113,13 @@ static struct error *pm_loaded(struct device *dev)
     return NULL;
 }
 
+void piix4_pm_use_smm(struct device *dev)
+{
+    struct piix4_pm *p = (struct piix4_pm *)dev;
+    p->has_smm = true;
+    set_registers(p);
+}
+
 void piix4_pm_attach(struct device *dev, struct device *pm)
 {
     ((struct piix4_pm *)dev)->pm = pm;
@@ -122,6 +136,7 @@ static const struct prop pm_props[] = {
 };
 static const struct field pm_state[] = {
     FIELD_SUB(struct piix4_pm, fn, pci_function_fields, 1),
+    DERIVED(struct piix4_pm, has_smm),
 };
 
 const struct device_class piix4_pm_function_class = {

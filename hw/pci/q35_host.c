@@ -4,7 +4,8 @@
 
 #include "core/state.h"
 
-enum { PCIEXBAR = 0x60, PAM0 = 0x90, SMRAM = 0x9d, ESMRAMC = 0x9e };
+enum { EXT_TSEG = 0x50, PCIEXBAR = 0x60, PAM0 = 0x90, SMRAM = 0x9d, ESMRAMC = 0x9e };
+enum { BDSM = 0xa4, BGSM = 0xa8, TSEGMB = 0xac, TOLUD = 0xb0 }; /* 5.1.29 to 5.1.32 */
 
 static const struct pc_host_model q35_model = {
     .bus_name = "pcie.0",
@@ -17,9 +18,15 @@ static const struct pc_host_model q35_model = {
     .smram = SMRAM,
     .smram_writable = 0x58,
     .pciexbar = PCIEXBAR,
+    .esmramc = ESMRAMC,
+    .ext_tseg = EXT_TSEG,
     .values = { { PCIEXBAR, 4, 0xb0000000, 0xfc000007 },
                 { PCIEXBAR + 4, 4, 0, 0x0000000f },
-                { ESMRAMC, 1, 0x38, 0 } }, /* caches off; no TSEG without System Management Mode */
+                { BDSM, 4, 0, 0xfff00000 }, /* firmware's notes: nothing here follows them */
+                { BGSM, 4, 0, 0xfff00000 },
+                { TSEGMB, 4, 0, 0xfff00000 },
+                { TOLUD, 2, 0x0010, 0xfff0 },
+                { ESMRAMC, 1, 0x38, 0 } }, /* caches off; the rest with System Management Mode */
 };
 
 const struct device_class q35_host_class = {

@@ -9,6 +9,7 @@
 #include "block/block.h"
 #include "core/error.h"
 #include "core/loop.h"
+#include "core/vcpu.h"
 #include "core/vm.h"
 #include "hw/place.h"
 
@@ -63,6 +64,7 @@ struct flash {
     uint32_t width; /* bytes that all chips together answer with: 4 or 1 */
     struct blk *drive;
     char *name;
+    bool secure; /* only CPUs in system management mode give commands, and see their answers */
     struct mem_region *mem;
     uint8_t *bytes; /* behind `mem` */
 
@@ -322,12 +324,19 @@ static uint8_t chip_answer(const struct flash *f, uint64_t word)
     return f->mode == MODE_QUERY ? query(f, word) : f->status;
 }
 
+static bool may_command(const struct flash *f)
+{
+    const struct vcpu *cpu = f->secure ? vcpu_current(f->dev.vm) : NULL;
+    return !f->secure || (cpu && cpu->in_smm);
+}
+
 static uint64_t flash_read(void *opaque, uint64_t off, unsigned size)
 {
     struct flash *f = opaque;
     uint64_t value = 0;
+    bool array = !may_command(f);
     device_lock(&f->dev);
-    if (f->mode == MODE_ARRAY) {
+    if (array || f->mode == MODE_ARRAY) {
         value = load_le(f->bytes + off, size);
     } else if (f->width == 4) {
         uint32_t answer = chip_answer(f, off / 4);
@@ -367,6 +376,10 @@ static void follow_mode(void *opaque)
 static void flash_write(void *opaque, uint64_t off, unsigned size, uint64_t value)
 {
     struct flash *f = opaque;
+    if (!may_command(f)) {
+        device_broken(&f->dev, "a write outside system management mode");
+        return;
+    }
     device_lock(&f->dev);
     f->mode = next_mode(f, off, size, value);
     device_unlock(&f->dev);
@@ -481,6 +494,8 @@ static const struct prop flash_props[] = {
          .help = "what is erased at once"),
     PROP(struct flash, width, "width", PROP_UINT, .def = "4", .min = 1, .max = 4),
     PROP(struct flash, name, "name", PROP_STRING, .def = "flash", .help = "of the memory block"),
+    PROP(struct flash, secure, "secure", PROP_BOOL,
+         .help = "written in system management mode only"),
     PROP(struct flash, drive, "drive", PROP_DRIVE, .help = "image that keeps the contents"),
 };
 

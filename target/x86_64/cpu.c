@@ -205,6 +205,7 @@ static void reset_common(struct x86_cpu *x)
     x->dr6 = 0xffff0ff0;
     x->dr7 = 0x400;
     x->events = (struct x86_events){ 0 };
+    x->cpu->in_smm = false;
     x->takes_intr = false;
 }
 
@@ -307,6 +308,7 @@ static void vcpu_loaded(struct vcpu *cpu)
 {
     struct x86_cpu *x = x86_of(cpu);
     x->takes_intr = x->rflags & X86_FLAG_IF;
+    cpu->in_smm = x->events.in_smm;
 }
 
 /* ---- wires ----------------------------------------------------------------------------------------- */
@@ -362,6 +364,8 @@ void x86_set_intr(struct vcpu *cpu, bool level)
 void x86_raise(struct vcpu *cpu, uint32_t what)
 {
     struct x86_cpu *x = x86_of(cpu);
+    if (!cpu->vm->has_smm)
+        what &= ~(uint32_t)X86_SMI;
     if (what & X86_INIT) /* a start-up request from before it does not count */
         atomic_fetch_and(&x->lines, ~(uint32_t)X86_SIPI);
     atomic_fetch_or(&x->lines, what);

@@ -29,7 +29,7 @@ uint64_t x86_insn_ip(struct x86_cpu *x)
 /* ---- raising ---------------------------------------------------------------------------------------- */
 
 /* In a PC the processor's shutdown state resets the machine. */
-static noreturn void shut_down(struct x86_cpu *x)
+noreturn void x86_shut_down(struct x86_cpu *x)
 {
     struct vm *vm = x->cpu->vm;
     if (log_on(&vm->log, LOG_INT))
@@ -61,7 +61,7 @@ static noreturn void raise(struct x86_cpu *x, struct x86_event e)
     if (x->delivering >= 0) {
         unsigned first = (unsigned)x->delivering;
         if (first == X86_DF)
-            shut_down(x);
+            x86_shut_down(x);
         if (becomes_double(first, e.vector))
             e = (struct x86_event){ .vector = X86_DF, .has_error = true };
     }
@@ -431,14 +431,20 @@ bool x86_waits(struct vcpu *cpu)
     return x->is_down || (state != X86_RUNNABLE && state != X86_SIPI_TAKEN);
 }
 
+/* In system management mode INIT waits for its end. A CPU that was never started has no place for SMIs. */
 static void take_start_up(struct x86_cpu *x)
 {
+    if (x->events.in_smm)
+        return;
     uint32_t was = atomic_fetch_and(&x->lines, ~(uint32_t)(X86_INIT | X86_SIPI));
     if (!(was & X86_INIT) && x->run_state != X86_INIT_TAKEN)
         return;
     x->deaf_lines = 0;
-    if (was & X86_INIT)
+    if (was & X86_INIT) {
+        if (x->run_state == X86_WAIT_INIT)
+            atomic_fetch_and(&x->lines, ~(uint32_t)X86_SMI);
         x86_init_signal(x->cpu);
+    }
     if (was & X86_SIPI)
         x86_take_sipi(x->cpu, (uint8_t)x->sipi);
     x86_paging_changed(x);
@@ -478,6 +484,34 @@ static bool take_nmi(struct x86_cpu *x)
     return true;
 }
 
+/* What was on its way comes first: then nothing of it needs to be saved. */
+static bool take_smi(struct x86_cpu *x)
+{
+    if (x->events.smi_pending) {
+        atomic_fetch_or(&x->lines, X86_SMI);
+        x->events.smi_pending = false;
+    }
+    if (x->events.in_smm || !(atomic_load(&x->lines) & X86_SMI))
+        return false;
+    atomic_fetch_and(&x->lines, ~(uint32_t)X86_SMI);
+    x86_enter_smm(x);
+    return true;
+}
+
+/* SMIs and NMIs that are let through, but not behind STI or MOV SS: look again one instruction later. */
+static bool take_unmaskable(struct x86_cpu *x, bool held_back)
+{
+    uint32_t lines = atomic_load(&x->lines);
+    bool smi = (lines & X86_SMI || x->events.smi_pending) && !x->events.in_smm;
+    bool nmi = (lines & X86_NMI || x->events.nmi_pending) && !x->events.nmi_masked;
+    if (held_back && (smi || nmi)) {
+        x->shadow_left |= X86_SHADOW_WANTED;
+        x86_update_state_word(x);
+        return false;
+    }
+    return (smi && take_smi(x)) || (nmi && take_nmi(x));
+}
+
 static bool take_maskable(struct x86_cpu *x, bool held_back)
 {
     if (!(x->rflags & X86_FLAG_IF) || !x->apic || !x86_has_interrupt(x))
@@ -514,8 +548,6 @@ bool x86_take_interrupt(struct vcpu *cpu)
     uint32_t lines = atomic_load(&x->lines);
     if (lines & (X86_INIT | X86_SIPI))
         take_start_up(x);
-    if (lines & X86_SMI) /* no board asks for system management mode */
-        atomic_fetch_and(&x->lines, ~(uint32_t)X86_SMI);
     if (x->run_state == X86_WAIT_INIT || x->run_state == X86_INIT_TAKEN)
         return false;
     bool held_back = x->shadow_left && x->pc == x->shadow_pc;
@@ -524,7 +556,7 @@ bool x86_take_interrupt(struct vcpu *cpu)
     x->pc_known = true;
     bool open = !cpu->holds_interrupts || x->run_state != X86_RUNNABLE; /* else a debugger steps */
     bool taken = take_injected(x) || take_step(x, held_back && x->shadow_left & X86_SHADOW_STACK) ||
-                 (open && !held_back && take_nmi(x)) || (open && take_maskable(x, held_back));
+                 (open && (take_unmaskable(x, held_back) || take_maskable(x, held_back)));
     x->pc_known = false;
     return taken;
 }

@@ -62,5 +62,6 @@ struct error *x86_tcg_fit(struct vm *vm)
                                 .tsc_khz = 1000000,
                                 .arch_capabilities = arch_capabilities };
     memcpy(e.words, words, sizeof(words));
+    vm->can_smm = true;
     return x86_model_fit(vm, &e, print_line, &vm->log);
 }

@@ -63,10 +63,11 @@ X86_HELPER(swapgs, void, (X86_CPU), 0, X86_ANY)
 X86_HELPER(read_base, uint64_t, (X86_CPU, uint64_t seg), 1, X86_ANY)
 X86_HELPER(write_base, void, (X86_CPU, uint64_t seg, uint64_t v), 2, X86_ANY)
 X86_HELPER(in, uint64_t, (X86_CPU, uint64_t port, uint64_t size), 2, X86_ANY | IR_CALL_FP)
-X86_HELPER(out, void, (X86_CPU, uint64_t port, uint64_t size, uint64_t v), 3, X86_ANY | IR_CALL_FP)
+X86_HELPER(out, void, (X86_CPU, uint64_t port, uint64_t size, uint64_t v, uint64_t len), 4, X86_ANY | IR_CALL_FP)
 /* INS and OUTS, goes on. how: operand size, address size << 8, segment << 16, X86_STRING_* */
 X86_HELPER(string_io, uint64_t, (X86_CPU, uint64_t how, uint64_t len), 2, X86_ANY | IR_CALL_FP)
 X86_HELPER(hlt, void, (X86_CPU, uint64_t len), 1, X86_ANY) /* leaves */
+X86_HELPER(rsm, void, (X86_CPU), 0, X86_ANY) /* smm.c; leaves */
 X86_HELPER(monitor, void, (X86_CPU, uint64_t linear), 1, X86_ANY)
 X86_HELPER(mwait, void, (X86_CPU, uint64_t len), 1, X86_ANY) /* leaves */
 /* #GP unless CPL is 0: INVD, WBINVD. */

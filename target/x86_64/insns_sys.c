@@ -405,7 +405,8 @@ static void tr_in(struct tr *t, const struct x86_insn *i)
 }
 static void tr_out(struct tr *t, const struct x86_insn *i)
 {
-    call3(t, &x86_helper_out, port_operand(t, i, 0), number(t, i->op[1].size), op_read_zx(t, i, 1));
+    ir_call(t->ir, &x86_helper_out, port_operand(t, i, 0), number(t, i->op[1].size),
+            op_read_zx(t, i, 1), length(t));
 }
 
 static void tr_string_io(struct tr *t, const struct x86_insn *i)
@@ -469,6 +470,11 @@ static void tr_write_base(struct tr *t, const struct x86_insn *i)
 static void tr_hlt(struct tr *t, const struct x86_insn *i)
 {
     call1(t, &x86_helper_hlt, length(t));
+    ir_leave(t->ir, t->next);
+}
+static void tr_rsm(struct tr *t, const struct x86_insn *i)
+{
+    call0(t, &x86_helper_rsm);
     ir_leave(t->ir, t->next);
 }
 static void tr_monitor(struct tr *t, const struct x86_insn *i)
@@ -574,6 +580,7 @@ static const struct x86_line flags[] = {
     { "cli",   "FA", "", tr_cli,    0, X86_SYSTEM },
     { "sti",   "FB", "", tr_sti,    0, X86_SYSTEM },
     { "hlt",   "F4", "", tr_hlt,    0, X86_SYSTEM, INSN_END },
+    { "rsm",   "0F AA", "", tr_rsm, 0, X86_SYSTEM, INSN_END },
 };
 
 static const struct x86_line ports[] = {

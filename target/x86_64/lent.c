@@ -18,7 +18,7 @@ static bool peek_code(struct x86_cpu *x, uint8_t bytes[X86_MAX_INSN], size_t *n)
 static bool is_lenders(const struct x86_cpu *x, const struct x86_insn *i)
 {
     const uint64_t ours = X86_XSAVE_X87 | X86_XSAVE_SSE | X86_XSAVE_AVX | X86_XSAVE_PKRU;
-    static const char *const names[] = { "rdmsr", "wrmsr", "hlt", "monitor", "mwait" };
+    static const char *const names[] = { "rdmsr", "wrmsr", "hlt", "monitor", "mwait", "rsm" };
     static const char *const io[] = { "in", "out", "ins", "outs" };
     for (size_t k = 0; k < ARRAY_LEN(names); k++)
         if (!strcmp(i->line->name, names[k]))
@@ -58,7 +58,7 @@ const char *x86_borrow(struct vcpu *cpu)
     x->step_dr6 = 0;
     x->lender.cleared = 0;
     x86_set_tsc(x, x->tsc);
-    if (!peek_code(x, bytes, &n))
+    if (x->events.in_smm || !peek_code(x, bytes, &n))
         return NULL;
     switch (x86_decode(x86_decoder_of(cpu->vm), x->state_word, bytes, n, &i)) {
     case X86_DECODED:

@@ -29,6 +29,7 @@ enum { MAX_LEVELS = 5, NO_FAULT = -1, LOOK_AGAIN = -2 };
 #define KEY_SHARED ((uint64_t)1 << 62)
 #define KEY_OFF    ((uint64_t)1 << 60)
 #define KEY_LOCAL  ((uint64_t)1 << 59)
+#define KEY_SMM    ((uint64_t)1 << 58) /* with all of them: physical memory is another one */
 enum { PCID_MASK = 0xfff, LOCAL_SWITCHES = 8 };
 
 static bool shares_supervisor(const struct x86_cpu *x)
@@ -40,14 +41,12 @@ uint64_t x86_context_key(struct vcpu *cpu, int mode)
 {
     const struct x86_cpu *x = x86_of(cpu);
     bool user = x86_cpl(x) == 3 && mode != X86_MMU_SYSTEM;
-    uint64_t key;
+    uint64_t smm = x->events.in_smm ? KEY_SMM : 0;
     if (!(x->cr0 & X86_CR0_PG))
-        return KEY_OFF;
+        return smm | KEY_OFF;
     if (!user && shares_supervisor(x))
-        key = KEY_SHARED;
-    else
-        key = KEY_LOCAL | (user ? KEY_USER : 0) | (x->cr3 & (CR3_BASE | PCID_MASK));
-    return key;
+        return smm | KEY_SHARED;
+    return smm | KEY_LOCAL | (user ? KEY_USER : 0) | (x->cr3 & (CR3_BASE | PCID_MASK));
 }
 
 /* User pages have the same rights for a supervisor with CR0.WP that may use them at all. */
@@ -57,7 +56,8 @@ bool x86_user_key(struct vcpu *cpu, uint64_t *key)
     if (x86_cpl(x) == 3 || !(x->cr0 & X86_CR0_PG) || !(x->cr0 & X86_CR0_WP) ||
         (x->cr4 & X86_CR4_SMAP && !(x->rflags & X86_FLAG_AC)))
         return false;
-    *key = KEY_LOCAL | KEY_USER | (x->cr3 & (CR3_BASE | PCID_MASK));
+    *key =
+        (x->events.in_smm ? KEY_SMM : 0) | KEY_LOCAL | KEY_USER | (x->cr3 & (CR3_BASE | PCID_MASK));
     return true;
 }
 
@@ -68,37 +68,43 @@ bool x86_is_canonical(const struct x86_cpu *x, uint64_t va)
 
 /* ---- page tables in memory ------------------------------------------------------------------------ */
 
-/* Host address of an entry in RAM, or NULL. */
-static void *entry_at(struct vm *vm, uint64_t pa, unsigned size, bool write)
+/* The range of RAM that holds an entry, and the entry's place in the block; or NULL. */
+static const struct mem_range *entry_at(struct vcpu *cpu, uint64_t pa, unsigned size, bool write,
+                                        uint64_t *off)
 {
-    const struct mem_range *m = mem_view_find(mem_view_now(vm), pa);
+    const struct mem_range *m = mem_view_find(mem_view_of(cpu), pa);
     if (!m || !m->ram || (write && m->ram->rom) || m->start + m->size - pa < size)
         return NULL;
-    return m->ram->host + m->region_off + (pa - m->start);
+    *off = m->region_off + (pa - m->start);
+    return m;
 }
 
 /* What is not RAM is read as zero: not present. */
-static uint64_t read_entry(struct vm *vm, uint64_t pa, unsigned size)
+static uint64_t read_entry(struct vcpu *cpu, uint64_t pa, unsigned size)
 {
-    void *at = entry_at(vm, pa, size, false);
-    if (!at)
+    uint64_t off;
+    const struct mem_range *m = entry_at(cpu, pa, size, false, &off);
+    if (!m)
         return 0;
+    void *at = m->ram->host + off;
     return size == 8 ? atomic_load_explicit((_Atomic uint64_t *)at, memory_order_acquire)
                      : atomic_load_explicit((_Atomic uint32_t *)at, memory_order_acquire);
 }
 
 /* Set bits of an entry if it is still what was looked at. In ROM the attempt is lost, and nothing else. */
-static bool mark_entry(struct vm *vm, uint64_t pa, unsigned size, uint64_t seen, uint64_t now)
+static bool mark_entry(struct vcpu *cpu, uint64_t pa, unsigned size, uint64_t seen, uint64_t now)
 {
-    void *at = entry_at(vm, pa, size, true);
-    if (!at)
+    uint64_t off;
+    const struct mem_range *m = entry_at(cpu, pa, size, true, &off);
+    if (!m)
         return true;
+    void *at = m->ram->host + off;
     uint32_t seen32 = (uint32_t)seen;
     bool ok = size == 8
                   ? atomic_compare_exchange_strong((_Atomic uint64_t *)at, &seen, now)
                   : atomic_compare_exchange_strong((_Atomic uint32_t *)at, &seen32, (uint32_t)now);
     if (ok)
-        mem_mark_written(vm, pa, size);
+        mem_mark_ram_written(cpu->vm, m->ram, off, size);
     return ok;
 }
 
@@ -161,10 +167,9 @@ static void take_leaf(struct walk *w, uint64_t entry, uint64_t frame, unsigned s
 /* SDM 3-4.3, figure 4-4 */
 static bool find_legacy(struct x86_cpu *x, uint64_t va, struct walk *w, int *fault)
 {
-    struct vm *vm = x->cpu->vm;
     w->entry_size = 4;
     uint64_t at = (x->cr3 & 0xfffff000) + bits(va, 22, 10) * 4;
-    uint64_t entry = read_entry(vm, at, 4);
+    uint64_t entry = read_entry(x->cpu, at, 4);
     bool large = entry & PTE_PS && x->cr4 & X86_CR4_PSE;
     uint64_t high = bits(entry, 13, 8) << 32; /* PSE-36 */
     if (!take_entry(w, at, entry, large ? (uint64_t)1 << 21 : 0, fault))
@@ -176,7 +181,7 @@ static bool find_legacy(struct x86_cpu *x, uint64_t va, struct walk *w, int *fau
         return true;
     }
     at = (entry & 0xfffff000) + bits(va, 12, 10) * 4;
-    entry = read_entry(vm, at, 4);
+    entry = read_entry(x->cpu, at, 4);
     if (!take_entry(w, at, entry, 0, fault))
         return false;
     take_leaf(w, entry, entry & 0xfffff000, 12);
@@ -199,7 +204,7 @@ static bool find_wide(struct x86_cpu *x, uint64_t va, struct walk *w, int *fault
     for (;; level--) {
         unsigned shift = 12 + 9 * (level - 1);
         uint64_t at = table + bits(va, shift, 9) * 8;
-        uint64_t entry = read_entry(x->cpu->vm, at, 8);
+        uint64_t entry = read_entry(x->cpu, at, 8);
         bool leaf = level == 1 || (level <= 3 && entry & PTE_PS &&
                                    (level == 2 || x86_model_has(x->model, X86_E1_EDX, 26)));
         if (!take_entry(w, at, entry, reserved_bits(x, level, leaf), fault))
@@ -267,7 +272,7 @@ static bool mark_way(struct x86_cpu *x, struct walk *w, enum access access)
             now |= PTE_D;
         if (now == w->way[i].entry)
             continue;
-        if (!mark_entry(x->cpu->vm, w->way[i].at, w->entry_size, w->way[i].entry, now))
+        if (!mark_entry(x->cpu, w->way[i].at, w->entry_size, w->way[i].entry, now))
             return false;
         w->way[i].entry = now;
     }
@@ -347,8 +352,13 @@ bool x86_translate_address(struct vcpu *cpu, uint64_t va, enum access access, un
 
 /* ---- forgetting --------------------------------------------------------------------------------------- */
 
+/* In system management mode only that mode's; what is noted of the others stays with them. */
 void x86_paging_changed(struct x86_cpu *x)
 {
+    if (x->events.in_smm) {
+        tcg_flush_contexts(x->cpu, KEY_SMM, KEY_SMM);
+        return;
+    }
     x->local_filled = x->keys_say_cr3 = false;
     x->local_switches = 0;
     x->pkeys_filled = 0;
@@ -411,7 +421,7 @@ bool x86_load_pdptrs(struct x86_cpu *x, uint64_t cr3)
 {
     uint64_t entries[4];
     for (unsigned i = 0; i < 4; i++) {
-        entries[i] = read_entry(x->cpu->vm, (cr3 & 0xffffffe0) + 8 * i, 8);
+        entries[i] = read_entry(x->cpu, (cr3 & 0xffffffe0) + 8 * i, 8);
         uint64_t reserved = reserved_address_bits(x) | (uint64_t)0xfff << 52 | 0x1e6;
         if (entries[i] & PTE_P && entries[i] & reserved)
             return false;

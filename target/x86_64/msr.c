@@ -123,7 +123,7 @@ uint64_t x86h_rdmsr(struct x86_cpu *x)
 
 /* ---- writing ------------------------------------------------------------------------------------------ */
 
-static bool write_efer(struct x86_cpu *x, uint64_t v)
+uint64_t x86_allowed_efer(const struct x86_cpu *x)
 {
     uint64_t allowed = X86_EFER_LMA;
     if (x86_model_has(x->model, X86_E1_EDX, 11))
@@ -134,7 +134,12 @@ static bool write_efer(struct x86_cpu *x, uint64_t v)
         allowed |= X86_EFER_NXE;
     if (x86_model_has(x->model, X86_E1_EDX, 25))
         allowed |= X86_EFER_FFXSR;
-    if (v & ~allowed || (x->cr0 & X86_CR0_PG && (v ^ x->efer) & X86_EFER_LME))
+    return allowed;
+}
+
+static bool write_efer(struct x86_cpu *x, uint64_t v)
+{
+    if (v & ~x86_allowed_efer(x) || (x->cr0 & X86_CR0_PG && (v ^ x->efer) & X86_EFER_LME))
         return false;
     uint64_t changed = v ^ x->efer;
     x->efer = (v & ~X86_EFER_LMA) | (x->efer & X86_EFER_LMA);

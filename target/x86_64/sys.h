@@ -40,6 +40,8 @@ void x86_hold_interrupts(struct x86_cpu *x, uint64_t pc, bool stack);
 #define X86_DR7_GD ((uint64_t)1 << 13)
 bool x86_take_interrupt(struct vcpu *cpu);
 bool x86_waits(struct vcpu *cpu);
+/* What cannot go on, such as a triple fault: the CPU asks for a reset and stands still. */
+noreturn void x86_shut_down(struct x86_cpu *x);
 
 /* ---- segment.c ------------------------------------------------------------------------------------ */
 enum { /* types of system descriptors, SDM 3-3.5; those of 32 bits have bit 3 */
@@ -156,8 +158,17 @@ void x86_task_gate(struct x86_cpu *x, const struct x86_descriptor *gate, enum x8
 /* #GP(0) unless IOPL or the I/O permission bitmap lets these ports through. */
 void x86_check_ports(struct x86_cpu *x, uint32_t port, unsigned size);
 
+/* ---- smm.c ---------------------------------------------------------------------------------------- */
+/* Take an SMI, pc being the next instruction's. */
+void x86_enter_smm(struct x86_cpu *x);
+
 /* ---- system.c ------------------------------------------------------------------------------------- */
 uint64_t x86_tsc_now(const struct x86_cpu *x);
+/* Bits that may be set in CR4 and (msr.c) EFER. */
+uint64_t x86_allowed_cr4(const struct x86_cpu *x);
+uint64_t x86_allowed_efer(const struct x86_cpu *x);
+/* Leave the unit and stand still, until an interrupt if those count. */
+noreturn void x86_halt(struct x86_cpu *x, bool takes_intr);
 /* Which of DR0..3 match an access (DR7's kinds); WATCH_ANY: a read. */
 enum { X86_WATCH_EXEC, X86_WATCH_WRITE, X86_WATCH_IO, X86_WATCH_ANY };
 uint32_t x86_watch_hits(const struct x86_cpu *x, uint64_t linear, unsigned size, unsigned what);

@@ -66,7 +66,7 @@ static void write_cr3(struct x86_cpu *x, uint64_t v)
     x86_set_cr3(x, v, keep);
 }
 
-static uint64_t allowed_cr4(const struct x86_cpu *x)
+uint64_t x86_allowed_cr4(const struct x86_cpu *x)
 {
     static const struct {
         uint64_t bits;
@@ -102,7 +102,7 @@ static void write_cr4(struct x86_cpu *x, uint64_t v)
     const uint64_t paging = X86_CR4_PSE | X86_CR4_PAE | X86_CR4_PGE | X86_CR4_PCIDE | X86_CR4_SMEP |
                             X86_CR4_SMAP | X86_CR4_PKE | X86_CR4_LA57;
     uint64_t changed = x->cr4 ^ v;
-    if (v & ~allowed_cr4(x))
+    if (v & ~x86_allowed_cr4(x))
         x86_fault_code(x, X86_GP, 0);
     if (x86_in_long_mode(x) && (!(v & X86_CR4_PAE) || changed & X86_CR4_LA57))
         x86_fault_code(x, X86_GP, 0);
@@ -477,10 +477,15 @@ uint64_t x86h_in(struct x86_cpu *x, uint64_t port, uint64_t size)
     return read_port(x, (uint16_t)port, (unsigned)size);
 }
 
-void x86h_out(struct x86_cpu *x, uint64_t port, uint64_t size, uint64_t v)
+/* An SMI that this raised comes before the next instruction. */
+void x86h_out(struct x86_cpu *x, uint64_t port, uint64_t size, uint64_t v, uint64_t len)
 {
     x86_check_ports(x, (uint16_t)port, (unsigned)size);
     write_port(x, (uint16_t)port, (unsigned)size, (uint32_t)v);
+    if (__builtin_expect(atomic_load(&x->lines) & X86_SMI, 0) && !x->events.in_smm) {
+        go_on(x, len);
+        tcg_leave(x->cpu);
+    }
 }
 
 static uint64_t address_mask(unsigned size)
@@ -541,10 +546,11 @@ uint64_t x86h_string_io(struct x86_cpu *x, uint64_t how, uint64_t len)
 
 /* ---- waiting ------------------------------------------------------------------------------------------------ */
 
-static noreturn void halt(struct x86_cpu *x, bool takes_intr)
+noreturn void x86_halt(struct x86_cpu *x, bool takes_intr)
 {
     x->takes_intr = takes_intr;
-    x->deaf_lines = (x->events.nmi_masked ? X86_NMI : 0) | X86_SMI;
+    x->deaf_lines =
+        (x->events.nmi_masked ? X86_NMI : 0) | (x->events.in_smm ? X86_SMI | X86_INIT : 0);
     tcg_halt(x->cpu);
 }
 
@@ -555,7 +561,7 @@ void x86h_hlt(struct x86_cpu *x, uint64_t len)
     if (x->rflags & X86_FLAG_IF && x86_has_interrupt(x))
         tcg_leave(x->cpu);
     x->run_state = X86_HLT;
-    halt(x, x->rflags & X86_FLAG_IF);
+    x86_halt(x, x->rflags & X86_FLAG_IF);
 }
 
 void x86h_monitor(struct x86_cpu *x, uint64_t linear)
@@ -586,7 +592,7 @@ void x86h_mwait(struct x86_cpu *x, uint64_t len)
     if (!unchanged)
         tcg_leave(x->cpu);
     x->cpu->nap_ns = NAP_NS;
-    halt(x, x->rflags & X86_FLAG_IF || x->gpr[X86_RCX] & 1);
+    x86_halt(x, x->rflags & X86_FLAG_IF || x->gpr[X86_RCX] & 1);
 }
 
 void x86h_ring_0(struct x86_cpu *x)

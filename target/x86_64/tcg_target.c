@@ -192,6 +192,7 @@ void x86_settle(struct vcpu *cpu)
 void x86_resume(struct vcpu *cpu)
 {
     struct x86_cpu *x = x86_of(cpu);
+    cpu->in_smm = x->events.in_smm;
     x->delivering = -1;
     x->pc_known = false;
     x86_set_rflags(x, x->rflags);

@@ -213,6 +213,7 @@ struct x86_cpu {
         uint64_t tsc, tsc_adjust, cr8, next;
         uint16_t cleared; /* vector registers of which bits 256 and up are zero behind the instruction */
     } lender;                  /* of another engine, while it lends the CPU for an instruction */
+    uint64_t smm_paging[4];    /* CR0, CR3, CR4 and EFER when an SMI was taken: the same when it ends, or forget */
     bool is_monitoring;        /* MONITOR was executed, of these bytes */
     uint64_t monitor_at, monitor_value;
 };

@@ -129,8 +129,8 @@ static struct wide add(struct wide a, struct wide b)
 /* |a| below 1 as a fraction of 2^128. */
 static u128 fraction_of(struct wide a)
 {
-    int down = -1 - a.exp;
-    return down > 127 ? 0 : a.sig >> down;
+    int down = -1 - a.exp; /* means nothing for 0 */
+    return !a.sig || down > 127 ? 0 : a.sig >> down;
 }
 
 /* A factor that rounded to one but is not: a hair less, so that the result is inexact on the right side. */

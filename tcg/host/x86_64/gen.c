@@ -165,29 +165,87 @@ static bool makes_sum_too(const struct ir *ir, uint16_t carry)
            sum->type == op->type && sum->a == op->a && sum->b == op->b && sum->c == op->c;
 }
 
-/* addc, carry. */
+/* Is this i64 certainly 0 or 1? */
+static bool is_bit(const struct gen *g, ir_val v)
+{
+    const struct ir_op *op = &g->ir->ops[resolve(g->ir, v)];
+    int64_t c;
+    return op->code == IR_carry || op->code == IR_setc ||
+           (op->code == IR_and && const_of(g, op->b, &c) && c == 1);
+}
+
+/* addc, carry. What stands between the first instruction and adc leaves the flags alone. */
 static void gen_add_carry(struct gen *g, const struct ir_op *op)
 {
     bool w = op->type == IR_I64, carry = op->code == IR_carry;
-    unsigned rb = use(g, op->b), t = take(g, false), d = take(g, false);
+    ir_val c = resolve(g->ir, op->c);
+    struct mem m = { 0 };
+    bool mem = in_memory(g, op->b, &m);
+    unsigned rb = mem ? 0 : use(g, op->b), t = 0;
+    bool bit = is_bit(g, c);
+    if (bit) {
+        op_rr(&g->b, false, 0x0fba, 4, use(g, c)); /* bt c, 0 */
+        put8(&g->b, 0);
+    }
+    if (carry || !bit)
+        t = take(g, false);
+    if (!bit) {
+        load_into(g, c, t);
+        alu_ri(&g->b, true, ALU_ADD, t, -1); /* CF = c is not 0 */
+    }
+    if (carry)
+        mov_ri(&g->b, t, 0);
+    unsigned d = take(g, false);
     load_into(g, resolve(g->ir, op->a), d);
-    load_into(g, resolve(g->ir, op->c), t);
-    alu_ri(&g->b, true, ALU_ADD, t, -1); /* CF = c is not 0 */
-    alu_rr(&g->b, w, ALU_ADC, d, rb);
+    if (mem)
+        alu_rm(&g->b, w, ALU_ADC, d, m);
+    else
+        alu_rr(&g->b, w, ALU_ADC, d, rb);
     if (!carry) {
         result_in(g, d);
         return;
     }
     setcc(&g->b, CC_B, t);
-    op_rr_full(&g->b, 0, false, true, 0x0fb6, t, t);
     if (makes_sum_too(g->ir, g->i))
         put_value(g, g->i - 1, d);
     result_in(g, t);
 }
 
+/* High half of an unsigned product, and the low one where it is wanted: both go anywhere. */
+static void gen_mulx(struct gen *g, const struct ir_op *op)
+{
+    bool w = op->type == IR_I64, both = makes_low_too(g->ir, g->i);
+    ir_val a = op->a, b = op->b;
+    if (is_in(g, b, RDX)) {
+        a = op->b;
+        b = op->a;
+    }
+    if (is_in(g, a, RDX)) {
+        g->locked |= 1u << RDX;
+    } else {
+        take_exact(g, RDX);
+        load_into(g, resolve(g->ir, a), RDX);
+    }
+    struct mem m = { 0 };
+    bool mem = in_memory(g, b, &m);
+    unsigned rb = mem ? 0 : use(g, b), low = both ? take(g, false) : 0, high = def(g, IR_NONE);
+    if (!both)
+        low = high; /* the high half is written last */
+    if (mem)
+        vex_rm(&g->b, 3, 2, w, 0xf6, high, low, m);
+    else
+        vex_rr(&g->b, 3, 2, w, 0xf6, high, low, rb);
+    if (both)
+        put_value(g, g->i - 1, low);
+}
+
 /* High half of a product: rdx:rax = rax * r. */
 static void gen_mulh(struct gen *g, const struct ir_op *op)
 {
+    if (op->code == IR_mulhu && g->host->bmi2) {
+        gen_mulx(g, op);
+        return;
+    }
     bool w = op->type == IR_I64;
     take_exact(g, RAX);
     take_exact(g, RDX);

@@ -10,12 +10,7 @@
 #include <sched.h>
 #include <stdlib.h>
 
-enum {
-    DEFAULT_CACHE_MIB = 64,
-    MAX_CACHE_MIB = 1024,
-    HELPERS_CACHE_MIB = 1,
-    DEFAULT_UNIT_INSNS = 32
-};
+enum { DEFAULT_CACHE_MIB = 64, MAX_CACHE_MIB = 1024, HELPERS_CACHE_MIB = 1 };
 
 /* ---- standing outside generated code ------------------------------------------------------------ */
 
@@ -437,13 +432,14 @@ static struct tcg *new_tcg(struct vm *vm)
 {
     struct tcg *tcg = xcalloc(1, sizeof(*tcg));
     tcg->vm = vm;
-    tcg->max_insns = DEFAULT_UNIT_INSNS;
     tcg->group_accesses = true;
     tcg->has_cas16 = host_has_cas16();
     tcg->backend = backends[0];
     for (size_t i = 0; i < n_tcg_targets; i++)
         if (tcg_targets[i]->target == vm->target)
             tcg->target = tcg_targets[i];
+    if (tcg->target)
+        tcg->max_insns = tcg->target->unit_insns;
     return tcg;
 }
 
@@ -674,8 +670,9 @@ static void print_help(void (*print)(void *opaque, const char *line), void *opaq
     print(opaque, "  tb-size=MIB           size of the translation cache (default 64)");
     print(opaque, "  backend=jit|interp    generate host code, or interpret the IR");
     print(opaque, "  thread=multi          a host thread per vCPU (the only kind)");
-    print(opaque,
-          "  unit-insns=N          most guest instructions in a unit, 1 to 256 (default 32)");
+    print(
+        opaque,
+        "  unit-insns=N          most guest instructions in a unit, 1 to 256 (default by target)");
     print(opaque, "  one-insn-per-tb=on    units of one instruction, for debugging");
     print(opaque, "  group=off             a TLB check for every memory access");
     print(opaque,

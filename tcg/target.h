@@ -57,6 +57,7 @@ struct tcg_target {
     uint16_t fp_flags_offset; /* of the uint8_t sticky floating-point flags (SF_*) in arch: the truth
                                  while stopped, loaded and stored by set_state and get_state */
     unsigned max_insn_len, insn_align;
+    unsigned unit_insns; /* most instructions of a unit, unless the user says otherwise */
     bool canonical_nan;    /* floating point results that are NaN are the canonical one; else the first operand
                               that is a NaN, made quiet, and the default one is negative (SF_NAN_SSE) */
     bool subnormal_flag;   /* SF_DENORMAL is one of the sticky flags */

@@ -61,6 +61,7 @@ struct error *pc_set_option(struct machine *m, const char *name, const char *val
         { "i8042", "off", &pc->no_i8042 },
         { "vmport", "on", &pc->wants_vmport },
         { "vmport", "off", &pc->no_vmport },
+        { "smbus", "off", &pc->no_smbus },
         { "pit", "off", &pc->no_pit },
         { "pic", "off", &pc->no_pic },
         { "acpi", "off", &pc->no_acpi },

@@ -29,6 +29,7 @@ enum pc_source {
     PC_FROM_PCI,  /* the bridge to ISA */
     PC_FROM_HPET,
     PC_FROM_TESTDEV,
+    PC_FROM_SMBUS,
 };
 
 struct pc {
@@ -36,7 +37,7 @@ struct pc {
     const struct pc_model *model;
 
     /* -M */
-    bool wants_vmport, no_vmport;
+    bool wants_vmport, no_vmport, no_smbus;
     bool no_hpet, no_i8042, no_pit, no_pic, no_acpi, no_sata, fast_floppy_check, no_graphics;
     bool smbios_entry64;
     enum { SMM_AUTO, SMM_OFF, SMM_ON } smm;
@@ -134,6 +135,7 @@ char *pc_boot_order(struct vm *vm, const char *first, bool strict);
         { "i8042", "on|off", "keyboard controller, keyboard and mouse" },                    \
         { "smm", "auto|off|on", "System Management Mode" },                                  \
         { "vmport", "auto|on|off", "VMware's port with its pointer; auto: where it can be" }, \
+        { "smbus", "on|off", "SMBus, with what memory modules say of themselves" },           \
         { "fd-bootchk", "on|off", "the BIOS checks floppies before it boots them" },         \
         { "graphics", "on|off", "off: firmware uses the serial port" },                      \
         { "pflash0", "ID", "drive of the first flash chip, which ends at 4 GiB: code" },     \

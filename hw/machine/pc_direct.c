@@ -12,8 +12,8 @@
 
 #define ACPI_AT   ((gpa)X86_TABLES + 64)
 #define SMBIOS_AT ((gpa)0xf0000)
-enum { FIRST_IO = 0xc000, PCI_IRQS = 1 << 10 | 1 << 11, ECAM_ON = 1, PM_ON = 1 };
-enum { LPC = 0x1f << 3, PIIX3 = 1 << 3, PIIX4 = PIIX3 | 3 }; /* devfn */
+enum { FIRST_IO = 0xc000, PCI_IRQS = 1 << 10 | 1 << 11, ECAM_ON = 1, PM_ON = 1, SMBUS_ON = 1 };
+enum { LPC = 0x1f << 3, SMBUS = LPC | 3, PIIX3 = 1 << 3, PIIX4 = PIIX3 | 3 }; /* devfn */
 
 bool pc_is_direct(const struct pc *pc, const struct machine_options *o)
 {
@@ -31,7 +31,7 @@ struct setting {
     uint32_t value;
 };
 
-/* All RAM below 1 MiB (82Q35 and 82441FX data sheets, PAM), ECAM, PMBASE and its enable, RCBA. */
+/* All RAM below 1 MiB (82Q35 and 82441FX data sheets, PAM), ECAM, PMBASE and its enable, RCBA, SMBus. */
 static const struct setting q35_settings[] = {
     { 0, 0x90, 1, 0x30 },
     { 0, 0x91, 2, 0x3333 },
@@ -43,11 +43,16 @@ static const struct setting q35_settings[] = {
     { LPC, 0x40, 4, 0x600 | PM_ON },
     { LPC, 0x44, 1, 0x80 },
     { LPC, 0xf0, 4, 0xfed1c000 | 1 },
+    { SMBUS, 0x40, 1, SMBUS_ON },
 };
 static const struct setting i440fx_settings[] = {
-    { 0, 0x59, 1, 0x30 },       { 0, 0x5a, 2, 0x3333 },
-    { 0, 0x5c, 4, 0x33333333 }, { PIIX4, 0x40, 4, 0x600 | PM_ON },
+    { 0, 0x59, 1, 0x30 },
+    { 0, 0x5a, 2, 0x3333 },
+    { 0, 0x5c, 4, 0x33333333 },
+    { PIIX4, 0x40, 4, 0x600 | PM_ON },
     { PIIX4, 0x80, 1, PM_ON },
+    { PIIX4, 0x90, 4, 0x700 },
+    { PIIX4, 0xd2, 1, SMBUS_ON | 4 << 1 },
 };
 
 /* The IRQs that a PC's BIOS gives to PIRQ A, B, ...: two, so that a guest without APIC has the others. */

@@ -34,6 +34,8 @@ static struct error *make_bridges(struct pc *pc)
     for (unsigned n = 0; n < PIIX3_N_PIRQS; n++)
         host->intx[n] = isa_bridge_pirq(pc->bridge, n);
     piix4_pm_attach(pc->pm_function, pc->pm);
+    piix4_pm_attach_smbus(pc->pm_function, pc->no_smbus ? 0 : pc->m.ram_size,
+                          pc_line(pc, PC_IRQ_SCI, PC_FROM_SMBUS));
     *acpi_pm_sci(pc->pm) = pc_line(pc, PC_IRQ_SCI, PC_FROM_ISA);
     err = PC_MAKE(pc, "piix3-ide", &ide, "bus", "pci.0", "addr", "1.1");
     for (unsigned i = 0; !err && i < 2; i++)

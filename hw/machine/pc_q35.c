@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/vm.h"
 #include "hw/misc/acpi_pm.h"
+#include "hw/misc/smbus.h"
 #include "hw/pci/isa_bridge.h"
 
 /* With more RAM than fits below ECAM, it ends where a gigabyte page does. */
@@ -18,7 +19,7 @@ static uint64_t ram_below_4g(uint64_t size, uint64_t most)
 static struct error *make_bridges(struct pc *pc)
 {
     struct pci_host *host = pc_host_of(pc->host);
-    struct device *ahci;
+    struct device *ahci, *smbus;
     struct error *err = PC_MAKE(pc, "ICH9-PM", &pc->pm, "smi-command-iobase", "0xb2");
     if (!err)
         err = PC_MAKE(pc, "ICH9-LPC", &pc->bridge, "bus", "pcie.0", "addr", "1f.0", "multifunction",
@@ -30,9 +31,14 @@ static struct error *make_bridges(struct pc *pc)
         host->intx[n] = isa_bridge_pirq(pc->bridge, n);
     ich9_lpc_attach_pm(pc->bridge, pc->pm);
     *acpi_pm_sci(pc->pm) = ich9_lpc_sci(pc->bridge);
-    if (pc->no_sata)
-        return NULL;
-    return PC_MAKE(pc, "ich9-ahci", &ahci, "bus", "pcie.0", "addr", "1f.2");
+    if (!pc->no_sata)
+        err = PC_MAKE(pc, "ich9-ahci", &ahci, "bus", "pcie.0", "addr", "1f.2");
+    if (err || pc->no_smbus)
+        return err;
+    err = PC_MAKE(pc, "ICH9-SMB", &smbus, "bus", "pcie.0", "addr", "1f.3");
+    if (!err)
+        smbus_set_ram(ich9_smbus_of(smbus), pc->m.ram_size);
+    return err;
 }
 
 static void fill_acpi(struct pc *pc, struct acpi_pc *out)
@@ -85,7 +91,6 @@ static struct error *q35_init(struct machine *m, const struct machine_options *o
 static const struct machine_option q35_options[] = {
     PC_OPTIONS,
     { "sata", "on|off", "the AHCI controller at 00:1f.2" },
-    { "smbus", "off", "there is no SMBus" },
 };
 static const char *const q35_versions[] = { PC_NEWER_VERSIONS, "4.0.1", PC_OLDER_VERSIONS, NULL };
 

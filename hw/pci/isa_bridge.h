@@ -23,6 +23,8 @@ void piix4_pm_attach(struct device *dev, struct device *pm);
 struct error *ich9_lpc_use_smm(struct device *lpc, struct device *fw_cfg);
 bool ich9_lpc_broadcasts_smi(struct device *lpc);
 void piix4_pm_use_smm(struct device *dev);
+/* PIIX4's SMBus, whose memory modules show this much RAM (0: there is none), and its interrupt. At once. */
+void piix4_pm_attach_smbus(struct device *dev, uint64_t ram_size, struct irq irq9);
 /* Properties disable_s3 and disable_s4 of "ICH9-LPC" and "PIIX4_PM". */
 bool ich9_lpc_has_s4(struct device *lpc);
 bool piix4_pm_has_s4(struct device *dev);

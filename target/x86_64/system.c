@@ -477,12 +477,14 @@ uint64_t x86h_in(struct x86_cpu *x, uint64_t port, uint64_t size)
     return read_port(x, (uint16_t)port, (unsigned)size);
 }
 
-/* An SMI that this raised comes before the next instruction. */
+/* An SMI that this raised comes before the next instruction, which also sees the memory map that it made. In lock-step
+ * units end where they end; there is no such mode. */
 void x86h_out(struct x86_cpu *x, uint64_t port, uint64_t size, uint64_t v, uint64_t len)
 {
     x86_check_ports(x, (uint16_t)port, (unsigned)size);
     write_port(x, (uint16_t)port, (unsigned)size, (uint32_t)v);
-    if (__builtin_expect(atomic_load(&x->lines) & X86_SMI, 0) && !x->events.in_smm) {
+    bool asked = atomic_load(x->cpu->exit_flag) || atomic_load(&x->lines) & X86_SMI;
+    if (__builtin_expect(asked, 0) && !x->cpu->vm->tape) {
         go_on(x, len);
         tcg_leave(x->cpu);
     }

@@ -264,6 +264,29 @@ static void a_pcs_chip_takes_bytes_and_small_blocks(void **unused)
     board_free(b);
 }
 
+static void a_secure_chip_listens_to_system_management_mode_alone(void **unused)
+{
+    struct board *b =
+        board_with("cfi.pflash01", "addr", "0x10000000", "size", "1M", "secure", "on", NULL);
+    struct vcpu *cpu = board_add_vcpu(b);
+    cpu->self = pthread_self();
+    atomic_store(&cpu->is_alive, true);
+    put(b, 0, BOTH(0x70));
+    assert_int_equal(get(b, 0), 0); /* the array still */
+    cpu->in_smm = true;
+    erase(b, 0);
+    program(b, 0, 0x12345678);
+    put(b, 0, BOTH(0x70));
+    assert_int_equal(get(b, 0), BOTH(0x80));
+    cpu->in_smm = false;
+    assert_int_equal(get(b, 0), 0x12345678); /* its answer is not for others */
+    put(b, 0, BOTH(0xff));
+    cpu->in_smm = true;
+    assert_int_equal(get(b, 0), BOTH(0x80));
+    atomic_store(&cpu->is_alive, false);
+    board_free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -279,6 +302,7 @@ int main(void)
         cmocka_unit_test(readonly_image_is_locked),
         cmocka_unit_test(image_larger_than_the_flash_is_refused),
         cmocka_unit_test(a_pcs_chip_takes_bytes_and_small_blocks),
+        cmocka_unit_test(a_secure_chip_listens_to_system_management_mode_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

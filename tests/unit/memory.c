@@ -76,6 +76,39 @@ static void access_outside_ram_is_refused_and_writes_nothing(void **unused)
     board_free(b);
 }
 
+static void a_cpu_in_system_management_mode_has_a_view_of_its_own(void **unused)
+{
+    struct board *b = board_new();
+    struct vcpu *cpu = board_add_vcpu(b);
+    struct probe hole = { .answer = 0xffff };
+    struct mem_region *secret;
+    uint64_t v = 0;
+    assert_ptr_equal(mem_smm_now(b->vm), mem_view_now(b->vm));
+    assert_null(mem_add_ram(b->vm, "secret", 0x1000, false, &secret));
+    struct mem_region *over = mem_add_mmio(b->vm, "hole", 0x1000, &probe_ops, &hole);
+    mem_map_smm(secret, BOARD_RAM + 0x2000, 2);
+    mem_map(over, BOARD_RAM + 0x2000, 1);
+    assert_true(mem_cpu_write(cpu, BOARD_RAM + 0x2008, 8, 1));
+    assert_int_equal(hole.n_writes, 1);
+    cpu->in_smm = true;
+    assert_true(mem_cpu_write(cpu, BOARD_RAM + 0x2008, 8, 0x1234));
+    assert_true(mem_cpu_read(cpu, BOARD_RAM + 0x2008, 8, &v));
+    assert_int_equal(v, 0x1234);
+    assert_true(
+        mem_cpu_write(cpu, BOARD_RAM + 0x1ffc, 8, 0xaaaaaaaabbbbbbbb)); /* across its border */
+    assert_int_equal(load_le(mem_region_ram(secret)->host, 4), 0xaaaaaaaa);
+    assert_int_equal(hole.n_writes, 1);
+    assert_false(mem_read(b->vm, BOARD_RAM + 0x2008, &v, 8)); /* devices never */
+    mem_unmap(over);
+    assert_true(mem_cpu_read(cpu, BOARD_RAM + 0x2008, 8, &v));
+    assert_int_equal(v, 0x1234);
+    mem_unmap(secret);
+    assert_ptr_equal(mem_smm_now(b->vm), mem_view_now(b->vm));
+    assert_true(mem_cpu_read(cpu, BOARD_RAM + 0x2008, 8, &v));
+    assert_int_equal(v, 0);
+    board_free(b);
+}
+
 static void higher_priority_wins_then_the_later(void **unused)
 {
     struct board *b = board_new();
@@ -380,6 +413,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ram_reads_back_what_was_written),
         cmocka_unit_test(access_outside_ram_is_refused_and_writes_nothing),
+        cmocka_unit_test(a_cpu_in_system_management_mode_has_a_view_of_its_own),
         cmocka_unit_test(higher_priority_wins_then_the_later),
         cmocka_unit_test(region_at_the_end_of_the_world_is_cut),
         cmocka_unit_test(large_and_misaligned_accesses_are_split),

@@ -254,6 +254,178 @@ static void smram_opens_until_it_is_locked(void **unused)
     }
 }
 
+static struct vm *smm_machine(const char *name)
+{
+    struct machine_options o = plain(name);
+    struct vm *vm;
+    assert_null(x86_machine_with_smm(&o, &vm));
+    assert_true(vm->has_smm);
+    return vm;
+}
+
+static uint32_t peek_as(struct vm *vm, bool smm, gpa at)
+{
+    uint64_t value = UINT32_MAX;
+    vm->vcpus[0]->in_smm = smm;
+    mem_cpu_read(vm->vcpus[0], at, 4, &value);
+    vm->vcpus[0]->in_smm = false;
+    return (uint32_t)value;
+}
+
+static void closed_smram_is_for_system_management_mode(void **unused)
+{
+    static const uint8_t regs[] = { 0x9d, 0x72 };
+    for (size_t i = 0; i < ARRAY_LEN(boards); i++) {
+        struct vm *vm = smm_machine(boards[i]);
+        config_write(vm, 0, regs[i], 1, 0x48);
+        poke(vm, 0xa0000, 0x1234);
+        assert_int_equal(peek_as(vm, true, 0xa0000), 0x1234);
+        config_write(vm, 0, regs[i], 1, 0x08);
+        assert_int_equal(peek(vm, 0xa0000), 0xffffffff);
+        assert_int_equal(peek_as(vm, true, 0xa0000), 0x1234);
+        config_write(vm, 0, regs[i], 1, 0x40); /* open, but not enabled */
+        assert_int_equal(peek_as(vm, true, 0xa0000), 0xffffffff);
+        x86_machine_free(vm);
+    }
+}
+
+static void tseg_hides_the_end_of_ram_until_a_reset(void **unused)
+{
+    static const struct {
+        uint8_t code;
+        uint64_t size;
+    } sizes[] = { { 0x01, MIB }, { 0x03, 2 * MIB }, { 0x05, 8 * MIB }, { 0x07, 16 * MIB } };
+    struct vm *vm = smm_machine("q35");
+    gpa top = 64 * MIB;
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        gpa at = top - sizes[i].size;
+        poke(vm, at, 0x7000 + (uint32_t)i);
+        config_write(vm, 0, 0x9d, 1, 0x08);
+        config_write(vm, 0, 0x9e, 1, sizes[i].code);
+        assert_int_equal(config_read(vm, 0, 0x9e, 1), 0x38 | sizes[i].code);
+        assert_int_equal(peek(vm, at), 0xffffffff);
+        assert_int_equal(peek(vm, top - 4), 0xffffffff);
+        assert_int_equal(peek_as(vm, true, at), 0x7000 + i);
+        assert_int_equal(peek(vm, at - 4), 0);
+        config_write(vm, 0, 0x9e, 1, 0x06); /* T_EN clear: open */
+        assert_int_equal(peek(vm, at), 0x7000 + i);
+    }
+    config_write(vm, 0, 0x9e, 1, 0x01);
+    config_write(vm, 0, 0x9d, 1, 0x18);
+    config_write(vm, 0, 0x9e, 1, 0x00);
+    config_write(vm, 0, 0x9d, 1, 0x48);
+    assert_int_equal(config_read(vm, 0, 0x9e, 1), 0x39);
+    assert_int_equal(config_read(vm, 0, 0x9d, 1) & 0x58, 0x18);
+    assert_int_equal(peek(vm, top - MIB), 0xffffffff);
+    vm_reset(vm);
+    assert_int_equal(peek(vm, top - MIB), 0x7000);
+    config_write(vm, 0, 0x50, 2, 0xffff); /* how large can it be? */
+    assert_int_equal(config_read(vm, 0, 0x50, 2), 16);
+    x86_machine_free(vm);
+}
+
+static void high_smram_stands_for_the_low_one(void **unused)
+{
+    struct vm *vm = smm_machine("q35");
+    config_write(vm, 0, 0x9d, 1, 0x48);
+    poke(vm, 0xa0010, 0x4321);
+    config_write(vm, 0, 0x9e, 1, 0x80);
+    assert_int_equal(peek(vm, 0xfeda0010), 0x4321);
+    assert_int_equal(peek(vm, 0xa0010), 0xffffffff);
+    config_write(vm, 0, 0x9d, 1, 0x08);
+    assert_int_equal(peek(vm, 0xfeda0010), 0xffffffff);
+    assert_int_equal(peek_as(vm, true, 0xfeda0010), 0x4321);
+    x86_machine_free(vm);
+}
+
+static void smis_are_what_firmware_sets_up_and_locks(void **unused)
+{
+    struct vm *vm = smm_machine("q35");
+    struct x86_cpu *cpus[] = { x86_of(vm->vcpus[0]), x86_of(vm->vcpus[1]) };
+    config_write(vm, LPC, 0x40, 4, 0x601);
+    config_write(vm, LPC, 0x44, 1, 0x80);
+    assert_int_equal(in(vm, 0x630, 4), 0);
+    out(vm, 0xb2, 1, 0x10);
+    assert_int_equal(cpus[0]->lines, 0);
+    out(vm, 0x630, 4, 0x21);
+    config_write(vm, LPC, 0xa0, 1, 0x10);
+    config_write(vm, LPC, 0xa0, 1, 0x00);
+    assert_int_equal(config_read(vm, LPC, 0xa0, 1), 0x10);
+    out(vm, 0x630, 4, 0x20);
+    assert_int_equal(in(vm, 0x630, 4), 0x21);
+    out(vm, 0xb2, 1, 2); /* ACPI on is done without one */
+    assert_int_equal(cpus[0]->lines, 0);
+    out(vm, 0xb2, 1, 0x10);
+    assert_int_equal(cpus[0]->lines, X86_SMI);
+    assert_int_equal(cpus[1]->lines, 0);
+    x86_machine_free(vm);
+
+    vm = smm_machine("pc");
+    out(vm, 0xb2, 1, 0x10);
+    assert_int_equal(x86_of(vm->vcpus[0])->lines, 0);
+    config_write(vm, PIIX_PM, 0x58, 4, 0x02000000);
+    out(vm, 0xb2, 1, 0x10);
+    assert_int_equal(x86_of(vm->vcpus[0])->lines, X86_SMI);
+    x86_machine_free(vm);
+}
+
+/* Select and write a file of fw_cfg by DMA; the control word afterwards. */
+static uint32_t fw_cfg_write(struct vm *vm, uint16_t key, gpa from, uint32_t n)
+{
+    uint8_t request[16];
+    store_be(request, 4, (uint32_t)key << 16 | 0x18);
+    store_be(request + 4, 4, n);
+    store_be(request + 8, 8, from);
+    mem_write(vm, 0x1000, request, sizeof(request));
+    out(vm, 0x514, 4, 0);
+    out(vm, 0x518, 4, __builtin_bswap32(0x1000));
+    return __builtin_bswap32(peek(vm, 0x1000));
+}
+
+static uint16_t fw_cfg_key(struct vm *vm, const char *name)
+{
+    uint8_t dir[4 + 64 * 64];
+    out(vm, 0x510, 2, 0x19);
+    for (size_t i = 0; i < sizeof(dir); i++)
+        dir[i] = (uint8_t)in(vm, 0x511, 1);
+    for (unsigned i = 0; i < load_be(dir, 4); i++)
+        if (!strcmp((const char *)dir + 4 + 64 * i + 8, name))
+            return (uint16_t)load_be(dir + 4 + 64 * i + 4, 2);
+    fail_msg("there is no %s", name);
+    return 0;
+}
+
+static void firmware_may_have_smis_reach_all_cpus(void **unused)
+{
+    struct vm *vm = smm_machine("q35");
+    uint8_t features[8], ok;
+    assert_int_equal(fw_cfg_file(vm, "etc/smi/supported-features", features, 8), 8);
+    assert_int_equal(load_le(features, 8), 1);
+    uint16_t key = fw_cfg_key(vm, "etc/smi/requested-features");
+    poke(vm, 0x2000, 3); /* more than there is */
+    poke(vm, 0x2004, 0);
+    assert_int_equal(fw_cfg_write(vm, key, 0x2000, 8), 0);
+    fw_cfg_file(vm, "etc/smi/features-ok", &ok, 1);
+    assert_int_equal(ok, 0);
+    poke(vm, 0x2000, 1);
+    assert_int_equal(fw_cfg_write(vm, key, 0x2000, 9), 1); /* one byte too many */
+    assert_int_equal(fw_cfg_write(vm, key, 0x2000, 8), 0);
+    fw_cfg_file(vm, "etc/smi/features-ok", &ok, 1);
+    assert_int_equal(ok, 1);
+    poke(vm, 0x2000, 0);
+    assert_int_equal(fw_cfg_write(vm, key, 0x2000, 8), 1); /* for good */
+    assert_int_equal(fw_cfg_write(vm, fw_cfg_key(vm, "etc/e820"), 0x2000, 8), 1);
+    config_write(vm, LPC, 0x40, 4, 0x601);
+    config_write(vm, LPC, 0x44, 1, 0x80);
+    out(vm, 0x630, 4, 0x21);
+    out(vm, 0xb2, 1, 0x10);
+    assert_int_equal(x86_of(vm->vcpus[0])->lines, X86_SMI);
+    assert_int_equal(x86_of(vm->vcpus[1])->lines, X86_SMI);
+    vm_reset(vm);
+    assert_false(ich9_lpc_broadcasts_smi(pc_of(vm)->bridge));
+    x86_machine_free(vm);
+}
+
 /* ---- configuration space ------------------------------------------------------------------------------ */
 static void chips_have_their_identities(void **unused)
 {
@@ -667,6 +839,11 @@ int main(void)
         cmocka_unit_test(firmware_ends_at_4_gib_and_at_1_mib),
         cmocka_unit_test(shadow_ram_follows_pam),
         cmocka_unit_test(smram_opens_until_it_is_locked),
+        cmocka_unit_test(closed_smram_is_for_system_management_mode),
+        cmocka_unit_test(tseg_hides_the_end_of_ram_until_a_reset),
+        cmocka_unit_test(high_smram_stands_for_the_low_one),
+        cmocka_unit_test(smis_are_what_firmware_sets_up_and_locks),
+        cmocka_unit_test(firmware_may_have_smis_reach_all_cpus),
         cmocka_unit_test(chips_have_their_identities),
         cmocka_unit_test(config_address_takes_double_words_only),
         cmocka_unit_test(ecam_is_where_pciexbar_says),

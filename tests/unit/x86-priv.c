@@ -991,6 +991,264 @@ static void data_breakpoints_trap_behind_the_access(void **unused)
     kit_free(k);
 }
 
+/* ---- system management mode ---------------------------------------------------------------------------- */
+
+enum { SMBASE = 0x30000, IMAGE = SMBASE + 0xfe00, SMM_KEYS = 58 /* a bit of context keys */ };
+
+static struct kit *smm_kit(const char *model)
+{
+    struct kit *k = kit_with(model);
+    k->b->vm->has_smm = true;
+    return k;
+}
+
+static void take_smi(struct kit *k)
+{
+    x86_raise(k->cpu, X86_SMI);
+    assert_true(x86_take_interrupt(k->cpu));
+    assert_true(k->x->events.in_smm && k->cpu->in_smm);
+}
+
+/* The handler's last instruction. */
+static enum outcome resume(struct kit *k)
+{
+    k->insn_pc = k->x->pc;
+    return OUTCOME(x86h_rsm(k->x));
+}
+
+static void an_smi_saves_what_rsm_brings_back(void **unused)
+{
+    struct kit *k = smm_kit("max");
+    long_mode(k, 3);
+    struct x86_cpu *x = k->x;
+    for (unsigned i = 0; i < 16; i++)
+        x->gpr[i] = UINT64_C(0x1111111122222222) * i;
+    x->seg[X86_FS].base = 0x7fff12345678;
+    x->seg[X86_GS] = (struct x86_segment){ .rights = X86_AR_UNUSABLE };
+    x->dr6 = 0xffff4ff0;
+    x86_set_rflags(x, 0x246);
+    x86_update_state_word(x);
+    struct x86_segment before[N_X86_SEGS];
+    memcpy(before, x->seg, sizeof(before));
+    uint32_t word = x->state_word;
+    take_smi(k);
+    assert_int_equal(x->pc, SMBASE + 0x8000);
+    assert_int_equal(x->seg[X86_CS].selector, 0x3000);
+    assert_int_equal(x->seg[X86_CS].base, SMBASE);
+    assert_int_equal(x->seg[X86_DS].limit, UINT32_MAX);
+    assert_int_equal(x86_code_bits(x), 16);
+    assert_int_equal(x86_cpl(x), 0);
+    assert_int_equal(x->cr0 & (X86_CR0_PE | X86_CR0_PG), 0);
+    assert_int_equal(x->cr4 | x->efer, 0);
+    assert_int_equal(x86_get_rflags(x), 2);
+    static const struct {
+        uint16_t at;
+        uint8_t size;
+        uint64_t value;
+    } saved[] = {
+        { 0x1f8, 8, 0 },
+        { 0x1c0, 8, UINT64_C(0x1111111122222222) * 7 },
+        { 0x180, 8, UINT64_C(0x1111111122222222) * 15 },
+        { 0x178, 8, CODE },
+        { 0x170, 8, 0x246 },
+        { 0x168, 8, 0xffff4ff0 },
+        { 0x158, 8, 0x80010011 },
+        { 0x150, 8, TABLES },
+        { 0x148, 8, 0x20 },
+        { 0x100, 4, SMBASE },
+        { 0x0fc, 4, 0x20064 },
+        { 0x0d0, 8, 0xd01 },
+        { 0x0c8, 2, 0 },
+        { 0x010, 2, CS3_64 },
+        { 0x012, 2, 0xa0fb },
+        { 0x014, 4, UINT32_MAX },
+        { 0x048, 8, 0x7fff12345678 },
+        { 0x052, 2, 0 },
+        { 0x064, 2, 0xff },
+        { 0x068, 8, GDT },
+        { 0x088, 8, IDT },
+        { 0x090, 2, TR },
+        { 0x098, 8, TSS },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(saved); i++)
+        if (peek(IMAGE + saved[i].at, saved[i].size) != saved[i].value)
+            fail_msg("at %#x", saved[i].at);
+    memset(x->gpr, 0x5a, sizeof(x->gpr));
+    x->cr3 = 0x123000;
+    k->flushes = 0;
+    assert_int_equal(resume(k), LEFT);
+    for (unsigned i = 0; i < 16; i++)
+        assert_int_equal(x->gpr[i], UINT64_C(0x1111111122222222) * i);
+    assert_memory_equal(before, x->seg, sizeof(before));
+    assert_int_equal(x->pc, CODE);
+    assert_int_equal(x86_get_rflags(x), 0x246);
+    assert_int_equal(x->cr0, 0x80010011);
+    assert_int_equal(x->cr3, TABLES);
+    assert_int_equal(x->efer, 0xd01);
+    assert_int_equal(x->idt.limit, 0x7ff);
+    assert_int_equal(x->state_word, word);
+    assert_false(x->events.in_smm || k->cpu->in_smm || x->events.nmi_masked);
+    assert_int_equal(k->flushes, 0); /* paging is what it was */
+    kit_free(k);
+}
+
+static void a_cpu_without_long_mode_has_the_other_map(void **unused)
+{
+    struct kit *k = smm_kit("qemu32");
+    protected_mode(k, 0);
+    for (unsigned i = 0; i < 8; i++)
+        k->x->gpr[i] = 0x10203040 + i;
+    take_smi(k);
+    static const struct {
+        uint16_t at;
+        uint32_t value;
+    } saved[] = {
+        { 0x1fc, 0x11 },       { 0x1f4, 2 },   { 0x1f0, CODE },    { 0x1ec, 0x10203047 },
+        { 0x1d0, 0x10203040 }, { 0x1c4, TR },  { 0x1ac, CS0 },     { 0x190, 0xc09b },
+        { 0x194, UINT32_MAX }, { 0x198, 0 },   { 0x12c, 0xc093 },  { 0x174, GDT },
+        { 0x158, IDT },        { 0x164, TSS }, { 0x0fc, 0x20000 }, { 0x0f8, SMBASE },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(saved); i++)
+        if (peek(IMAGE + saved[i].at, 4) != saved[i].value)
+            fail_msg("at %#x", saved[i].at);
+    poke(IMAGE + 0x0f8, 4, 0x40000);
+    poke(IMAGE + 0x1d0, 4, 0xabcd);
+    assert_int_equal(resume(k), LEFT);
+    assert_int_equal(k->x->gpr[X86_RAX], 0xabcd);
+    assert_int_equal(k->x->gpr[X86_RDI], 0x10203047);
+    assert_int_equal(k->x->pc, CODE);
+    take_smi(k);
+    assert_int_equal(k->x->pc, 0x48000);
+    kit_free(k);
+}
+
+static void smis_nmis_and_inits_wait_in_system_management_mode(void **unused)
+{
+    struct kit *k = smm_kit("max");
+    long_mode(k, 0);
+    take_smi(k);
+    x86_raise(k->cpu, X86_SMI);
+    x86_raise(k->cpu, X86_SMI); /* one is kept */
+    x86_raise(k->cpu, X86_NMI);
+    x86_raise(k->cpu, X86_INIT);
+    assert_false(x86_take_interrupt(k->cpu));
+    k->insn_pc = k->x->pc;
+    assert_int_equal(OUTCOME(x86h_hlt(k->x, 1)), HALTED);
+    assert_false(x86_64_target.has_work(k->cpu));
+    k->x->run_state = X86_RUNNABLE;
+    assert_int_equal(resume(k), LEFT);
+    assert_int_equal(k->x->pc, CODE);
+    atomic_fetch_and(&k->x->lines, ~(uint32_t)X86_INIT);
+    assert_true(x86_take_interrupt(k->cpu)); /* an SMI comes before an NMI */
+    assert_true(k->x->events.in_smm);
+    assert_int_equal(resume(k), LEFT);
+    assert_true(x86_take_interrupt(k->cpu));
+    assert_int_equal(k->x->pc, HANDLER + 16 * X86_NMI_VECTOR);
+    take_smi(k); /* in the NMI's handler: NMIs stay masked behind it */
+    assert_int_equal(resume(k), LEFT);
+    assert_true(k->x->events.nmi_masked);
+    x86_raise(k->cpu, X86_INIT);
+    x86_take_interrupt(k->cpu);
+    assert_int_equal(k->x->pc, 0xfffffff0);
+    kit_free(k);
+}
+
+static void a_halted_cpu_goes_on_waiting_unless_the_handler_says_no(void **unused)
+{
+    for (int stays = 0; stays < 2; stays++) {
+        struct kit *k = smm_kit("max");
+        long_mode(k, 0);
+        assert_int_equal(OUTCOME(x86h_hlt(k->x, 1)), HALTED);
+        assert_false(x86_64_target.has_work(k->cpu));
+        x86_raise(k->cpu, X86_SMI);
+        assert_true(x86_64_target.has_work(k->cpu));
+        assert_true(x86_take_interrupt(k->cpu));
+        assert_int_equal(peek(IMAGE + 0xc9, 1), 1);
+        assert_false(x86_waits(k->cpu));
+        poke(IMAGE + 0xc9, 1, (uint64_t)stays);
+        assert_int_equal(resume(k), stays ? HALTED : LEFT);
+        assert_int_equal(x86_waits(k->cpu), stays);
+        assert_int_equal(k->x->pc, CODE + 1);
+        kit_free(k);
+    }
+}
+
+static void a_bad_image_shuts_the_cpu_down(void **unused)
+{
+    static const struct {
+        uint16_t at;
+        uint64_t value;
+    } bad[] = {
+        { 0x158, 0x80000010 }, /* PG without PE */
+        { 0x158, 0x20000011 }, /* NW without CD */
+        { 0x158, UINT64_C(0x100000011) },
+        { 0x148, UINT64_C(1) << 40 }, /* a reserved bit of CR4 */
+        { 0x148, 0 },                 /* long mode without PAE */
+        { 0x150, UINT64_C(1) << 50 },
+        { 0x0d0, 0xff000d01 },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct kit *k = smm_kit("max");
+        long_mode(k, 0);
+        take_smi(k);
+        poke(IMAGE + bad[i].at, 8, bad[i].value);
+        assert_int_equal(resume(k), HALTED);
+        assert_true(k->x->is_down);
+        kit_free(k);
+    }
+}
+
+static void rsm_is_undefined_elsewhere(void **unused)
+{
+    struct kit *k = smm_kit("max");
+    long_mode(k, 0);
+    assert_int_equal(resume(k), LEFT);
+    assert_int_equal(k->x->pc, HANDLER + 16 * X86_UD);
+    kit_free(k);
+}
+
+static void smis_wait_behind_sti_and_need_a_board_that_has_them(void **unused)
+{
+    struct kit *k = smm_kit("max");
+    long_mode(k, 0);
+    x86h_sti(k->x, 1);
+    k->x->pc = CODE + 1;
+    x86_raise(k->cpu, X86_SMI);
+    assert_false(x86_take_interrupt(k->cpu));
+    assert_true(k->x->state_word & X86_TR_SHADOW); /* the next instruction looks again */
+    k->x->pc = CODE + 2;
+    assert_true(x86_take_interrupt(k->cpu));
+    assert_int_equal(resume(k), LEFT);
+    k->b->vm->has_smm = false;
+    x86_raise(k->cpu, X86_SMI);
+    assert_false(x86_take_interrupt(k->cpu));
+    kit_free(k);
+}
+
+static void system_management_mode_has_contexts_of_its_own(void **unused)
+{
+    struct kit *k = smm_kit("max");
+    long_mode(k, 0);
+    uint64_t outside = x86_context_key(k->cpu, -1), none = k->context_flushes;
+    k->flushes = 0;
+    take_smi(k);
+    uint64_t real = x86_context_key(k->cpu, -1);
+    assert_int_equal(k->flushes + (k->context_flushes - none), 0);
+    x86h_write_cr(k->x, 4, X86_CR4_PAE, 3);
+    k->x->efer = X86_EFER_LME;
+    k->x->cr3 = TABLES;
+    x86h_write_cr(k->x, 0, X86_CR0_PE | X86_CR0_PG, 3);
+    assert_int_equal(k->flushes, 0);
+    assert_int_equal(k->flush_mask, UINT64_C(1) << SMM_KEYS);
+    assert_int_equal(k->flush_value, UINT64_C(1) << SMM_KEYS);
+    uint64_t paged = x86_context_key(k->cpu, -1);
+    assert_true(real != outside && paged != outside && real != paged);
+    poke(IMAGE + 0x150, 8, TABLES + 0x8000);
+    assert_int_equal(resume(k), LEFT);
+    assert_int_equal(k->flushes, 1); /* the handler gave another address space */
+    kit_free(k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1028,6 +1286,14 @@ int main(void)
         cmocka_unit_test(msrs_have_their_rules),
         cmocka_unit_test(general_detect_guards_debug_registers),
         cmocka_unit_test(data_breakpoints_trap_behind_the_access),
+        cmocka_unit_test(an_smi_saves_what_rsm_brings_back),
+        cmocka_unit_test(a_cpu_without_long_mode_has_the_other_map),
+        cmocka_unit_test(smis_nmis_and_inits_wait_in_system_management_mode),
+        cmocka_unit_test(a_halted_cpu_goes_on_waiting_unless_the_handler_says_no),
+        cmocka_unit_test(a_bad_image_shuts_the_cpu_down),
+        cmocka_unit_test(rsm_is_undefined_elsewhere),
+        cmocka_unit_test(smis_wait_behind_sti_and_need_a_board_that_has_them),
+        cmocka_unit_test(system_management_mode_has_contexts_of_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -99,14 +99,15 @@ static struct error *add_device(struct vm *vm, const char *text)
     return err;
 }
 
-struct error *x86_machine_with(const struct machine_options *options, enum irqchip where,
-                               const char *device, struct vm **out)
+static struct error *create(const struct machine_options *options, enum irqchip where,
+                            const char *device, bool can_smm, struct vm **out)
 {
     struct machine_options o = *options;
     struct vm *vm;
     must(vm_new(&vm));
     vm->accel = &no_accel;
     vm->irqchip = where;
+    vm->can_smm = can_smm;
     o.arch = "x86_64";
     o.cpu = "qemu64,check=off";
     o.boot.splash_ms = o.boot.reboot_ms = -1;
@@ -121,6 +122,17 @@ struct error *x86_machine_with(const struct machine_options *options, enum irqch
     else
         vm_reset(vm);
     return err;
+}
+
+struct error *x86_machine_with(const struct machine_options *o, enum irqchip where,
+                               const char *device, struct vm **out)
+{
+    return create(o, where, device, false, out);
+}
+
+struct error *x86_machine_with_smm(const struct machine_options *o, struct vm **out)
+{
+    return create(o, IRQCHIP_USER, NULL, true, out);
 }
 
 struct error *x86_machine_new(const struct machine_options *o, enum irqchip where, struct vm **out)

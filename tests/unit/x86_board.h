@@ -15,6 +15,8 @@ struct error *x86_machine_new(const struct machine_options *o, enum irqchip wher
 /* With one of the user's devices, "edu,addr=3"; NULL: none. */
 struct error *x86_machine_with(const struct machine_options *o, enum irqchip where,
                                const char *device, struct vm **out);
+/* By an engine whose CPUs have system management mode. */
+struct error *x86_machine_with_smm(const struct machine_options *o, struct vm **out);
 void x86_machine_free(struct vm *vm);
 enum { X86_MACHINE_TIMER_TAKEN = 31 }; /* as a line: accel.timer_taken */
 /* Levels of the lines into an engine's controllers (IRQCHIP_ENGINE), a bit each. */

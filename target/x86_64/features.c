@@ -50,6 +50,7 @@ struct error *x86_tcg_fit(struct vm *vm)
 {
     struct x86_engine_cpu e = { .xcr0 =
                                     X86_XSAVE_X87 | X86_XSAVE_SSE | X86_XSAVE_AVX | X86_XSAVE_PKRU,
+                                .who = "the translator",
                                 .vendor = "GenuineIntel",
                                 .brand = "Tandem translator",
                                 .family = 6,

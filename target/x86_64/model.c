@@ -687,6 +687,7 @@ struct error *x86_model_fit(struct vm *vm, const struct x86_engine_cpu *e,
 {
     struct x86_model *m = &((struct x86_vm *)vm->arch)->model;
     uint32_t unsaid[N_X86_WORDS]; /* what goes without a word */
+    const char *who = e->who ? e->who : "this host";
     struct error *err = NULL;
     char name[40], line[160];
     if (m->takes_host)
@@ -709,12 +710,11 @@ struct error *x86_model_fit(struct vm *vm, const struct x86_engine_cpu *e,
             if (!(missing >> b & 1) || !name_of(w, b, name, sizeof(name)))
                 continue;
             if (m->enforce)
-                err = error_new("-cpu %s,enforce: this host cannot give '%s' (%s bit %u)", m->name,
+                err = error_new("-cpu %s,enforce: %s cannot give '%s' (%s bit %u)", m->name, who,
                                 name, words[w].leaf, b);
             else if (m->check && print && (m->on[w] >> b & 1 || !is_nesting(w, b))) {
-                snprintf(line, sizeof(line),
-                         "-cpu %s: this host cannot give '%s' (%s bit %u); left out", m->name, name,
-                         words[w].leaf, b);
+                snprintf(line, sizeof(line), "-cpu %s: %s cannot give '%s' (%s bit %u); left out",
+                         m->name, who, name, words[w].leaf, b);
                 print(opaque, line);
             }
         }

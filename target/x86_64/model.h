@@ -55,6 +55,7 @@ struct x86_engine_cpu {
     uint16_t family, model, stepping;
     uint8_t phys_bits, virt_bits;
     uint32_t level, xlevel, tsc_khz;
+    const char *who; /* in messages; NULL: "this host" */
     uint64_t arch_capabilities; /* MSR 0x10a: what need not be feared */
 };
 

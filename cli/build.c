@@ -229,7 +229,7 @@ static struct error *choose_accel(struct build *b)
 /* ---- -machine: what is not the board's own ---------------------------------------------------- */
 static struct error *use_memory_backend(struct build *b, const char *id)
 {
-    const struct object *o = backend_find(b->vm, BACKEND_OBJECT, id);
+    const struct object *o = backend_hold(b->vm, BACKEND_OBJECT, id);
     if (!o || o->kind != OBJECT_MEMORY)
         return error_new("-M memory-backend=%s: there is no memory of this name; "
                          "-object memory-backend-ram,id=%s,size=SIZE makes one",

@@ -38,7 +38,7 @@ static const struct arch_defaults *defaults_of(const char *arch)
 static bool is_supported(const char *arch)
 {
     for (size_t i = 0; i < n_machine_classes; i++)
-        if (!strcmp(machine_classes[i]->arch, arch))
+        if (machine_classes[i]->arch && !strcmp(machine_classes[i]->arch, arch))
             return true;
     return false;
 }

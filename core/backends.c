@@ -14,7 +14,7 @@ struct backend {
     void (*free)(void *backend);
     struct backend *next;
     enum backend_kind kind;
-    bool used;
+    unsigned users;
 };
 
 static const struct {
@@ -59,9 +59,9 @@ static struct error *take(struct vm *vm, enum backend_kind kind, const char *id,
     struct backend *b = find(vm, kind, id);
     if (!b)
         return none_such(vm, kind, id);
-    if (b->used)
+    if (b->users)
         return error_new("the %s '%s' is already in use by another device", kinds[kind].name, id);
-    b->used = true;
+    b->users = 1;
     *out = b->at;
     return NULL;
 }
@@ -80,7 +80,8 @@ struct error *backend_take_netdev(struct vm *vm, const char *id, struct netdev *
 struct error *backend_take_chardev(struct vm *vm, const char *id, struct chardev **out)
 {
     struct backend *b = find(vm, BACKEND_CHARDEV, id);
-    if (b && b->used && chardev_is_mux(b->at)) {
+    if (b && b->users && chardev_is_mux(b->at)) {
+        b->users++;
         *out = chardev_share(b->at);
         return NULL;
     }
@@ -89,9 +90,51 @@ struct error *backend_take_chardev(struct vm *vm, const char *id, struct chardev
 
 void backend_give_back(struct vm *vm, void *backend)
 {
+    for (struct backend *b = vm->backends; b; b = b->next) {
+        bool port = b->kind == BACKEND_CHARDEV && chardev_is_port(b->at, backend);
+        if ((b->at == backend || port) && b->users)
+            b->users--;
+    }
+}
+
+void *backend_hold(struct vm *vm, enum backend_kind kind, const char *id)
+{
+    struct backend *b = find(vm, kind, id);
+    if (!b)
+        return NULL;
+    b->users++;
+    return b->at;
+}
+
+bool backend_in_use(struct vm *vm, enum backend_kind kind, const char *id)
+{
+    struct backend *b = find(vm, kind, id);
+    return b && b->users;
+}
+
+struct error *backend_remove(struct vm *vm, enum backend_kind kind, const char *id)
+{
+    struct backend *b = find(vm, kind, id), **at = (struct backend **)&vm->backends;
+    if (!b)
+        return none_such(vm, kind, id);
+    if (b->users)
+        return error_new("the %s '%s' is in use", kinds[kind].name, id);
+    while (*at != b)
+        at = &(*at)->next;
+    *at = b->next;
+    if (b->free)
+        b->free(b->at);
+    free(b->id);
+    free(b);
+    return NULL;
+}
+
+const char *backend_id(struct vm *vm, const void *backend)
+{
     for (struct backend *b = vm->backends; b; b = b->next)
-        if (b->at == backend)
-            b->used = false;
+        if (b->at == backend || (b->kind == BACKEND_CHARDEV && chardev_is_port(b->at, backend)))
+            return b->id;
+    return NULL;
 }
 
 struct error *backend_add(struct vm *vm, enum backend_kind kind, const char *id, void *backend,

@@ -21,6 +21,13 @@ void backend_give_back(struct vm *vm, void *backend);
 enum backend_kind { BACKEND_DRIVE, BACKEND_NETDEV, BACKEND_CHARDEV, BACKEND_OBJECT, BACKEND_IOTHREAD };
 struct error *backend_add(struct vm *vm, enum backend_kind kind, const char *id, void *backend,
                           void (*free)(void *backend));
+/* As backend_find, for one of several users; also undone by backend_give_back. */
+void *backend_hold(struct vm *vm, enum backend_kind kind, const char *id);
+bool backend_in_use(struct vm *vm, enum backend_kind kind, const char *id);
+/* Take it out and free it. Error: there is none, or somebody uses it. Main loop's thread. */
+struct error *backend_remove(struct vm *vm, enum backend_kind kind, const char *id);
+/* What it is registered as (a mux's port: the mux); NULL: it is not. */
+const char *backend_id(struct vm *vm, const void *backend);
 void *backend_find(struct vm *vm, enum backend_kind kind, const char *id);
 void backends_free(struct vm *vm);
 /* Are there any? Any thread. */

@@ -451,6 +451,27 @@ struct chardev *chardev_attach_monitor(struct chardev *c, const struct chardev_f
     return port;
 }
 
+bool chardev_is_port(const struct chardev *c, const void *port)
+{
+    for (const struct chardev *p = c->host->ports; p; p = p->next)
+        if (p == port)
+            return true;
+    return false;
+}
+
+bool chardev_is_connected(const struct chardev *c)
+{
+    return is_open(c->host);
+}
+
+bool chardev_is_attached(const struct chardev *c)
+{
+    bool any = false;
+    for (const struct chardev *p = c->host->ports; p; p = p->next)
+        any |= p->attached;
+    return any;
+}
+
 bool chardev_is_mux(const struct chardev *c)
 {
     return c->host->mux;

@@ -70,8 +70,12 @@ void chardev_accept(struct chardev *c);
 /* A mux: another port for another front end. Freed with the mux. */
 bool chardev_is_mux(const struct chardev *c);
 struct chardev *chardev_share(struct chardev *c);
+bool chardev_is_port(const struct chardev *c, const void *port); /* of the same back end; only compares `port` */
 /* What a user connects to ("/dev/pts/3"), or "". */
 const char *chardev_where(const struct chardev *c);
+/* Is somebody on the other side, and a front end on this? */
+bool chardev_is_connected(const struct chardev *c);
+bool chardev_is_attached(const struct chardev *c);
 /* As if the other side had sent this. Main loop's thread. */
 void chardev_feed(struct chardev *c, const uint8_t *data, size_t n);
 /* Take up to n of the newest bytes that a ringbuf keeps, oldest first; how many. Any thread. */

@@ -131,13 +131,13 @@ static struct error *set_backend(struct vm *vm, const struct prop *p, void **to,
     case PROP_NETDEV: err = backend_take_netdev(vm, value, (struct netdev **)&got); break;
     case PROP_CHARDEV: err = backend_take_chardev(vm, value, (struct chardev **)&got); break;
     default:
-        got = backend_find(vm, BACKEND_OBJECT, value);
+        got = backend_hold(vm, BACKEND_OBJECT, value);
         if (!got)
             err = error_new("there is no object '%s'; -object TYPE,id=%s makes one", value, value);
     }
     if (err)
         return err;
-    if (*to && p->kind != PROP_OBJECT)
+    if (*to)
         backend_give_back(vm, *to);
     *to = got;
     return NULL;
@@ -206,7 +206,7 @@ struct error *device_set(struct device *dev, const char *name, const char *value
     return error_in(prop_set(dev, p, value), "device '%s', property '%s'", dev->cls->name, name);
 }
 
-/* Back ends print as nothing: what the user typed is not kept. */
+/* A back end prints as its id, or as nothing when it has none. */
 bool device_get(struct device *dev, const char *name, char *buf, size_t n)
 {
     if (!strcmp(name, "id")) {
@@ -229,7 +229,7 @@ bool device_get(struct device *dev, const char *name, char *buf, size_t n)
         snprintf(buf, n, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4],
                  mac[5]);
         return true;
-    default: break;
+    default: text = *(void *const *)at ? backend_id(dev->vm, *(void *const *)at) : NULL; break;
     }
     snprintf(buf, n, "%s", text ? text : "");
     return true;
@@ -402,6 +402,7 @@ static void prop_drop(struct device *dev, const struct prop *p)
     case PROP_DRIVE:
     case PROP_NETDEV:
     case PROP_CHARDEV:
+    case PROP_OBJECT:
         if (*at)
             backend_give_back(dev->vm, *at);
         break;

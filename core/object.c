@@ -179,6 +179,27 @@ struct error *object_create(struct vm *vm, const char *text)
     return err;
 }
 
+struct error *object_remove(struct vm *vm, const char *id)
+{
+    const struct object *o = backend_find(vm, BACKEND_OBJECT, id);
+    if (!o)
+        return error_new("object '%s' not found", id);
+    if (backend_in_use(vm, BACKEND_OBJECT, id) || backend_in_use(vm, BACKEND_IOTHREAD, id))
+        return error_new("object '%s' is in use, can not be deleted", id);
+    struct error *err = o->loop ? backend_remove(vm, BACKEND_IOTHREAD, id) : NULL;
+    return err ? err : backend_remove(vm, BACKEND_OBJECT, id);
+}
+
+const char *object_type_name(size_t n)
+{
+    return n < ARRAY_LEN(types) ? types[n].name : NULL;
+}
+
+const char *object_type_property(size_t n, size_t i)
+{
+    return i < ARRAY_LEN(types[n].known) ? types[n].known[i] : NULL;
+}
+
 void object_help(void (*print)(void *opaque, const char *line), void *opaque)
 {
     for (size_t i = 0; i < ARRAY_LEN(types); i++) {

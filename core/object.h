@@ -24,6 +24,11 @@ struct object {
 
 /* "rng-random,id=r0,filename=/dev/urandom", or the same as JSON with "qom-type". */
 struct error *object_create(struct vm *vm, const char *text);
+/* Error: there is none, or somebody uses it. */
+struct error *object_remove(struct vm *vm, const char *id);
+/* The n-th type, and the i-th name that it takes ("id" is one); NULL: there are fewer. */
+const char *object_type_name(size_t n);
+const char *object_type_property(size_t n, size_t i);
 /* One line a type, for -object help. */
 void object_help(void (*print)(void *opaque, const char *line), void *opaque);
 /* OBJECT_RNG: up to n random bytes; returns how many, 0 when the source has none now. Any thread. */

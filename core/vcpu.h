@@ -86,6 +86,18 @@ enum {
     VCPU_REQ_SYNC = 1 << 4,      /* return from run() once: somebody waits for that (mem_sync) */
 };
 
+/* Who is told about a model. */
+enum cpu_feature_state {
+    CPU_FEATURE_OFF,
+    CPU_FEATURE_ON,
+    CPU_FEATURE_MISSING, /* the model has it, but the engine cannot give it */
+};
+struct cpu_feature_sink {
+    void (*add)(void *opaque, const char *name, enum cpu_feature_state state);
+    void (*add_value)(void *opaque, const char *name, const char *text, int64_t number); /* text NULL: number */
+    void *opaque;
+};
+
 /* What core and boards ask of a guest CPU architecture (target/<isa>/). Engines know more: the
  * translator has struct tcg_target beside this one. */
 struct target {
@@ -97,6 +109,14 @@ struct target {
     /* Parse "-cpu MODEL,flag=on": fills vm->arch. NULL model: default. */
     struct error *(*cpu_model)(struct vm *vm, const char *model);
     void (*cpu_help)(void (*print)(void *opaque, const char *line), void *opaque);
+    /* For management (QMP); all of it NULL: there is nothing to tell. cpu_type is what a model's name is followed
+     * by as a type: "riscv-cpu". Every model, and the name that it is another one for. */
+    const char *cpu_type, *default_cpu;
+    void (*cpu_models)(void (*add)(void *opaque, const char *name, const char *alias_of),
+                       void *opaque);
+    /* Features of -cpu TEXT as the VM's engine can give them; NULL: those of this VM's CPUs. Numbers and texts that
+     * make up a model, too, for add_value. Main loop's thread. */
+    struct error *(*cpu_features)(struct vm *vm, const char *text, const struct cpu_feature_sink *to);
     void (*vcpu_init)(struct vcpu *cpu);  /* once */
     void (*vcpu_free)(struct vcpu *cpu);
     void (*vcpu_reset)(struct vcpu *cpu); /* to power-on; vCPU stopped */

@@ -7,5 +7,7 @@
 const struct qmp_table *const qmp_tables[] = {
     &qmp_meta_table,
     &qmp_run_table,
+    &qmp_machine_table,
+    &qmp_qom_table,
 };
 const size_t n_qmp_tables = ARRAY_LEN(qmp_tables);

@@ -3,4 +3,4 @@
 
 struct qmp_table;
 
-extern const struct qmp_table qmp_meta_table, qmp_run_table;
+extern const struct qmp_table qmp_machine_table, qmp_meta_table, qmp_qom_table, qmp_run_table;

@@ -13,19 +13,17 @@
 extern const struct machine_class q35_machine, i440fx_machine;
 extern const struct machine_class riscv_virt_machine;
 extern const struct machine_class microvm_machine;
+extern const struct machine_class none_machine;
 
 const struct machine_class *const machine_classes[] = {
-    &riscv_virt_machine,
-    &q35_machine,
-    &i440fx_machine,
-    &microvm_machine,
+    &riscv_virt_machine, &q35_machine, &i440fx_machine, &microvm_machine, &none_machine,
 };
 const size_t n_machine_classes = ARRAY_LEN(machine_classes);
 
 /* ---- finding one ------------------------------------------------------------------------------- */
 static bool serves(const struct machine_class *cls, const char *arch)
 {
-    return !arch || strcmp(cls->arch, arch) == 0;
+    return !arch || !cls->arch || strcmp(cls->arch, arch) == 0;
 }
 
 /* Is `name` "pc-q35-" and a version? *family: it begins like that. */
@@ -212,6 +210,12 @@ struct error *machine_create(struct vm *vm, const struct machine_options *option
     m->cls = cls;
     m->vm = vm;
     m->ram_size = o.ram_size;
+    m->cores = o.cores ? o.cores : 1;
+    m->threads = o.threads ? o.threads : 1;
+    if (!o.cores && !o.sockets) /* as QEMU's newer machines: cores before sockets */
+        m->cores = o.smp / m->threads ? o.smp / m->threads : 1;
+    else if (!o.cores)
+        m->cores = o.smp / (o.sockets * m->threads) ? o.smp / (o.sockets * m->threads) : 1;
     vm->machine = m;
     err = parse_options(m, o.machine);
     return err ? err : cls->init(m, &o);

@@ -58,11 +58,13 @@ struct machine {
     struct vm *vm;
     char *name; /* as asked for: the class's, or a versioned one */
     uint64_t ram_size;
+    unsigned cores, threads; /* of a socket, of a core */
     bool only_dump; /* -M dumpdtb=FILE: written by machine_ready, nothing is to be run */
 };
 
 struct machine_class {
-    const char *name, *desc, *arch;
+    const char *name, *desc, *arch; /* arch NULL: any */
+    const char *ram_name;           /* of its RAM, for management ("pc.ram"); NULL: has none */
     const char *versioned;         /* "pc-q35-": with one of `versions` behind it, this machine too; or NULL */
     const char *const *versions;   /* newest first, up to NULL */
     bool is_default; /* of its architecture */

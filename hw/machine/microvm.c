@@ -424,6 +424,7 @@ const struct machine_class microvm_machine = {
     .name = "microvm",
     .desc = "x86-64 guests that start at once: virtio-mmio, no PCI, no firmware",
     .arch = "x86_64",
+    .ram_name = "microvm.ram",
     .default_cpus = 1,
     .max_cpus = MAX_CPUS,
     .default_ram_size = 128 * MIB,

@@ -177,7 +177,7 @@ static struct error *check_nodes(const struct numa *n)
 static struct error *resolve_memdev(struct numa *n, struct vm *vm, unsigned index)
 {
     struct numa_node *node = &n->nodes[index];
-    const struct object *o = backend_find(vm, BACKEND_OBJECT, node->memdev);
+    const struct object *o = backend_hold(vm, BACKEND_OBJECT, node->memdev);
     if (!o || o->kind != OBJECT_MEMORY)
         return error_new(
             "node %u: there is no memory '%s'; -object memory-backend-ram,id=%s,size=SIZE "

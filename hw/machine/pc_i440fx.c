@@ -89,6 +89,7 @@ const struct machine_class i440fx_machine = {
     .name = "pc",
     .desc = "Standard PC (i440FX + PIIX, 1996)",
     .arch = "x86_64",
+    .ram_name = "pc.ram",
     .versioned = "pc-i440fx-",
     .versions = i440fx_versions,
     .default_cpus = 1,

@@ -98,6 +98,7 @@ const struct machine_class q35_machine = {
     .name = "q35",
     .desc = "Standard PC (Q35 + ICH9, 2009)",
     .arch = "x86_64",
+    .ram_name = "pc.ram",
     .versioned = "pc-q35-",
     .versions = q35_versions,
     .is_default = true,

@@ -4,6 +4,7 @@
 
 #include "core/clock.h"
 #include "core/error.h"
+#include "core/event.h"
 #include "core/vm.h"
 #include "hw/virtio/virtio.h"
 
@@ -214,6 +215,16 @@ static void get_config(struct virtio_device *v, uint8_t *config)
     store_le(config + CONFIG_ACTUAL, 4, d->actual);
 }
 
+static uint64_t ram_bytes(struct vm *vm)
+{
+    const struct mem_view *view = mem_view_now(vm);
+    uint64_t sum = 0;
+    for (size_t i = 0; i < view->n; i++)
+        if (view->ranges[i].ram && !view->ranges[i].rom)
+            sum += view->ranges[i].size;
+    return sum;
+}
+
 static void set_config(struct virtio_device *v, uint32_t off, const uint8_t *data, uint32_t n)
 {
     struct virtio_balloon *d = balloon_of(v);
@@ -222,7 +233,13 @@ static void set_config(struct virtio_device *v, uint32_t off, const uint8_t *dat
     for (uint32_t i = 0; i < n; i++)
         if (off + i >= CONFIG_ACTUAL)
             raw[off + i - CONFIG_ACTUAL] = data[i];
-    d->actual = (uint32_t)load_le(raw, 4);
+    uint32_t actual = (uint32_t)load_le(raw, 4);
+    if (actual == d->actual)
+        return;
+    d->actual = actual;
+    uint64_t ram = ram_bytes(v->dev.vm);
+    event_tell(v->dev.vm, EVENT_BALLOON_CHANGE,
+               EVENT_NUMBER("actual", (int64_t)(ram - MIN(ram, (uint64_t)actual * PAGE))));
 }
 
 /* ---- the monitor -------------------------------------------------------------------------------- */
@@ -236,16 +253,6 @@ static struct virtio_balloon *find_balloon(struct vm *vm)
     return NULL;
 }
 
-static uint64_t ram_bytes(struct vm *vm)
-{
-    const struct mem_view *view = mem_view_now(vm);
-    uint64_t sum = 0;
-    for (size_t i = 0; i < view->n; i++)
-        if (view->ranges[i].ram && !view->ranges[i].rom)
-            sum += view->ranges[i].size;
-    return sum;
-}
-
 struct error *balloon_set(struct vm *vm, uint64_t bytes)
 {
     struct virtio_balloon *d = find_balloon(vm);
@@ -253,13 +260,31 @@ struct error *balloon_set(struct vm *vm, uint64_t bytes)
         return error_new("this machine has no memory balloon; -device virtio-balloon-pci adds one");
     uint64_t ram = ram_bytes(vm);
     device_lock(&d->v.dev);
-    bool served = virtio_running(&d->v);
-    if (served) {
-        d->wanted = (uint32_t)MIN((ram - MIN(bytes, ram)) / PAGE, UINT32_MAX);
+    d->wanted = (uint32_t)MIN((ram - MIN(bytes, ram)) / PAGE, UINT32_MAX);
+    if (virtio_running(&d->v)) /* otherwise its driver will read it */
         virtio_config_changed(&d->v);
-    }
     device_unlock(&d->v.dev);
-    return served ? NULL : error_new("the guest has no driver for its memory balloon");
+    return NULL;
+}
+
+struct error *balloon_set_polling(struct device *dev, uint32_t seconds)
+{
+    if (dev->cls->bus_class != &balloon_model)
+        return error_new("'%s' is no memory balloon", dev->cls->name);
+    struct virtio_balloon *d = container_of(dev, struct virtio_balloon, v.dev);
+    device_lock(dev);
+    d->poll_s = seconds;
+    if (seconds)
+        timer_set(d->poll, vm_now_ns(dev->vm) + seconds * NS_PER_S);
+    else
+        timer_cancel(d->poll);
+    device_unlock(dev);
+    return NULL;
+}
+
+bool balloon_is(const struct device *dev)
+{
+    return dev->cls->bus_class == &balloon_model;
 }
 
 struct error *balloon_query(struct vm *vm, struct balloon_info *out)

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct device;
 struct error;
 struct vm;
 
@@ -16,8 +17,11 @@ struct balloon_info {
     uint64_t stats[BALLOON_N_STATS]; /* UINT64_MAX: not said */
     uint64_t stats_at_ns;            /* guest clock; 0: never */
 };
-/* Ask the guest to make do with this many bytes. Error: the VM has no balloon, or no guest driver
- * serves it. */
+/* Ask the guest to make do with this many bytes; without a driver now, the next one is asked. Error: the VM has no
+ * balloon. */
 struct error *balloon_set(struct vm *vm, uint64_t bytes);
 /* Error: the VM has no balloon. */
 struct error *balloon_query(struct vm *vm, struct balloon_info *out);
+/* How often the guest is asked for its statistics; 0: never. Error: it is no balloon. */
+struct error *balloon_set_polling(struct device *dev, uint32_t seconds);
+bool balloon_is(const struct device *dev);

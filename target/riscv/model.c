@@ -388,6 +388,29 @@ void riscv_cpu_help(void (*print)(void *opaque, const char *line), void *opaque)
     }
 }
 
+/* ---- for management ------------------------------------------------------------------------------------- */
+
+void riscv_cpu_models(void (*add)(void *opaque, const char *name, const char *alias_of),
+                      void *opaque)
+{
+    for (size_t i = 0; i < ARRAY_LEN(models); i++)
+        add(opaque, models[i].name, NULL);
+}
+
+struct error *riscv_cpu_features(struct vm *vm, const char *text, const struct cpu_feature_sink *to)
+{
+    struct riscv_model m = *riscv_model_of(vm);
+    struct error *err = text ? riscv_model_parse(&m, text) : NULL;
+    for (unsigned e = 0; !err && e < N_RV_EXTS; e++)
+        to->add(to->opaque, riscv_exts[e].name,
+                rv_model_has(&m, e) ? CPU_FEATURE_ON : CPU_FEATURE_OFF);
+    if (!err) {
+        to->add(to->opaque, "mmu", m.satp_mode != RV_BARE ? CPU_FEATURE_ON : CPU_FEATURE_OFF);
+        to->add(to->opaque, "pmp", m.n_pmp ? CPU_FEATURE_ON : CPU_FEATURE_OFF);
+    }
+    return err;
+}
+
 /* ---- for the device tree -------------------------------------------------------------------------------------- */
 
 const char *riscv_isa_extension(const struct riscv_model *m, unsigned i)

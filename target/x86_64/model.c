@@ -535,6 +535,7 @@ static struct error *apply_item(struct x86_model *m, const char *name, const cha
 
 struct x86_vm {
     struct x86_model model;
+    struct x86_engine_cpu engine; /* what the engine can give, once it has said so */
     void (*on_eoi)(void *opaque, uint8_t vector);
     void *on_eoi_opaque;
     struct x86_vm_extra extra;
@@ -554,16 +555,12 @@ void x86_end_of_interrupt(struct vm *vm, uint8_t vector)
         v->on_eoi(v->on_eoi_opaque, vector);
 }
 
-struct error *x86_cpu_model(struct vm *vm, const char *text)
+struct error *x86_model_parse(struct x86_model *m, const char *text)
 {
-    struct x86_vm *v = xcalloc(1, sizeof(*v));
-    struct x86_model *m = &v->model;
     struct options list;
     struct error *err = options_split(text ? text : "qemu64", "model-name", &list);
-    if (err) {
-        free(v);
+    if (err)
         return error_in(err, "-cpu");
-    }
     *m = (struct x86_model){ .phys_bits = 40,
                              .virt_bits = 48,
                              .cores = 1,
@@ -580,11 +577,18 @@ struct error *x86_cpu_model(struct vm *vm, const char *text)
         if (strcmp(list.at[i].name, "model-name"))
             err = apply_item(m, list.at[i].name, list.at[i].value);
     options_free(&list);
+    m->words[X86_1_ECX] |= 1u << 31; /* "hypervisor" */
+    return err;
+}
+
+struct error *x86_cpu_model(struct vm *vm, const char *text)
+{
+    struct x86_vm *v = xcalloc(1, sizeof(*v));
+    struct error *err = x86_model_parse(&v->model, text);
     if (err) {
         free(v);
         return err;
     }
-    m->words[X86_1_ECX] |= 1u << 31; /* "hypervisor" */
     x86_vm_free(vm);
     vm->arch = v;
     return NULL;
@@ -682,10 +686,22 @@ static bool is_nesting(enum x86_word word, unsigned bit)
  * QEMU's models the others are for who wants them: a guest makes hypercalls for some, IPIs above all. */
 enum { USUAL_KVM = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 14 | 1 << 24 };
 
+const struct x86_engine_cpu *x86_engine_of(const struct vm *vm)
+{
+    return &((struct x86_vm *)vm->arch)->engine;
+}
+
 struct error *x86_model_fit(struct vm *vm, const struct x86_engine_cpu *e,
                             void (*print)(void *opaque, const char *line), void *opaque)
 {
-    struct x86_model *m = &((struct x86_vm *)vm->arch)->model;
+    struct x86_vm *v = vm->arch;
+    v->engine = *e;
+    return x86_model_fit_to(&v->model, e, print, opaque);
+}
+
+struct error *x86_model_fit_to(struct x86_model *m, const struct x86_engine_cpu *e,
+                               void (*print)(void *opaque, const char *line), void *opaque)
+{
     uint32_t unsaid[N_X86_WORDS]; /* what goes without a word */
     const char *who = e->who ? e->who : "this host";
     struct error *err = NULL;
@@ -738,6 +754,17 @@ struct error *x86_model_fit(struct vm *vm, const struct x86_engine_cpu *e,
 }
 
 /* ---- -cpu help -------------------------------------------------------------------------------------- */
+
+void x86_cpu_models(void (*add)(void *opaque, const char *name, const char *alias_of), void *opaque)
+{
+    add(opaque, "host", NULL);
+    add(opaque, "max", NULL);
+    for (size_t i = 0; i < ARRAY_LEN(models); i++) {
+        if (models[i].alias)
+            add(opaque, models[i].alias, models[i].name);
+        add(opaque, models[i].name, NULL);
+    }
+}
 
 void x86_cpu_help(void (*print)(void *opaque, const char *line), void *opaque)
 {

@@ -62,6 +62,10 @@ struct x86_engine_cpu {
 /* target.cpu_model: parse "MODEL,+flag,flag=off"; fills vm->arch. */
 struct error *x86_cpu_model(struct vm *vm, const char *text);
 void x86_cpu_help(void (*print)(void *opaque, const char *line), void *opaque);
+struct error *x86_model_parse(struct x86_model *m, const char *text); /* the same into *m */
+void x86_cpu_models(void (*add)(void *opaque, const char *name, const char *alias_of), void *opaque);
+struct cpu_feature_sink;
+struct error *x86_cpu_features(struct vm *vm, const char *text, const struct cpu_feature_sink *to);
 void x86_vm_free(struct vm *vm);
 const struct x86_model *x86_model_of(const struct vm *vm);
 
@@ -69,6 +73,10 @@ const struct x86_model *x86_model_of(const struct vm *vm);
  * under `check`, as an error under `enforce`; host and max become what it has. */
 struct error *x86_model_fit(struct vm *vm, const struct x86_engine_cpu *engine,
                             void (*print)(void *opaque, const char *line), void *opaque);
+struct error *x86_model_fit_to(struct x86_model *m, const struct x86_engine_cpu *engine,
+                               void (*print)(void *opaque, const char *line), void *opaque);
+/* What was given to x86_model_fit. */
+const struct x86_engine_cpu *x86_engine_of(const struct vm *vm);
 /* The pace of the clock, once the engine knows it and nobody asked for one. */
 void x86_set_tsc_khz(struct vm *vm, uint32_t khz);
 /* By the board, before vCPUs are made. */

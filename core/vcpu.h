@@ -31,7 +31,7 @@ struct vcpu_debug {
     bool hold_interrupts; /* while it steps: take none */
     unsigned n;
     struct vcpu_point {
-        enum { POINT_EXECUTE, POINT_WRITE, POINT_ACCESS } kind;
+        enum { POINT_EXECUTE, POINT_WRITE, POINT_ACCESS, POINT_READ } kind;
         uint8_t size; /* of the data watched: 1, 2, 4 or 8, and `at` is a multiple of it */
         uint64_t at;  /* virtual address; for POINT_EXECUTE what target.pc shows */
     } points[VCPU_MAX_POINTS];

@@ -22,6 +22,8 @@ static struct error *check(const struct vcpu_debug *want)
     for (unsigned i = 0; i < want->n; i++) {
         const struct vcpu_point *p = &want->points[i];
         unsigned size = p->size;
+        if (p->kind == POINT_READ)
+            return error_new("a CPU watches no reads alone");
         if (p->kind != POINT_EXECUTE &&
             (!size || size > 8 || size & (size - 1) || p->at & (size - 1)))
             return error_new("a CPU watches 1, 2, 4 or 8 aligned bytes, not %u", size);

@@ -105,8 +105,8 @@ unsigned debug_watched(const struct tcg_cpu *t, uint64_t page)
     unsigned watched = 0;
     for (unsigned i = 0; d->n_watch && i < d->want.n; i++) {
         const struct vcpu_point *p = &d->want.points[i];
-        if (p->kind != POINT_EXECUTE && p->at >> 12 == page >> 12)
-            watched |= p->kind == POINT_ACCESS ? WATCH_READS | WATCH_WRITES : WATCH_WRITES;
+        if (p->kind != POINT_EXECUTE && p->at >> 12 == page >> 12) /* atomics read, as writes do not */
+            watched |= p->kind == POINT_WRITE ? WATCH_WRITES : WATCH_READS | WATCH_WRITES;
     }
     return watched;
 }
@@ -115,7 +115,8 @@ static int watch_point(const struct debug *d, uint64_t va, uint64_t n, enum acce
 {
     for (unsigned i = 0; d->n_watch && i < d->want.n; i++) {
         const struct vcpu_point *p = &d->want.points[i];
-        bool meant = p->kind == POINT_ACCESS || (p->kind == POINT_WRITE && access == ACCESS_WRITE);
+        bool meant = p->kind == POINT_ACCESS ||
+                     p->kind == (access == ACCESS_WRITE ? POINT_WRITE : POINT_READ);
         if (meant && (va - p->at < p->size || p->at - va < n))
             return (int)i;
     }

@@ -420,6 +420,7 @@ uint64_t softmmu_rmw(struct tcg_cpu *t, enum ir_rmw kind, uint64_t va, uint64_t 
         return extend(old, shape);
     }
     struct tlb_place p = atomic_place(t, va, shape, mode);
+    watch(t, va, size, ACCESS_READ);
     watch(t, va, size, ACCESS_WRITE);
     check_own_code(t, &p, size);
     if (p.host && !p.rom) {
@@ -448,6 +449,7 @@ uint64_t softmmu_cas(struct tcg_cpu *t, uint64_t va, uint64_t expected, uint64_t
         return extend(old, shape);
     }
     struct tlb_place p = atomic_place(t, va, shape, mode);
+    watch(t, va, size, ACCESS_READ);
     watch(t, va, size, ACCESS_WRITE);
     check_own_code(t, &p, size);
     if (p.host && !p.rom) {
@@ -548,6 +550,7 @@ bool tcg_cas16(struct vcpu *cpu, uint64_t va, uint64_t seen[2], const uint64_t d
     check_aligned(t, va, IR_128 | IR_ALIGNED, ACCESS_WRITE);
     struct tlb_place p = translate(t, va, ACCESS_WRITE, mode);
     check_rest(t, &p, va, 16, ACCESS_WRITE, mode);
+    watch(t, va, 16, ACCESS_READ);
     watch(t, va, 16, ACCESS_WRITE);
     if (p.host && !p.rom && t->tcg->has_cas16) {
         bool ok = host_cas16(p.host, seen, desired);

@@ -126,8 +126,10 @@ static uint64_t guest_clock(void *vm)
 
 static void vm_free_arch(struct vm *vm)
 {
-    if (vm->arch)
+    if (vm->arch) {
         riscv_free_decoders(vm->arch);
+        riscv_free_debug_regs(vm->arch);
+    }
     free(vm->arch);
     vm->arch = NULL;
 }
@@ -354,6 +356,7 @@ const struct target riscv64_target = {
     .print = print_cpu,
     .pc = pc_of,
     .translate = riscv_debug_translate,
+    .debug = &riscv_debug,
     .vm_free = vm_free_arch,
 };
 

@@ -9,6 +9,7 @@
 
 #include <stdnoreturn.h>
 
+struct debug_reg;
 struct timer;
 struct riscv_imsic_ops;
 
@@ -196,6 +197,8 @@ struct riscv_vm {
     uint64_t (*read_time)(void *opaque); /* mtime, RV_TIMEBASE_HZ; any thread */
     void *time_opaque;
     struct decoder *decode16, *decode32; /* of the model's instructions; riscv_init_decoders */
+    struct debug_reg *debug_regs;        /* gdb.c: made when a debugger asks */
+    unsigned n_debug_regs;
 };
 static inline bool rv_model_has(const struct riscv_model *m, enum rv_ext e)
 {
@@ -297,6 +300,10 @@ uint64_t riscv_context_key(struct vcpu *cpu, int mode);
 /* struct target's translate. */
 bool riscv_debug_translate(struct vcpu *cpu, uint64_t va, uint64_t *physical);
 bool riscv_user_key(struct vcpu *cpu, uint64_t *key);
+
+/* gdb.c */
+extern const struct target_debug riscv_debug;
+void riscv_free_debug_regs(struct riscv_vm *v);
 
 extern const struct target riscv64_target;
 extern const struct tcg_target riscv64_tcg_target;

@@ -527,5 +527,6 @@ const struct target x86_64_target = {
     .print = print_cpu,
     .pc = pc_of,
     .translate = x86_debug_translate,
+    .debug = &x86_debug,
     .vm_free = x86_vm_free,
 };

@@ -293,4 +293,5 @@ void x86_take_sipi(struct vcpu *cpu, uint8_t vector);
  * (32-bit). */
 void x86_place_flat(struct vcpu *cpu, uint64_t rip, uint64_t cr3);
 
+extern const struct target_debug x86_debug; /* gdb.c */
 extern const struct target x86_64_target;

@@ -19,7 +19,7 @@ struct debug_reg {
 };
 
 struct target_debug {
-    const char *architecture; /* gdb's name */
+    const char *(*architecture)(struct vcpu *cpu); /* gdb's name */
     /* The registers of this CPU, numbered from 0; *n_common of them are read at each stop. Any thread. */
     const struct debug_reg *(*regs)(struct vcpu *cpu, unsigned *n, unsigned *n_common);
     /* Types that `feature` defines, in XML; "" for none. */

@@ -105,7 +105,8 @@ unsigned debug_watched(const struct tcg_cpu *t, uint64_t page)
     unsigned watched = 0;
     for (unsigned i = 0; d->n_watch && i < d->want.n; i++) {
         const struct vcpu_point *p = &d->want.points[i];
-        if (p->kind != POINT_EXECUTE && p->at >> 12 == page >> 12) /* atomics read, as writes do not */
+        if (p->kind != POINT_EXECUTE &&
+            p->at >> 12 == page >> 12) /* atomics read, as writes do not */
             watched |= p->kind == POINT_WRITE ? WATCH_WRITES : WATCH_READS | WATCH_WRITES;
     }
     return watched;

@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CPU "org.gnu.gdb.riscv.cpu"
-#define FPU "org.gnu.gdb.riscv.fpu"
-#define CSR "org.gnu.gdb.riscv.csr"
+#define CPU     "org.gnu.gdb.riscv.cpu"
+#define FPU     "org.gnu.gdb.riscv.fpu"
+#define CSR     "org.gnu.gdb.riscv.csr"
 #define VIRTUAL "org.gnu.gdb.riscv.virtual"
 
 enum { REG_X, REG_PC, REG_F, REG_CSR, REG_PRIV };
@@ -81,13 +81,12 @@ static void add_row(struct riscv_vm *v, const struct csr_row *row)
         if (odd_pmpcfg)
             continue;
         char *name = row->n > 1 ? xasprintf("%s%u", row->name, number + i) : xstrdup(row->name);
-        v->debug_regs[v->n_debug_regs++] =
-            (struct debug_reg){ .name = name,
-                                .feature = CSR,
-                                .bits = 64,
-                                .index = (uint16_t)(row->first + i),
-                                .what = REG_CSR,
-                                .group = "csr" };
+        v->debug_regs[v->n_debug_regs++] = (struct debug_reg){ .name = name,
+                                                               .feature = CSR,
+                                                               .bits = 64,
+                                                               .index = (uint16_t)(row->first + i),
+                                                               .what = REG_CSR,
+                                                               .group = "csr" };
     }
 }
 
@@ -114,6 +113,12 @@ void riscv_free_debug_regs(struct riscv_vm *v)
     for (unsigned i = ARRAY_LEN(fixed); i < v->n_debug_regs; i++)
         free((char *)v->debug_regs[i].name);
     free(v->debug_regs);
+}
+
+static const char *architecture(struct vcpu *cpu)
+{
+    (void)cpu;
+    return "riscv:rv64";
 }
 
 static const char *types(const char *feature)
@@ -158,9 +163,7 @@ static bool write_csr(struct riscv_cpu *r, unsigned index, uint64_t v)
 {
     switch (index) {
     case FCSR_FFLAGS: r->fflags = v & 31; return true;
-    case FCSR:
-        r->fflags = v & 31;
-        v >>= 5; /* fall through */
+    case FCSR: r->fflags = v & 31; v >>= 5; /* fall through */
     case FCSR_FRM:
         r->frm = v & 7;
         r->flags = riscv_compute_flags(r);
@@ -208,7 +211,7 @@ static bool write_reg(struct vcpu *cpu, const struct debug_reg *d, const uint8_t
 }
 
 const struct target_debug riscv_debug = {
-    .architecture = "riscv:rv64",
+    .architecture = architecture,
     .regs = regs_of,
     .types = types,
     .read = read_reg,

@@ -125,8 +125,9 @@ static bool pbmt_is_valid(const struct riscv_cpu *r, uint64_t pte)
     return !(pte & PTE_PBMT) || ((r->menvcfg & RV_ENVCFG_PBMTE) && (pte & PTE_PBMT) != PTE_PBMT);
 }
 
-/* 4.3.2 steps 1 to 4: 0 and the leaf, or the exception. */
-static int find_leaf(struct riscv_cpu *r, uint64_t va, enum access access, struct leaf *leaf)
+/* 4.3.2 steps 1 to 4: 0 and the leaf, or the exception. `pmp`: heed it. */
+static int find_leaf(struct riscv_cpu *r, uint64_t va, enum access access, bool pmp,
+                     struct leaf *leaf)
 {
     int levels = 3 + (int)(r->satp >> 60) - RV_SV39;
     unsigned va_bits = PAGE_BITS + LEVEL_BITS * levels;
@@ -137,7 +138,7 @@ static int find_leaf(struct riscv_cpu *r, uint64_t va, enum access access, struc
     for (int level = levels - 1; level >= 0; level--) {
         uint64_t pa = table + bits(va, PAGE_BITS + LEVEL_BITS * level, LEVEL_BITS) * 8;
         _Atomic uint64_t *at = pte_at(r->cpu->vm, pa, false);
-        if (!at || !pmp_allows_pte(r, pa, RV_PMP_R))
+        if (!at || (pmp && !pmp_allows_pte(r, pa, RV_PMP_R)))
             return access_fault(access);
         uint64_t pte = atomic_load_explicit(at, memory_order_acquire);
         global |= (pte & PTE_G) != 0;
@@ -177,7 +178,7 @@ static int walk(struct riscv_cpu *r, uint64_t va, enum access access, unsigned p
 {
     int fault;
     do {
-        fault = find_leaf(r, va, access, leaf);
+        fault = find_leaf(r, va, access, true, leaf);
         if (fault)
             return fault;
         if (!may(r, leaf->pte, access, priv))
@@ -253,7 +254,7 @@ bool riscv_debug_translate(struct vcpu *cpu, uint64_t va, uint64_t *physical)
     *physical = va;
     if (r->priv == RV_M || r->satp >> 60 == RV_BARE)
         return true;
-    if (find_leaf(r, va, ACCESS_READ, &leaf))
+    if (find_leaf(r, va, ACCESS_READ, false, &leaf))
         return false;
     fill_from_leaf(r, &leaf, va, r->priv, &fill);
     *physical = fill.gpa;

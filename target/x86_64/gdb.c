@@ -3,25 +3,28 @@
 #include "core/debug.h"
 #include "core/util.h"
 #include "core/vm.h"
+#include "target/x86_64/model.h"
 #include "target/x86_64/x86.h"
 
 #include <string.h>
 
-#define CORE "org.gnu.gdb.i386.core"
-#define SSE "org.gnu.gdb.i386.sse"
-#define AVX "org.gnu.gdb.i386.avx"
+#define CORE     "org.gnu.gdb.i386.core"
+#define SSE      "org.gnu.gdb.i386.sse"
+#define AVX      "org.gnu.gdb.i386.avx"
 #define SEGMENTS "org.gnu.gdb.i386.segments"
-#define SYSTEM "org.tandem.i386.system"
+#define SYSTEM   "org.tandem.i386.system"
 
 enum { PLAIN, SELECTOR, ST, FTAG, XMM, YMM_HIGH, FSEG, SEG_LIMIT };
-enum { N_COMMON = 24 };
+enum { N_COMMON = 24, N_COMMON32 = 16 };
 
 /* A member as it is, which may be narrower than what gdb expects. */
-#define AT(member) offsetof(struct x86_cpu, member)
-#define SIZE(member) sizeof(((struct x86_cpu *)0)->member)
+#define AT(member)       offsetof(struct x86_cpu, member)
+#define SIZE(member)     sizeof(((struct x86_cpu *)0)->member)
 #define WHAT(kind, size) ((kind) | (uint32_t)(size) << 8)
-#define WHOLE(name, feature, type, group, bits, member) \
-    { name, feature, type, group, bits, AT(member), WHAT(PLAIN, SIZE(member)) }
+#define WHOLE(name, feature, type, group, bits, member)                         \
+    {                                                                           \
+        name, feature, type, group, bits, AT(member), WHAT(PLAIN, SIZE(member)) \
+    }
 /* clang-format off */
 #define GPR(name, n, type) WHOLE(name, CORE, type, "general", 64, gpr[n])
 #define SEL(name, n) { name, CORE, NULL, "general", 32, n, SELECTOR }
@@ -30,6 +33,24 @@ enum { N_COMMON = 24 };
 #define X(n) { "xmm" #n, SSE, "vec128", "vector", 128, n, XMM }
 #define Y(n) { "ymm" #n "h", AVX, "uint128", "vector", 128, n, YMM_HIGH }
 #define SYS(name, type, bits, member) WHOLE(name, SYSTEM, type, "system", bits, member)
+#define SELECTOR_ROWS SEL("cs", X86_CS), SEL("ss", X86_SS), SEL("ds", X86_DS), SEL("es", X86_ES), SEL("fs", X86_FS), SEL("gs", X86_GS)
+#define X87_ROWS ST_(0), ST_(1), ST_(2), ST_(3), ST_(4), ST_(5), ST_(6), ST_(7), \
+F("fctrl", fcw), F("fstat", fsw), { "ftag", CORE, NULL, "float", 32, 0, FTAG }, \
+{ "fiseg", CORE, NULL, "float", 32, AT(fip), FSEG }, F("fioff", fip), \
+{ "foseg", CORE, NULL, "float", 32, AT(fdp), FSEG }, F("fooff", fdp), F("fop", fop)
+#define SYSTEM_ROWS SYS("cr0", "i386_cr0", 64, cr0), SYS("cr2", "data_ptr", 64, cr2), SYS("cr3", NULL, 64, cr3), \
+SYS("cr4", "i386_cr4", 64, cr4), SYS("cr8", NULL, 64, cr8), SYS("efer", "i386_efer", 64, efer), \
+SYS("xcr0", NULL, 64, xcr0), SYS("pkru", NULL, 32, pkru), SYS("apic_base", NULL, 64, apic_base), \
+SYS("cs_base", NULL, 64, seg[X86_CS].base), SYS("ss_base", NULL, 64, seg[X86_SS].base), \
+SYS("ds_base", NULL, 64, seg[X86_DS].base), SYS("es_base", NULL, 64, seg[X86_ES].base), \
+SYS("cs_limit", NULL, 32, seg[X86_CS].limit), SYS("ss_limit", NULL, 32, seg[X86_SS].limit), \
+SYS("gdt_base", NULL, 64, gdt.base), SYS("gdt_limit", NULL, 32, gdt.limit), \
+SYS("idt_base", NULL, 64, idt.base), SYS("idt_limit", NULL, 32, idt.limit), \
+SYS("tr", NULL, 32, tr.selector), SYS("tr_base", NULL, 64, tr.base), \
+SYS("ldt", NULL, 32, ldt.selector), SYS("ldt_base", NULL, 64, ldt.base), \
+SYS("dr0", "data_ptr", 64, dr[0]), SYS("dr1", "data_ptr", 64, dr[1]), \
+SYS("dr2", "data_ptr", 64, dr[2]), SYS("dr3", "data_ptr", 64, dr[3]), \
+SYS("dr6", NULL, 64, dr6), SYS("dr7", NULL, 64, dr7)
 static const struct debug_reg table[] = {
     GPR("rax", X86_RAX, NULL), GPR("rbx", X86_RBX, NULL), GPR("rcx", X86_RCX, NULL), GPR("rdx", X86_RDX, NULL),
     GPR("rsi", X86_RSI, NULL), GPR("rdi", X86_RDI, NULL), GPR("rbp", X86_RBP, "data_ptr"), GPR("rsp", X86_RSP, "data_ptr"),
@@ -37,32 +58,31 @@ static const struct debug_reg table[] = {
     GPR("r12", 12, NULL), GPR("r13", 13, NULL), GPR("r14", 14, NULL), GPR("r15", 15, NULL),
     WHOLE("rip", CORE, "code_ptr", "general", 64, rip),
     WHOLE("eflags", CORE, "i386_eflags", "general", 32, rflags),
-    SEL("cs", X86_CS), SEL("ss", X86_SS), SEL("ds", X86_DS), SEL("es", X86_ES), SEL("fs", X86_FS), SEL("gs", X86_GS),
-    ST_(0), ST_(1), ST_(2), ST_(3), ST_(4), ST_(5), ST_(6), ST_(7),
-    F("fctrl", fcw), F("fstat", fsw), { "ftag", CORE, NULL, "float", 32, 0, FTAG },
-    { "fiseg", CORE, NULL, "float", 32, AT(fip), FSEG }, F("fioff", fip),
-    { "foseg", CORE, NULL, "float", 32, AT(fdp), FSEG }, F("fooff", fdp), F("fop", fop),
+    SELECTOR_ROWS, X87_ROWS,
     X(0), X(1), X(2), X(3), X(4), X(5), X(6), X(7), X(8), X(9), X(10), X(11), X(12), X(13), X(14), X(15),
     WHOLE("mxcsr", SSE, "i386_mxcsr", "vector", 32, mxcsr),
     Y(0), Y(1), Y(2), Y(3), Y(4), Y(5), Y(6), Y(7), Y(8), Y(9), Y(10), Y(11), Y(12), Y(13), Y(14), Y(15),
     WHOLE("fs_base", SEGMENTS, NULL, "general", 64, seg[X86_FS].base),
     WHOLE("gs_base", SEGMENTS, NULL, "general", 64, seg[X86_GS].base),
     SYS("k_gs_base", NULL, 64, kernel_gs_base),
-    SYS("cr0", "i386_cr0", 64, cr0), SYS("cr2", "data_ptr", 64, cr2), SYS("cr3", NULL, 64, cr3),
-    SYS("cr4", "i386_cr4", 64, cr4), SYS("cr8", NULL, 64, cr8), SYS("efer", "i386_efer", 64, efer),
-    SYS("xcr0", NULL, 64, xcr0), SYS("pkru", NULL, 32, pkru), SYS("apic_base", NULL, 64, apic_base),
-    SYS("cs_base", NULL, 64, seg[X86_CS].base), SYS("ss_base", NULL, 64, seg[X86_SS].base),
-    SYS("ds_base", NULL, 64, seg[X86_DS].base), SYS("es_base", NULL, 64, seg[X86_ES].base),
-    SYS("cs_limit", NULL, 32, seg[X86_CS].limit), SYS("ss_limit", NULL, 32, seg[X86_SS].limit),
-    SYS("gdt_base", NULL, 64, gdt.base), SYS("gdt_limit", NULL, 32, gdt.limit),
-    SYS("idt_base", NULL, 64, idt.base), SYS("idt_limit", NULL, 32, idt.limit),
-    SYS("tr", NULL, 32, tr.selector), SYS("tr_base", NULL, 64, tr.base),
-    SYS("ldt", NULL, 32, ldt.selector), SYS("ldt_base", NULL, 64, ldt.base),
-    SYS("dr0", "data_ptr", 64, dr[0]), SYS("dr1", "data_ptr", 64, dr[1]),
-    SYS("dr2", "data_ptr", 64, dr[2]), SYS("dr3", "data_ptr", 64, dr[3]),
-    SYS("dr6", NULL, 64, dr6), SYS("dr7", NULL, 64, dr7),
+    SYSTEM_ROWS,
     SYS("star", NULL, 64, star), SYS("lstar", "code_ptr", 64, lstar), SYS("cstar", "code_ptr", 64, cstar),
     SYS("sfmask", NULL, 64, sfmask),
+};
+
+
+/* A CPU without long mode. */
+#define GPR32(name, n, type) WHOLE(name, CORE, type, "general", 32, gpr[n])
+static const struct debug_reg table32[] = {
+    GPR32("eax", X86_RAX, NULL), GPR32("ecx", X86_RCX, NULL), GPR32("edx", X86_RDX, NULL), GPR32("ebx", X86_RBX, NULL),
+    GPR32("esp", X86_RSP, "data_ptr"), GPR32("ebp", X86_RBP, "data_ptr"), GPR32("esi", X86_RSI, NULL), GPR32("edi", X86_RDI, NULL),
+    WHOLE("eip", CORE, "code_ptr", "general", 32, rip),
+    WHOLE("eflags", CORE, "i386_eflags", "general", 32, rflags),
+    SELECTOR_ROWS, X87_ROWS,
+    X(0), X(1), X(2), X(3), X(4), X(5), X(6), X(7), WHOLE("mxcsr", SSE, "i386_mxcsr", "vector", 32, mxcsr),
+    Y(0), Y(1), Y(2), Y(3), Y(4), Y(5), Y(6), Y(7),
+    SYS("fs_base", NULL, 32, seg[X86_FS].base), SYS("gs_base", NULL, 32, seg[X86_GS].base),
+    SYSTEM_ROWS,
 };
 
 #define BIT(name, n) "<field name=\"" name "\" start=\"" #n "\" end=\"" #n "\"/>"
@@ -95,12 +115,22 @@ static const char system_types[] =
     BIT("SCE", 0) BIT("LME", 8) BIT("LMA", 10) BIT("NXE", 11) BIT("SVME", 12) BIT("FFXSR", 14) "</flags>";
 /* clang-format on */
 
+static bool is_wide(const struct vcpu *cpu)
+{
+    return x86_model_has(x86_of((struct vcpu *)cpu)->model, X86_E1_EDX, 29); /* long mode */
+}
+
 static const struct debug_reg *regs_of(struct vcpu *cpu, unsigned *n, unsigned *n_common)
 {
-    (void)cpu;
-    *n = ARRAY_LEN(table);
-    *n_common = N_COMMON;
-    return table;
+    bool wide = is_wide(cpu);
+    *n = wide ? ARRAY_LEN(table) : ARRAY_LEN(table32);
+    *n_common = wide ? N_COMMON : N_COMMON32;
+    return wide ? table : table32;
+}
+
+static const char *architecture(struct vcpu *cpu)
+{
+    return is_wide(cpu) ? "i386:x86-64" : "i386";
 }
 
 static const char *types(const char *feature)
@@ -153,9 +183,7 @@ static bool read_reg(struct vcpu *cpu, const struct debug_reg *r, uint8_t *to)
     case FSEG: store_le(to, size, load_le((uint8_t *)x + r->index, 8) >> 32 & 0xffff); break;
     case XMM: memcpy(to, x->zmm[r->index], size); break;
     case YMM_HIGH: memcpy(to, x->zmm[r->index] + 16, size); break;
-    default:
-        memset(to, 0, size);
-        memcpy(to, (uint8_t *)x + r->index, MIN(size, held));
+    default: memset(to, 0, size); memcpy(to, (uint8_t *)x + r->index, MIN(size, held));
     }
     return true;
 }
@@ -197,7 +225,7 @@ static bool write_reg(struct vcpu *cpu, const struct debug_reg *r, const uint8_t
 }
 
 const struct target_debug x86_debug = {
-    .architecture = "i386:x86-64",
+    .architecture = architecture,
     .regs = regs_of,
     .types = types,
     .read = read_reg,

@@ -1,0 +1,18 @@
+/* The server of gdb's remote protocol: docs/debugger.md. */
+#pragma once
+
+struct chardev;
+struct gdb;
+struct vm;
+
+struct gdb_hooks {
+    /* A line for the monitor ("monitor info registers"); NULL: there is none. */
+    void (*command)(void *opaque, const char *line, void (*print)(void *to, const char *line),
+                    void *to);
+    void *opaque;
+};
+
+/* Serves who connects to c, one at a time. Main loop's thread, as all of it. */
+struct gdb *gdb_new(struct vm *vm, struct chardev *c, const struct gdb_hooks *hooks);
+/* A client learns how the run ended. Before vm_free. */
+void gdb_free(struct gdb *g);

@@ -18,6 +18,7 @@
 #include "hw/storage/ide.h"
 #include "net/net.h"
 #include "ui/faces.h"
+#include "ui/gdb.h"
 #include "ui/monitor.h"
 
 #include <errno.h>
@@ -809,6 +810,22 @@ static struct error *make_ready(struct build *b)
     return err;
 }
 
+static void run_command(void *opaque, const char *line, void (*print)(void *to, const char *text),
+                        void *to)
+{
+    struct built *out = opaque;
+    struct monitor_hooks hooks = { print_stats, &out->stats, &cli_options };
+    monitor_execute(out->vm, &hooks, line, print, to);
+}
+
+static struct error *make_debugger(struct build *b)
+{
+    struct gdb_hooks hooks = { run_command, b->out };
+    if (!b->cli->gdb)
+        return NULL;
+    return error_in(gdb_open(b->vm, b->cli->gdb, &hooks, &b->out->gdb), "-gdb");
+}
+
 static struct error *set_up(struct build *b)
 {
     struct vm *vm = b->vm;
@@ -826,7 +843,7 @@ static struct error *set_up(struct build *b)
 static struct error *(*const steps[])(struct build *b) = {
     set_up,           open_log,    open_stats,    make_objects,   split_machine, choose_accel,
     check_memory,     make_drives, make_networks, make_terminals, note_numa,     note_smbios,
-    note_acpi_tables, add_globals, make_machine,  make_devices,   make_ready,
+    note_acpi_tables, add_globals, make_machine,  make_devices,   make_ready,    make_debugger,
 };
 
 struct error *cli_build(struct cli *cli, struct built *out)
@@ -847,6 +864,7 @@ void cli_unbuild(struct built *b)
 {
     if (!b->vm)
         return;
+    gdb_free(b->gdb);
     for (size_t i = 0; i < b->n_monitors; i++)
         monitor_free(b->monitors[i]);
     faces_free(b->vm);

@@ -14,6 +14,7 @@
 struct acpi_options;
 struct device;
 struct error;
+struct gdb;
 struct monitor;
 struct numa;
 struct smbios_options;
@@ -45,7 +46,7 @@ struct cli {
     /* As typed; strings are argv's or owned by `owned`. */
     const char *machine, *cpu, *kernel, *initrd, *append, *dtb, *bios, *name, *uuid;
     const char *log_items, *log_file, *log_filter, *pidfile, *stats_file, *image;
-    const char *debugcon, *memory, *smp, *parallel, *vga, *display;
+    const char *debugcon, *memory, *smp, *parallel, *vga, *display, *gdb;
     struct text_list accels, devices, objects, netdevs, nics, nets, chardevs, serials, monitors,
         mons, qmps, pretty_qmps, fw_cfgs, globals, numas, smbios, acpi_tables;
     struct cli_drive *drives;
@@ -90,6 +91,7 @@ struct built {
     struct vm *vm;
     struct monitor *monitors[MAX_MONITORS];
     size_t n_monitors;
+    struct gdb *gdb;
     bool uses_network, only_dumps;
     bool managed; /* by QMP, which opens files and sockets while the VM runs */
     struct numa *numa;

@@ -244,6 +244,13 @@ static struct error *expect(const char *arg, const char *const *words, const cha
     return error_new("'%s' is not supported: %s; accepted: %s", arg, why, list);
 }
 
+static struct error *set_gdb_default(void *opaque, const struct option *o, const char *arg)
+{
+    struct cli *cli = opaque;
+    cli->gdb = "tcp::1234";
+    return NULL;
+}
+
 static struct error *set_parallel(void *opaque, const struct option *o, const char *arg)
 {
     struct cli *cli = opaque;
@@ -575,6 +582,9 @@ static const struct option table[] = {
     { "D", "FILE", "log into this file", set_text, AT(log_file) },
     { "dfilter", "FROM..TO|FROM+SIZE[,...]", "log only code at these guest addresses", set_text,
       AT(log_filter) },
+    { "gdb", "tcp:[HOST]:PORT|unix:PATH|chardev:ID|stdio|none",
+      "serve gdb's remote protocol there; without HOST for this host only", set_text, AT(gdb) },
+    { "s", NULL, "the same as -gdb tcp::1234", set_gdb_default },
     { "stats", "[=text|json[,file=FILE]]", "statistics at the end", set_stats, .joined = true },
     { "version", NULL, "version", print_version },
     { "help", NULL, "this list", print_help },
@@ -587,8 +597,6 @@ static const struct option table[] = {
     { "sd", "FILE", "no board has an SD slot" },
     { "mtdblock", "FILE", "use -pflash" },
     { "L", "DIR", "give firmware by -bios FILE" },
-    { "gdb", "DEV", "there is no debugger stub yet" },
-    { "s", NULL, "there is no debugger stub yet" },
     { "incoming", "URI", "there is no migration yet" },
     { "loadvm", "NAME", "there are no snapshots yet" },
     { "only-migratable", NULL, "there is no migration yet" },

@@ -5,6 +5,8 @@ struct chardev;
 struct gdb;
 struct vm;
 
+struct error;
+
 struct gdb_hooks {
     /* A line for the monitor ("monitor info registers"); NULL: there is none. */
     void (*command)(void *opaque, const char *line, void (*print)(void *to, const char *line),
@@ -14,5 +16,9 @@ struct gdb_hooks {
 
 /* Serves who connects to c, one at a time. Main loop's thread, as all of it. */
 struct gdb *gdb_new(struct vm *vm, struct chardev *c, const struct gdb_hooks *hooks);
+/* The same on a back end of its own, as -gdb takes it: tcp:HOST:PORT, unix:PATH, chardev:ID, stdio, none (then *out
+ * is NULL), ... With the board's vCPUs made. */
+struct error *gdb_open(struct vm *vm, const char *spec, const struct gdb_hooks *hooks,
+                       struct gdb **out);
 /* A client learns how the run ended. Before vm_free. */
 void gdb_free(struct gdb *g);

@@ -46,7 +46,8 @@ struct accel {
     void (*memory_changed)(struct vm *vm, const struct mem_view *now);
     /* Guest RAM that holds translated code (PAGE_HAS_CODE) was written from outside the engine. */
     void (*code_written)(struct vm *vm, struct ram_block *ram, uint64_t off, uint64_t n);
-    /* Somebody set PAGE_LOG_DIRTY on pages: writes must be seen from when this returns. */
+    /* Somebody set PAGE_LOG_DIRTY on pages: writes are seen once every vCPU has passed a quiescent point, for which
+     * the caller waits (mem_sync). */
     void (*dirty_log_started)(struct vm *vm, struct ram_block *ram);
     /* Before somebody reads which PAGE_LOG_DIRTY bits are left: clear those of pages that were written,
      * where that is not done at once. Any thread. */

@@ -289,6 +289,7 @@ static void ram_free(struct ram_block *ram)
         munmap((void *)ram->page_flags, ram->size / PAGE);
     if (ram->fd >= 0)
         close(ram->fd);
+    pthread_mutex_destroy(&ram->log_lock);
     free((char *)ram->name);
     free(ram);
 }
@@ -305,6 +306,7 @@ static struct error *ram_new(const char *name, uint64_t size, bool rom, struct r
     }
     struct ram_block *ram = xcalloc(1, sizeof(*ram));
     *ram = (struct ram_block){ .name = xstrdup(name), .size = size, .fd = -1, .rom = rom };
+    pthread_mutex_init(&ram->log_lock, NULL);
     ram->fd = memfd_create(name, MFD_CLOEXEC);
     if (ram->fd >= 0 && ftruncate(ram->fd, (off_t)size) == 0)
         ram->host = reserve(size, ram->fd);

@@ -7,10 +7,12 @@
 
 #include "core/util.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/uio.h>
 
+struct dirty_log;
 struct error;
 struct vm;
 struct device;
@@ -23,7 +25,7 @@ struct vcpu;
 enum {
     PAGE_HAS_CODE = 1 << 0,  /* the translator holds code from this page */
     PAGE_TELL = 1 << 2,      /* every write is told to vm->tape; stays */
-    PAGE_LOG_DIRTY = 1 << 1, /* somebody wants to know the first write (then clears this bit) */
+    PAGE_LOG_DIRTY = 1 << 1, /* the first write clears this bit: core/dirty_log.h */
 };
 
 struct ram_block {
@@ -33,6 +35,8 @@ struct ram_block {
     int fd;        /* memfd */
     bool rom;      /* the guest cannot write it; loaders can. Elsewhere see mem_range.rom */
     _Atomic uint8_t *page_flags;
+    pthread_mutex_t log_lock;
+    struct dirty_log *logs; /* who wants to know which pages are written; under log_lock */
 };
 
 /* What an MMIO region answers. Offsets are relative to the region and multiples of size, which is 1,

@@ -740,9 +740,57 @@ static const char *virtio_name(struct build *b, const char *pci, const char *slo
     return pci_bus_find(b->vm, NULL) ? pci : slot;
 }
 
+/* ---- the graphics card ------------------------------------------------------------------------------ */
+static bool is_graphics_card(const char *text)
+{
+    static const char *const cards[] = { "VGA", "isa-vga", "virtio-vga", "bochs-display", "ramfb" };
+    size_t n = strcspn(text, ",");
+    if (!strncmp(text, "driver=", 7)) {
+        text += 7;
+        n = strcspn(text, ",");
+    }
+    for (size_t i = 0; i < ARRAY_LEN(cards); i++)
+        if (!strncmp(text, cards[i], n) && !cards[i][n])
+            return true;
+    return false;
+}
+
+/* The machine's usual one unless the user brings one, or has none at all to look at. */
+static const char *default_card(struct build *b, const struct machine_class *cls)
+{
+    const struct cli *cli = b->cli;
+    for (size_t i = 0; i < cli->devices.n; i++)
+        if (is_graphics_card(cli->devices.at[i]))
+            return NULL;
+    return cli->nodefaults || cli->nographic ? NULL : cls->vga;
+}
+
+static struct error *make_card(struct build *b)
+{
+    static const struct {
+        const char *word, *pci;
+    } cards[] = { { "std", "VGA" } };
+    const struct machine_class *cls;
+    struct device *dev;
+    struct error *err = machine_find(b->machine.machine, b->cli->arch, &cls);
+    if (err)
+        return err;
+    const char *name = b->cli->vga ? NULL : default_card(b, cls);
+    for (size_t i = 0; b->cli->vga && i < ARRAY_LEN(cards); i++)
+        if (!strcmp(b->cli->vga, cards[i].word))
+            name = cards[i].pci;
+    if (!name)
+        return NULL;
+    if (!pci_bus_find(b->vm, NULL))
+        return error_new("-vga %s: machine '%s' has no PCI", b->cli->vga, cls->name);
+    return error_in(device_create(b->vm, name, NULL, 0, &dev), "-vga");
+}
+
 static struct error *make_default_devices(struct build *b)
 {
-    struct error *err = make_ide_drives(b);
+    struct error *err = make_card(b);
+    if (!err)
+        err = make_ide_drives(b);
     for (size_t i = 0; i < b->disks.n && !err; i++) {
         struct prop_value props[] = { { "drive", b->disks.at[i] } };
         struct device *dev;

@@ -261,7 +261,10 @@ static struct error *set_parallel(void *opaque, const struct option *o, const ch
 
 static struct error *set_vga(void *opaque, const struct option *o, const char *arg)
 {
-    return expect(arg, (const char *const[]){ "none", NULL }, "there is no display yet");
+    struct cli *cli = opaque;
+    cli->vga = arg;
+    return expect(arg, (const char *const[]){ "none", "std", NULL },
+                  "there is no such graphics card here");
 }
 
 static struct error *set_display(void *opaque, const struct option *o, const char *arg)
@@ -560,7 +563,7 @@ static const struct option table[] = {
     { "qmp-pretty", "unix:PATH|stdio|...", "the same with indented answers", add_text,
       AT(pretty_qmps) },
     { "display", "none", "no window", set_display },
-    { "vga", "none", "no graphics card", set_vga },
+    { "vga", "std|none", "graphics card (PCs have std unless -nographic or -nodefaults)", set_vga },
     { "parallel", "none|null", "a PC's parallel port: none, or nothing on it", set_parallel },
     { "k", "LAYOUT", "accepted; keyboard layout of a display", accept },
 

@@ -71,6 +71,7 @@ struct machine_class {
     unsigned default_cpus, max_cpus;
     uint64_t default_ram_size;
     const char *drive_if; /* what -drive and -hda mean without more words: "ide"; NULL: "virtio" */
+    const char *vga; /* class of the graphics card that a machine has unless told otherwise; NULL: none */
     bool has_tables; /* ACPI, SMBIOS and NUMA; other machines refuse their options */
     struct {
         const struct machine_option *at;

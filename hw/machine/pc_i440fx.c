@@ -96,6 +96,7 @@ const struct machine_class i440fx_machine = {
     .max_cpus = PC_MAX_CPUS,
     .default_ram_size = 128 * MIB,
     .drive_if = "ide",
+    .vga = "VGA",
     .has_tables = true,
     .options = TABLE(i440fx_options),
     .size = sizeof(struct pc),

@@ -106,6 +106,7 @@ const struct machine_class q35_machine = {
     .max_cpus = PC_MAX_CPUS,
     .default_ram_size = 128 * MIB,
     .drive_if = "ide",
+    .vga = "VGA",
     .has_tables = true,
     .options = TABLE(q35_options),
     .size = sizeof(struct pc),

@@ -32,8 +32,8 @@ static inline unsigned pci_n_bars(const struct pci_function *f)
     return f->secondary ? 2 : PCI_N_BARS;
 }
 
-/* rom.c: the file behind romfile=; its register, once the header is filled; what frees it. */
-struct error *pci_rom_open(struct pci_function *f);
+/* rom.c: the file behind romfile=, or `usual` if there is one (NULL: none); its register, once the header is filled; what frees it. */
+struct error *pci_rom_open(struct pci_function *f, const char *usual);
 void pci_rom_show(struct pci_function *f);
 void pci_rom_close(struct pci_function *f);
 /* Where its register is, and does [off, off+n) touch it? */

@@ -140,7 +140,7 @@ struct error *pci_realize(struct pci_function *f, struct device *dev, struct pci
     f->dev = dev;
     struct error *err = place_find(f, dev, bus);
     if (!err)
-        err = pci_rom_open(f);
+        err = pci_rom_open(f, id->rom);
     if (err)
         return err;
     f->writable = xcalloc(PCI_CONFIG_SIZE, 1);
@@ -201,9 +201,8 @@ void pci_add_bar(struct pci_function *f, unsigned n, enum pci_bar_kind kind,
                  struct mem_region *region, uint64_t size)
 {
     static const uint8_t type_bits[] = {
-        [PCI_BAR_MEM32] = 0x0,
-        [PCI_BAR_MEM64] = 0x4,
-        [PCI_BAR_MEM64_PREFETCH] = 0xc,
+        [PCI_BAR_MEM32] = 0x0, [PCI_BAR_MEM32_PREFETCH] = 0x8,
+        [PCI_BAR_MEM64] = 0x4, [PCI_BAR_MEM64_PREFETCH] = 0xc,
         [PCI_BAR_IO] = 0x1,
     };
     bool wide = kind == PCI_BAR_MEM64 || kind == PCI_BAR_MEM64_PREFETCH;

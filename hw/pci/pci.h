@@ -70,7 +70,13 @@ enum {
     PCI_CAP_MSIX = 0x11,
 };
 
-enum pci_bar_kind { PCI_BAR_MEM32, PCI_BAR_MEM64, PCI_BAR_MEM64_PREFETCH, PCI_BAR_IO };
+enum pci_bar_kind {
+    PCI_BAR_MEM32,
+    PCI_BAR_MEM32_PREFETCH,
+    PCI_BAR_MEM64,
+    PCI_BAR_MEM64_PREFETCH,
+    PCI_BAR_IO,
+};
 
 struct pci_bar {
     struct mem_region *region; /* NULL: no such BAR, or the upper half of a 64-bit one */
@@ -135,6 +141,7 @@ struct pci_identity {
     uint8_t revision;
     uint8_t interrupt_pin; /* 0: none, 1: INTA# */
     bool bridge;           /* type 1 header */
+    const char *rom;       /* option ROM where romfile= names none, if there is such a file; or NULL */
 };
 
 /* From the device's realize: find bus and slot by the properties (`bus` if not NULL goes first), fill
@@ -142,6 +149,9 @@ struct pci_identity {
  * no such bus, bad or used slot. */
 struct error *pci_realize(struct pci_function *f, struct device *dev, struct pci_bus *bus,
                           const struct pci_identity *id);
+/* Where an option ROM of this name is: as it stands, or in the folders where firmware lives. NULL: nowhere. Caller
+ * frees. */
+char *pci_rom_find(const char *name);
 /* Undo pci_realize: BARs are unmapped and their regions freed. */
 void pci_unrealize(struct pci_function *f);
 /* To power-on state; lock held. BARs vanish at the next pci_remap. */

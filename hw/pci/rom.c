@@ -4,9 +4,33 @@
 #include "hw/pci/internal.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "tandem-config.h"
 
 #define SMALLEST ((uint64_t)4096) /* a page; the specification asks for 2 KiB */
 #define LARGEST  (16 * MIB)
+
+static const char *const folders[] = {
+    FIRMWARE_FOLDER,
+    "/usr/share/seabios",
+    "/usr/share/qemu",
+    "/usr/share/vgabios",
+};
+
+char *pci_rom_find(const char *name)
+{
+    if (access(name, R_OK) == 0)
+        return xstrdup(name);
+    for (size_t i = 0; i < ARRAY_LEN(folders) && !strchr(name, '/'); i++) {
+        char *path = xasprintf("%s/%s", folders[i], name);
+        if (access(path, R_OK) == 0)
+            return path;
+        free(path);
+    }
+    return NULL;
+}
 
 unsigned pci_rom_register(const struct pci_function *f)
 {
@@ -32,19 +56,29 @@ static struct error *read_rom(struct pci_function *f, struct image *img)
     return err;
 }
 
-struct error *pci_rom_open(struct pci_function *f)
+static struct error *open_file(struct pci_function *f, const char *path)
 {
     struct image *img;
-    if (!f->romfile || !*f->romfile || !f->rombar)
-        return NULL;
-    struct error *err = image_open("option ROM", f->romfile, NULL, LARGEST, &img);
+    struct error *err = image_open("option ROM", path, NULL, LARGEST, &img);
     if (err)
         return error_in(err, "romfile");
     err = read_rom(f, img);
     image_free(img);
     if (err)
         pci_rom_close(f);
-    return error_in(err, "romfile '%s'", f->romfile);
+    return error_in(err, "romfile '%s'", path);
+}
+
+struct error *pci_rom_open(struct pci_function *f, const char *usual)
+{
+    bool said = f->romfile; /* an empty name: none */
+    const char *name = said ? f->romfile : usual;
+    if (!name || !*name || !f->rombar)
+        return NULL;
+    char *path = pci_rom_find(name);
+    struct error *err = path || said ? open_file(f, path ? path : name) : NULL;
+    free(path);
+    return err;
 }
 
 void pci_rom_show(struct pci_function *f)

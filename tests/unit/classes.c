@@ -222,7 +222,8 @@ static void noise_changes_what_has_state(void **unused)
         bytes_free(&after);
         world_free(&w);
     }
-    assert_in_range(untouched, 0, 12); /* a register or two may be what they were by chance */
+    assert_in_range(untouched, 0,
+                    16); /* some are at ports, a register or two what they were by chance */
 }
 
 static void each_takes_noise_in_every_register(void **unused)

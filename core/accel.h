@@ -17,11 +17,25 @@ struct vcpu_code {
 };
 enum { STEP_WAITS = -1 };
 
+/* Hyper-V's synthetic interrupt controllers, inside an engine (TLFS 11). */
+struct accel_synic {
+    /* NULL, or why this VM's vCPUs have none. */
+    struct error *(*available)(struct vm *vm);
+    /* Each signal of eventfd `raise` requests source `sint` of vCPU number `vcpu` (on), or no more. The engine signals
+     * `ended` (-1: nobody wants to know) when the guest is through with an interrupt or a message. False: it cannot. Any
+     * thread. */
+    bool (*route)(struct vm *vm, bool on, int raise, int ended, unsigned vcpu, unsigned sint);
+    /* Where the guest wants this vCPU's messages and events: whole pages; SYNIC_NOWHERE: it does not. Any thread. */
+    void (*pages)(struct vcpu *cpu, gpa *messages, gpa *events);
+};
+#define SYNIC_NOWHERE UINT64_MAX
+
 struct accel {
     const char *name;     /* "tcg", "kvm" */
     bool dear_exits;      /* leaving the guest costs more than waking another thread: ring doorbells */
     bool can_step;        /* step_interrupt, step_prepare and step are there */
     bool only_when_asked; /* never chosen by who names no engine */
+    const struct accel_synic *synic; /* NULL: there are none */
     size_t vcpu_headroom; /* bytes the engine wants directly below vcpu->arch, 4 KiB multiple */
     /* Can this host serve a guest of this architecture? NULL, or the reason why not. */
     struct error *(*available)(const char *target_name);

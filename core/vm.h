@@ -51,6 +51,13 @@ enum irqchip {
     IRQCHIP_ENGINE, /* all by the engine: accel->irq_line */
 };
 
+/* A call to Hyper-V that its guest makes: code and input as TLFS 3 has them. */
+struct hv_call {
+    uint16_t code;
+    bool fast; /* the input itself; else where in guest memory it is, and where the output goes */
+    uint64_t input[2];
+};
+
 enum run_state { RUN_PRELAUNCH, RUN_RUNNING, RUN_PAUSED, RUN_ENDED };
 
 /* Who wanted a reset or an end; names are QMP's (vm_cause_name). */
@@ -148,6 +155,10 @@ struct vm {
     uint64_t started_at_ns;      /* host clock */
     struct msi_route *msi_routes; /* those that the engine does not do */
     struct vm_hook *reset_hooks, *run_hooks, *power_hooks, *nmi_hooks, *debug_hooks;
+    /* Calls to Hyper-V that the engine leaves to a device: their status. vCPU's thread. Set while no vCPU runs; NULL:
+     * there are none. */
+    uint16_t (*hv_call)(void *opaque, const struct hv_call *call);
+    void *hv_opaque;
     int signal_fd; /* -1: signals are not ours */
     _Atomic unsigned n_asleep;   /* vCPUs that wait for an interrupt */
 

@@ -21,6 +21,7 @@ extern const struct device_class root_port_class;
 extern const struct device_class isa_ferr_class;
 extern const struct device_class isa_debugcon_class, isa_debug_exit_class, pvpanic_class;
 extern const struct device_class ich9_ahci_class, ide_hd_class, ide_cd_class;
+extern const struct device_class hyperv_testdev_class;
 extern const struct device_class edu_class, pc_testdev_class, pci_testdev_class;
 extern const struct device_class vga_class, secondary_vga_class, bochs_display_class, isa_vga_class;
 extern const struct device_class virtio_blk_pci_class, virtio_blk_device_class;
@@ -80,6 +81,7 @@ const struct device_class *const device_classes[] = {
     &secondary_vga_class,
     &bochs_display_class,
     &isa_vga_class,
+    &hyperv_testdev_class,
     &virtio_blk_pci_class,
     &virtio_blk_device_class,
     &virtio_net_pci_class,

@@ -364,3 +364,15 @@ const struct kvm_isa kvm_isa = {
     .set_chips = set_chips,
     .pin_routes = pin_routes,
 };
+
+static struct error *no_synic(struct vm *vm)
+{
+    (void)vm;
+    return error_new("Hyper-V's synthetic interrupt controllers are x86's");
+}
+static void no_pages(struct vcpu *cpu, gpa *messages, gpa *events)
+{
+    (void)cpu;
+    *messages = *events = SYNIC_NOWHERE;
+}
+const struct accel_synic kvm_synic = { no_synic, kvm_route_sint, no_pages };

@@ -92,6 +92,12 @@ void kvm_timer_taken(struct vm *vm, bool taken)
 
 static struct kvm_irq_routing_entry message(uint32_t gsi, const struct kvm_route *r)
 {
+    if (r->is_sint)
+        return (struct kvm_irq_routing_entry){
+            .gsi = gsi,
+            .type = KVM_IRQ_ROUTING_HV_SINT,
+            .u.hv_sint = { .vcpu = (uint32_t)r->at, .sint = r->data },
+        };
     return (struct kvm_irq_routing_entry){
         .gsi = gsi,
         .type = KVM_IRQ_ROUTING_MSI,
@@ -127,7 +133,7 @@ void kvm_pin_message(struct vm *vm, unsigned gsi, bool valid, gpa at, uint32_t d
     struct kvm *kvm = kvm_of(vm);
     if (kvm->irqchip != IRQCHIP_SPLIT || gsi >= kvm_isa.n_pins)
         return;
-    struct kvm_route now = { valid ? 0 : -1, at, data }, *pin = &kvm->pins[gsi];
+    struct kvm_route now = { valid ? 0 : -1, at, data, false }, *pin = &kvm->pins[gsi];
     pthread_mutex_lock(&kvm->lock);
     if (pin->fd != now.fd || pin->at != at || pin->data != data) {
         *pin = now;
@@ -136,11 +142,15 @@ void kvm_pin_message(struct vm *vm, unsigned gsi, bool valid, gpa at, uint32_t d
     pthread_mutex_unlock(&kvm->lock);
 }
 
-static bool tell_irqfd(struct kvm *kvm, int fd, size_t route, bool on)
+static bool tell_irqfd(struct kvm *kvm, int fd, int ended, size_t route, bool on)
 {
     struct kvm_irqfd irqfd = { .fd = (uint32_t)fd,
                                .gsi = kvm_isa.n_pins + (uint32_t)route,
                                .flags = on ? 0 : KVM_IRQFD_FLAG_DEASSIGN };
+    if (on && ended >= 0) {
+        irqfd.flags |= KVM_IRQFD_FLAG_RESAMPLE;
+        irqfd.resamplefd = (uint32_t)ended;
+    }
     return ioctl(kvm->vm_fd, KVM_IRQFD, &irqfd) >= 0;
 }
 
@@ -163,37 +173,47 @@ static struct kvm_route *new_route(struct kvm *kvm)
     return &kvm->routes[kvm->n_routes++];
 }
 
-static bool add_route(struct kvm *kvm, int fd, gpa at, uint32_t data)
+static bool add_route(struct kvm *kvm, struct kvm_route route, int ended)
 {
-    struct kvm_route *r = route_of(kvm, fd);
+    struct kvm_route *r = route_of(kvm, route.fd);
     bool is_new = !r;
     if (!r && !(r = new_route(kvm)))
         return false;
-    *r = (struct kvm_route){ fd, at, data };
+    *r = route;
     struct error *err = kvm_irq_update_routes(kvm);
-    bool ok = !err && (!is_new || tell_irqfd(kvm, fd, (size_t)(r - kvm->routes), true));
+    bool ok =
+        !err && (!is_new || tell_irqfd(kvm, route.fd, ended, (size_t)(r - kvm->routes), true));
     error_free(err);
     if (!ok)
         r->fd = -1;
     return ok;
 }
 
-bool kvm_route_msi(struct vm *vm, int fd, bool on, gpa at, uint32_t data)
+static bool set_route(struct kvm *kvm, bool on, struct kvm_route route, int ended)
 {
-    struct kvm *kvm = kvm_of(vm);
     bool done = false;
     if (kvm->irqchip == IRQCHIP_USER)
         return false;
     pthread_mutex_lock(&kvm->lock);
-    struct kvm_route *r = on ? NULL : route_of(kvm, fd);
+    struct kvm_route *r = on ? NULL : route_of(kvm, route.fd);
     if (on) {
-        done = add_route(kvm, fd, at, data);
+        done = add_route(kvm, route, ended);
     } else if (r) {
-        tell_irqfd(kvm, fd, (size_t)(r - kvm->routes), false);
+        tell_irqfd(kvm, route.fd, -1, (size_t)(r - kvm->routes), false);
         r->fd = -1;
         error_free(kvm_irq_update_routes(kvm));
         done = true;
     }
     pthread_mutex_unlock(&kvm->lock);
     return done;
+}
+
+bool kvm_route_msi(struct vm *vm, int fd, bool on, gpa at, uint32_t data)
+{
+    return set_route(kvm_of(vm), on, (struct kvm_route){ fd, at, data, false }, -1);
+}
+
+bool kvm_route_sint(struct vm *vm, bool on, int raise, int ended, unsigned vcpu, unsigned sint)
+{
+    return set_route(kvm_of(vm), on, (struct kvm_route){ raise, vcpu, sint, true }, ended);
 }

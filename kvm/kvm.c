@@ -824,6 +824,7 @@ static void print_help(void (*print)(void *opaque, const char *line), void *opaq
 const struct accel kvm_accel = {
     .name = "kvm",
     .dear_exits = true,
+    .synic = &kvm_synic,
     .available = available,
     .reservation = reservation,
     .vm_create = vm_create,

@@ -30,6 +30,7 @@ struct kvm_route {
     int fd; /* -1: unused */
     gpa at;
     uint32_t data;
+    bool is_sint; /* of vCPU `at`, number `data`; else a message */
 };
 
 /* Behind vm->accel_data. */
@@ -166,6 +167,7 @@ struct error *kvm_irq_update_routes(struct kvm *kvm);
 struct error *kvm_get_chips(struct vm *vm, void *chips);
 struct error *kvm_set_chips(struct vm *vm, const void *chips);
 bool kvm_route_msi(struct vm *vm, int fd, bool on, gpa at, uint32_t data);
+bool kvm_route_sint(struct vm *vm, bool on, int raise, int ended, unsigned vcpu, unsigned sint);
 
 /* ---- one host instruction set ----------------------------------------------------------------- */
 enum kvm_verdict {
@@ -219,6 +221,7 @@ struct kvm_isa {
     unsigned dirty_ring_page; /* where a vCPU's descriptor shows its ring; 0: nowhere */
 };
 extern const struct kvm_isa kvm_isa;
+extern const struct accel_synic kvm_synic;
 
 /* kvm.c: do what the exit in k->run asks for; `from` is when the guest was left. vCPU's thread. */
 enum kvm_verdict kvm_exit(struct kvm_vcpu *k, uint64_t from);

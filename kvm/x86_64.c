@@ -36,6 +36,7 @@ struct isa_vcpu {
     uint8_t *xsave;           /* KVM_GET_XSAVE's image */
     uint64_t known[MAX_MSRS]; /* what the kernel holds as of the last get or set */
     bool msrs_known;
+    struct kvm_x86_synic synic;
     uint8_t cr8; /* as told to the kernel last */
     /* The APIC as it was read: others may change it while this vCPU stands, so that only what somebody
      * else than the kernel changed is written back. */
@@ -46,6 +47,11 @@ struct isa_vcpu {
     size_t n_no_nested;
     bool is_nesting; /* the kernel's is another now */
 };
+
+struct kvm_x86_synic *kvm_x86_synic_of(struct kvm_vcpu *k)
+{
+    return &((struct isa_vcpu *)k->isa)->synic;
+}
 
 static struct isa *isa_of(const struct kvm_vcpu *k)
 {
@@ -1054,6 +1060,7 @@ static struct error *set(struct kvm_vcpu *k)
     err = err ? err : set_debug(k, x);
     err = err ? err : set_run_state(k, x);
     err = err ? err : set_events(k, x);
+    kvm_x86_synic_changed(k, x->hv_scontrol, x->hv_simp, x->hv_siefp);
     mine(k)->apic_known = false;               /* the kernel goes on from here */
     k->run->ready_for_interrupt_injection = 0; /* of the last exit, which this is not */
     k->run->apic_base = x->apic_base;
@@ -1168,7 +1175,6 @@ static void after_run(struct kvm_vcpu *k)
 
 static bool handle(struct kvm_vcpu *k, enum kvm_verdict *verdict)
 {
-    enum { HV_INVALID_HYPERCALL = 2 }; /* TLFS appendix B */
     struct kvm_run *run = k->run;
     switch (run->exit_reason) {
     case KVM_EXIT_HLT:
@@ -1181,11 +1187,7 @@ static bool handle(struct kvm_vcpu *k, enum kvm_verdict *verdict)
         kvm_x86_do_msr(k, run->exit_reason == KVM_EXIT_X86_WRMSR);
         k->unfinished = true;
         return true;
-    case KVM_EXIT_HYPERV:
-        if (run->hyperv.type == KVM_EXIT_HYPERV_HCALL)
-            run->hyperv.u.hcall.result = HV_INVALID_HYPERCALL;
-        k->unfinished = true;
-        return true;
+    case KVM_EXIT_HYPERV: kvm_x86_hyperv_exit(k); return true;
     case KVM_EXIT_IOAPIC_EOI: x86_end_of_interrupt(k->cpu->vm, run->eoi.vector); return true;
     case KVM_EXIT_DEBUG: *verdict = kvm_x86_debug_exit(k); return true;
     case KVM_EXIT_SET_TPR:

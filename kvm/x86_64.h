@@ -17,6 +17,14 @@ void kvm_x86_do_msr(struct kvm_vcpu *k, bool write);
  * nothing that it does not show. */
 uint32_t kvm_x86_hyperv(struct kvm *kvm);
 struct error *kvm_x86_enable_paravirt(struct kvm_vcpu *k);
+/* Of one vCPU's synthetic interrupt controller: what it is told by MSRs, which are those of the state. */
+struct kvm_x86_synic {
+    _Atomic gpa messages, events; /* SYNIC_NOWHERE: not enabled */
+};
+struct kvm_x86_synic *kvm_x86_synic_of(struct kvm_vcpu *k); /* x86_64.c */
+void kvm_x86_synic_changed(struct kvm_vcpu *k, uint64_t control, uint64_t messages,
+                           uint64_t events);
+void kvm_x86_hyperv_exit(struct kvm_vcpu *k);
 
 /* x86_64_debug.c: a debugger's breakpoints are in the CPU's own registers while it has any; the guest's
  * wait. */

@@ -81,3 +81,55 @@ struct error *kvm_x86_enable_paravirt(struct kvm_vcpu *k)
         err = enable(k, KVM_CAP_HYPERV_SYNIC2, 0, "hv-synic");
     return err;
 }
+
+/* ---- synthetic interrupt controllers ------------------------------------------------------------------- */
+
+static struct error *synic_available(struct vm *vm)
+{
+    if (!x86_model_has(x86_model_of(vm), X86_HV, HV_SYNIC))
+        return error_new(
+            "its vCPUs have no Hyper-V synthetic interrupt controllers: -cpu ...,hv-synic "
+            "gives them some, where the host's KVM can (KVM_CAP_HYPERV_SYNIC2)");
+    if (vm->irqchip != IRQCHIP_ENGINE || !kvm_check(kvm_of(vm), KVM_CAP_IRQFD_RESAMPLE))
+        return error_new("Hyper-V's synthetic interrupts come back only with kernel-irqchip=on");
+    return NULL;
+}
+
+/* TLFS 11.8: bit 0 enables the controller, and each page. */
+static gpa page(uint64_t control, uint64_t base)
+{
+    return control & base & 1 ? base & ~(uint64_t)0xfff : SYNIC_NOWHERE;
+}
+
+void kvm_x86_synic_changed(struct kvm_vcpu *k, uint64_t control, uint64_t messages, uint64_t events)
+{
+    struct kvm_x86_synic *s = kvm_x86_synic_of(k);
+    atomic_store(&s->messages, page(control, messages));
+    atomic_store(&s->events, page(control, events));
+}
+
+static void synic_pages(struct vcpu *cpu, gpa *messages, gpa *events)
+{
+    struct kvm_x86_synic *s = kvm_x86_synic_of(kvm_vcpu_of(cpu));
+    *messages = atomic_load(&s->messages);
+    *events = atomic_load(&s->events);
+}
+
+void kvm_x86_hyperv_exit(struct kvm_vcpu *k)
+{
+    enum { INVALID_HYPERCALL_CODE = 2, FAST = 1 << 16 }; /* TLFS 3.7, appendix B */
+    struct kvm_hyperv_exit *e = &k->run->hyperv;
+    struct vm *vm = k->cpu->vm;
+    if (e->type == KVM_EXIT_HYPERV_SYNIC) {
+        kvm_x86_synic_changed(k, e->u.synic.control, e->u.synic.msg_page, e->u.synic.evt_page);
+    } else if (e->type == KVM_EXIT_HYPERV_HCALL) {
+        const struct hv_call call = { (uint16_t)e->u.hcall.input,
+                                      e->u.hcall.input & FAST,
+                                      { e->u.hcall.params[0], e->u.hcall.params[1] } };
+        e->u.hcall.result =
+            vm->hv_call ? vm->hv_call(vm->hv_opaque, &call) : INVALID_HYPERCALL_CODE;
+    }
+    k->unfinished = true;
+}
+
+const struct accel_synic kvm_synic = { synic_available, kvm_route_sint, synic_pages };

@@ -331,6 +331,7 @@ static void hyperv_leaf(const struct x86_cpu *x, uint32_t off, uint32_t r[4])
         break;
     case 3:
         r[EAX] = hyperv_privileges(m);
+        r[EBX] = has(x, X86_HV, HV_SYNIC) ? 3u << 4 : 0; /* may post messages and signal events */
         r[EDX] = (has(x, X86_HV, HV_FREQUENCIES) ? 1u << 8 : 0) |
                  (has(x, X86_HV, HV_CRASH) ? 1u << 10 : 0) |
                  (has(x, X86_HV, HV_STIMER_DIRECT) ? 1u << 19 : 0);

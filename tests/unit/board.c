@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define REGION_STEP (16 * MIB)
 
@@ -90,8 +91,51 @@ static void null_stats(struct vm *vm, void (*add)(void *opaque, const char *name
 {
 }
 
+static struct error *synic_available(struct vm *vm)
+{
+    return NULL;
+}
+
+static bool synic_route(struct vm *vm, bool on, int raise, int ended, unsigned vcpu, unsigned sint)
+{
+    struct board *b = vm->machine;
+    for (unsigned i = 0; i < BOARD_N_SINTS; i++) {
+        struct board_sint *s = &b->sints[i];
+        if (on ? s->raise >= 0 : s->raise != raise)
+            continue;
+        *s = on ? (struct board_sint){ raise, ended, vcpu, sint }
+                : (struct board_sint){ -1, -1, 0, 0 };
+        return true;
+    }
+    return false;
+}
+
+static void synic_pages(struct vcpu *cpu, gpa *messages, gpa *events)
+{
+    *messages = board_of(cpu)->sint_messages;
+    *events = board_of(cpu)->sint_events;
+}
+
+struct board_sint *board_sint(struct board *b, unsigned vcpu, unsigned sint)
+{
+    for (unsigned i = 0; i < BOARD_N_SINTS; i++)
+        if (b->sints[i].raise >= 0 && b->sints[i].vcpu == vcpu && b->sints[i].sint == sint)
+            return &b->sints[i];
+    return NULL;
+}
+
+bool board_sint_was_raised(struct board *b, unsigned vcpu, unsigned sint)
+{
+    uint64_t n;
+    const struct board_sint *s = board_sint(b, vcpu, sint);
+    return s && read(s->raise, &n, sizeof(n)) > 0;
+}
+
+static const struct accel_synic null_synic = { synic_available, synic_route, synic_pages };
+
 static const struct accel null_accel = {
     .name = "null",
+    .synic = &null_synic,
     .vcpu_headroom = 4096,
     .available = null_available,
     .reservation = null_reservation,
@@ -204,6 +248,9 @@ struct board *board_new(void)
     b->vm->target = &test_target;
     b->vm->log.fd = -1;
     b->next_region = BOARD_MMIO;
+    b->sint_messages = b->sint_events = SYNIC_NOWHERE;
+    for (unsigned i = 0; i < BOARD_N_SINTS; i++)
+        b->sints[i].raise = b->sints[i].ended = -1;
     must(mem_add_ram(b->vm, "ram", BOARD_RAM_SIZE, false, &b->ram));
     mem_map(b->ram, BOARD_RAM, 0);
     mem_map(mem_add_mmio(b->vm, "msi", 4096, &msi_ops, b), BOARD_MSI, 0);

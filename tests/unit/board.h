@@ -11,6 +11,7 @@ enum {
     BOARD_N_LINES = 64,
     BOARD_N_MSIS = 64,
     BOARD_N_REGIONS = 16,
+    BOARD_N_SINTS = 8,
 };
 #define BOARD_RAM      ((gpa)0x80000000)
 #define BOARD_RAM_SIZE (4 * MIB)
@@ -33,6 +34,14 @@ struct board {
     gpa regions[BOARD_N_REGIONS]; /* where MMIO regions of devices were put, in order of creation */
     unsigned n_regions;
     gpa next_region;
+
+    /* Hyper-V's synthetic interrupts: what devices are connected with (fd -1: nothing), and where every vCPU wants
+     * messages and events. */
+    struct board_sint {
+        int raise, ended;
+        unsigned vcpu, sint;
+    } sints[BOARD_N_SINTS];
+    gpa sint_messages, sint_events;
 
     /* The engine of vCPUs made by board_add_vcpu. NULL: halts at once. */
     enum vcpu_exit (*run)(struct vcpu *cpu);
@@ -67,6 +76,10 @@ void board_map_regions(struct board *b);
 /* A line that records; wire it to a device's output. */
 struct irq board_irq(struct board *b, unsigned n);
 bool board_line_was_raised(struct board *b, unsigned n);
+
+/* The way to a vCPU's source; NULL: there is none. Was it raised since last time? */
+struct board_sint *board_sint(struct board *b, unsigned vcpu, unsigned sint);
+bool board_sint_was_raised(struct board *b, unsigned vcpu, unsigned sint);
 
 /* Let the main loop do what is ready now; move the guest clock on and do what became due. */
 void board_step(struct board *b);

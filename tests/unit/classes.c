@@ -106,6 +106,8 @@ static struct world world_with(const struct device_class *cls)
         board_add(w.g->b, "ich9-ahci", NULL);
     if (cls->bus && !strcmp(cls->bus, "virtio-serial"))
         board_add(w.g->b, "virtio-serial-pci", NULL);
+    if (!strcmp(cls->name, "hyperv-testdev"))
+        board_add_vcpu(w.g->b);
     struct error *err = device_create(w.vm, cls->name, props, n, &w.dev);
     if (err) {
         print_error("%s: %s\n", cls->name, error_text(err));

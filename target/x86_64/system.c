@@ -311,7 +311,10 @@ void x86h_sti(struct x86_cpu *x, uint64_t len)
     if (flag == X86_FLAG_IF && !(x->rflags & X86_FLAG_IF))
         x86_hold_interrupts(x, x86_insn_pc(x) + len, false);
     x->rflags |= flag;
-    x86_check_interrupts(x);
+    if (!(x->rflags & X86_FLAG_IF) || !x86_has_interrupt(x))
+        return;
+    go_on(x, len); /* at once: a CLI may follow, two instructions on */
+    tcg_leave(x->cpu);
 }
 
 void x86h_stac(struct x86_cpu *x)

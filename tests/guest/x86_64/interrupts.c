@@ -81,7 +81,7 @@ static void level_triggered(void)
 
 static void by_lapic(void)
 {
-    u32 self = mmio_read(LAPIC + ID) >> 24;
+    u32 self = mmio_read(LAPIC + ID) >> 24, leaf[4];
     forget_interrupts();
     eoi_of[LOW] = eoi_of[HIGH] = eoi_of[HIGHER] = EOI_APIC;
     apic_ipi(self, LOW);
@@ -99,6 +99,19 @@ static void by_lapic(void)
     wait_for(LOW, 1, 1000);
     TRUE("local APIC: the higher vector goes first",
          n_order == 3 && order[0] == HIGHER && order[1] == HIGH && order[2] == LOW);
+
+    forget_interrupts();
+    irq_off();
+    apic_ipi(self, LOW);
+    __asm__ volatile("sti; cli" : : : "memory");
+    EQUAL("STI: the next instruction comes before any interrupt", count[LOW], 0);
+    __asm__ volatile("sti; nop; nop; cli" : : : "memory");
+    cpuid(0x40000000, leaf);
+    if (!count[LOW] && leaf[1] == 0x4b4d564b) /* "KVMK" */
+        skip("STI: and interrupts come before the one after it", "a KVM in software looks later");
+    else
+        EQUAL("STI: and interrupts come before the one after it", count[LOW], 1);
+    wait_for(LOW, 1, 1000);
 
     forget_interrupts();
     mmio_write(LAPIC + TPR, 0x90);

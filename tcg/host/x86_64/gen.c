@@ -484,6 +484,12 @@ static void gen_set(struct gen *g, const struct ir_op *op)
         use(g, old);
     g->lazy[op->imm] = IR_NONE;
     int64_t c;
+    if (g->owed_end[g->i] && (const32_of(g, v, &c) || !const_of(g, v, &c)) &&
+        owe(g, v, (unsigned)op->imm, g->owed_end[g->i])) {
+        if (!const_of(g, v, &c))
+            use(g, v);
+        return;
+    }
     if (op->type == IR_I64 && const32_of(g, v, &c)) {
         mov_mi(&g->b, true, slot_mem(g, op->imm), (int32_t)c);
         return;
@@ -934,6 +940,26 @@ static void fuse_add(struct gen *g, uint16_t i)
     note_use(g, op->a, i);
 }
 
+/* Which sets only the slow ways of accesses can see: their slot is set anew before anything else looks. */
+static void find_owed(struct gen *g, const struct ir_block *blk)
+{
+    const struct ir *ir = g->ir;
+    memset(g->next_set, 0, ir->n_slots * sizeof(g->next_set[0]));
+    for (uint16_t i = blk->first + blk->n; i-- > blk->first;) {
+        const struct ir_op *op = &ir->ops[i];
+        if (op->code == IR_set) {
+            bool may = op->type == IR_I64 && g->host->slot_reg[op->imm] < 0;
+            g->owed_end[i] = may ? g->next_set[op->imm] : 0;
+            g->next_set[op->imm] = i;
+        } else if (op->code == IR_get) {
+            g->next_set[op->imm] = 0;
+        } else if (op->code == IR_call &&
+                   !(((const struct ir_helper *)(intptr_t)op->imm)->flags & IR_CALL_PURE)) {
+            memset(g->next_set, 0, ir->n_slots * sizeof(g->next_set[0]));
+        }
+    }
+}
+
 /* Last uses, groups, and which values are best computed right in a pinned register. */
 static void look_ahead(struct gen *g, const struct ir_block *blk)
 {
@@ -1012,12 +1038,14 @@ static void gen_block(struct gen *g, uint16_t n)
     memset(g->held, 0xff, sizeof(g->held));
     memset(g->lazy, 0xff, g->ir->n_slots * sizeof(g->lazy[0]));
     g->spill_used = 0;
+    g->n_owed = 0;
     g->insns_done = 0;
     if (blk->loops && blk->guest && n)
         gen_exit_check(g, blk->off);
     if (g->unit->flags & UNIT_COUNTS && blk->n_insns)
         alu_mi(&g->b, true, ALU_ADD, MEM(RBP, TCG_DISP(n_insns)), blk->n_insns);
     look_ahead(g, blk);
+    find_owed(g, blk);
     for (uint16_t i = blk->first; i < blk->first + blk->n; i++) {
         for (; next < g->ir->n_insns && g->ir->insns[next].op <= i; next++) {
             g->insn = next;
@@ -1033,6 +1061,7 @@ static void gen_block(struct gen *g, uint16_t n)
         const ir_val v[4] = { op->a, op->b, op->c, op->d };
         while (k--)
             release(g, v[k]);
+        forget_owed(g);
         if (!op->uses && op->code != IR_const && ir_op_infos[op->code].result != IR_RES_none)
             release(g, i);
         for (unsigned q = 0; q < g->n_groups; q++)
@@ -1045,6 +1074,13 @@ static void gen_block(struct gen *g, uint16_t n)
 
 static void put_site(struct gen *g, const struct cold *c)
 {
+    for (unsigned k = 0; k < c->n_owed; k++) {
+        struct mem m = slot_mem(g, c->owed[k].slot);
+        if (c->owed[k].reg == NOREG)
+            mov_mi(&g->b, true, m, c->owed[k].value);
+        else
+            mov_mr(&g->b, true, m, (unsigned)c->owed[k].reg);
+    }
     patch_to(call32(&g->b), g->tcg->rw + g->host->slow);
     struct slow_site site = c->site;
     site.resume = (int32_t)(c->resume - g->b.p);

@@ -3,7 +3,10 @@
  * gen_vec.c: vector operations.
  *
  * A value is in a register, a constant, still in its slot's memory, or spilled. A pinned register
- * holds its slot's value; an SSA value may be an alias of it until the slot is set again. */
+ * holds its slot's value; an SSA value may be an alias of it until the slot is set again.
+ *
+ * Where all that could see a slot before it is set again is the slow way of memory accesses, it is stored on
+ * those ways alone (struct owed): a comparison between two loads leaves its flags in registers. */
 #pragma once
 
 #include "core/util.h"
@@ -16,12 +19,25 @@ struct loc {
 };
 
 enum cold_kind { COLD_SLOW, COLD_SITE, COLD_EXIT, COLD_NAN, COLD_DIV, COLD_DROP_RETURNS };
+enum { MAX_OWED = 6 };
 struct cold {
-    uint8_t kind, n_from, reg, flags;
+    uint8_t kind, n_from, reg, flags, n_owed;
     uint8_t *from[3];  /* displacements of the jumps that lead here */
     uint8_t *resume;
     struct link *link;
+    struct { /* to be stored first */
+        uint8_t slot;
+        int8_t reg; /* NOREG: the constant */
+        int32_t value;
+    } owed[MAX_OWED];
     struct slow_site site;
+};
+
+/* Slot `slot` is to become v, which so far only v's place says; at operation `end` it is set anew. */
+struct owed {
+    ir_val v;
+    uint16_t end;
+    uint8_t slot;
 };
 
 enum { MAX_COLD = 2048, MAX_FIXUPS = 512, MAX_GROUPS = 64, GROUP_VALUE = 0xf000 };
@@ -50,6 +66,10 @@ struct gen {
     uint8_t group_of[IR_MAX_OPS]; /* of a leader: index + 1 */
     struct loc loc[IR_MAX_OPS];
     uint16_t last_use[IR_MAX_OPS];
+    uint16_t owed_end[IR_MAX_OPS]; /* of a set that may be owed: where its slot is set anew; else 0 */
+    uint16_t next_set[128];        /* look_ahead's, by slot */
+    struct owed owed[MAX_OWED];
+    unsigned n_owed;
     bool fused[IR_MAX_OPS];      /* part of its one user: a select's setc, a sum's shl */
     uint8_t hint[IR_MAX_OPS];    /* pinned register the value is wanted in, or 255 */
     uint8_t *label[IR_MAX_BLOCKS];
@@ -120,6 +140,8 @@ static inline struct mem spill_mem(unsigned n)
 
 /* gen_values.c */
 void put_value(struct gen *g, ir_val v, unsigned r);
+bool owe(struct gen *g, ir_val v, unsigned slot, uint16_t end);
+void forget_owed(struct gen *g);
 void evict(struct gen *g, unsigned r);
 unsigned take(struct gen *g, bool fp);
 void take_exact(struct gen *g, unsigned r);

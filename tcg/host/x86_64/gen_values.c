@@ -21,6 +21,58 @@ void move_vector(struct gen *g, enum ir_type type, unsigned x, struct mem m, boo
         movs_xm(&g->b, true, x, m);
 }
 
+/* Is a slot to become this value? */
+static bool is_owed(const struct gen *g, ir_val v)
+{
+    for (unsigned k = 0; k < g->n_owed; k++)
+        if (g->owed[k].v == v)
+            return true;
+    return false;
+}
+
+/* Slot `slot` becomes v, which slow ways store from where v is then. False: there is no room. */
+bool owe(struct gen *g, ir_val v, unsigned slot, uint16_t end)
+{
+    if (g->n_owed == MAX_OWED)
+        return false;
+    g->owed[g->n_owed++] = (struct owed){ v, end, (uint8_t)slot };
+    return true;
+}
+
+/* The value in register r is stored to the slots that are to become it; the last one is its place now. */
+static void pay(struct gen *g, unsigned r)
+{
+    ir_val v = g->held[r];
+    unsigned n = 0;
+    for (unsigned k = 0; k < g->n_owed; k++) {
+        if (g->owed[k].v != v) {
+            g->owed[n++] = g->owed[k];
+            continue;
+        }
+        unsigned slot = g->owed[k].slot;
+        mov_mr(&g->b, true, slot_mem(g, slot), r);
+        if (g->loc[v].kind == LOC_SLOT)
+            g->lazy[g->loc[v].n] = IR_NONE;
+        g->loc[v] = (struct loc){ .kind = LOC_SLOT, .n = (uint16_t)slot };
+        g->lazy[slot] = v;
+    }
+    g->n_owed = n;
+}
+
+/* Behind an operation: what it set anew is no longer owed. */
+void forget_owed(struct gen *g)
+{
+    for (unsigned k = 0; k < g->n_owed;) {
+        struct owed o = g->owed[k];
+        if (o.end > g->i) {
+            k++;
+            continue;
+        }
+        g->owed[k] = g->owed[--g->n_owed];
+        release(g, o.v);
+    }
+}
+
 /* Give up register r: its value goes to where it can be found again. */
 void evict(struct gen *g, unsigned r)
 {
@@ -34,6 +86,12 @@ void evict(struct gen *g, unsigned r)
     }
     if (g->ir->ops[v].code == IR_const) {
         g->loc[v].kind = LOC_CONST;
+        return;
+    }
+    if (is_owed(g, v)) {
+        g->held[r] = v;
+        pay(g, r);
+        g->held[r] = IR_NONE;
         return;
     }
     unsigned n = __builtin_ctzll(~g->spill_used);
@@ -93,7 +151,8 @@ void take_exact(struct gen *g, unsigned r)
     g->locked |= 1u << r;
     if (v == IR_NONE)
         return;
-    if (v >= GROUP_VALUE || g->ir->ops[v].code == IR_const) {
+    if (v >= GROUP_VALUE || g->ir->ops[v].code == IR_const ||
+        (g->last_use[v] < g->i && is_owed(g, v))) {
         evict(g, r);
         return;
     }
@@ -175,7 +234,15 @@ unsigned use(struct gen *g, ir_val v)
 
 static bool dies_here(const struct gen *g, ir_val v)
 {
-    return g->last_use[v] <= g->i;
+    return g->last_use[v] <= g->i && !is_owed(g, v);
+}
+
+static bool has_free_temp(const struct gen *g)
+{
+    for (unsigned k = 0; k < ARRAY_LEN(temp_gprs); k++)
+        if (g->held[temp_gprs[k]] == IR_NONE && !(g->locked >> temp_gprs[k] & 1))
+            return true;
+    return false;
 }
 
 /* A value in a pinned register that is about to change and is still needed moves to scratch. */
@@ -184,8 +251,10 @@ void save_alias(struct gen *g, unsigned r)
     ir_val v = g->held[r];
     if (v == IR_NONE)
         return;
+    if (g->last_use[v] <= g->i && is_owed(g, v) && !has_free_temp(g))
+        pay(g, r);
     g->held[r] = IR_NONE;
-    if (g->last_use[v] <= g->i)
+    if (dies_here(g, v))
         return;
     unsigned t = take(g, r >= XMM0);
     g->locked &= ~(1u << t);
@@ -236,7 +305,7 @@ void release(struct gen *g, ir_val v)
     if (v == IR_NONE)
         return;
     v = resolve(g->ir, v);
-    if (g->last_use[v] > g->i)
+    if (!dies_here(g, v))
         return;
     struct loc l = g->loc[v];
     if (l.kind == LOC_REG && g->held[l.reg] == v)
@@ -284,7 +353,7 @@ struct cold *cold_new(struct gen *g, enum cold_kind kind)
     }
     struct cold *c = &g->cold[g->n_cold++];
     c->kind = kind;
-    c->n_from = 0;
+    c->n_from = c->n_owed = 0;
     c->resume = NULL;
     return c;
 }
@@ -341,13 +410,20 @@ struct cold *cold_slow(struct gen *g, enum slow_kind kind, unsigned dst)
     return c;
 }
 
-/* Behind the slow call of a memory access. It may push out of the TLB what a shared check relies on:
+/* Behind the slow call of a memory access: what is owed now it pays. It may push out of the TLB what a shared check relies on:
  * then another vCPU could begin to watch the page for writes and not know that we may still write. */
 void slow_resumes(struct gen *g, struct cold *c)
 {
     for (unsigned q = 0; q < g->n_groups; q++)
         if (g->groups[q].reg >= 0)
             c->site.live_groups |= 1u << g->groups[q].reg;
+    for (unsigned k = 0; k < g->n_owed; k++) {
+        struct loc l = g->loc[g->owed[k].v];
+        c->owed[k].slot = g->owed[k].slot;
+        c->owed[k].reg = l.kind == LOC_REG ? (int8_t)l.reg : NOREG;
+        c->owed[k].value = (int32_t)g->ir->ops[g->owed[k].v].imm;
+    }
+    c->n_owed = (uint8_t)g->n_owed;
     c->resume = g->b.p;
 }
 

@@ -240,8 +240,9 @@ static uint16_t hv_call(void *opaque, const struct hv_call *call)
 static void create(struct testdev *t, struct connection *c, unsigned line, unsigned vcpu,
                    unsigned sint, bool asks)
 {
-    *c = (struct connection){ .vcpu = (uint8_t)vcpu, .sint = (uint8_t)sint };
-    c->used = connect(t, line, vcpu, sint, asks);
+    *c = (struct connection){ 0 };
+    if (connect(t, line, vcpu, sint, asks))
+        *c = (struct connection){ .used = true, .vcpu = (uint8_t)vcpu, .sint = (uint8_t)sint };
 }
 
 static void destroy(struct testdev *t, struct connection *c, unsigned line)

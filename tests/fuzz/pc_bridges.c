@@ -42,12 +42,12 @@ static struct vm *world_new(uint8_t kind)
 
 static void config_cycle(struct vm *vm, struct tape *t)
 {
-    static const uint8_t devfns[] = { 0x00, 0xf8, 0x08, 0x0b, 0x18, 0xfa };
+    static const uint8_t devfns[] = { 0x00, 0xf8, 0x08, 0x0b, 0x18, 0xfa, 0xfb, 0x09 };
     uint8_t what = tape_u8(t);
     unsigned size = 1 << what % 4 % 3, off = tape_u8(t);
     uint32_t value, bus = what & 0x80 ? tape_u8(t) : 0;
     mem_port_write(vm, 0xcf8, 4,
-                   0x80000000 | bus << 16 | (uint32_t)devfns[(what >> 2) % 6] << 8 | (off & 0xfc));
+                   0x80000000 | bus << 16 | (uint32_t)devfns[(what >> 2) % 8] << 8 | (off & 0xfc));
     if (what & 0x40)
         mem_port_read(vm, 0xcfc + off % 4, size, &value);
     else
@@ -65,6 +65,17 @@ static gpa some_address(struct tape *t)
     }
 }
 
+/* A block of ports that a PC has, or any. */
+static uint16_t some_port(struct tape *t)
+{
+    static const uint16_t blocks[] = { 0x20,  0x40,  0x60,  0x70,  0x90,   0xa0,   0xb0,
+                                       0x170, 0x1f0, 0x376, 0x3f6, 0x4d0,  0x510,  0x600,
+                                       0x660, 0x700, 0x710, 0xcf8, 0xafe0, 0x5658, 0xc000 };
+    uint8_t which = tape_u8(t);
+    return which < 224 ? (uint16_t)(blocks[which % ARRAY_LEN(blocks)] + tape_u8(t) % 16)
+                       : tape_u16(t);
+}
+
 static void step(struct vm *vm, struct tape *t)
 {
     uint8_t what = tape_u8(t);
@@ -74,8 +85,8 @@ static void step(struct vm *vm, struct tape *t)
     switch (what % 8) {
     case 0: mem_io_read(vm, some_address(t), size, &value); break;
     case 1: mem_io_write(vm, some_address(t), size, tape_u64(t)); break;
-    case 2: mem_port_read(vm, tape_u16(t), 1 << (what >> 4) % 3, &value32); break;
-    case 3: mem_port_write(vm, tape_u16(t), 1 << (what >> 4) % 3, tape_u32(t)); break;
+    case 2: mem_port_read(vm, some_port(t), 1 << (what >> 4) % 3, &value32); break;
+    case 3: mem_port_write(vm, some_port(t), 1 << (what >> 4) % 3, tape_u32(t)); break;
     case 4:
         mem_io_write(vm, (gpa)tape_u16(t) << 16 | 0x60, 4, 1);
         break; /* an interrupt of edu's */

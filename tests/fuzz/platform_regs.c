@@ -82,11 +82,25 @@ static struct irq pc_input(struct board *b, unsigned which, uint8_t v)
     }
 }
 
+/* A request in RAM, and its address to the DMA register (QEMU's docs/specs/fw_cfg): selects, reads, writes, skips. */
+static void fw_cfg_dma(struct board *b, uint8_t what, uint64_t v)
+{
+    uint8_t request[16] = { [1] = (uint8_t)(v >> 8), [3] = what };
+    store_le(request + 4, 4, __builtin_bswap32((uint32_t)(v >> 16) & 0xff));
+    store_le(request + 8, 8,
+             __builtin_bswap64(BOARD_RAM + (v >> 24 & 0xff) + (v >> 63 ? BOARD_RAM_SIZE - 64 : 0)));
+    board_ram_write(b, 0x100, request, sizeof(request));
+    board_poke(b, BOARD_MMIO + 4, 4, 0);
+    board_poke(b, BOARD_MMIO + 8, 4, __builtin_bswap32((uint32_t)BOARD_RAM + 0x100));
+}
+
 /* What the vCPU does beside its bus: acknowledge, MSRs. */
 static void pc_cpu(struct board *b, unsigned which, uint8_t what, uint64_t v)
 {
     if (which == 0)
         i8259_acknowledge(b->dev);
+    if (which == 11)
+        fw_cfg_dma(b, what, v);
     if (which != 1)
         return;
     if (what % 4 == 0)

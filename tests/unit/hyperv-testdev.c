@@ -168,6 +168,16 @@ static void a_waiting_message_is_part_of_the_state(void **unused)
     board_free(fresh);
 }
 
+static void a_connection_that_is_refused_leaves_nothing(void **unused)
+{
+    struct board *b = two_cpus();
+    control(b, EVT_CREATE, 0, 17, 3);
+    control(b, MSG_CREATE, 9, 1, 3);
+    assert_int_equal(call(b, SIGNAL, true, 3), BAD_CONNECTION);
+    board_check(b);
+    board_free(b);
+}
+
 static void an_engine_without_them_refuses_the_device(void **unused)
 {
     struct board *b = board_new();
@@ -190,6 +200,7 @@ int main(void)
         cmocka_unit_test(an_event_sets_its_flag_and_raises_once),
         cmocka_unit_test(what_is_wrong_with_a_call_is_said),
         cmocka_unit_test(a_waiting_message_is_part_of_the_state),
+        cmocka_unit_test(a_connection_that_is_refused_leaves_nothing),
         cmocka_unit_test(an_engine_without_them_refuses_the_device),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

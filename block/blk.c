@@ -3,6 +3,8 @@
 
 #include "block/block.h"
 #include "block/overlay.h"
+#include "core/backends.h"
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/loop.h"
 #include "core/util.h"
@@ -14,6 +16,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define MAX_WORKERS  8
@@ -31,7 +34,11 @@ struct blk {
     struct file file;
     struct overlay *overlay; /* snapshot=on, or NULL */
     uint64_t size;
-    char *serial;
+    char *serial, *filename, *driver;
+    bool is_node, no_cache;
+    struct blk *below; /* the node that this one's file was taken from */
+    void (*resized)(void *opaque);
+    void *resized_opaque;
     bool readonly, no_flush, writethrough, discard;
 
     pthread_mutex_t lock; /* guards what follows */
@@ -41,7 +48,7 @@ struct blk {
     bool stopping;
     pthread_t workers[MAX_WORKERS];
 
-    _Atomic uint64_t ops[N_BLK_OPS], bytes[N_BLK_OPS], errors, at_once;
+    _Atomic uint64_t ops[N_BLK_OPS], bytes[N_BLK_OPS], ns[N_BLK_OPS], errors, at_once;
 };
 
 static void list_init(struct request_list *l)
@@ -119,6 +126,8 @@ static void count(struct blk *b, const struct blk_request *req, int result)
     if ((unsigned)req->op >= N_BLK_OPS || result)
         return;
     atomic_fetch_add_explicit(&b->ops[req->op], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&b->ns[req->op], host_now_ns() - req->started_ns,
+                              memory_order_relaxed);
     if (req->op != BLK_FLUSH)
         atomic_fetch_add_explicit(&b->bytes[req->op], req->length, memory_order_relaxed);
 }
@@ -176,6 +185,7 @@ static bool add_worker(struct blk *b)
 void blk_submit(struct blk *b, struct blk_request *req)
 {
     req->blk = b;
+    req->started_ns = host_now_ns();
     req->result = check_request(b, req);
     pthread_mutex_lock(&b->lock);
     b->n_under_way++;
@@ -217,6 +227,7 @@ static int try_request(struct blk *b, const struct blk_request *req)
 
 bool blk_try(struct blk *b, struct blk_request *req)
 {
+    req->started_ns = host_now_ns();
     int r = try_request(b, req);
     if (r == -EAGAIN)
         return false;
@@ -326,9 +337,11 @@ static struct error *check_options(const struct blk_options *o)
     return o->format ? error_new("disk format '%s' is not known (accepted: raw)", o->format) : NULL;
 }
 
-struct error *blk_open(struct vm *vm, const struct blk_options *o, struct blk **out)
+struct error *blk_open(struct vm *vm, const struct blk_options *options, struct blk **out)
 {
     struct file f;
+    struct blk_options copy = *options, *o = &copy;
+    o->vm = vm;
     struct error *err = check_options(o);
     if (!err)
         err = error_in(file_open(&f, o), "disk image '%s'", o->file);
@@ -337,6 +350,10 @@ struct error *blk_open(struct vm *vm, const struct blk_options *o, struct blk **
     struct blk *b = blk_new(vm, &f);
     pthread_rwlock_destroy(&f.partial);
     b->serial = xstrdup(o->serial ? o->serial : "");
+    b->filename = xstrdup(o->file);
+    b->is_node = o->node_driver;
+    b->driver = xstrdup(o->node_driver ? o->node_driver : "raw");
+    b->no_cache = o->no_cache;
     b->readonly = o->readonly;
     b->no_flush = o->no_flush;
     b->writethrough = o->writethrough;
@@ -358,6 +375,11 @@ struct blk *blk_take_over(struct blk *from)
     struct blk *b = blk_new(from->vm, &from->file);
     b->overlay = from->overlay;
     b->serial = xstrdup(from->serial);
+    b->filename = xstrdup(from->filename);
+    b->driver = xstrdup("raw");
+    b->is_node = true;
+    b->no_cache = from->no_cache;
+    b->below = from;
     b->readonly = from->readonly;
     b->no_flush = from->no_flush;
     b->writethrough = from->writethrough;
@@ -396,7 +418,11 @@ void blk_close(struct blk *b)
     pthread_mutex_destroy(&b->lock);
     pthread_cond_destroy(&b->work);
     pthread_cond_destroy(&b->finished);
+    if (b->below)
+        backend_give_back(b->vm, b->below);
     free(b->serial);
+    free(b->filename);
+    free(b->driver);
     free(b);
 }
 
@@ -431,11 +457,54 @@ const char *blk_serial(const struct blk *b)
     return b->serial;
 }
 
+void blk_info(const struct blk *b, struct blk_info *out)
+{
+    struct stat st;
+    *out = (struct blk_info){ .filename = b->filename,
+                              .driver = b->driver,
+                              .is_node = b->is_node,
+                              .no_cache = b->no_cache,
+                              .no_flush = b->no_flush,
+                              .writethrough = b->writethrough,
+                              .snapshot = b->overlay };
+    if (b->file.fd >= 0 && !fstat(b->file.fd, &st))
+        out->allocated = (uint64_t)st.st_blocks * 512;
+}
+
+void blk_on_resize(struct blk *b, void (*fn)(void *opaque), void *opaque)
+{
+    b->resized = fn;
+    b->resized_opaque = opaque;
+}
+
+static void drain_now(void *opaque)
+{
+    blk_drain(opaque);
+}
+
+struct error *blk_resize(struct blk *b, uint64_t size)
+{
+    if (size % BLK_SECTOR || size > INT64_MAX)
+        return error_new("The new size must be a multiple of 512");
+    if (b->readonly || b->overlay)
+        return error_new("Image is read-only");
+    if (b->file.device || b->file.fd < 0)
+        return error_new("Cannot resize '%s': it is no plain file", b->filename);
+    loop_call(b->loop, drain_now, b); /* the VM stands: nothing new comes */
+    if (ftruncate(b->file.fd, (off_t)size))
+        return error_errno("Cannot resize '%s'", b->filename);
+    b->file.size = b->size = size;
+    if (b->resized)
+        b->resized(b->resized_opaque);
+    return NULL;
+}
+
 void blk_counts(const struct blk *b, struct blk_counts *out)
 {
     for (unsigned i = 0; i < N_BLK_OPS; i++) {
         out->ops[i] = atomic_load_explicit(&b->ops[i], memory_order_relaxed);
         out->bytes[i] = atomic_load_explicit(&b->bytes[i], memory_order_relaxed);
+        out->ns[i] = atomic_load_explicit(&b->ns[i], memory_order_relaxed);
     }
     out->errors = atomic_load_explicit(&b->errors, memory_order_relaxed);
     out->at_once = atomic_load_explicit(&b->at_once, memory_order_relaxed);

@@ -24,6 +24,8 @@ struct blk_options {
     bool writethrough; /* every write is on stable storage before it is done */
     bool discard;      /* pass discards on; without it they do nothing */
     bool no_lock;      /* locking=off */
+    struct vm *vm; /* blk_open's */
+    const char *node_driver; /* of -blockdev: as written there; NULL: of -drive */
 };
 /* Opens and locks the image (OFD locks: shared for readers, exclusive for writers): an image in use
  * elsewhere is an error that says so. An image whose length is not a multiple of 512 ends in zeroes
@@ -38,6 +40,19 @@ bool blk_can_discard(const struct blk *b);
 /* Requests that are multiples of this many bytes are the cheapest: 512 or more. */
 uint32_t blk_block_size(const struct blk *b);
 const char *blk_serial(const struct blk *b); /* "" if none */
+
+/* For management. */
+struct blk_info {
+    const char *filename, *driver; /* driver: "raw", "file" or "host_device", as a node of QMP's */
+    bool is_node;                  /* of -blockdev, not of -drive */
+    bool no_cache, no_flush, writethrough, snapshot;
+    uint64_t allocated;            /* bytes that it takes on the host now */
+};
+void blk_info(const struct blk *b, struct blk_info *out);
+/* Make the image this long, a multiple of 512, and tell its device. Main loop's thread. */
+struct error *blk_resize(struct blk *b, uint64_t size);
+/* The device is told on the main loop's thread that blk_size has changed. NULL: nobody. */
+void blk_on_resize(struct blk *b, void (*fn)(void *opaque), void *opaque);
 
 enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_WRITE_ZEROES, N_BLK_OPS };
 
@@ -56,6 +71,7 @@ struct blk_request {
     struct blk *blk;
     struct blk_request *next;
     int result;
+    uint64_t started_ns;
 };
 void blk_submit(struct blk *b, struct blk_request *req); /* any thread; never calls done itself */
 /* Finish a request at once if that takes no waiting (data in the host's page cache, nothing to do):
@@ -69,6 +85,7 @@ void blk_drain(struct blk *b);
 
 struct blk_counts {
     uint64_t ops[N_BLK_OPS], bytes[N_BLK_OPS], errors;
+    uint64_t ns[N_BLK_OPS]; /* spent on those that were done */
     uint64_t at_once; /* finished by blk_try */
 };
 void blk_counts(const struct blk *b, struct blk_counts *out);
@@ -85,3 +102,5 @@ struct drive_info {
 struct error *blk_add_drive(struct vm *vm, const char *text, struct drive_info *info);
 /* -blockdev driver=file|host_device|raw,node-name=… or the same as JSON. */
 struct error *blk_add_blockdev(struct vm *vm, const char *text);
+/* Close one by its name. Error: there is none, or a device or another node uses it. */
+struct error *blk_remove(struct vm *vm, const char *name);

@@ -3,6 +3,7 @@
 
 #include "block/block.h"
 #include "core/error.h"
+#include "core/fdset.h"
 #include "core/util.h"
 
 #include <errno.h>
@@ -127,7 +128,7 @@ static struct error *open_fd(const struct blk_options *o, bool readonly, int *fd
     bool excl = !readonly && !stat(o->file, &st) && S_ISBLK(st.st_mode);
     int flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (readonly ? O_RDONLY : O_RDWR) |
                 (o->no_cache ? O_DIRECT : 0) | (excl ? O_EXCL : 0);
-    *fd = open(o->file, flags);
+    *fd = fdset_open(o->vm, o->file, flags, 0);
     if (*fd >= 0)
         return NULL;
     if (errno == EISDIR)

@@ -263,6 +263,7 @@ static struct error *add_node(struct vm *vm, struct options *o)
     b.file = options_get(o, raw ? "file.filename" : "filename");
     b.format = raw && below_driver && !strcmp(below_driver, "host_device") ? "host_device" : "raw";
     b.format = driver == 1 ? "host_device" : b.format;
+    b.node_driver = drivers[driver];
     err = options_refuse_rest(o, blockdev_keys, ARRAY_LEN(blockdev_keys));
     if (err)
         return err;
@@ -282,4 +283,13 @@ struct error *blk_add_blockdev(struct vm *vm, const char *text)
     err = add_node(vm, &o);
     options_free(&o);
     return err;
+}
+
+struct error *blk_remove(struct vm *vm, const char *name)
+{
+    if (!backend_find(vm, BACKEND_DRIVE, name))
+        return error_new("Failed to find node with node-name='%s'", name);
+    if (backend_in_use(vm, BACKEND_DRIVE, name))
+        return error_new("Node %s is in use", name);
+    return backend_remove(vm, BACKEND_DRIVE, name);
 }

@@ -433,6 +433,7 @@ void chardev_detach(struct chardev *c)
 {
     struct chardev_host *h = c->host;
     c->attached = false;
+    c->front_open = FRONT_AS_ATTACHED;
     if (h->focus == c && h->mux)
         focus_next(h);
 }
@@ -464,12 +465,53 @@ bool chardev_is_connected(const struct chardev *c)
     return is_open(c->host);
 }
 
-bool chardev_is_attached(const struct chardev *c)
+bool chardev_is_server(const struct chardev *c)
+{
+    return c->host->server;
+}
+
+bool chardev_is_ringbuf(const struct chardev *c)
+{
+    return c->host->ringbuf;
+}
+
+bool chardev_front_is_open(const struct chardev *c)
 {
     bool any = false;
-    for (const struct chardev *p = c->host->ports; p; p = p->next)
-        any |= p->attached;
+    for (struct chardev *p = c->host->ports; p; p = p->next)
+        any |= p->front_open == FRONT_OPEN || (p->front_open == FRONT_AS_ATTACHED && p->attached);
     return any;
+}
+
+void chardev_set_front_open(struct chardev *c, bool open)
+{
+    c->front_open = open ? FRONT_OPEN : FRONT_CLOSED;
+}
+
+void chardev_break(struct chardev *c)
+{
+    struct chardev *focus = c->host->focus;
+    if (focus->attached)
+        focus->front.event(focus->front.opaque, CHARDEV_BREAK);
+}
+
+static void adopt(struct chardev *c, struct chardev_host *h)
+{
+    c->host = h;
+    h->ports = h->focus = c;
+    bool open = is_open(h);
+    if (c->attached && open != c->open)
+        c->front.event(c->front.opaque, open ? CHARDEV_OPENED : CHARDEV_CLOSED);
+    c->open = open;
+    if (h->in_fd >= 0 || h->out_fd >= 0)
+        watch(h);
+}
+
+void chardev_swap(struct chardev *a, struct chardev *b)
+{
+    struct chardev_host *of_a = a->host;
+    adopt(a, b->host);
+    adopt(b, of_a);
 }
 
 bool chardev_is_mux(const struct chardev *c)

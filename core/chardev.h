@@ -75,7 +75,16 @@ bool chardev_is_port(const struct chardev *c, const void *port); /* of the same 
 const char *chardev_where(const struct chardev *c);
 /* Is somebody on the other side, and a front end on this? */
 bool chardev_is_connected(const struct chardev *c);
-bool chardev_is_attached(const struct chardev *c);
+bool chardev_is_server(const struct chardev *c);
+bool chardev_is_ringbuf(const struct chardev *c);
+/* Does the front end listen? A guest's port does when the guest has it open, others when they are attached. */
+bool chardev_front_is_open(const struct chardev *c);
+void chardev_set_front_open(struct chardev *c, bool open); /* any thread */
+/* A break to the front end that has the focus. Main loop's thread. */
+void chardev_break(struct chardev *c);
+/* Change places: each front end gets the other's host side. Neither is a mux; nobody writes meanwhile. Main loop's
+ * thread. */
+void chardev_swap(struct chardev *a, struct chardev *b);
 /* As if the other side had sent this. Main loop's thread. */
 void chardev_feed(struct chardev *c, const uint8_t *data, size_t n);
 /* Take up to n of the newest bytes that a ringbuf keeps, oldest first; how many. Any thread. */

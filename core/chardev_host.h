@@ -9,6 +9,7 @@
 #include "core/chardev.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 struct options;
 
@@ -22,6 +23,7 @@ struct chardev {
     struct chardev_host *host;
     struct chardev_front front; /* valid while attached; main loop's thread */
     bool attached, open;        /* open: it was told so */
+    _Atomic enum { FRONT_AS_ATTACHED, FRONT_OPEN, FRONT_CLOSED } front_open;
     struct chardev *next;       /* port of the same mux */
 };
 
@@ -30,6 +32,7 @@ struct chardev_host {
     char *label; /* id, for messages */
     char *where; /* what a user connects to: "/dev/pts/3", "unix:/tmp/x" */
     struct chardev *ports, *focus;
+    bool server, ringbuf;
     bool mux, escape; /* escape: the last byte was Ctrl-A */
 
     int in_fd, out_fd; /* -1: none now */

@@ -75,6 +75,7 @@ static struct error *open_ringbuf(struct chardev_host *h, const char *path, stru
     *r = (struct ringbuf){ .size = size, .at = xcalloc(1, size) };
     h->kind = r;
     h->sink = ringbuf_take;
+    h->ringbuf = true;
     h->close = ringbuf_close;
     return NULL;
 }

@@ -115,6 +115,7 @@ static struct error *use_socket(struct chardev_host *h, int fd, const struct soc
     h->kind = s;
     h->close = sock_close;
     h->hung_up = peer_left;
+    h->server = so->server;
     if (!so->server) {
         take_peer(h, fd);
         return NULL;

@@ -253,6 +253,35 @@ struct device *device_find(struct vm *vm, const char *id)
     return NULL;
 }
 
+/* ---- the tree of management ----------------------------------------------------------------- */
+
+enum device_home device_home(const struct device *dev)
+{
+    return dev->id                    ? HOME_PERIPHERAL
+           : dev->cls->user_creatable ? HOME_PERIPHERAL_ANON
+                                      : HOME_UNATTACHED;
+}
+
+unsigned device_home_number(const struct device *dev)
+{
+    enum device_home home = device_home(dev);
+    unsigned n = home == HOME_UNATTACHED ? dev->vm->n_vcpus : 0;
+    for (const struct device *d = dev->vm->devices; d && d != dev; d = d->next)
+        n += device_home(d) == home;
+    return n;
+}
+
+void device_qom_path(const struct device *dev, char path[DEVICE_QOM_PATH])
+{
+    static const char *const homes[] = { "peripheral", "peripheral-anon", "unattached" };
+    enum device_home home = device_home(dev);
+    if (home == HOME_PERIPHERAL)
+        snprintf(path, DEVICE_QOM_PATH, "/machine/peripheral/%.100s", dev->id);
+    else
+        snprintf(path, DEVICE_QOM_PATH, "/machine/%s/device[%u]", homes[home],
+                 device_home_number(dev));
+}
+
 static void check_class(const struct device_class *cls)
 {
     assert(cls->size >= sizeof(struct device));

@@ -139,6 +139,12 @@ void device_free_globals(struct vm *vm);
 /* Unrealizes if that is due, frees everything and takes it out of vm->devices. */
 void device_free(struct device *dev);
 struct device *device_find(struct vm *vm, const char *id); /* by -device id=; NULL if there is none */
+/* Its place in the tree that management sees: "/machine/peripheral/net0", "/machine/unattached/device[3]". */
+enum { DEVICE_QOM_PATH = 160 };
+void device_qom_path(const struct device *dev, char path[DEVICE_QOM_PATH]);
+enum device_home { HOME_PERIPHERAL, HOME_PERIPHERAL_ANON, HOME_UNATTACHED };
+enum device_home device_home(const struct device *dev);
+unsigned device_home_number(const struct device *dev); /* device[N] there; CPUs are the first of the unattached */
 void device_reset(struct device *dev);
 /* The stream of one device: its class's version, then the fields. Loading is reset, fields, .loaded;
  * after an error the device is reset. Main loop's thread, VM stopped. */

@@ -44,6 +44,7 @@ struct loop {
     _Atomic(pthread_t) owner; /* the thread that runs it */
     bool has_thread;
     char thread_name[16];
+    int tid; /* under lock */
 
     pthread_mutex_t lock; /* guards the watches, the posts and n_done */
     pthread_cond_t done_changed;
@@ -404,8 +405,22 @@ static void *thread_main(void *opaque)
 {
     struct loop *loop = opaque;
     pthread_setname_np(pthread_self(), loop->thread_name);
+    pthread_mutex_lock(&loop->lock);
+    loop->tid = gettid();
+    pthread_cond_broadcast(&loop->done_changed);
+    pthread_mutex_unlock(&loop->lock);
     loop_run(loop);
     return NULL;
+}
+
+int loop_tid(struct loop *loop)
+{
+    pthread_mutex_lock(&loop->lock);
+    while (loop->has_thread && !loop->tid)
+        pthread_cond_wait(&loop->done_changed, &loop->lock);
+    int tid = loop->tid;
+    pthread_mutex_unlock(&loop->lock);
+    return tid;
 }
 
 struct error *loop_start_thread(struct loop *loop, const char *name)

@@ -50,3 +50,4 @@ void loop_quit(struct loop *loop);
 /* A thread with a loop of its own ("iothread"). */
 struct error *loop_start_thread(struct loop *loop, const char *name);
 void loop_stop_thread(struct loop *loop);
+int loop_tid(struct loop *loop); /* of that thread, as the host's kernel numbers it */

@@ -7,6 +7,7 @@
 #include "core/device.h"
 #include "core/error.h"
 #include "core/event.h"
+#include "core/fdset.h"
 #include "core/loop.h"
 #include "core/vcpu.h"
 
@@ -143,6 +144,7 @@ void vm_free(struct vm *vm)
     loop_sync(vm->loop); /* what was posted may still look at the VM */
     timers_free(vm->timers);
     events_free(vm->events);
+    fds_free(vm);
     mem_free(vm->mem);
     loop_free(vm->loop);
     free_hooks(vm->reset_hooks);

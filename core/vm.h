@@ -13,6 +13,7 @@ struct device_global;
 struct error;
 struct faces;
 struct events;
+struct fds;
 struct loop;
 struct target;
 struct vcpu;
@@ -109,6 +110,7 @@ struct vm {
     struct loop *loop;     /* the main loop */
     struct timers *timers; /* core/clock.c */
     struct events *events; /* core/event.c */
+    struct fds *fds;       /* core/fdset.c */
     struct mem *mem;       /* core/memory.c */
 
     const struct target *target; /* guest CPU architecture */
@@ -121,6 +123,7 @@ struct vm {
     struct tape *tape;           /* core/tape.h: this VM or its shadow is in lock-step; else NULL */
     void *arch;                  /* target's per-VM state (CPU model, ...) or NULL */
     void *machine;               /* board's state */
+    uint64_t ram_size;           /* bytes that the board was given; 0: there is no board */
     void *machine_remains;       /* its memory, freed last: lines of devices lead into it */
     uint8_t irqchips;            /* 1 << enum irqchip: what the board can do; before vm_create */
     enum irqchip irqchip;        /* set by vm_create; the board makes what is left to user space */

@@ -19,6 +19,9 @@ void netdev_close(struct netdev *n); /* main loop's thread; NULL is allowed */
 /* -netdev: as netdev_open, and registered as BACKEND_NETDEV under its id. */
 struct error *netdev_add(struct vm *vm, const char *spec);
 
+/* Close one that no device uses. Error: there is none, or one does. */
+struct error *netdev_remove(struct vm *vm, const char *id);
+
 /* -nic user,model=…,mac=…,id=… and -net none: opens and registers the back end. */
 struct nic_info {
     bool none;      /* "none": no network, also not the default one; the rest is empty */

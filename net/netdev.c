@@ -368,6 +368,13 @@ struct error *netdev_add(struct vm *vm, const char *spec)
     return err;
 }
 
+struct error *netdev_remove(struct vm *vm, const char *id)
+{
+    if (!backend_find(vm, BACKEND_NETDEV, id))
+        return error_new("Device '%.80s' not found", id);
+    return backend_remove(vm, BACKEND_NETDEV, id);
+}
+
 /* ---- -nic ----------------------------------------------------------------------------------- */
 static struct error *get_text(struct options *o, const char *name, char *to, size_t room)
 {

@@ -102,6 +102,8 @@ bool qmp_next_member(const char **text, struct qmp_member *m);
 bool qmp_next_word(const char **text, char *word);
 /* Is `args` what the command takes? NULL, or what is wrong with it. */
 struct error *qmp_check_args(const struct qmp_command *cmd, json_t *args);
+/* For tests: is `reply` what the command says it gives? */
+struct error *qmp_check_reply(const struct qmp_command *cmd, json_t *reply);
 /* The reply to query-qmp-schema. */
 json_t *qmp_schema(void);
 /* docs/qmp.md. */

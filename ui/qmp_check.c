@@ -300,3 +300,15 @@ struct error *qmp_check_args(const struct qmp_command *cmd, json_t *args)
     return check_object(named ? qmp_type_find(cmd->args) : &inline_type, args, NULL,
                         cmd->flags & QMP_ANY_ARGS);
 }
+
+struct error *qmp_check_reply(const struct qmp_command *cmd, json_t *reply)
+{
+    const struct place here = { NULL, "return", 0, false };
+    char type[64];
+    bool list = cmd->returns[0] == '[';
+    if (!*cmd->returns)
+        return json_object_size(reply) ? error_new("'return' is not empty") : NULL;
+    snprintf(type, sizeof(type), "%s", cmd->returns + list);
+    type[strcspn(type, "]")] = 0;
+    return check_value(type, list, reply, &here);
+}

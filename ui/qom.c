@@ -30,30 +30,8 @@ static const struct container {
 
 static enum qom_kind home_of(const struct device *dev)
 {
-    return dev->id                    ? QOM_PERIPHERAL
-           : dev->cls->user_creatable ? QOM_PERIPHERAL_ANON
-                                      : QOM_UNATTACHED;
-}
-
-/* device[N] in its container. */
-static unsigned number_of(const struct device *dev)
-{
-    enum qom_kind home = home_of(dev);
-    unsigned n = home == QOM_UNATTACHED ? dev->vm->n_vcpus : 0;
-    for (const struct device *d = dev->vm->devices; d && d != dev; d = d->next)
-        n += home_of(d) == home;
-    return n;
-}
-
-void qom_device_path(const struct device *dev, char path[QOM_PATH])
-{
-    switch (home_of(dev)) {
-    case QOM_PERIPHERAL: snprintf(path, QOM_PATH, "/machine/peripheral/%.100s", dev->id); break;
-    case QOM_PERIPHERAL_ANON:
-        snprintf(path, QOM_PATH, "/machine/peripheral-anon/device[%u]", number_of(dev));
-        break;
-    default: snprintf(path, QOM_PATH, "/machine/unattached/device[%u]", number_of(dev)); break;
-    }
+    static const enum qom_kind kinds[] = { QOM_PERIPHERAL, QOM_PERIPHERAL_ANON, QOM_UNATTACHED };
+    return kinds[device_home(dev)];
 }
 
 bool qom_is_virtio(const struct device_class *cls)
@@ -65,9 +43,9 @@ bool qom_is_virtio(const struct device_class *cls)
 
 void qom_frontend_path(const struct device *dev, char path[QOM_PATH])
 {
-    qom_device_path(dev, path);
+    device_qom_path(dev, path);
     if (qom_is_virtio(dev->cls))
-        strncat(path, "/virtio-backend", QOM_PATH - 1 - strlen(path));
+        strncat(path, "/virtio-backend", (size_t)QOM_PATH - 1 - strlen(path));
 }
 
 void qom_cpu_path(const struct vcpu *cpu, char path[QOM_PATH])
@@ -86,7 +64,7 @@ static bool find_numbered(struct vm *vm, enum qom_kind home, const char *name, s
         return true;
     }
     for (struct device *d = vm->devices; d; d = d->next)
-        if (home_of(d) == home && number_of(d) == n) {
+        if (home_of(d) == home && device_home_number(d) == n) {
             *out = (struct qom){ .kind = QOM_DEVICE, .dev = d };
             return true;
         }
@@ -215,7 +193,7 @@ static void list_devices(struct vm *vm, json_t *list, enum qom_kind home)
     for (struct device *d = vm->devices; d; d = d->next) {
         if (home_of(d) != home)
             continue;
-        snprintf(name, sizeof(name), "device[%u]", number_of(d));
+        snprintf(name, sizeof(name), "device[%u]", device_home_number(d));
         add_child(list, d->id ? d->id : name, d->cls->name);
     }
 }

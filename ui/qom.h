@@ -36,10 +36,9 @@ struct qom {
     const char *id; /* CHARDEV */
 };
 
-#define QOM_PATH ((size_t)160)
+enum { QOM_PATH = 160 }; /* as DEVICE_QOM_PATH */
 /* By an absolute path, or a device's or object's id alone. False: there is nothing. */
 bool qom_find(struct vm *vm, const char *path, struct qom *out);
-void qom_device_path(const struct device *dev, char path[QOM_PATH]);
 /* As query-block and block_set_io_throttle name the front end of a disk: a virtio device's backend. */
 void qom_frontend_path(const struct device *dev, char path[QOM_PATH]);
 void qom_cpu_path(const struct vcpu *cpu, char path[QOM_PATH]);

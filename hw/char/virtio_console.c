@@ -3,6 +3,7 @@
  * control queues. */
 #include "core/chardev.h"
 #include "core/error.h"
+#include "core/event.h"
 #include "core/vm.h"
 #include "hw/char/virtio_serial.h"
 #include "hw/virtio/virtio.h"
@@ -148,6 +149,19 @@ static void port_is_ready(struct virtio_port *p)
 
 static void flush_input(struct virtio_serial *s, struct virtio_port *p);
 
+static void set_guest_open(struct virtio_port *p, bool open)
+{
+    if (p->guest_open == open)
+        return;
+    p->guest_open = open;
+    if (virtio_port_is_console(p))
+        return;
+    if (p->chardev)
+        chardev_set_front_open(p->chardev, open);
+    event_tell(p->dev.vm, EVENT_VSERPORT_CHANGE, EVENT_TEXT("id", p->dev.id ? p->dev.id : ""),
+               EVENT_FLAG("open", open));
+}
+
 static void take_control(struct virtio_serial *s, const struct virtq_chain *c)
 {
     uint8_t raw[CONTROL_SIZE];
@@ -167,7 +181,7 @@ static void take_control(struct virtio_serial *s, const struct virtq_chain *c)
     if (event == PORT_READY && value) {
         port_is_ready(p);
     } else if (event == PORT_OPEN) {
-        p->guest_open = value;
+        set_guest_open(p, value);
         flush_input(s, p);
     }
 }
@@ -412,7 +426,7 @@ static void reset(struct virtio_device *v)
     s->removed = 0;
     for (unsigned nr = 0; nr < s->max_ports; nr++)
         if (s->ports[nr]) {
-            s->ports[nr]->guest_open = false;
+            set_guest_open(s->ports[nr], false);
             s->ports[nr]->owed = 0;
             s->ports[nr]->out_at = 0;
         }

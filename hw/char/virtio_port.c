@@ -42,6 +42,8 @@ static struct error *realize(struct device *dev)
     if (!err && p->chardev)
         chardev_attach(p->chardev,
                        &(struct chardev_front){ port_room, port_receive, port_event, p });
+    if (!err && p->chardev && !virtio_port_is_console(p))
+        chardev_set_front_open(p->chardev, false);
     return err;
 }
 

@@ -1,11 +1,15 @@
 /* virtio network device (VIRTIO 1.3, 5.1). Frames from the guest go to the back end on the thread of
  * whoever rang; frames for it come on the main loop. Queues stand in pairs: 2i receives, 2i + 1
  * sends, the control queue is behind the last one (behind the first pair without MQ). */
+#include "hw/net/virtio_net.h"
+
 #include "core/error.h"
+#include "core/event.h"
 #include "core/vm.h"
 #include "hw/virtio/virtio.h"
 #include "net/net.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Feature bits, 5.1.3 */
@@ -74,10 +78,12 @@ struct virtio_net {
     uint8_t rx_mode[N_RX_MODES];
     struct mac_table unicast, multicast;
     uint8_t vlans[N_VLANS / 8];
+    bool unplugged; /* the cable is */
 
     /* derived */
     uint64_t blocked;       /* pairs whose sending waits for the back end */
     uint64_t to_notify;     /* pairs that received frames the driver was not told of */
+    bool told;              /* of a change of the filter, and nobody has asked yet */
     uint8_t flows[N_FLOWS]; /* the pair that last sent on a flow: answers go there */
 };
 
@@ -134,7 +140,7 @@ static bool send_chain(struct virtio_net *d, struct virtq_chain *c, unsigned pai
         return true;
     unsigned n =
         iov_slice(c->readable, c->n_readable, skip, NET_MAX_FRAME + 1, iov, MAX_PIECES, &size);
-    if (!netdev_send(d->net, iov, n))
+    if (!d->unplugged && !netdev_send(d->net, iov, n))
         return false;
     if (d->pairs > 1)
         d->flows[flow_of(head, chain_read(c, skip, head, sizeof(head)))] = (uint8_t)pair;
@@ -237,7 +243,7 @@ static void fill_chains(struct virtio_net *d, struct virtq_chain **chains, unsig
 /* False: no buffers now. A frame that can never fit is dropped. Device lock held. */
 static bool receive_locked(struct virtio_net *d, const uint8_t *frame, size_t n)
 {
-    if (!virtio_running(&d->v) || n < IP || !is_wanted(d, frame, n))
+    if (!virtio_running(&d->v) || n < IP || d->unplugged || !is_wanted(d, frame, n))
         return true;
     unsigned pair = d->pairs > 1 ? d->flows[flow_of(frame, n)] % d->pairs : 0;
     struct virtq *q = &d->v.queues[2 * pair];
@@ -342,11 +348,27 @@ static bool control(struct virtio_net *d, const struct virtq_chain *c)
     }
 }
 
+/* Once, until somebody asks what it is now. */
+static void filter_changed(struct virtio_net *d)
+{
+    const struct device *dev = &d->v.dev;
+    char front[DEVICE_QOM_PATH], path[DEVICE_QOM_PATH + 20];
+    if (d->told)
+        return;
+    d->told = true;
+    device_qom_path(dev, front);
+    snprintf(path, sizeof(path), "%s/virtio-backend", front);
+    event_tell(dev->vm, EVENT_NIC_RX_FILTER_CHANGED, EVENT_TEXT("name", dev->id),
+               EVENT_TEXT("path", path));
+}
+
 static void handle_control(struct virtio_net *d, struct virtq *q)
 {
     struct virtq_chain *c;
     while ((c = virtq_pop(q))) {
         uint8_t failed = !control(d, c);
+        if (!failed)
+            filter_changed(d);
         virtq_push(c, (uint32_t)chain_write(c, 0, &failed, 1));
     }
     virtq_notify(q);
@@ -368,7 +390,7 @@ static void get_config(struct virtio_device *v, uint8_t *config)
 {
     const struct virtio_net *d = net_of(v);
     memcpy(config, d->mac, ADDR);
-    store_le(config + 6, 2, LINK_UP);
+    store_le(config + 6, 2, d->unplugged ? 0 : LINK_UP);
     store_le(config + 8, 2, d->max_pairs);
     store_le(config + 10, 2, d->mtu);
 }
@@ -554,11 +576,77 @@ static const struct field mac_table_fields[] = {
           .help = "the guest need not check received checksums again"),                      \
         P(bootindex, "bootindex", PROP_UINT, .def = "0xffffffff",                            \
           .help = "for firmware that asks for a boot order")
+bool virtio_net_is(const struct device *dev)
+{
+    return dev->cls->bus_class == &net_model;
+}
+
+static struct virtio_net *net_device(const struct device *dev)
+{
+    return container_of((struct device *)dev, struct virtio_net, v.dev);
+}
+
+struct netdev *virtio_net_backend(const struct device *dev)
+{
+    return net_device(dev)->net;
+}
+
+static void copy_macs(uint8_t to[][ADDR], unsigned *n, const struct mac_table *t)
+{
+    *n = t->n;
+    memcpy(to, t->macs, t->n * (size_t)ADDR);
+}
+
+void virtio_net_query_filter(struct device *dev, struct net_filter *out)
+{
+    struct virtio_net *d = net_device(dev);
+    device_lock(dev);
+    d->told = false;
+    *out = (struct net_filter){
+        .promiscuous = d->rx_mode[RX_PROMISC],
+        .broadcast_allowed = !d->rx_mode[RX_NOBCAST],
+        .unicast = d->rx_mode[RX_NOUNI]    ? NET_NONE
+                   : d->rx_mode[RX_ALLUNI] ? NET_ALL
+                                           : NET_NORMAL,
+        .multicast = d->rx_mode[RX_NOMULTI]    ? NET_NONE
+                     : d->rx_mode[RX_ALLMULTI] ? NET_ALL
+                                               : NET_NORMAL,
+        .vlan = virtio_has(&d->v, NET_F_CTRL_VLAN) ? NET_NORMAL : NET_ALL,
+        .unicast_overflow = d->unicast.overflow,
+        .multicast_overflow = d->multicast.overflow,
+    };
+    memcpy(out->mac, d->mac, ADDR);
+    copy_macs(out->unicasts, &out->n_unicasts, &d->unicast);
+    copy_macs(out->multicasts, &out->n_multicasts, &d->multicast);
+    memcpy(out->vlans, d->vlans, sizeof(out->vlans));
+    device_unlock(dev);
+}
+
+void virtio_net_set_link(struct device *dev, bool up)
+{
+    struct virtio_net *d = net_device(dev);
+    device_lock(dev);
+    if (d->unplugged == up) {
+        d->unplugged = !up;
+        if (virtio_running(&d->v))
+            virtio_config_changed(&d->v);
+    }
+    device_unlock(dev);
+}
+
+bool virtio_net_link(struct device *dev)
+{
+    device_lock(dev);
+    bool up = !net_device(dev)->unplugged;
+    device_unlock(dev);
+    return up;
+}
+
 #define NET_STATE                                                         \
     , FIELD_RAW(struct virtio_net, mac), FIELD(struct virtio_net, pairs), \
         FIELD_RAW(struct virtio_net, rx_mode),                            \
         FIELD_SUB(struct virtio_net, unicast, mac_table_fields, 1),       \
         FIELD_SUB(struct virtio_net, multicast, mac_table_fields, 1),     \
-        FIELD_RAW(struct virtio_net, vlans)
+        FIELD_RAW(struct virtio_net, vlans), FIELD(struct virtio_net, unplugged)
 VIRTIO_CLASSES(virtio_net, "virtio-net", "network card", struct virtio_net, net_model, NET_PROPS,
                NET_STATE)

@@ -381,12 +381,22 @@ static uint64_t offered(const struct virtio_blk *d)
     return features;
 }
 
+static void resized(void *opaque)
+{
+    struct virtio_blk *d = opaque;
+    device_lock(&d->v.dev);
+    if (virtio_running(&d->v))
+        virtio_config_changed(&d->v);
+    device_unlock(&d->v.dev);
+}
+
 static struct error *realize(struct virtio_device *v)
 {
     struct virtio_blk *d = blk_of(v);
     struct error *err = check_properties(d);
     if (err)
         return err;
+    blk_on_resize(d->blk, resized, d);
     struct loop *loop = d->iothread ? d->iothread->loop : NULL;
     blk_use_loop(d->blk, loop);
     for (unsigned i = 0; i < d->n_queues; i++) {
@@ -412,6 +422,7 @@ static void unrealize(struct virtio_device *v)
     else
         blk_drain(d->blk);
     blk_use_loop(d->blk, NULL);
+    blk_on_resize(d->blk, NULL, NULL);
     for (struct io *io; (io = d->free);) {
         d->free = io->next_free;
         free(io);

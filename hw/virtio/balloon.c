@@ -218,7 +218,9 @@ static void get_config(struct virtio_device *v, uint8_t *config)
 static uint64_t ram_bytes(struct vm *vm)
 {
     const struct mem_view *view = mem_view_now(vm);
-    uint64_t sum = 0;
+    uint64_t sum = vm->ram_size;
+    if (sum)
+        return sum;
     for (size_t i = 0; i < view->n; i++)
         if (view->ranges[i].ram && !view->ranges[i].rom)
             sum += view->ranges[i].size;

@@ -46,7 +46,13 @@ static bool no_route(struct vm *vm, int fd, bool on, gpa at, uint32_t data)
 {
     return false;
 }
+static void no_stats(struct vm *vm, void (*add)(void *opaque, const char *name, double value),
+                     void *opaque)
+{
+    add(opaque, "none.counted", 7);
+}
 static const struct accel no_accel = {
+    .stats = no_stats,
     .name = "none",
     .vcpu_create = no_vcpu,
     .vcpu_destroy = no_op,

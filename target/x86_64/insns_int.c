@@ -440,6 +440,12 @@ static void tr_xlat(struct tr *t, const struct x86_insn *i)
               load_mem(t, mem_linear(t, i->seg, val_zx(t, at, i->asize), 1, false), 1));
 }
 
+/* In the manuals' opcode maps it is a hole; processors have had it since the 8086. */
+static void tr_salc(struct tr *t, const struct x86_insn *i)
+{
+    reg_write(t, X86_RAX, 1, ir_2(t->ir, IR_sub, ir_i64(t->ir, 0), cc_cond_value(t, 2)));
+}
+
 /* ---- flags themselves ----------------------------------------------------------------------------------- */
 
 static void tr_lahf(struct tr *t, const struct x86_insn *i)
@@ -663,6 +669,7 @@ static const struct x86_line moves[] = {
     { "cdq",     "99",       "",         tr_convert, X86_RDX },
     { "bswap",   "0F C8+r",  "Zv",       tr_bswap },
     { "xlatb",   "D7",       "",         tr_xlat },
+    { "salc",    "D6",       "",         tr_salc,  0, X86_NO64 },
     { "lahf",    "9F",       "",         tr_lahf },
     { "sahf",    "9E",       "",         tr_sahf },
     { "cmc",     "F5",       "",         tr_carry, -1 },

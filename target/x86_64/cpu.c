@@ -85,6 +85,7 @@ static const struct field x86_state[] = {
     FIELD_RAW(struct x86_cpu, zmm),
     FIELD_ARRAY(struct x86_cpu, k),
     FIELD(struct x86_cpu, pkru),
+    FIELD(struct x86_cpu, ssp),
     FIELD(struct x86_cpu, xinuse),
     { .name = "xsave_rest",
       .kind = FIELD_BUFFER,

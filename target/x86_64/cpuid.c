@@ -182,15 +182,21 @@ static uint32_t xsave_size(const struct x86_model *m, uint64_t xcr0)
     return size;
 }
 
+/* Components that only XSAVES knows: CET_U, CET_S. */
+static const uint8_t supervisor_sizes[X86_N_XSAVE] = { [11] = 16, [12] = 24 };
+
 static uint32_t xsave_compact_size(const struct x86_model *m, uint64_t xcr0)
 {
     uint32_t size = 512 + 64;
-    for (unsigned i = 2; i < X86_N_XSAVE; i++)
-        if (xsave_has(m, i) && xcr0 >> i & 1) {
-            if (i >= 17)
-                size = (uint32_t)align_up(size, 64);
-            size += m->xsave[i].size;
-        }
+    for (unsigned i = 2; i < X86_N_XSAVE; i++) {
+        if (m->xss >> i & xcr0 >> i & 1)
+            size += supervisor_sizes[i];
+        if (!xsave_has(m, i) || !(xcr0 >> i & 1))
+            continue;
+        if (i >= 17)
+            size = (uint32_t)align_up(size, 64);
+        size += m->xsave[i].size;
+    }
     return size;
 }
 
@@ -206,7 +212,11 @@ static void leaf_d(const struct x86_cpu *x, uint32_t sub, uint32_t r[4])
         r[EDX] = (uint32_t)(m->xcr0 >> 32);
     } else if (sub == 1) {
         r[EAX] = m->words[X86_D_1_EAX];
-        r[EBX] = r[EAX] & 0xa ? xsave_compact_size(m, x->xcr0) : 0;
+        r[EBX] = r[EAX] & 0xa ? xsave_compact_size(m, x->xcr0 | x->xss) : 0;
+        r[ECX] = (uint32_t)m->xss;
+    } else if (sub < X86_N_XSAVE && m->xss >> sub & 1) {
+        r[EAX] = supervisor_sizes[sub];
+        r[ECX] = 1;
     } else if (xsave_has(m, sub)) {
         r[EAX] = m->xsave[sub].size;
         r[EBX] = m->xsave[sub].offset;

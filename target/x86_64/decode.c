@@ -262,8 +262,8 @@ static int by_place(const void *a, const void *b)
 }
 
 static const struct x86_insn_table *const table_lists[] = {
-    x86_int_tables, x86_bit_tables, x86_jump_tables, x86_string_tables,
-    x86_sys_tables, x86_sse_tables, x86_avx_tables,  x86_x87_tables,
+    x86_int_tables, x86_bit_tables, x86_jump_tables, x86_string_tables, x86_sys_tables,
+    x86_sse_tables, x86_avx_tables, x86_x87_tables,  x86_cet_tables,
 };
 
 static void visit_lines(const struct x86_model *m,
@@ -386,6 +386,8 @@ static void take_prefixes(struct cursor *c, struct x86_insn *i)
             c->at++;
             continue;
         }
+        if (segment != X86_REG_NONE)
+            i->prefixes = (i->prefixes & ~X86_PFX_3E) | (segment == X86_DS ? X86_PFX_3E : 0);
         if (segment != X86_REG_NONE && (i->bits != 64 || segment >= X86_FS)) {
             i->seg = segment;
             i->seg_override = true;

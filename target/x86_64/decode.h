@@ -69,7 +69,7 @@ struct x86_insn_table {
 /* All tables; each file's list ends with an empty one. */
 extern const struct x86_insn_table x86_int_tables[], x86_bit_tables[], x86_jump_tables[],
     x86_string_tables[], x86_sys_tables[], x86_sse_tables[],
-    x86_avx_tables[], x86_x87_tables[];
+    x86_avx_tables[], x86_x87_tables[], x86_cet_tables[];
 
 enum x86_op_kind {
     X86_OP_NONE,
@@ -91,7 +91,8 @@ struct x86_operand {
 };
 
 enum { X86_REG_NONE = 0xff, X86_REG_RIP = 0x10 };
-enum { X86_PFX_LOCK = 1, X86_PFX_REPNE = 2, X86_PFX_REP = 4, X86_PFX_66 = 8, X86_PFX_67 = 16 };
+enum { X86_PFX_LOCK = 1, X86_PFX_REPNE = 2, X86_PFX_REP = 4, X86_PFX_66 = 8, X86_PFX_67 = 16,
+       X86_PFX_3E = 32 /* the last segment prefix is DS: NOTRACK */ };
 enum { X86_MAX_INSN = 15, X86_N_OPERANDS = 5 };
 
 /* One instruction, decoded. */

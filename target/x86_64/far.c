@@ -19,6 +19,11 @@ static uint64_t narrow(uint64_t v, unsigned size)
     return bits(v, 0, 8 * size);
 }
 
+static uint64_t linear_of(const struct x86_cpu *x, uint64_t ip)
+{
+    return x86_in_code64(x) ? ip : (uint32_t)(x->seg[X86_CS].base + ip);
+}
+
 static void set_flags(struct x86_cpu *x, uint64_t v, uint64_t mask)
 {
     uint64_t now = x86_get_rflags(x);
@@ -122,6 +127,8 @@ static void call_inner(struct x86_cpu *x, struct gate *g, unsigned to, uint64_t 
         x86_push(x, &st, params[i]);
     x86_push(x, &st, x->seg[X86_CS].selector);
     x86_push(x, &st, back);
+    x86_mark_accessed(x, &g->code);
+    x86_shadow_enter(x, to, x86_desc_is_wide(x, &g->code), 0, linear_of(x, back));
     load_code(x, &g->code, to, g->ip);
     x->seg[X86_SS] = ss;
     x->gpr[X86_RSP] = (x->gpr[X86_RSP] & ~st.mask) | (st.sp & st.mask);
@@ -144,6 +151,20 @@ static void go_real(struct x86_cpu *x, uint16_t selector, uint64_t ip)
     x86_set_ip(x, ip);
 }
 
+/* The same ring; the last that may fault. */
+static void keep_way_back(struct x86_cpu *x, struct x86_descriptor *to, const struct x86_stack *st,
+                          bool call, uint64_t back)
+{
+    bool wide = x86_desc_is_wide(x, to);
+    x86_mark_accessed(x, to);
+    if (!call) {
+        x86_shadow_jump(x, wide);
+        return;
+    }
+    x86_shadow_enter(x, x86_cpl(x), wide, 0, linear_of(x, back));
+    x86_keep_sp(x, st);
+}
+
 /* To a code segment of the same ring. */
 static void go_direct(struct x86_cpu *x, struct x86_descriptor *d, uint64_t ip, unsigned size,
                       bool call, uint64_t back)
@@ -157,8 +178,7 @@ static void go_direct(struct x86_cpu *x, struct x86_descriptor *d, uint64_t ip, 
     if (call)
         push_return(x, size, back, &st);
     x86_check_ip(x, &cs, ip);
-    if (call)
-        x86_keep_sp(x, &st);
+    keep_way_back(x, d, &st, call, back);
     load_code(x, d, cpl, ip);
 }
 
@@ -175,8 +195,7 @@ static void go_by_gate(struct x86_cpu *x, const struct x86_descriptor *d, bool c
     if (call)
         push_return(x, g.size, back, &st);
     x86_check_ip(x, &cs, g.ip);
-    if (call)
-        x86_keep_sp(x, &st);
+    keep_way_back(x, &g.code, &st, call, back);
     load_code(x, &g.code, cpl, g.ip);
 }
 
@@ -222,7 +241,9 @@ static uint64_t go_far(struct x86_cpu *x, uint16_t selector, uint64_t offset, ui
         go_by_system(x, &d, call, back);
     else
         x86_fault_selector(x, X86_GP, selector);
-    return go_on(x);
+    go_on(x);
+    x86_track_target(x);
+    return x->pc;
 }
 
 uint64_t x86h_far_jump(struct x86_cpu *x, uint64_t selector, uint64_t offset, uint64_t how)
@@ -314,6 +335,14 @@ static void return_to_vm86(struct x86_cpu *x, struct x86_stack *st, uint64_t ip,
     x86_set_ip(x, (uint16_t)ip);
 }
 
+static void return_shadow(struct x86_cpu *x, struct x86_descriptor *code, uint64_t ip)
+{
+    bool wide = x86_desc_is_wide(x, code);
+    uint64_t base = x86_segment_from(code).base;
+    x86_mark_accessed(x, code);
+    x86_shadow_return(x, code->selector, wide ? ip : (uint32_t)(base + ip), wide, false);
+}
+
 static void return_protected(struct x86_cpu *x, unsigned size, unsigned drop, bool iret)
 {
     struct x86_stack st = x86_stack_now(x, size);
@@ -323,6 +352,7 @@ static void return_protected(struct x86_cpu *x, unsigned size, unsigned drop, bo
     uint64_t flags = iret ? x86_pop(x, &st) : 0, sp;
     unsigned cpl = x86_cpl(x), to = selector & 3u;
     if (iret && size == 4 && flags & X86_FLAG_VM && cpl == 0 && !x86_in_long_mode(x)) {
+        x86_shadow_return(x, 3, 0, false, true);
         return_to_vm86(x, &st, ip, selector, flags);
         return;
     }
@@ -332,6 +362,7 @@ static void return_protected(struct x86_cpu *x, unsigned size, unsigned drop, bo
     x86_check_ip(x, &cs, ip);
     if (to == cpl && !(iret && from64)) {
         st.sp = (st.sp & ~st.mask) | ((st.sp + drop) & st.mask);
+        return_shadow(x, &code, ip);
         load_code(x, &code, to, ip);
         x86_keep_sp(x, &st);
     } else {
@@ -340,6 +371,7 @@ static void return_protected(struct x86_cpu *x, unsigned size, unsigned drop, bo
         uint16_t stack = (uint16_t)x86_pop(x, &st);
         bool to64 = x86_in_long_mode(x) && x86_desc_is_long(&code);
         ss = return_stack(x, stack, to, to64);
+        return_shadow(x, &code, ip);
         load_code(x, &code, to, ip);
         x->seg[X86_SS] = ss;
         if (to64)
@@ -496,6 +528,7 @@ uint64_t x86h_syscall(struct x86_cpu *x, uint64_t len)
         x86_fault(x, X86_UD);
     bool wide = x86_in_code64(x);
     x->gpr[X86_RCX] = next_ip(x, (unsigned)len);
+    x86_shadow_leave_user(x);
     x->gpr[11] = x86_get_rflags(x) & ~(uint64_t)X86_FLAG_RF;
     uint16_t cs = (uint16_t)(x->star >> 32 & ~3u);
     enter_flat(x, cs, (uint16_t)(cs + 8), 0, true);
@@ -503,7 +536,9 @@ uint64_t x86h_syscall(struct x86_cpu *x, uint64_t len)
     x86_set_ip(x, wide ? x->lstar : x->cstar);
     if (!(x->rflags & X86_FLAG_TF))
         x->stepping = false;
-    return go_on(x);
+    go_on(x);
+    x86_track_target(x);
+    return x->pc;
 }
 
 uint64_t x86h_sysret(struct x86_cpu *x, uint64_t size)
@@ -517,6 +552,7 @@ uint64_t x86h_sysret(struct x86_cpu *x, uint64_t size)
     enter_flat(x, cs, ss, 3, size == 8);
     x86_set_rflags(x, (x->gpr[11] & 0x3c7fd7 & ~(uint64_t)X86_FLAG_RF) | X86_FLAG_ONE);
     x86_set_ip(x, size == 8 ? x->gpr[X86_RCX] : (uint32_t)x->gpr[X86_RCX]);
+    x86_shadow_enter_user(x);
     return go_on(x);
 }
 
@@ -525,12 +561,15 @@ uint64_t x86h_sysenter(struct x86_cpu *x)
     bool wide = x86_in_long_mode(x);
     if (!(x->cr0 & X86_CR0_PE) || x86_is_null((uint16_t)x->sysenter_cs))
         x86_fault_code(x, X86_GP, 0);
+    x86_shadow_leave_user(x);
     x->rflags &= ~(uint64_t)(X86_FLAG_IF | X86_FLAG_VM | X86_FLAG_RF);
     uint16_t cs = (uint16_t)(x->sysenter_cs & ~3u);
     enter_flat(x, cs, (uint16_t)(cs + 8), 0, wide);
     x->gpr[X86_RSP] = wide ? x->sysenter_esp : (uint32_t)x->sysenter_esp;
     x86_set_ip(x, wide ? x->sysenter_eip : (uint32_t)x->sysenter_eip);
-    return go_on(x);
+    go_on(x);
+    x86_track_target(x);
+    return x->pc;
 }
 
 uint64_t x86h_sysexit(struct x86_cpu *x, uint64_t size)
@@ -544,5 +583,6 @@ uint64_t x86h_sysexit(struct x86_cpu *x, uint64_t size)
     enter_flat(x, cs | 3, (uint16_t)((cs + 8) | 3), 3, size == 8);
     x->gpr[X86_RSP] = size == 8 ? sp : (uint32_t)sp;
     x86_set_ip(x, size == 8 ? ip : (uint32_t)ip);
+    x86_shadow_enter_user(x);
     return go_on(x);
 }

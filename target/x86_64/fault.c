@@ -243,9 +243,13 @@ static struct x86_descriptor gate_code(struct x86_cpu *x, uint16_t selector)
     return d;
 }
 
+static uint64_t next_linear(const struct x86_cpu *x, struct x86_event e)
+{
+    return x86_in_code64(x) ? x->pc + e.len : (uint32_t)(x->seg[X86_CS].base + return_ip(x, e));
+}
+
 static void enter_handler(struct x86_cpu *x, struct x86_descriptor *code, uint64_t ip, bool masks)
 {
-    x86_mark_accessed(x, code);
     x->seg[X86_CS] = x86_segment_from(code);
     x86_set_ip(x, ip);
     x->rflags &= ~(uint64_t)(X86_FLAG_TF | X86_FLAG_NT | X86_FLAG_RF | X86_FLAG_VM);
@@ -306,6 +310,8 @@ static void deliver_protected(struct x86_cpu *x, struct x86_event e)
     x86_push(x, &st, return_ip(x, e));
     if (e.has_error)
         x86_push(x, &st, e.error);
+    x86_mark_accessed(x, &code);
+    x86_shadow_enter(x, to, false, 0, next_linear(x, e));
     for (unsigned s = 0; s < N_X86_SEGS && vm86; s++)
         if (s != X86_CS && s != X86_SS)
             x->seg[s] = (struct x86_segment){ .rights = X86_AR_UNUSABLE };
@@ -345,6 +351,8 @@ static void deliver_long(struct x86_cpu *x, struct x86_event e)
     x86_push(x, &st, return_ip(x, e));
     if (e.has_error)
         x86_push(x, &st, e.error);
+    x86_mark_accessed(x, &code);
+    x86_shadow_enter(x, to, true, ist, next_linear(x, e));
     if (to != cpl)
         x->seg[X86_SS] = (struct x86_segment){ .selector = (uint16_t)to,
                                                .rights = X86_AR_UNUSABLE | to << X86_AR_DPL_SHIFT };
@@ -390,6 +398,7 @@ void x86_deliver(struct x86_cpu *x, struct x86_event e)
     x->delivering = -1;
     x->pc_known = known;
     x86_update_state_word(x);
+    x86_track_target(x);
 }
 
 /* ---- debug exceptions (SDM 3-18.3.1) ------------------------------------------------------------------ */

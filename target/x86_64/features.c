@@ -19,15 +19,15 @@ static const uint32_t words[N_X86_WORDS] = {
     /* fsgsbase tsc-adjust bmi1 avx2 smep bmi2 erms invpcid rdseed adx smap clflushopt clwb sha */
     [X86_7_EBX] = B(0) | B(1) | B(3) | B(5) | B(7) | B(8) | B(9) | B(10) | B(18) | B(19) | B(20) |
                   B(23) | B(24) | B(29),
-    [X86_7_ECX] =
-        B(2) | B(3) | B(9) | B(10) | B(16) | B(22), /* umip pku vaes vpclmulqdq la57 rdpid */
-    [X86_7_EDX] =
-        B(4) | B(10) | B(14) | B(26) | B(27) | B(29) | B(31), /* fsrm md-clear serialize spec-ctrl
+    [X86_7_ECX] = B(2) | B(3) | B(7) | B(9) | B(10) | B(16) |
+                  B(22), /* umip pku shstk vaes vpclmulqdq la57 rdpid */
+    [X86_7_EDX] = B(4) | B(10) | B(14) | B(20) | B(26) | B(27) | B(29) |
+                  B(31),                                  /* fsrm md-clear serialize ibt spec-ctrl
                                                                          stibp arch-capabilities ssbd */
-    [X86_D_1_EAX] = B(0) | B(1) | B(2),                       /* xsaveopt xsavec xgetbv1 */
-    [X86_E1_EDX] = B(11) | B(20) | B(26) | B(27) | B(29),     /* syscall nx pdpe1gb rdtscp lm */
-    [X86_E1_ECX] = B(0) | B(5) | B(8),                        /* lahf-lm abm 3dnowprefetch */
-    [X86_E7_EDX] = B(8),                                      /* invtsc */
+    [X86_D_1_EAX] = B(0) | B(1) | B(2) | B(3),            /* xsaveopt xsavec xgetbv1 xsaves */
+    [X86_E1_EDX] = B(11) | B(20) | B(26) | B(27) | B(29), /* syscall nx pdpe1gb rdtscp lm */
+    [X86_E1_ECX] = B(0) | B(5) | B(8),                    /* lahf-lm abm 3dnowprefetch */
+    [X86_E7_EDX] = B(8),                                  /* invtsc */
 };
 
 /* IA32_ARCH_CAPABILITIES, SDM 4 table 2-2. The guest's countermeasures against its processor do not reach the
@@ -48,7 +48,8 @@ void x86_tcg_words(uint32_t to[])
 
 struct error *x86_tcg_fit(struct vm *vm)
 {
-    struct x86_engine_cpu e = { .xcr0 =
+    struct x86_engine_cpu e = { .xss = X86_XSAVE_CET_U | X86_XSAVE_CET_S,
+                                .xcr0 =
                                     X86_XSAVE_X87 | X86_XSAVE_SSE | X86_XSAVE_AVX | X86_XSAVE_PKRU,
                                 .who = "the translator",
                                 .vendor = "GenuineIntel",

@@ -11,6 +11,10 @@ X86_HELPER(raise, void, (X86_CPU, uint64_t vector, uint64_t error), 2, X86_ANY)
 X86_HELPER(linear, uint64_t, (X86_CPU, uint64_t seg, uint64_t offset, uint64_t how), 3,
            IR_CALL_RAISES | IR_CALL_READS)
 
+/* segment.c, at the begin of units where CS is not flat: does it hold the instruction of `len` bytes? May leave to
+ * have this translated again, one instruction at a time. */
+X86_HELPER(check_code, void, (X86_CPU, uint64_t len), 1, X86_ANY)
+
 /* far.c: all go on. how: operand size, and the instruction's length << 8. */
 X86_HELPER(far_jump, uint64_t, (X86_CPU, uint64_t selector, uint64_t offset, uint64_t how), 3, X86_ANY)
 X86_HELPER(far_call, uint64_t, (X86_CPU, uint64_t selector, uint64_t offset, uint64_t how), 3, X86_ANY)
@@ -22,6 +26,19 @@ X86_HELPER(syscall, uint64_t, (X86_CPU, uint64_t len), 1, X86_ANY)
 X86_HELPER(sysret, uint64_t, (X86_CPU, uint64_t size), 1, X86_ANY)
 X86_HELPER(sysenter, uint64_t, (X86_CPU), 0, X86_ANY)
 X86_HELPER(sysexit, uint64_t, (X86_CPU, uint64_t size), 1, X86_ANY)
+
+/* cet.c. Where an indirect branch to `to` goes on; leaves where that is not ENDBR. */
+X86_HELPER(track, uint64_t, (X86_CPU, uint64_t to, uint64_t notrack), 2, X86_ANY)
+X86_HELPER(endbranch, void, (X86_CPU), 0, X86_ANY) /* end the unit behind it */
+X86_HELPER(missed_endbranch, void, (X86_CPU), 0, X86_ANY) /* leaves */
+X86_HELPER(ret_mismatch, void, (X86_CPU), 0, X86_ANY) /* #CP */
+X86_HELPER(incssp, void, (X86_CPU, uint64_t n, uint64_t size), 2, X86_ANY)
+X86_HELPER(rstorssp, void, (X86_CPU, uint64_t at), 1, X86_ANY)
+X86_HELPER(saveprevssp, void, (X86_CPU), 0, X86_ANY)
+X86_HELPER(wrss, void, (X86_CPU, uint64_t at, uint64_t v, uint64_t size), 3, X86_ANY)
+X86_HELPER(wruss, void, (X86_CPU, uint64_t at, uint64_t v, uint64_t size), 3, X86_ANY)
+X86_HELPER(setssbsy, void, (X86_CPU), 0, X86_ANY)
+X86_HELPER(clrssbsy, void, (X86_CPU, uint64_t at), 1, X86_ANY)
 
 /* mmu.c. End the unit behind them: fetches may be concerned. */
 X86_HELPER(invlpg, void, (X86_CPU, uint64_t va), 1, X86_ANY)

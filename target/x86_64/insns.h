@@ -91,6 +91,9 @@ ir_val rip_value(struct tr *t, int32_t off, unsigned size);
 /* The linear address to jump to for RIP `to` (zero-extended from its size); #GP beyond the segment's limit. */
 ir_val near_target(struct tr *t, ir_val to);
 
+/* Of an instruction under X86_TR_WAIT: it may stand where ENDBR must (insns_cet.c). */
+bool x86_ends_waiting(const struct x86_insn *i);
+
 /* ---- strings (insns_string.c) ---------------------------------------------------------------------------- */
 /* A string instruction with a repeat prefix: it may come back to itself. */
 bool x86_repeats(const struct x86_insn *i);

@@ -71,9 +71,18 @@ static void tr_jmp(struct tr *t, const struct x86_insn *i)
     jump_relative(t, i);
 }
 
+/* Go where an indirect branch goes. */
+static void jump_indirect(struct tr *t, const struct x86_insn *i, ir_val to, unsigned hint)
+{
+    if (t->flags & X86_TR_IBT)
+        to = ir_call(t->ir, &x86_helper_track, to, ir_i64(t->ir, (i->prefixes & X86_PFX_3E) != 0),
+                     IR_NONE, IR_NONE);
+    ir_jump_indirect(t->ir, to, hint, t->next);
+}
+
 static void tr_jmp_indirect(struct tr *t, const struct x86_insn *i)
 {
-    ir_jump_indirect(t->ir, near_target(t, op_read_zx(t, i, 0)), IR_HINT_JUMP, t->next);
+    jump_indirect(t, i, near_target(t, op_read_zx(t, i, 0)), IR_HINT_JUMP);
 }
 
 static void tr_jcc(struct tr *t, const struct x86_insn *i)
@@ -106,29 +115,78 @@ static void tr_loop(struct tr *t, const struct x86_insn *i)
 
 /* ---- calls and returns --------------------------------------------------------------------------------- */
 
+/* On a shadow stack an address has at least four bytes. */
+static unsigned shadow_size(const struct x86_insn *i)
+{
+    return i->osize == 8 ? 8 : 4;
+}
+
+static unsigned shadow_shape(unsigned size, unsigned order)
+{
+    return log2_size(size) | order;
+}
+
+/* Where the instruction is a CALL that comes back: what is stored changes nothing if the second store faults. */
+static void push_return(struct tr *t, const struct x86_insn *i, bool shadowed)
+{
+    ir_val back = rip_value(t, t->next, i->osize);
+    if (!(t->flags & X86_TR_SHADOW_STACK) || !shadowed) {
+        push_value(t, i->osize, back);
+        return;
+    }
+    int size = (int)shadow_size(i);
+    ir_val ssp = ir_get(t->ir, X86_SLOT_SSP);
+    store_mem(t, stack_at(t, -(int)i->osize, i->osize, true), i->osize, back);
+    ir_store(t->ir, ssp, -size, back, shadow_shape((unsigned)size, tcg_tso_store), X86_MMU_SHADOW);
+    pop_done(t, -(unsigned)i->osize);
+    ir_set(t->ir, X86_SLOT_SSP, ir_2i(t->ir, IR_add, ssp, -size));
+}
+
+/* To the next instruction is no call: it asks where it is. */
 static void tr_call(struct tr *t, const struct x86_insn *i)
 {
     if (is_direct(t, i)) {
-        push_value(t, i->osize, rip_value(t, t->next, i->osize));
+        push_return(t, i, i->imm != 0);
         ir_jump_call(t->ir, t->next + (int32_t)i->imm, t->next);
         return;
     }
     ir_val to = relative_target(t, i);
-    push_value(t, i->osize, rip_value(t, t->next, i->osize));
+    push_return(t, i, i->imm != 0);
     ir_jump_indirect(t->ir, to, IR_HINT_CALL, t->next);
 }
 
 static void tr_call_indirect(struct tr *t, const struct x86_insn *i)
 {
     ir_val to = near_target(t, op_read_zx(t, i, 0));
-    push_value(t, i->osize, rip_value(t, t->next, i->osize));
-    ir_jump_indirect(t->ir, to, IR_HINT_CALL, t->next);
+    push_return(t, i, true);
+    jump_indirect(t, i, to, IR_HINT_CALL);
+}
+
+/* #CP unless the shadow stack agrees. */
+static void check_return(struct tr *t, const struct x86_insn *i, ir_val rip)
+{
+    struct ir *ir = t->ir;
+    unsigned size = shadow_size(i);
+    uint16_t bad = ir_new_block(ir), good = ir_new_block(ir);
+    ir_val ssp = ir_get(ir, X86_SLOT_SSP);
+    ir_val v = ir_load(ir, IR_I64, ssp, 0, shadow_shape(size, tcg_tso_load), X86_MMU_SHADOW);
+    ir_branch_block(ir, IR_EQ, v, rip, good, bad);
+    ir_enter(ir, bad);
+    ir_call(ir, &x86_helper_ret_mismatch, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
+    ir_leave(ir, t->off);
+    ir_enter(ir, good);
+    ir_set(ir, X86_SLOT_SSP, ir_2i(ir, IR_add, ir_get(ir, X86_SLOT_SSP), size));
 }
 
 /* i->imm: bytes of arguments to drop. */
 static void tr_ret(struct tr *t, const struct x86_insn *i)
 {
-    ir_val to = near_target(t, pop_value(t, i->osize));
+    ir_val rip = pop_value(t, i->osize), to = near_target(t, rip);
+    if (t->flags & X86_TR_SHADOW_STACK) {
+        ir_set(t->ir, X86_SLOT_TMP, to);
+        check_return(t, i, rip);
+        to = ir_get(t->ir, X86_SLOT_TMP);
+    }
     pop_done(t, i->osize + (unsigned)i->imm);
     ir_jump_indirect(t->ir, to, IR_HINT_RETURN, t->next);
 }

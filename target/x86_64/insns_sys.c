@@ -53,8 +53,30 @@ static ir_val read_pair(struct tr *t)
     return ir_2(t->ir, IR_or, reg_read_zx(t, X86_RAX, 4), high);
 }
 
+/* Does CS reach as far as the instruction? Jumps look at where they go; so it is asked where a unit begins, of its first
+ * instruction: only behind the end of a page may that be news. */
+static void check_code_end(struct tr *t)
+{
+    if (t->flags & X86_TR_LIMIT) {
+        call1(t, &x86_helper_check_code, length(t));
+        return;
+    }
+    if (is_code64(t) || x86_tr_flat(t->flags, X86_CS))
+        return;
+    uint16_t far = ir_new_block(t->ir), on = ir_new_block(t->ir);
+    ir_val last =
+        ir_2(t->ir, IR_sub, ir_pc(t->ir, t->next - 1), ir_get(t->ir, X86_SLOT_SEG_BASE + X86_CS));
+    last = val_zx(t, last, 4);
+    ir_branch_block(t->ir, IR_LTU, ir_get(t->ir, X86_SLOT_CODE_LIMIT), last, far, on);
+    ir_enter(t->ir, far);
+    call1(t, &x86_helper_check_code, length(t));
+    ir_jump_block(t->ir, on);
+    ir_enter(t->ir, on);
+}
+
 void tr_begin_events(struct tr *t)
 {
+    check_code_end(t);
     if (t->flags & X86_TR_BREAK)
         call0(t, &x86_helper_code_break);
     if (t->flags & X86_TR_SHADOW)

@@ -17,7 +17,15 @@
 enum { PTE_PKEY_AT = 59 };
 
 /* #PF's error code, SDM 3-4.7 */
-enum { PF_P = 1, PF_WRITE = 2, PF_USER = 4, PF_RESERVED = 8, PF_FETCH = 16, PF_PKEY = 32 };
+enum {
+    PF_P = 1,
+    PF_WRITE = 2,
+    PF_USER = 4,
+    PF_RESERVED = 8,
+    PF_FETCH = 16,
+    PF_PKEY = 32,
+    PF_SHADOW = 64
+};
 enum { MAX_LEVELS = 5, NO_FAULT = -1, LOOK_AGAIN = -2 };
 
 /* context_key. LOCAL: bits 51..12 are CR3's base, 11..0 its PCID. A supervisor's mappings that matter are global
@@ -29,6 +37,7 @@ enum { MAX_LEVELS = 5, NO_FAULT = -1, LOOK_AGAIN = -2 };
 #define KEY_SHARED ((uint64_t)1 << 62)
 #define KEY_OFF    ((uint64_t)1 << 60)
 #define KEY_LOCAL  ((uint64_t)1 << 59)
+#define KEY_SHADOW ((uint64_t)1 << 57) /* of shadow stack accesses */
 #define KEY_SMM    ((uint64_t)1 << 58) /* with all of them: physical memory is another one */
 enum { PCID_MASK = 0xfff, LOCAL_SWITCHES = 8 };
 
@@ -41,12 +50,14 @@ uint64_t x86_context_key(struct vcpu *cpu, int mode)
 {
     const struct x86_cpu *x = x86_of(cpu);
     bool user = x86_cpl(x) == 3 && mode != X86_MMU_SYSTEM;
-    uint64_t smm = x->events.in_smm ? KEY_SMM : 0;
+    uint64_t kind = x->events.in_smm ? KEY_SMM : 0;
     if (!(x->cr0 & X86_CR0_PG))
-        return smm | KEY_OFF;
+        return kind | KEY_OFF;
+    if (mode == X86_MMU_SHADOW && x->cr4 & X86_CR4_CET)
+        kind |= KEY_SHADOW;
     if (!user && shares_supervisor(x))
-        return smm | KEY_SHARED;
-    return smm | KEY_LOCAL | (user ? KEY_USER : 0) | (x->cr3 & (CR3_BASE | PCID_MASK));
+        return kind | KEY_SHARED;
+    return kind | KEY_LOCAL | (user ? KEY_USER : 0) | (x->cr3 & (CR3_BASE | PCID_MASK));
 }
 
 /* User pages have the same rights for a supervisor with CR0.WP that may use them at all. */
@@ -225,18 +236,35 @@ struct rights {
     bool pkey; /* a protection key took something away */
 };
 
-static struct rights rights_of(const struct x86_cpu *x, const struct walk *w, bool user,
-                               bool implicit)
+/* How an access looks at rights. */
+struct as {
+    bool user, implicit, shadow;
+};
+
+/* A page of a shadow stack: dirty but not writable, under tables that are (3-4.6). */
+static bool is_shadow_page(const struct walk *w)
+{
+    uint64_t leaf = w->way[w->n - 1].entry;
+    for (unsigned i = 0; i + 1 < w->n; i++)
+        if (!(w->way[i].entry & PTE_W))
+            return false;
+    return !(leaf & PTE_W) && leaf & PTE_D;
+}
+
+static struct rights rights_of(const struct x86_cpu *x, const struct walk *w, struct as as)
 {
     struct rights may = { .r = true };
-    if (user) {
+    bool user = as.user;
+    if (as.shadow) {
+        may.r = may.w = is_shadow_page(w) && w->user == user;
+    } else if (user) {
         may.r = w->user;
         may.w = w->user && w->write;
         may.x = w->user && !w->nx;
     } else {
         may.w = w->write || !(x->cr0 & X86_CR0_WP);
         may.x = !w->nx && !(w->user && x->cr4 & X86_CR4_SMEP);
-        if (w->user && x->cr4 & X86_CR4_SMAP && (implicit || !(x->rflags & X86_FLAG_AC)))
+        if (w->user && x->cr4 & X86_CR4_SMAP && (as.implicit || !(x->rflags & X86_FLAG_AC)))
             may.r = may.w = false;
     }
     if (w->user && x->cr4 & X86_CR4_PKE && x86_in_long_mode(x)) {
@@ -254,11 +282,11 @@ static bool allows(const struct rights *may, enum access access)
     return access == ACCESS_READ ? may->r : access == ACCESS_WRITE ? may->w && may->r : may->x;
 }
 
-static int error_code(const struct x86_cpu *x, int why, enum access access, bool user)
+static int error_code(const struct x86_cpu *x, int why, enum access access, struct as as)
 {
     bool tells_fetch = x->cr4 & X86_CR4_SMEP || (x->efer & X86_EFER_NXE && x->cr4 & X86_CR4_PAE);
-    return why | (access == ACCESS_WRITE ? PF_WRITE : 0) | (user ? PF_USER : 0) |
-           (access == ACCESS_EXEC && tells_fetch ? PF_FETCH : 0);
+    return why | (access == ACCESS_WRITE ? PF_WRITE : 0) | (as.user ? PF_USER : 0) |
+           (as.shadow ? PF_SHADOW : 0) | (access == ACCESS_EXEC && tells_fetch ? PF_FETCH : 0);
 }
 
 /* ---- a walk ------------------------------------------------------------------------------------------- */
@@ -279,22 +307,21 @@ static bool mark_way(struct x86_cpu *x, struct walk *w, enum access access)
     return true;
 }
 
-static int walk_once(struct x86_cpu *x, uint64_t va, enum access access, bool user, bool implicit,
+static int walk_once(struct x86_cpu *x, uint64_t va, enum access access, struct as as,
                      struct walk *w, struct rights *may)
 {
     int why = 0;
     *w = (struct walk){ .user = true, .write = true };
     bool found = x->cr4 & X86_CR4_PAE ? find_wide(x, va, w, &why) : find_legacy(x, va, w, &why);
     if (!found)
-        return error_code(x, why, access, user);
-    *may = rights_of(x, w, user, implicit);
+        return error_code(x, why, access, as);
+    *may = rights_of(x, w, as);
     if (!allows(may, access))
-        return error_code(x, PF_P | (may->pkey && access != ACCESS_EXEC ? PF_PKEY : 0), access,
-                          user);
+        return error_code(x, PF_P | (may->pkey && access != ACCESS_EXEC ? PF_PKEY : 0), access, as);
     return mark_way(x, w, access) ? NO_FAULT : LOOK_AGAIN;
 }
 
-static void fill_from_walk(struct x86_cpu *x, const struct walk *w, uint64_t va, bool user,
+static void fill_from_walk(struct x86_cpu *x, const struct walk *w, uint64_t va, struct as as,
                            const struct rights *may, enum access access, struct tlb_fill *out)
 {
     bool dirty = w->way[w->n - 1].entry & PTE_D;
@@ -304,8 +331,8 @@ static void fill_from_walk(struct x86_cpu *x, const struct walk *w, uint64_t va,
     out->w = may->w && dirty;
     out->x = may->x;
     out->global = w->global;
-    out->user = !user && w->user && access != ACCESS_EXEC;
-    x->local_filled |= !user && !out->user && !w->global && shares_supervisor(x);
+    out->user = !as.user && !as.shadow && w->user && access != ACCESS_EXEC;
+    x->local_filled |= !as.user && !out->user && !w->global && shares_supervisor(x);
     if (w->user)
         x->pkeys_filled |= (uint16_t)(1u << w->pkey);
 }
@@ -314,40 +341,97 @@ static void log_walk(const struct x86_cpu *x, uint64_t va, enum access access, u
                      const struct tlb_fill *out)
 {
     const struct log *log = &x->cpu->vm->log;
-    if (log_on(log, LOG_MMU))
+    if (x->cr0 & X86_CR0_PG && log_on(log, LOG_MMU))
         log_print(log, "mmu: cpu %u va %#llx access %d mode %u cpl %u -> pa %#llx fault %#x\n",
                   x->cpu->index, (unsigned long long)va, (int)access, mode, x86_cpl(x),
                   (unsigned long long)out->gpa, (unsigned)out->fault);
 }
 
-bool x86_translate_address(struct vcpu *cpu, uint64_t va, enum access access, unsigned mode,
-                           struct tlb_fill *out)
+static bool translate(struct x86_cpu *x, uint64_t va, enum access access, struct as as,
+                      struct tlb_fill *out)
 {
-    struct x86_cpu *x = x86_of(cpu);
-    bool user = x86_cpl(x) == 3 && mode != X86_MMU_SYSTEM;
+    struct walk w;
+    struct rights may;
+    int fault;
     *out = (struct tlb_fill){ .page_size = 4096, .r = true, .w = true, .x = true };
     if (!x86_in_long_mode(x)) {
         va = (uint32_t)va;
     } else if (!x86_is_canonical(x, va)) {
-        out->fault = mode == X86_MMU_STACK ? X86_NOT_CANONICAL_STACK : X86_NOT_CANONICAL;
+        out->fault = X86_NOT_CANONICAL;
         return false;
     }
     if (!(x->cr0 & X86_CR0_PG)) {
         out->gpa = va;
         return true;
     }
-    struct walk w;
-    struct rights may;
-    int fault;
     do
-        fault = walk_once(x, va, access, user, mode == X86_MMU_SYSTEM, &w, &may);
+        fault = walk_once(x, va, access, as, &w, &may);
     while (fault == LOOK_AGAIN);
     if (fault == NO_FAULT)
-        fill_from_walk(x, &w, va, user, &may, access, out);
+        fill_from_walk(x, &w, va, as, &may, access, out);
     else
         out->fault = fault;
-    log_walk(x, va, access, mode, out);
     return fault == NO_FAULT;
+}
+
+/* Of a fetch that found no page: was it beyond the limit of CS already? */
+static bool leaves_code(const struct x86_cpu *x, uint64_t va)
+{
+    const struct x86_segment *cs = &x->seg[X86_CS];
+    return !x86_in_code64(x) && (uint32_t)(va - cs->base) > cs->limit;
+}
+
+bool x86_translate_address(struct vcpu *cpu, uint64_t va, enum access access, unsigned mode,
+                           struct tlb_fill *out)
+{
+    struct x86_cpu *x = x86_of(cpu);
+    struct as as = { .user = x86_cpl(x) == 3 && mode != X86_MMU_SYSTEM,
+                     .implicit = mode == X86_MMU_SYSTEM,
+                     .shadow = mode == X86_MMU_SHADOW };
+    bool found = translate(x, va, access, as, out);
+    if (!found && mode == X86_MMU_STACK && out->fault == X86_NOT_CANONICAL)
+        out->fault = X86_NOT_CANONICAL_STACK;
+    else if (!found && access == ACCESS_EXEC && leaves_code(x, va))
+        out->fault = X86_NOT_CANONICAL; /* #GP(0), too */
+    log_walk(x, va, access, mode, out);
+    return found;
+}
+
+/* ---- shadow stacks, where CALL and RET are not concerned ---------------------------------------------- */
+
+static uint64_t shadow_address(struct x86_cpu *x, uint64_t va, enum access access, bool user)
+{
+    struct tlb_fill fill;
+    if (!translate(x, va, access, (struct as){ .user = user, .shadow = true }, &fill))
+        x86_memory_fault(x, va, fill.fault);
+    return fill.gpa;
+}
+
+/* Halves of 8 bytes may lie in two pages. What is not RAM holds zeros. */
+uint64_t x86_shadow_read(struct x86_cpu *x, uint64_t va, unsigned size, bool user)
+{
+    uint64_t v = 0;
+    if (size == 8 && !(va & 7))
+        return read_entry(x->cpu, shadow_address(x, va, ACCESS_READ, user), 8);
+    for (unsigned i = 0; i < size; i += 4)
+        v |= read_entry(x->cpu, shadow_address(x, va + i, ACCESS_READ, user), 4) << 8 * i;
+    return v;
+}
+
+void x86_shadow_write(struct x86_cpu *x, uint64_t va, unsigned size, uint64_t v, bool user)
+{
+    unsigned n = size == 8 && !(va & 7) ? 8 : 4;
+    uint64_t at[2] = { shadow_address(x, va, ACCESS_WRITE, user),
+                       n < size ? shadow_address(x, va + 4, ACCESS_WRITE, user) : 0 };
+    for (unsigned i = 0; i < size; i += n)
+        while (!mark_entry(x->cpu, at[i / 4], n, read_entry(x->cpu, at[i / 4], n), v >> 8 * i))
+            ;
+}
+
+bool x86_shadow_swap(struct x86_cpu *x, uint64_t va, uint64_t seen, uint64_t now, bool user)
+{
+    uint64_t off, at = shadow_address(x, va, ACCESS_WRITE, user);
+    return entry_at(x->cpu, at, 8, true, &off) && mark_entry(x->cpu, at, 8, seen, now);
 }
 
 /* ---- forgetting --------------------------------------------------------------------------------------- */

@@ -650,8 +650,10 @@ static void take_host(struct x86_model *m, const struct x86_engine_cpu *e)
     m->words[X86_1_ECX] |= 1u << 31;
 }
 
+enum { CET_COMPONENTS = 3 << 11 };
+
 /* Features that mean nothing without XSAVE components follow those, and the other way round. */
-static void fit_xsave(struct x86_model *m, uint64_t engine)
+static void fit_xsave(struct x86_model *m, const struct x86_engine_cpu *e)
 {
     const struct {
         enum x86_word word;
@@ -663,14 +665,17 @@ static void fit_xsave(struct x86_model *m, uint64_t engine)
         { X86_7_ECX, 3, 1 << 9 },
         { X86_7_EDX, 24, (uint64_t)3 << 17 },
     };
-    m->xcr0 = 0;
+    m->xcr0 = m->xss = 0;
     if (!x86_model_has(m, X86_1_ECX, 26))
         return;
     m->xcr0 = 3;
     for (size_t i = 0; i < ARRAY_LEN(needs); i++)
         if (x86_model_has(m, needs[i].word, needs[i].bit) &&
-            (engine & needs[i].components) == needs[i].components)
+            (e->xcr0 & needs[i].components) == needs[i].components)
             m->xcr0 |= needs[i].components;
+    bool xsaves = x86_model_has(m, X86_D_1_EAX, 3);
+    if (xsaves && (x86_model_has(m, X86_7_ECX, 7) || x86_model_has(m, X86_7_EDX, 20)))
+        m->xss = e->xss & CET_COMPONENTS;
 }
 
 /* Virtualization in the guest belongs to many models and is there on few hosts: worth a word only to who
@@ -746,7 +751,7 @@ struct error *x86_model_fit_to(struct x86_model *m, const struct x86_engine_cpu 
     for (unsigned i = 0; i < X86_N_XSAVE; i++)
         if (e->xsave[i].size)
             m->xsave[i] = e->xsave[i];
-    fit_xsave(m, e->xcr0);
+    fit_xsave(m, e);
     m->hypervisor_leaves = x86_model_has(m, X86_1_ECX, 31);
     if (m->words[X86_HV] || m->hv_spinlocks)
         m->level = MAX(m->level, 1u);

@@ -29,7 +29,7 @@ struct x86_model {
     uint32_t level, xlevel; /* the last leaves */
     uint8_t phys_bits, virt_bits;
     uint32_t words[N_X86_WORDS];
-    uint64_t xcr0;          /* XSAVE components a guest may enable */
+    uint64_t xcr0, xss;     /* XSAVE components a guest may enable; those of supervisors */
     struct x86_xsave_area { /* where they are in the standard format; size 0: none */
         uint32_t offset, size;
     } xsave[X86_N_XSAVE];
@@ -49,7 +49,7 @@ struct x86_model {
 /* What an engine can give. host: leaves of the CPU that runs the guest, for -cpu host. */
 struct x86_engine_cpu {
     uint32_t words[N_X86_WORDS];
-    uint64_t xcr0;
+    uint64_t xcr0, xss;
     struct x86_xsave_area xsave[X86_N_XSAVE]; /* size 0 in all: the usual places */
     char vendor[13], brand[49];
     uint16_t family, model, stepping;

@@ -20,6 +20,7 @@ enum {
     MSR_PRED_CMD = 0x49,
     MSR_FLUSH_CMD = 0x10b,
     MSR_SPEC_CTRL = 0x48,
+    MSR_XSS = 0xda0,
 };
 #define MSR_EFER    0xc0000080u
 #define MSR_FS_BASE 0xc0000100u
@@ -44,7 +45,7 @@ static const struct rule {
     { 0x00000174, 0x00000174, X86_1_EDX, 11, LOW_32 },
     { 0x00000175, 0x00000176, X86_1_EDX, 11, CANONICAL },
     { 0x000001c4, 0x000001c5, X86_D_1_EAX, 4, 0 },
-    { 0x000006a0, 0x000006a8, X86_7_ECX, 7, CANONICAL },
+    { 0x000006a4, 0x000006a8, X86_7_ECX, 7, CANONICAL },
     { 0x00000d90, 0x00000d90, X86_7_EBX, 14, 0 },
     { 0x00000da0, 0x00000da0, X86_D_1_EAX, 3, 0 },
     { 0xc0000081, 0xc0000081, X86_E1_EDX, 11, 0 },
@@ -71,6 +72,17 @@ static const struct rule *rule_of(uint32_t index)
 static bool is_there(const struct x86_cpu *x, const struct rule *r)
 {
     return !r || (!(r->word == X86_HV && r->bit == 31) && x86_model_has(x->model, r->word, r->bit));
+}
+
+/* IA32_U_CET and IA32_S_CET come with either half of CET. */
+static bool is_cet(uint32_t index)
+{
+    return index == 0x6a0 || index == 0x6a2;
+}
+
+static bool has_cet(const struct x86_cpu *x)
+{
+    return x86_model_has(x->model, X86_7_ECX, 7) || x86_model_has(x->model, X86_7_EDX, 20);
 }
 
 static bool is_apic(uint32_t index)
@@ -104,7 +116,8 @@ static bool read_msr(struct x86_cpu *x, uint32_t index, uint64_t *v)
     case MSR_PERF_STATUS: *v = 1000 | (uint64_t)4 << 40; return true;
     default: break;
     }
-    if (!is_there(x, rule_of(index)) || !x86_msr_slot(x, index, &slot))
+    if (!is_there(x, rule_of(index)) || (is_cet(index) && !has_cet(x)) ||
+        !x86_msr_slot(x, index, &slot))
         return false;
     *v = *slot;
     return true;
@@ -187,6 +200,10 @@ static bool write_slot(struct x86_cpu *x, uint32_t index, uint64_t v)
     if (!is_there(x, r) || kind & READ_ONLY || !x86_msr_slot(x, index, &slot))
         return false;
     if ((kind & CANONICAL && !x86_is_canonical(x, v)) || (index == MSR_PAT && !is_pat(v)))
+        return false;
+    if (index >= 0x6a0 && index <= 0x6a8 && (!has_cet(x) || !x86_cet_value_is_right(x, index, v)))
+        return false;
+    if (index == MSR_XSS && v & ~x->model->xss)
         return false;
     if (index == MSR_MTRR_DEF_TYPE && v & ~(uint64_t)0xcff)
         return false;

@@ -49,6 +49,24 @@ uint64_t x86h_linear(struct x86_cpu *x, uint64_t seg, uint64_t offset, uint64_t 
     return x86_linear(x, (unsigned)seg, offset, (unsigned)how);
 }
 
+/* Past the limit is #GP before the instruction. Where CS ends in the middle of a page each one must be looked at there:
+ * the state word says so while code runs in that page. */
+void x86h_check_code(struct x86_cpu *x, uint64_t len)
+{
+    const struct x86_segment *cs = &x->seg[X86_CS];
+    uint64_t pc = x86_insn_pc(x), end = cs->base + cs->limit + 1;
+    uint32_t ip = (uint32_t)(pc - cs->base);
+    if (ip + len - 1 > cs->limit)
+        x86_fault_selector(x, X86_GP, 0);
+    bool here = end & 4095 && align_down(pc, 4096) == align_down(end, 4096);
+    if (here == x->code_ends_here)
+        return;
+    x->code_ends_here = here;
+    x->pc = pc;
+    x86_update_state_word(x);
+    tcg_leave(x->cpu);
+}
+
 /* ---- descriptors -------------------------------------------------------------------------------------- */
 
 bool x86_find_descriptor(struct x86_cpu *x, uint16_t selector, struct x86_descriptor *d)

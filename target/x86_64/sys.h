@@ -20,6 +20,45 @@ void x86_set_cr3(struct x86_cpu *x, uint64_t value, bool keep);
 bool x86_load_pdptrs(struct x86_cpu *x, uint64_t cr3);
 bool x86_uses_pdptrs(const struct x86_cpu *x);
 
+/* A shadow stack's memory (SDM 1-17.2) for anything but CALL and RET: 4 or 8 bytes at a multiple of 4, as a user's or
+ * a supervisor's access. swap: what is `seen` at `va`, a multiple of 8, becomes `now`; false: it is something else. */
+uint64_t x86_shadow_read(struct x86_cpu *x, uint64_t va, unsigned size, bool user);
+void x86_shadow_write(struct x86_cpu *x, uint64_t va, unsigned size, uint64_t v, bool user);
+bool x86_shadow_swap(struct x86_cpu *x, uint64_t va, uint64_t seen, uint64_t now, bool user);
+
+/* ---- cet.c ---------------------------------------------------------------------------------------- */
+/* Bits of IA32_U_CET and IA32_S_CET, SDM 1-17.1.2. */
+enum {
+    X86_CET_SHADOW = 1 << 0, X86_CET_WRSS = 1 << 1, X86_CET_ENDBR = 1 << 2, X86_CET_LEGACY = 1 << 3,
+    X86_CET_NO_TRACK = 1 << 4, X86_CET_SUPPRESS_OFF = 1 << 5, X86_CET_SUPPRESS = 1 << 10,
+    X86_CET_WAIT = 1 << 11,
+};
+enum { X86_CP_RET = 1, X86_CP_FAR_RET = 2, X86_CP_ENDBRANCH = 3, X86_CP_RSTORSSP = 4, X86_CP_SETSSBSY = 5 };
+/* X86_TR_SHADOW_STACK, IBT, WAIT as they are now; CR4.CET is set. */
+uint32_t x86_cet_word(const struct x86_cpu *x);
+/* May the MSR (0x6a0 to 0x6a8) have this value? */
+bool x86_cet_value_is_right(const struct x86_cpu *x, uint32_t index, uint64_t v);
+/* The shadow stack in a far call, interrupt or exception to ring `to`, in 64-bit code if `wide`; `ist` of the gate;
+ * `back`: linear address to come back to. CPL, CS and SSP are still the old ones; afterwards nothing may fault. */
+void x86_shadow_enter(struct x86_cpu *x, unsigned to, bool wide, unsigned ist, uint64_t back);
+/* In a far return or IRET: CS and the linear address returned to are compared. Before anything changes. */
+void x86_shadow_return(struct x86_cpu *x, uint16_t cs, uint64_t to, bool wide, bool vm86);
+/* In a far jump: compatibility code has its shadow stack below 4 GiB. */
+void x86_shadow_jump(struct x86_cpu *x, bool wide);
+/* In SYSCALL and SYSENTER before CPL changes, in SYSRET and SYSEXIT after. */
+void x86_shadow_leave_user(struct x86_cpu *x);
+void x86_shadow_enter_user(struct x86_cpu *x);
+/* In a task switch: what the old task's shadow stack has to say, `back` where it goes on; then the new one's. */
+struct x86_shadow_frame {
+    bool on;
+    uint64_t cs, back, ssp;
+};
+struct x86_shadow_frame x86_shadow_leave_task(struct x86_cpu *x, bool returns, uint64_t back);
+enum x86_task_why { X86_TASK_JUMP, X86_TASK_CALL, X86_TASK_RETURN, X86_TASK_EVENT };
+void x86_shadow_enter_task(struct x86_cpu *x, const struct x86_shadow_frame *f, enum x86_task_why why);
+/* A transfer is done, pc is the target: that must be ENDBR where branches are tracked. */
+void x86_track_target(struct x86_cpu *x);
+
 /* ---- fault.c -------------------------------------------------------------------------------------- */
 /* The linear address of the running instruction; its offset in CS. */
 uint64_t x86_insn_pc(struct x86_cpu *x);
@@ -101,6 +140,10 @@ static inline bool x86_uses_descriptors(const struct x86_cpu *x)
 {
     return x->cr0 & X86_CR0_PE && !x86_in_vm86(x);
 }
+static inline bool x86_desc_is_wide(const struct x86_cpu *x, const struct x86_descriptor *d)
+{
+    return x86_in_long_mode(x) && x86_desc_is_long(d);
+}
 /* False: the selector's index is outside its table. */
 bool x86_find_descriptor(struct x86_cpu *x, uint16_t selector, struct x86_descriptor *d);
 /* The same, or #vector(selector). */
@@ -147,7 +190,6 @@ void x86_inner_stack(struct x86_cpu *x, unsigned cpl, uint16_t *ss, uint64_t *sp
 /* RSP of a ring, or of an IST entry (1 to 7), from a 64-bit task state. */
 uint64_t x86_inner_rsp(struct x86_cpu *x, unsigned cpl);
 uint64_t x86_ist_rsp(struct x86_cpu *x, unsigned ist);
-enum x86_task_why { X86_TASK_JUMP, X86_TASK_CALL, X86_TASK_RETURN, X86_TASK_EVENT };
 /* Switch to the task of this TSS descriptor. `next`: offset in CS at which the old one goes on. The new one's pc
  * etc. are in place afterwards; faults on the way in belong to it. */
 void x86_switch_task(struct x86_cpu *x, struct x86_descriptor *tss, enum x86_task_why why,

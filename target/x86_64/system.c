@@ -37,6 +37,8 @@ static void write_cr0(struct x86_cpu *x, uint64_t v)
     bool paging = v & X86_CR0_PG;
     if (v >> 32 || (paging && !(v & X86_CR0_PE)) || (v & X86_CR0_NW && !(v & X86_CR0_CD)))
         x86_fault_code(x, X86_GP, 0);
+    if (x->cr4 & X86_CR4_CET && !(v & X86_CR0_WP))
+        x86_fault_code(x, X86_GP, 0);
     if (changed & X86_CR0_PG && !paging && (x86_in_code64(x) || x->cr4 & X86_CR4_PCIDE))
         x86_fault_code(x, X86_GP, 0);
     if (changed & X86_CR0_PG && paging && x->efer & X86_EFER_LME &&
@@ -89,6 +91,8 @@ uint64_t x86_allowed_cr4(const struct x86_cpu *x)
         { X86_CR4_SMEP, X86_7_EBX, 7 },
         { X86_CR4_SMAP, X86_7_EBX, 20 },
         { X86_CR4_PKE, X86_7_ECX, 3 },
+        { X86_CR4_CET, X86_7_ECX, 7 },
+        { X86_CR4_CET, X86_7_EDX, 20 },
     };
     uint64_t allowed = X86_CR4_PCE;
     for (size_t i = 0; i < ARRAY_LEN(needs); i++)
@@ -103,6 +107,8 @@ static void write_cr4(struct x86_cpu *x, uint64_t v)
                             X86_CR4_SMAP | X86_CR4_PKE | X86_CR4_LA57;
     uint64_t changed = x->cr4 ^ v;
     if (v & ~x86_allowed_cr4(x))
+        x86_fault_code(x, X86_GP, 0);
+    if (v & X86_CR4_CET && !(x->cr0 & X86_CR0_WP))
         x86_fault_code(x, X86_GP, 0);
     if (x86_in_long_mode(x) && (!(v & X86_CR4_PAE) || changed & X86_CR4_LA57))
         x86_fault_code(x, X86_GP, 0);

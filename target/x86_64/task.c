@@ -175,7 +175,8 @@ static void load_new_segments(struct x86_cpu *x, const struct task *t)
     x86_check_ip(x, &x->seg[X86_CS], t->ip);
 }
 
-static void enter_task(struct x86_cpu *x, const struct task *t, const struct x86_segment *tss)
+static void enter_task(struct x86_cpu *x, const struct task *t, const struct x86_segment *tss,
+                       const struct x86_shadow_frame *shadow, enum x86_task_why why)
 {
     bool known = x->pc_known;
     x->pc_known = true;
@@ -191,6 +192,7 @@ static void enter_task(struct x86_cpu *x, const struct task *t, const struct x86
     x86_set_rflags(x, (t->flags & 0x3f7fd7) | X86_FLAG_ONE);
     x->dr7 &= ~(uint64_t)0x155; /* local breakpoints, SDM 3-18.2.4 */
     load_new_segments(x, t);
+    x86_shadow_enter_task(x, shadow, why);
     x86_update_state_word(x);
     if (t->debug) {
         x->step_dr6 |= X86_DR6_BT;
@@ -211,6 +213,8 @@ void x86_switch_task(struct x86_cpu *x, struct x86_descriptor *d, enum x86_task_
     struct task t = load_task(x, &tss);
     if (why == X86_TASK_RETURN)
         flags &= ~(uint64_t)X86_FLAG_NT;
+    uint64_t back = (uint32_t)(x->seg[X86_CS].base + next);
+    struct x86_shadow_frame shadow = x86_shadow_leave_task(x, why == X86_TASK_RETURN, back);
     save_task(x, next, flags);
     if (!nests && !(x->tr.selector & 4))
         set_busy(x, x->gdt.base + (x->tr.selector & ~7u), false);
@@ -221,7 +225,7 @@ void x86_switch_task(struct x86_cpu *x, struct x86_descriptor *d, enum x86_task_
     if (why != X86_TASK_RETURN)
         set_busy(x, d->at, true);
     tss.rights |= 2;
-    enter_task(x, &t, &tss);
+    enter_task(x, &t, &tss, &shadow, why);
 }
 
 void x86_task_gate(struct x86_cpu *x, const struct x86_descriptor *gate, enum x86_task_why why,

@@ -80,6 +80,8 @@ const struct ir_slot x86_slots[N_X86_SLOTS] = {
     VECTOR(15, 35),
     WORD(RFLAGS, rflags, 0),
     WORD(KERNEL_GS, kernel_gs_base, 0),
+    WORD(SSP, ssp, 0),
+    WORD(CODE_LIMIT, code_limit, 0),
 };
 
 /* ---- the state word --------------------------------------------------------------------------------- */
@@ -153,12 +155,26 @@ static uint32_t compute_word(const struct x86_cpu *x)
         word |= X86_TR_AC;
     if (x->events.in_smm)
         word |= X86_TR_SMM;
-    return word;
+    if (x->code_ends_here)
+        word |= X86_TR_LIMIT;
+    return x->cr4 & X86_CR4_CET ? word | x86_cet_word(x) : word;
+}
+
+/* CS up to the end of its last whole page: what ends in the middle of one is looked at closer. */
+static uint64_t compute_code_limit(const struct x86_cpu *x)
+{
+    const struct x86_segment *cs = &x->seg[X86_CS];
+    uint64_t end = cs->base + cs->limit + 1, whole = align_down(end, 4096);
+    return cs->limit == UINT32_MAX ? UINT32_MAX : whole > cs->base ? whole - cs->base - 1 : 0;
 }
 
 void x86_update_state_word(struct x86_cpu *x)
 {
     enum { FETCH, DATA, SYSTEM };
+    if (!x86_in_code64(x))
+        x->code_limit = compute_code_limit(x);
+    else
+        x->code_ends_here = false;
     uint32_t word = compute_word(x);
     uint64_t keys[] = { [FETCH] = x86_context_key(x->cpu, -1),
                         [DATA] = x86_context_key(x->cpu, X86_MMU_DATA),

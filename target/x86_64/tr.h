@@ -21,6 +21,8 @@ enum {
     X86_SLOT_Y = X86_SLOT_X + 16,  /* V128: zmm[0..15], bytes 16..31 */
     X86_SLOT_RFLAGS = X86_SLOT_Y + 16, /* but arithmetic flags and DF */
     X86_SLOT_KERNEL_GS, /* kernel_gs_base */
+    X86_SLOT_SSP,
+    X86_SLOT_CODE_LIMIT, /* code_limit */
     N_X86_SLOTS
 };
 extern const struct ir_slot x86_slots[N_X86_SLOTS];
@@ -48,9 +50,11 @@ enum {
     X86_TR_BREAK = 1 << 21,  /* DR7 has a code breakpoint */
     X86_TR_LMA = 1 << 22,    /* long mode, compatibility code included */
     X86_TR_SMM = 1 << 23,
-    X86_TR_COUNT = 1 << 24,  /* instructions are counted exactly */
-    X86_TR_CET = 1 << 25,    /* shadow stack or branch tracking is on */
+    X86_TR_LIMIT = 1 << 24,  /* CS ends in this page: units of one instruction, each is checked */
+    X86_TR_SHADOW_STACK = 1 << 25, /* on at this CPL */
     X86_TR_AC = 1 << 26,     /* CR0.AM, RFLAGS.AC, CPL 3: alignment is checked */
+    X86_TR_IBT = 1 << 27,    /* indirect branches are tracked at this CPL */
+    X86_TR_WAIT = 1 << 28,   /* and the next instruction must be ENDBR */
 };
 static inline unsigned x86_tr_cpl(uint32_t word)
 {
@@ -69,6 +73,7 @@ enum {
     X86_MMU_DATA,   /* with the CPL of the moment */
     X86_MMU_SYSTEM, /* implicit supervisor access: descriptor tables, task states, stacks of inner rings */
     X86_MMU_STACK,  /* as DATA, through SS: where the address is not canonical, #SS instead of #GP */
+    X86_MMU_SHADOW, /* the shadow stack, with the CPL of the moment */
     N_X86_MMU_MODES
 };
 /* IR_ALIGNED accesses that are misaligned raise #GP(0), but #AC(0) where the state word has X86_TR_AC (and the

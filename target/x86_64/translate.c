@@ -38,7 +38,8 @@ const struct x86_decoder *x86_decoder_of(struct vm *vm)
 /* Behind these the state word may be another one, or somebody looks after each instruction. */
 static bool is_alone(uint32_t flags)
 {
-    return flags & (X86_TR_TF | X86_TR_SHADOW | X86_TR_BREAK | X86_TR_WATCH);
+    return flags &
+           (X86_TR_TF | X86_TR_SHADOW | X86_TR_BREAK | X86_TR_WATCH | X86_TR_WAIT | X86_TR_LIMIT);
 }
 
 /* The cookie is the instruction's bytes: translate decodes them again. */
@@ -70,8 +71,15 @@ void x86_translate(struct tr *t, const struct insn_scan *insn)
 {
     struct x86_insn i;
     cc_enter(t);
-    switch (x86_decode(x86_decoder_of(t->cpu->vm), t->flags, (const uint8_t *)insn->cookie,
-                       insn->len, &i)) {
+    enum x86_decoded d = x86_decode(x86_decoder_of(t->cpu->vm), t->flags,
+                                    (const uint8_t *)insn->cookie, insn->len, &i);
+    if (t->flags & X86_TR_WAIT && !(d == X86_DECODED && x86_ends_waiting(&i))) {
+        ir_call(t->ir, &x86_helper_missed_endbranch, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
+        ir_leave(t->ir, t->off);
+        cc_leave(t);
+        return;
+    }
+    switch (d) {
     case X86_DECODED: i.line->translate(t, &i); break;
     case X86_TOO_LONG: tr_fault(t, X86_GP); break;
     default: tr_fault(t, X86_UD);

@@ -51,6 +51,7 @@ enum {
 #define X86_CR4_SMEP ((uint64_t)1 << 20)
 #define X86_CR4_SMAP ((uint64_t)1 << 21)
 #define X86_CR4_PKE ((uint64_t)1 << 22)
+#define X86_CR4_CET ((uint64_t)1 << 23)
 #define X86_EFER_SCE ((uint64_t)1 << 0)
 #define X86_EFER_LME ((uint64_t)1 << 8)
 #define X86_EFER_LMA ((uint64_t)1 << 10)
@@ -79,6 +80,7 @@ enum {
     X86_XSAVE_X87 = 1 << 0, X86_XSAVE_SSE = 1 << 1, X86_XSAVE_AVX = 1 << 2,
     X86_XSAVE_OPMASK = 1 << 5, X86_XSAVE_ZMM_HIGH = 1 << 6, X86_XSAVE_HIGH_ZMM = 1 << 7,
     X86_XSAVE_PKRU = 1 << 9,
+    X86_XSAVE_CET_U = 1 << 11, X86_XSAVE_CET_S = 1 << 12, /* supervisor components: XSS */
 };
 #define X86_XSAVE_NAMED                                                                            \
     (X86_XSAVE_X87 | X86_XSAVE_SSE | X86_XSAVE_AVX | X86_XSAVE_OPMASK | X86_XSAVE_ZMM_HIGH |       \
@@ -153,6 +155,7 @@ struct x86_cpu {
     _Alignas(64) uint8_t zmm[32][64]; /* xmm and ymm are their low halves */
     uint64_t k[8];
     uint32_t pkru;
+    uint64_t ssp; /* shadow stack pointer */
     uint64_t xinuse; /* XSAVE components not in their initial state */
     /* An XSAVE image in standard format that holds the components without fields above (AMX tiles, ...);
      * NULL where the CPU has none. */
@@ -197,6 +200,8 @@ struct x86_cpu {
 
     /* ---- the translator's, derived ---- */
     uint64_t context_keys[4];  /* as last told: fetches, and by mode */
+    uint64_t code_limit;       /* IP up to which whole pages of CS reach; see x86h_check_code */
+    bool code_ends_here;       /* the page of pc has the end of CS */
     uint64_t shadow_pc;        /* behind the last STI or MOV SS: no interrupt is taken there */
     uint8_t shadow_left;       /* 0: none; 1: STI's; 2: MOV SS's, which holds back #DB, too */
     bool pc_known;             /* faults happen at pc (outside units, during delivery), not at tcg_insn_pc */

@@ -1,7 +1,7 @@
 /* FXSAVE and the XSAVE family (SDM 1-10.5 and 1-13), and MXCSR. */
 #include "core/util.h"
 #include "target/x86_64/model.h"
-#include "target/x86_64/tr.h"
+#include "target/x86_64/sys.h"
 #include "target/x86_64/x87.h"
 #include "tcg/softfloat.h"
 
@@ -392,8 +392,18 @@ static void read_components(struct x86_cpu *x, uint64_t address, uint64_t of, ui
 static void check_components(struct x86_cpu *x, uint64_t of, const struct image *image)
 {
     bool wrong = of & X86_XSAVE_PKRU && load_le(image->areas[9] + 4, 4);
-    if (of >> CET_U & 1) /* SSPs are aligned, U_CET has reserved bits */
-        wrong |= load_le(image->areas[CET_U], 8) & 0x3c0 || load_le(image->areas[CET_U] + 8, 8) & 3;
+    for (unsigned i = 0; i < 5; i++) {
+        static const struct {
+            uint8_t component, at;
+            uint16_t msr;
+        } cet[5] = { { CET_U, 0, 0x6a0 },
+                     { CET_U, 8, 0x6a7 },
+                     { CET_S, 0, 0x6a4 },
+                     { CET_S, 8, 0x6a5 },
+                     { CET_S, 16, 0x6a6 } };
+        uint64_t v = load_le(image->areas[cet[i].component] + cet[i].at, 8);
+        wrong |= of >> cet[i].component & 1 && !x86_cet_value_is_right(x, cet[i].msr, v);
+    }
     if (wrong)
         x86_fault_code(x, X86_GP, 0);
 }
@@ -422,6 +432,6 @@ void x86h_xrstor(struct x86_cpu *x, uint64_t address, uint64_t mask, uint64_t ho
             set_component(x, i, load >> i & 1 ? image.areas[i] : zeros);
     if (takes_mxcsr || (compact && mask & X86_XSAVE_SSE))
         x86_set_mxcsr(x, image.mxcsr);
-    if (mask & X86_XSAVE_PKRU)
+    if (mask & (X86_XSAVE_PKRU | X86_XSAVE_CET_U))
         x86_update_state_word(x);
 }

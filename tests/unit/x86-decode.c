@@ -165,6 +165,7 @@ static bool is_name(const char *ours, const char *theirs)
         { "clflushopt", "clflush" },
         { "clflush", "clflushopt" },
         { "clwb", "xsaveopt" },
+        { "sfence", "pcommit" },
         { "pause", "xchg", "nop" },
         /* Where capstone 5 does. */
         { "adcx", "wrssd", "wrssq" },

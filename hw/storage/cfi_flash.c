@@ -256,10 +256,12 @@ static enum mode next_mode(struct flash *f, uint64_t off, unsigned size, uint64_
         return MODE_STATUS;
     case MODE_LOCK: return command == 0xff ? MODE_ARRAY : MODE_STATUS; /* locks do nothing */
     case MODE_BUFFER_COUNT:
+        if ((value & 0xffff) >= WRITE_BUFFER / 4)
+            return sequence_error(f);
         f->left = (value & 0xffff) + 1;
         f->buffer_at = UINT32_MAX;
         memset(f->buffer, 0xff, sizeof(f->buffer));
-        return f->left > WRITE_BUFFER / 4 ? sequence_error(f) : MODE_BUFFER_DATA;
+        return MODE_BUFFER_DATA;
     case MODE_BUFFER_DATA: return buffer_word(f, off, size, value);
     case MODE_BUFFER_CONFIRM:
         if (command != CMD_CONFIRM)

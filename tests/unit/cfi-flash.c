@@ -128,6 +128,7 @@ static void broken_sequences_are_reported_in_the_status(void **unused)
     assert_int_equal(get(b, 0), BOTH(0x80));
     put(b, 0, BOTH(0xe8));
     put(b, 0, BOTH(0xffff)); /* more than the buffer holds */
+    board_check(b);
     assert_int_equal(get(b, 0), BOTH(0xb0));
     put(b, 0, BOTH(0x50));
     put(b, 0, BOTH(0xe8));

@@ -768,8 +768,8 @@ static const char *default_card(struct build *b, const struct machine_class *cls
 static struct error *make_card(struct build *b)
 {
     static const struct {
-        const char *word, *pci;
-    } cards[] = { { "std", "VGA" } };
+        const char *word, *cls, *without_ports;
+    } cards[] = { { "std", "VGA", "VGA" }, { "virtio", "virtio-vga", "virtio-gpu-pci" } };
     const struct machine_class *cls;
     struct device *dev;
     struct error *err = machine_find(b->machine.machine, b->cli->arch, &cls);
@@ -778,7 +778,7 @@ static struct error *make_card(struct build *b)
     const char *name = b->cli->vga ? NULL : default_card(b, cls);
     for (size_t i = 0; b->cli->vga && i < ARRAY_LEN(cards); i++)
         if (!strcmp(b->cli->vga, cards[i].word))
-            name = cards[i].pci;
+            name = b->vm->target->has_ports ? cards[i].cls : cards[i].without_ports;
     if (!name)
         return NULL;
     if (!pci_bus_find(b->vm, NULL))

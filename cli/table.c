@@ -263,7 +263,7 @@ static struct error *set_vga(void *opaque, const struct option *o, const char *a
 {
     struct cli *cli = opaque;
     cli->vga = arg;
-    return expect(arg, (const char *const[]){ "none", "std", NULL },
+    return expect(arg, (const char *const[]){ "none", "std", "virtio", NULL },
                   "there is no such graphics card here");
 }
 
@@ -563,7 +563,8 @@ static const struct option table[] = {
     { "qmp-pretty", "unix:PATH|stdio|...", "the same with indented answers", add_text,
       AT(pretty_qmps) },
     { "display", "none", "no window", set_display },
-    { "vga", "std|none", "graphics card (PCs have std unless -nographic or -nodefaults)", set_vga },
+    { "vga", "std|virtio|none", "graphics card (PCs have std unless -nographic or -nodefaults)",
+      set_vga },
     { "parallel", "none|null", "a PC's parallel port: none, or nothing on it", set_parallel },
     { "k", "LAYOUT", "accepted; keyboard layout of a display", accept },
 

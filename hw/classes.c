@@ -24,6 +24,8 @@ extern const struct device_class ich9_ahci_class, ide_hd_class, ide_cd_class;
 extern const struct device_class hyperv_testdev_class;
 extern const struct device_class edu_class, pc_testdev_class, pci_testdev_class;
 extern const struct device_class vga_class, secondary_vga_class, bochs_display_class, isa_vga_class;
+extern const struct device_class ramfb_class, virtio_vga_class;
+extern const struct device_class virtio_gpu_pci_class, virtio_gpu_device_class;
 extern const struct device_class virtio_blk_pci_class, virtio_blk_device_class;
 extern const struct device_class virtio_net_pci_class, virtio_net_device_class;
 extern const struct device_class virtio_serial_pci_class, virtio_serial_device_class;
@@ -82,6 +84,10 @@ const struct device_class *const device_classes[] = {
     &bochs_display_class,
     &isa_vga_class,
     &hyperv_testdev_class,
+    &ramfb_class,
+    &virtio_vga_class,
+    &virtio_gpu_pci_class,
+    &virtio_gpu_device_class,
     &virtio_blk_pci_class,
     &virtio_blk_device_class,
     &virtio_net_pci_class,

@@ -2,21 +2,14 @@
 #include "core/error.h"
 #include "core/vm.h"
 #include "hw/display/vga.h"
-#include "hw/firmware/fw_cfg.h"
-#include "hw/firmware/loader.h"
+#include "hw/display/vga_rom.h"
 #include "hw/isa.h"
-#include "hw/pci/pci.h"
 #include "ui/display.h"
-
-#include <stdlib.h>
 
 struct isa_vga {
     struct device dev;
     struct vga vga;
 };
-
-#define ROM      "vgabios-isavga.bin"
-#define ROM_MOST (64 * KIB)
 
 static void refresh(struct device *dev, struct head *head, bool all)
 {
@@ -24,34 +17,6 @@ static void refresh(struct device *dev, struct head *head, bool all)
 }
 
 static const struct head_ops head_ops = { refresh, NULL };
-
-static struct device *find_fw_cfg(struct vm *vm)
-{
-    struct device *dev = vm->devices;
-    while (dev && strcmp(dev->cls->name, "fw_cfg_io") != 0)
-        dev = dev->next;
-    return dev;
-}
-
-static struct error *give_rom(struct device *dev)
-{
-    struct device *fw = find_fw_cfg(dev->vm);
-    char *path = fw ? pci_rom_find(ROM) : NULL;
-    struct image *img = NULL;
-    if (!path)
-        return NULL;
-    struct error *err = image_open("option ROM", path, NULL, ROM_MOST, &img);
-    uint64_t n = err ? 0 : MIN(img->n, ROM_MOST);
-    uint8_t *bytes = xmalloc(MAX(n, 1u));
-    if (!err)
-        err = image_read(img, 0, bytes, n);
-    if (!err)
-        err = fw_cfg_add_file(fw, "vgaroms/" ROM, bytes, (uint32_t)n);
-    image_free(img);
-    free(bytes);
-    free(path);
-    return err;
-}
 
 static struct error *isa_vga_realize(struct device *dev)
 {
@@ -61,7 +26,7 @@ static struct error *isa_vga_realize(struct device *dev)
         err = vga_init(&i->vga, dev, &head_ops, true, true);
     if (err)
         return err;
-    err = give_rom(dev);
+    err = vga_rom_give(dev->vm, "vgabios-isavga.bin");
     if (err)
         vga_exit(&i->vga);
     return err;

@@ -608,7 +608,9 @@ struct error *vga_init(struct vga *v, struct device *dev, const struct head_ops 
     }
     v->log = dirty_log_new(dev->vm, mem_region_ram(v->vram), 0, size);
     v->dirty = xcalloc(dirty_log_words(v->log), sizeof(*v->dirty));
-    v->head = head_new(dev, 0, ops);
+    v->owns_head = ops;
+    if (ops)
+        v->head = head_new(dev, 0, ops);
     vm_on_reset(dev->vm, vga_follow, v);
     return NULL;
 }
@@ -616,7 +618,8 @@ struct error *vga_init(struct vga *v, struct device *dev, const struct head_ops 
 void vga_exit(struct vga *v)
 {
     vm_forget(v->dev->vm, v);
-    head_free(v->head);
+    if (v->owns_head)
+        head_free(v->head);
     dirty_log_free(v->log);
     vga_picture_free(v);
     free(v->dirty);
@@ -695,5 +698,6 @@ const struct field vga_fields[] = {
     DERIVED(struct vga, linear_size),
     DERIVED(struct vga, linear_at),
     DERIVED(struct vga, window_wanted),
+    DERIVED(struct vga, owns_head),
 };
 _Static_assert(ARRAY_LEN(vga_fields) == N_VGA_FIELDS, "as the header says");

@@ -60,6 +60,7 @@ struct vga {
 
     /* fixed at realize, or derived */
     struct device *dev;
+    bool owns_head;
     bool has_planes; /* else DISPI alone decides: bochs-display */
     struct mem_region *vram, *window,
         *linear; /* linear: RAM over the window, where that is the same */
@@ -76,10 +77,10 @@ struct vga {
 #define VGA_PROPS(T, member)                                                           \
     PROP(T, member.vram_mb, "vgamem_mb", PROP_UINT, .def = "16", .min = 1, .max = 256, \
          .help = "framebuffer in MiB, a power of two")
-enum { N_VGA_FIELDS = 16 };
+enum { N_VGA_FIELDS = 17 };
 extern const struct field vga_fields[N_VGA_FIELDS];
 
-/* legacy: with the ports and the window below 1 MiB. Errors: no memory, another VGA has them. */
+/* legacy: with the ports and the window below 1 MiB. ops NULL: v->head is there, and stays the caller's. Errors: no memory, another VGA has them. */
 struct error *vga_init(struct vga *v, struct device *dev, const struct head_ops *ops,
                        bool has_planes, bool legacy);
 /* The framebuffer's region is freed, too, unless a BAR owns it: then set v->vram to NULL before. */

@@ -23,7 +23,6 @@ enum { /* CRTC's registers */
        CRTC_START_HIGH = 0x0c,
        CRTC_CURSOR_HIGH = 0x0e,
        CRTC_RETRACE_START = 0x10,
-       CRTC_RETRACE_END = 0x11,
        CRTC_V_END = 0x12,
        CRTC_OFFSET = 0x13,
        CRTC_UNDERLINE = 0x14,
@@ -636,7 +635,8 @@ void vga_refresh(struct vga *v, bool all)
 }
 
 /* ---- retrace ----------------------------------------------------------------------------------------- */
-enum { STATUS_NOT_SHOWN = 1 << 0, STATUS_RETRACE = 1 << 3 };
+/* A retrace is as long as a slow guest needs to see it. */
+enum { STATUS_NOT_SHOWN = 1 << 0, STATUS_RETRACE = 1 << 3, LEAST_RETRACE = 16 };
 
 /* Nanoseconds of a line; what no monitor shows counts as 640 by 480. */
 static uint64_t line_ns(const struct vga_regs *r, unsigned *lines)
@@ -658,12 +658,13 @@ uint8_t vga_retrace(const struct vga_regs *r, uint64_t now_ns)
     uint64_t ns = line_ns(r, &lines), in_frame = now_ns % (ns * lines);
     unsigned y = (unsigned)(in_frame / ns), x = (unsigned)(in_frame % ns * 100 / ns);
     unsigned start = r->crtc[CRTC_RETRACE_START] | bit_to(over, 2, 8) | bit_to(over, 7, 9);
-    unsigned n = (r->crtc[CRTC_RETRACE_END] - start) & 15, shown = vertical_end(r);
+    unsigned shown = vertical_end(r);
     if (shown >= lines || shown < 100)
         shown = lines - MIN(lines / 10, 45u);
     if (start >= lines || start < shown)
         start = shown;
-    bool retrace = y >= start && y < start + (n ? n : 16);
+    start = MIN(start, lines - LEAST_RETRACE);
+    bool retrace = y >= start && y < start + LEAST_RETRACE;
     bool hidden = y >= shown || x >= 80; /* per cent of a line, about, are shown */
     return (hidden ? STATUS_NOT_SHOWN : 0) | (retrace ? STATUS_RETRACE : 0);
 }

@@ -47,6 +47,7 @@ struct virtio_model {
     uint16_t device_id;       /* VIRTIO 1.3, 5: 1 network, 2 block, ... */
     uint16_t transitional_id; /* PCI device id of the transitional device, 0x1000...; 0: modern only */
     uint32_t pci_class;       /* 0xccssii */
+    const char *option_rom;   /* struct pci_identity's rom */
     uint32_t config_size;     /* bytes of device configuration, at most VIRTIO_MAX_CONFIG */
     /* Properties are set. Add queues (virtio_add_queue), set v->features to what is offered (device
      * bits only). No lock held. On error undo what was done. */

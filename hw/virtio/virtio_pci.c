@@ -537,6 +537,7 @@ struct error *virtio_pci_realize(struct device *dev)
         .class_code = model->pci_class,
         .subsystem_vendor = VENDOR_ID,
         .interrupt_pin = 1,
+        .rom = model->option_rom,
     };
     struct error *err = pci_realize(&v->pci.fn, dev, dev->bus, &identity);
     if (err)

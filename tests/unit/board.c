@@ -150,6 +150,7 @@ static const struct accel null_accel = {
     .memory_changed = null_memory_changed,
     .code_written = null_code_written,
     .dirty_log_started = null_dirty_log,
+    .dirty_log_sync = null_dirty_log,
     .print_help = null_print_help,
     .stats = null_stats,
 };

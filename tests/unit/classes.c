@@ -108,6 +108,8 @@ static struct world world_with(const struct device_class *cls)
         board_add(w.g->b, "virtio-serial-pci", NULL);
     if (!strcmp(cls->name, "hyperv-testdev"))
         board_add_vcpu(w.g->b);
+    if (cls->bus && !strcmp(cls->bus, "fw_cfg"))
+        board_add(w.g->b, "fw-cfg-mmio", NULL);
     struct error *err = device_create(w.vm, cls->name, props, n, &w.dev);
     if (err) {
         print_error("%s: %s\n", cls->name, error_text(err));

@@ -28,6 +28,8 @@ static struct error *run(struct cli *cli, int argc, char **argv, int *status)
     err = cli_build(cli, &built);
     if (cli->engine_line && !err)
         fprintf(stderr, "tandem: %s\n", cli->engine_line);
+    if (cli->display_line && !err)
+        fprintf(stderr, "tandem: %s\n", cli->display_line);
     if (!err)
         err = cli_run(cli, &built, ready_fd, status);
     cli_unbuild(&built); /* the last output leaves, terminals are restored */

@@ -17,9 +17,12 @@
 #include "hw/pci/pci.h"
 #include "hw/storage/ide.h"
 #include "net/net.h"
+#include "ui/display.h"
 #include "ui/faces.h"
 #include "ui/gdb.h"
+#include "ui/keys.h"
 #include "ui/monitor.h"
+#include "ui/vnc.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -536,11 +539,13 @@ static struct error *add_mon(struct build *b, const char *text)
     return err;
 }
 
-/* What -serial and -monitor are when nothing is said. There is no window, so the terminal is where
- * the guest is seen, unless -display none, a daemon or -nodefaults say otherwise. */
+/* What -serial and -monitor are when nothing is said: a guest's serial port is on the terminal, also beside a window,
+ * unless -display none or curses, a daemon or -nodefaults say otherwise. */
 static void default_terminals(struct cli *cli)
 {
-    bool hidden = cli->nodefaults || cli->daemonize || (cli->display && !cli->nographic);
+    bool no_terminal = cli->display && (faces_display_is(cli->display, "none") ||
+                                        faces_display_is(cli->display, "curses"));
+    bool hidden = cli->nodefaults || cli->daemonize || (no_terminal && !cli->nographic);
     bool no_serial = !cli->serials.n, no_monitor = !cli->monitors.n && !cli->mons.n;
     for (size_t i = 0; i < cli->serials.n; i++)
         no_monitor &= strncmp(cli->serials.at[i], "mon:", 4) != 0;
@@ -818,6 +823,40 @@ static struct error *make_devices(struct build *b)
     return err;
 }
 
+/* ---- faces -------------------------------------------------------------------------------------- */
+/* Nothing said, and the guest has a screen: a window where there can be one. */
+static struct error *make_default_face(struct build *b)
+{
+    struct cli *cli = b->cli;
+    if (!head_at(b->vm, 0) || cli->nographic || cli->nodefaults || cli->daemonize || cli->vncs.n)
+        return NULL;
+    const char *why = faces_no_window();
+    if (!why)
+        return faces_add_display(b->vm, "sdl", cli->full_screen);
+    cli->display_line =
+        cli_text(cli,
+                 "the guest's screen is not shown (%s), its serial port is on this terminal; "
+                 "-vnc :0 serves the screen to viewers",
+                 why);
+    return NULL;
+}
+
+static struct error *make_faces(struct build *b)
+{
+    struct cli *cli = b->cli;
+    struct error *err = cli->layout ? keys_set_layout(b->vm, cli->layout) : NULL;
+    for (size_t i = 0; i < cli->vncs.n && !err; i++)
+        if (strcmp(cli->vncs.at[i], "none") != 0)
+            err = error_in(vnc_add(b->vm, cli->vncs.at[i]), "-vnc");
+    if (!err && cli->display && !cli->nographic)
+        err = error_in(faces_add_display(b->vm, cli->display, cli->full_screen), "-display");
+    else if (!err && cli->full_screen && !cli->display)
+        err = error_in(faces_add_display(b->vm, "sdl", true), "-full-screen");
+    else if (!err)
+        err = make_default_face(b);
+    return err;
+}
+
 /* ---- what tables say --------------------------------------------------------------------------- */
 static struct error *note_numa(struct build *b)
 {
@@ -889,9 +928,10 @@ static struct error *set_up(struct build *b)
 
 /* Each step relies on those before it; the first error ends it. */
 static struct error *(*const steps[])(struct build *b) = {
-    set_up,           open_log,    open_stats,    make_objects,   split_machine, choose_accel,
-    check_memory,     make_drives, make_networks, make_terminals, note_numa,     note_smbios,
-    note_acpi_tables, add_globals, make_machine,  make_devices,   make_ready,    make_debugger,
+    set_up,       open_log,     open_stats,       make_objects,  split_machine,
+    choose_accel, check_memory, make_drives,      make_networks, make_terminals,
+    note_numa,    note_smbios,  note_acpi_tables, add_globals,   make_machine,
+    make_devices, make_faces,   make_ready,       make_debugger,
 };
 
 struct error *cli_build(struct cli *cli, struct built *out)

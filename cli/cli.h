@@ -46,11 +46,13 @@ struct cli {
     /* As typed; strings are argv's or owned by `owned`. */
     const char *machine, *cpu, *kernel, *initrd, *append, *dtb, *bios, *name, *uuid;
     const char *log_items, *log_file, *log_filter, *pidfile, *stats_file, *image;
-    const char *debugcon, *memory, *smp, *parallel, *vga, *display, *gdb;
+    const char *debugcon, *memory, *smp, *parallel, *vga, *display, *gdb, *layout;
+    struct text_list vncs;
     struct text_list accels, devices, objects, netdevs, nics, nets, chardevs, serials, monitors,
         mons, qmps, pretty_qmps, fw_cfgs, globals, numas, smbios, acpi_tables;
     struct cli_drive *drives;
     size_t n_drives;
+    bool full_screen;
     bool nographic, nodefaults, no_reboot, no_shutdown, start_stopped, daemonize, sandbox, verdict;
     bool snapshot, debug_threads, mem_lock, stats, stats_json, timestamps;
     enum { PRINT_NOTHING, PRINT_HELP, PRINT_OPTIONS_PAGE, PRINT_VERSION } print;
@@ -63,6 +65,7 @@ struct cli {
     unsigned smp_cpus, smp_sockets, smp_cores, smp_threads; /* cores: of a socket */
     struct machine_boot boot;
     bool boot_said, sercon;
+    const char *display_line; /* where the guest's screen is to be seen; NULL: it is plain */
     const char *engine_line; /* which engine and why not another; NULL: the best or the one asked for */
     const char *last_line; /* the verdict, once the run has ended */
     struct text_list owned;

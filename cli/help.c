@@ -10,6 +10,7 @@
 #include "hw/machine/machine.h"
 #include "target/riscv/riscv.h"
 #include "target/x86_64/x86.h"
+#include "ui/faces.h"
 #include "ui/qmp_session.h"
 
 #include "tandem-config.h"
@@ -182,6 +183,10 @@ struct error *cli_print_help(struct cli *cli, bool *printed)
         return help_cpu(cli);
     if (cli->log_items && asks_help(cli->log_items, name, sizeof(name))) {
         help_log();
+        return NULL;
+    }
+    if (cli->display && asks_help(cli->display, name, sizeof(name))) {
+        faces_help(print_line, NULL);
         return NULL;
     }
     for (size_t i = 0; i < cli->accels.n; i++)

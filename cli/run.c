@@ -105,8 +105,9 @@ struct error *cli_run(struct cli *cli, struct built *b, int ready_fd, int *statu
     if (ready_fd >= 0)
         finish_detach(ready_fd);
     bool unlinks = cli->pidfile || names_socket(&cli->serials) || names_socket(&cli->monitors) ||
-                   names_socket(&cli->chardevs) || names_socket(&cli->qmps) ||
-                   names_socket(&cli->pretty_qmps) || (cli->gdb && !strncmp(cli->gdb, "unix:", 5));
+                   names_socket(&cli->chardevs) || names_socket(&cli->vncs) ||
+                   names_socket(&cli->qmps) || names_socket(&cli->pretty_qmps) ||
+                   (cli->gdb && !strncmp(cli->gdb, "unix:", 5));
     struct sandbox_needs needs = { .network = b->uses_network,
                                    .unlink = unlinks || b->managed,
                                    .manage = b->managed };

@@ -267,13 +267,6 @@ static struct error *set_vga(void *opaque, const struct option *o, const char *a
                   "there is no such graphics card here");
 }
 
-static struct error *set_display(void *opaque, const struct option *o, const char *arg)
-{
-    struct cli *cli = opaque;
-    cli->display = arg;
-    return expect(arg, (const char *const[]){ "none", NULL }, "there is no display yet");
-}
-
 /* "utc", "localtime", "2026-11-20", "2026-11-20T12:00:00" as the distance from now. */
 static bool parse_rtc_base(const char *base, int64_t *offset_ns)
 {
@@ -562,11 +555,18 @@ static const struct option table[] = {
       add_text, AT(qmps) },
     { "qmp-pretty", "unix:PATH|stdio|...", "the same with indented answers", add_text,
       AT(pretty_qmps) },
-    { "display", "none", "no window", set_display },
+    { "display", "sdl|curses|vnc=DISPLAY|none[,OPTION=VALUE...]",
+      "where the guest's screen is shown; -display help", set_text, AT(display) },
+    { "full-screen", NULL, "-display sdl over all of the host's screen", set_flag,
+      AT(full_screen) },
+    { "vnc", "[HOST]:N|unix:PATH|none[,password=on][,to=N][,share=...]...",
+      "show it to VNC viewers, at port 5900 + N", add_text, AT(vncs) },
     { "vga", "std|virtio|none", "graphics card (PCs have std unless -nographic or -nodefaults)",
       set_vga },
     { "parallel", "none|null", "a PC's parallel port: none, or nothing on it", set_parallel },
-    { "k", "LAYOUT", "accepted; keyboard layout of a display", accept },
+    { "k", "LAYOUT",
+      "the guest's keyboard layout, for viewers that tell letters and not keys: de, en-gb",
+      set_text, AT(layout) },
 
     { .help = "Running" },
     { "S", NULL, "do not start the CPUs (monitor: cont)", set_flag, AT(start_stopped) },
@@ -604,9 +604,7 @@ static const struct option table[] = {
     { "incoming", "URI", "there is no migration yet" },
     { "loadvm", "NAME", "there are no snapshots yet" },
     { "only-migratable", NULL, "there is no migration yet" },
-    { "vnc", "DISPLAY", "there is no display yet" },
-    { "spice", "...", "there is no display yet" },
-    { "full-screen", NULL, "there is no display yet" },
+    { "spice", "...", "use -vnc" },
     { "usb", NULL, "there is no USB yet" },
     { "usbdevice", "NAME", "there is no USB yet" },
     { "audio", "...", "there is no sound yet" },
@@ -672,10 +670,10 @@ struct error *cli_parse(struct cli *cli, int argc, char **argv)
 
 void cli_free(struct cli *cli)
 {
-    struct text_list *lists[] = { &cli->accels,   &cli->devices, &cli->objects,    &cli->netdevs,
-                                  &cli->nics,     &cli->nets,    &cli->chardevs,   &cli->serials,
-                                  &cli->monitors, &cli->mons,    &cli->fw_cfgs,    &cli->globals,
-                                  &cli->numas,    &cli->smbios,  &cli->acpi_tables };
+    struct text_list *lists[] = { &cli->vncs,    &cli->accels,   &cli->devices, &cli->objects,
+                                  &cli->netdevs, &cli->nics,     &cli->nets,    &cli->chardevs,
+                                  &cli->serials, &cli->monitors, &cli->mons,    &cli->fw_cfgs,
+                                  &cli->globals, &cli->numas,    &cli->smbios,  &cli->acpi_tables };
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         free(lists[i]->at);
     for (size_t i = 0; i < cli->owned.n; i++)

@@ -126,6 +126,7 @@ static const char *const allowed[] = {
     "sendto",
     "setsockopt",
     "shutdown",
+    "socketpair",
     /* what the C library asks */
     "getrandom",
     "getuid",

@@ -25,5 +25,12 @@ struct faces {
     struct curses *curses;
 };
 struct faces *faces_of(struct vm *vm);
+/* One more, as -display takes it: "sdl,full-screen=on", "curses", "vnc=:1", "none". Before the sandbox. */
+struct error *faces_add_display(struct vm *vm, const char *text, bool full_screen);
+/* Is it this kind that `text` asks for? */
+bool faces_display_is(const char *text, const char *kind);
+/* Why there can be no window; NULL: there can. */
+const char *faces_no_window(void);
+void faces_help(void (*print)(void *opaque, const char *line), void *opaque);
 /* Before the VM goes. */
 void faces_free(struct vm *vm);

@@ -120,17 +120,16 @@ static bool is_letter(uint32_t keysym)
     return (keysym | 0x20) >= 'a' && (keysym | 0x20) <= 'z';
 }
 
-/* A letter tells whether the user's Caps Lock is on. */
-static void sync_caps(struct keyboard *kb, uint32_t keysym, bool shift)
-{
-    bool upper = !(keysym & 0x20);
-    if (is_letter(keysym))
-        keyboard_sync_locks(kb, upper != shift ? LED_CAPS : 0, LED_CAPS);
-}
-
 static bool holds_shift(const struct keyboard *kb)
 {
     return keyboard_holds(kb, KEY_LEFTSHIFT) || keyboard_holds(kb, KEY_RIGHTSHIFT);
+}
+
+void keyboard_note_letter(struct keyboard *kb, uint32_t keysym)
+{
+    bool upper = !(keysym & 0x20);
+    if (is_letter(keysym))
+        keyboard_sync_locks(kb, upper != holds_shift(kb) ? LED_CAPS : 0, LED_CAPS);
 }
 
 /* With exactly these held, for the moment of pressing it. */
@@ -167,7 +166,7 @@ void keyboard_keysym(struct keyboard *kb, const struct keymap *map, uint32_t key
         keyboard_key(kb, key.code, true);
         return;
     }
-    sync_caps(kb, keysym, holds_shift(kb));
+    keyboard_note_letter(kb, keysym);
     if (is_letter(keysym)) /* Caps Lock and Shift are as the user has them */
         keyboard_key(kb, key.code, true);
     else

@@ -42,6 +42,8 @@ void keyboard_free(struct keyboard *kb);
 void keyboard_key(struct keyboard *kb, unsigned code, bool down);
 /* As the viewer's layout gave it; presses or lets go Shift and AltGr around it as the guest's layout needs. */
 void keyboard_keysym(struct keyboard *kb, const struct keymap *map, uint32_t keysym, bool down);
+/* A letter that was typed tells whether the user's Caps Lock is on: make the guest's the same. */
+void keyboard_note_letter(struct keyboard *kb, uint32_t keysym);
 void keyboard_release_all(struct keyboard *kb);
 bool keyboard_holds(const struct keyboard *kb, unsigned code);
 /* The user's lock lights are these, of those in the mask (bits as input_leds): type lock keys until the guest's are. */

@@ -373,6 +373,11 @@ __asm__(".section .user, \"ax\"\n .balign 4096\n"
         ".balign 64\n pushfq\n orl $0x40000, (%rsp)\n popfq\n mov 1(%rsp), %eax\n ud2\n" /* 8 */
         ".balign 64\n sgdt -16(%rsp)\n ud2\n"                                            /* 9 */
         ".balign 64\n mov $0x2b, %eax\n mov %eax, %gs\n mov $16, %eax\n mov %eax, %gs\n" /* 10 */
+        ".balign 64\n call 1f\n ud2\n 1: ret\n"                                          /* 11 */
+        ".balign 64\n call 1f\n ud2\n 1: incq (%rsp)\n ret\n"                            /* 12 */
+        ".balign 64\n lea 1f(%rip), %rax\n jmp *%rax\n 1: nop\n ud2\n"                   /* 13 */
+        ".balign 64\n lea 1f(%rip), %rax\n jmp *%rax\n 1: endbr64\n ud2\n"               /* 14 */
+        ".balign 64\n rdsspq %rax\n mov %rax, (%rax)\n"                                  /* 15 */
         ".balign 4096\n .text\n");
 extern u8 user_page[];
 static u64 user_rip;
@@ -437,6 +442,43 @@ static void rings(void)
     }
     EQUAL("ring 3: a segment of ring 0", user(10), GP);
     EQUAL("such: the code is the selector", seen_error, DATA);
+}
+
+/* A program's shadow stack, in the page at AREA + 0x5000, and its indirect branches. */
+static void control_flow(void)
+{
+    enum { U_CET = 0x6a0, PL3_SSP = 0x6a7, SHADOW = 1, ENDBR = 4, CP = 21 };
+    const u64 wp = 1 << 16, cet = 1 << 23, top = AREA + 0x5ff8;
+    u32 leaf[4];
+    features(leaf);
+    if (!(leaf[2] >> 7 & 1) || !(leaf[3] >> 20 & 1)) {
+        skip("control-flow enforcement", "not there");
+        return;
+    }
+    __asm__ volatile("mov %%cr0, %%rax; or %0, %%rax; mov %%rax, %%cr0" : : "r"(wp) : "rax");
+    set_cr4(cr4() | cet);
+    set_page(5, other_page, P | U | A | D);
+    wrmsr(U_CET, SHADOW);
+    wrmsr(PL3_SSP, top);
+    EQUAL("CET: a return as it was called", user(11), UD);
+    EQUAL("CET: PL3_SSP is what the ring left with", rdmsr(PL3_SSP), top);
+    EQUAL("CET: the address was written down", *(u64 *)(other_page + 0xff0), user_rip + 5);
+    EQUAL("CET: a smashed return", user(12), CP);
+    EQUAL("such: the code", seen_error, 1);
+    EQUAL("such: it is not popped", rdmsr(PL3_SSP), top - 8);
+    EQUAL("CET: a store to the shadow stack", user(15), PF);
+    EQUAL("such: the code", seen_error, 7);
+    wrmsr(PL3_SSP, AREA + 0x4f00);
+    EQUAL("CET: a call whose shadow stack is none", user(11), PF);
+    EQUAL("such: the code", seen_error, 0x47);
+    wrmsr(U_CET, ENDBR);
+    EQUAL("CET: a jump to what is not ENDBR64", user(13), CP);
+    EQUAL("such: the code", seen_error, 3);
+    wrmsr(U_CET, ENDBR);
+    EQUAL("CET: a jump to ENDBR64", user(14), UD);
+    wrmsr(U_CET, 0);
+    EQUAL("CET: nothing without it", user(12), UD);
+    set_cr4(cr4() & ~cet);
 }
 
 /* ---- compatibility code --------------------------------------------------------------------------------------- */
@@ -510,6 +552,7 @@ void main(const struct start_info *info)
     debug();
     paging();
     rings();
+    control_flow();
     older_code();
     locks();
 }

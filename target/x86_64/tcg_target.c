@@ -218,6 +218,8 @@ void x86_resume(struct vcpu *cpu)
     x->shadow_pc = x->pc;
     x->shadow_left = (x->events.shadow_sti ? X86_SHADOW_STI : 0) |
                      (x->events.shadow_mov_ss ? X86_SHADOW_STACK : 0);
+    if (x->shadow_left) /* what is held back may have been looked for already */
+        x->shadow_left |= X86_SHADOW_WANTED;
     x86_update_state_word(x);
 }
 

@@ -11,6 +11,7 @@
 struct error;
 struct mem_reader;
 struct target_debug;
+struct target_paging;
 struct vcpu_work;
 struct vm;
 
@@ -139,6 +140,9 @@ struct target {
      * False: nothing is mapped. vCPU stopped. */
     bool (*translate)(struct vcpu *cpu, uint64_t va, uint64_t *physical);
     const struct target_debug *debug; /* core/debug.h: the registers of a debugger */
+    const struct target_paging *paging; /* core/paging.h; NULL: its page tables cannot be shown */
+    /* What core/disas.h calls the code that the CPU executes now; NULL: the target's name. vCPU stopped. */
+    const char *(*isa)(struct vcpu *cpu);
     void (*vm_free)(struct vm *vm); /* frees vm->arch */
 };
 

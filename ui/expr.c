@@ -1,5 +1,6 @@
 #include "ui/expr.h"
 
+#include "core/debug.h"
 #include "core/error.h"
 #include "core/util.h"
 #include "core/vcpu.h"
@@ -37,6 +38,26 @@ static bool take(struct parser *p, const char *op)
 
 static uint64_t parse_binary(struct parser *p, unsigned level);
 
+/* As debuggers name it; numbers of up to 64 bits. */
+static bool read_register(struct vcpu *cpu, const char *name, uint64_t *value)
+{
+    const struct target_debug *debug = cpu->vm->target->debug;
+    uint8_t bytes[DEBUG_REG_BYTES];
+    unsigned n = 0, n_common;
+    const struct debug_reg *regs = debug ? debug->regs(cpu, &n, &n_common) : NULL;
+    for (unsigned i = 0; i < n; i++) {
+        bool is_sp = i == debug->sp && !strcmp(name, "sp");
+        if (regs[i].bits > 64 || (!is_sp && strcmp(regs[i].name, name)))
+            continue;
+        memset(bytes, 0, sizeof(bytes));
+        if (!debug->read(cpu, &regs[i], bytes))
+            return false;
+        *value = load_le(bytes, 8);
+        return true;
+    }
+    return false;
+}
+
 static uint64_t parse_register(struct parser *p)
 {
     char name[32];
@@ -50,7 +71,7 @@ static uint64_t parse_register(struct parser *p)
         fail(p, error_new("there is no CPU whose register '$%s' could be", name));
     else if (!strcmp(name, "pc"))
         value = p->cpu->vm->target->pc(p->cpu);
-    else
+    else if (!read_register(p->cpu, name, &value))
         fail(p, error_new("there is no register '$%s'", name));
     return value;
 }

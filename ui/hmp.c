@@ -76,7 +76,12 @@ bool hmp_number(struct hmp_call *c, const char *what, uint64_t *value)
 {
     char text[200];
     struct vcpu *cpu = *c->cpu < c->vm->n_vcpus ? c->vm->vcpus[*c->cpu] : NULL;
-    return hmp_word(c, what, text, sizeof(text)) && hmp_ok(c, expr_value(text, cpu, value));
+    if (!hmp_word(c, what, text, sizeof(text)))
+        return false;
+    bool ran = strchr(text, '$') && hmp_hold(c);
+    bool ok = hmp_ok(c, expr_value(text, cpu, value));
+    hmp_let_go(c, ran);
+    return ok;
 }
 
 bool hmp_hold(struct hmp_call *c)

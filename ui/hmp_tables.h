@@ -3,4 +3,9 @@
 
 struct hmp_table;
 
-extern const struct hmp_table hmp_help_table, hmp_run_table, hmp_state_table;
+extern const struct hmp_table hmp_devices_table;
+extern const struct hmp_table hmp_help_table;
+extern const struct hmp_table hmp_machine_table;
+extern const struct hmp_table hmp_memory_table;
+extern const struct hmp_table hmp_run_table;
+extern const struct hmp_table hmp_state_table;

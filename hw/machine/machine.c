@@ -210,6 +210,7 @@ struct error *machine_create(struct vm *vm, const struct machine_options *option
     m->cls = cls;
     m->vm = vm;
     m->ram_size = vm->ram_size = o.ram_size;
+    m->numa = o.numa;
     m->cores = o.cores ? o.cores : 1;
     m->threads = o.threads ? o.threads : 1;
     if (!o.cores && !o.sockets) /* as QEMU's newer machines: cores before sockets */

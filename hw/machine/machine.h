@@ -59,6 +59,7 @@ struct machine {
     char *name; /* as asked for: the class's, or a versioned one */
     uint64_t ram_size;
     unsigned cores, threads; /* of a socket, of a core */
+    const struct numa *numa; /* -numa, resolved; NULL: not given */
     bool only_dump; /* -M dumpdtb=FILE: written by machine_ready, nothing is to be run */
 };
 

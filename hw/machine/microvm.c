@@ -146,6 +146,7 @@ static struct error *make_cpus(struct microvm *v, const struct machine_options *
     struct error *err = vm->target->cpu_model(vm, o->cpu);
     if (err)
         return err;
+    x86_take_nmis(vm);
     x86_set_topology(vm, o->smp, 1);
     err = vm->accel->vm_create(vm, o->accel_options);
     for (unsigned i = 0; !err && i < o->smp; i++) {

@@ -487,6 +487,7 @@ struct error *pc_init(struct machine *m, const struct machine_options *o,
     pthread_mutex_init(&pc->line_lock, NULL);
     struct error *err = keep_options(pc, o);
     pc->direct = pc_is_direct(pc, o);
+    x86_take_nmis(m->vm);
     if (!err)
         err = make_cpus(pc, o);
     if (!err)

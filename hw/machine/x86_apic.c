@@ -321,3 +321,15 @@ struct error *x86_interrupts_set_up(struct x86_interrupts *x, uint16_t levels)
         set_up_device(x->vm, levels);
     return NULL;
 }
+
+static void inject_nmi(void *opaque)
+{
+    struct vm *vm = opaque;
+    for (unsigned i = 0; i < vm->n_vcpus; i++)
+        x86_raise(vm->vcpus[i], X86_NMI);
+}
+
+void x86_take_nmis(struct vm *vm)
+{
+    vm_on_nmi(vm, inject_nmi, vm);
+}

@@ -34,3 +34,5 @@ void x86_wire_apics(struct vm *vm, struct device *apic);
 /* IRQCHIP_SPLIT: the engine has the local APICs; connect an "ioapic" to them, and an "isa-i8259" (or NULL) to
  * the first vCPU. */
 void x86_wire_split(struct vm *vm, struct device *ioapic, struct device *i8259);
+/* inject-nmi reaches every CPU of this board. */
+void x86_take_nmis(struct vm *vm);

@@ -357,6 +357,7 @@ const struct target riscv64_target = {
     .pc = pc_of,
     .translate = riscv_debug_translate,
     .debug = &riscv_debug,
+    .paging = &riscv_paging,
     .vm_free = vm_free_arch,
 };
 

@@ -303,6 +303,7 @@ bool riscv_user_key(struct vcpu *cpu, uint64_t *key);
 
 /* gdb.c */
 extern const struct target_debug riscv_debug;
+extern const struct target_paging riscv_paging;
 void riscv_free_debug_regs(struct riscv_vm *v);
 
 extern const struct target riscv64_target;

@@ -529,5 +529,7 @@ const struct target x86_64_target = {
     .pc = pc_of,
     .translate = x86_debug_translate,
     .debug = &x86_debug,
+    .paging = &x86_paging,
+    .isa = x86_isa,
     .vm_free = x86_vm_free,
 };

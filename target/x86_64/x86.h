@@ -299,4 +299,6 @@ void x86_take_sipi(struct vcpu *cpu, uint8_t vector);
 void x86_place_flat(struct vcpu *cpu, uint64_t rip, uint64_t cr3);
 
 extern const struct target_debug x86_debug; /* gdb.c */
+extern const struct target_paging x86_paging; /* paging.c, as the next */
+const char *x86_isa(struct vcpu *cpu);
 extern const struct target x86_64_target;

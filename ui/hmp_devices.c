@@ -1,0 +1,326 @@
+/* Disks, networks, back ends, keys, for a person. */
+#include "block/block.h"
+#include "core/backends.h"
+#include "core/chardev.h"
+#include "core/device.h"
+#include "core/error.h"
+#include "core/loop.h"
+#include "core/object.h"
+#include "core/options.h"
+#include "core/util.h"
+#include "core/vm.h"
+#include "hw/input/input.h"
+#include "hw/net/virtio_net.h"
+#include "hw/virtio/balloon.h"
+#include "net/net.h"
+#include "ui/cards.h"
+#include "ui/drives.h"
+#include "ui/hmp.h"
+#include "ui/hmp_tables.h"
+#include "ui/keys.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- showing ----------------------------------------------------------------------------------------- */
+static void show_drive(void *opaque, const struct drive *d)
+{
+    struct hmp_call *c = opaque;
+    struct blk_info info;
+    if (!d->blk) {
+        hmp_say(c, "%s: no medium", d->dev->id ? d->dev->id : d->dev->path);
+        return;
+    }
+    blk_info(d->blk, &info);
+    hmp_say(c, "%s: %s (%s%s%s)", d->id, info.filename, info.driver,
+            blk_readonly(d->blk) ? ", read-only" : "", info.snapshot ? ", snapshot" : "");
+    hmp_say(c, "    %" PRIu64 " bytes, %" PRIu64 " KiB on the host", blk_size(d->blk),
+            info.allocated / KIB);
+    if (d->dev)
+        hmp_say(c, "    in %s, at %s%s", d->dev->cls->name, d->dev->path,
+                d->removable ? ", removable" : "");
+    hmp_say(c, "    cache: %s%s%s", info.writethrough ? "writethrough" : "writeback",
+            info.no_cache ? ", direct" : "", info.no_flush ? ", flushes are ignored" : "");
+}
+
+static void info_block(struct hmp_call *c)
+{
+    drives_each(c->vm, show_drive, c);
+}
+
+static void show_stats(void *opaque, const struct drive *d)
+{
+    struct hmp_call *c = opaque;
+    struct blk_counts n;
+    if (!d->blk)
+        return;
+    blk_counts(d->blk, &n);
+    hmp_say(c,
+            "%s: rd_bytes=%" PRIu64 " wr_bytes=%" PRIu64 " rd_operations=%" PRIu64
+            " wr_operations=%" PRIu64 " flush_operations=%" PRIu64 " rd_total_time_ns=%" PRIu64
+            " wr_total_time_ns=%" PRIu64 " errors=%" PRIu64,
+            d->id, n.bytes[BLK_READ], n.bytes[BLK_WRITE], n.ops[BLK_READ], n.ops[BLK_WRITE],
+            n.ops[BLK_FLUSH], n.ns[BLK_READ], n.ns[BLK_WRITE], n.errors);
+}
+
+static void info_blockstats(struct hmp_call *c)
+{
+    drives_each(c->vm, show_stats, c);
+}
+
+static void show_netdev(void *opaque, enum backend_kind kind, const char *id, void *backend)
+{
+    struct hmp_call *c = opaque;
+    struct netdev_counts n;
+    if (kind != BACKEND_NETDEV)
+        return;
+    struct device *card = card_find(c->vm, id);
+    netdev_counts(backend, &n);
+    hmp_say(c, "%s: %s; %s%s%s", id, netdev_describe(backend), card ? card->cls->name : "no card",
+            card ? " at " : "", card ? card->path : "");
+    hmp_say(c,
+            "    from the guest %" PRIu64 " frames, %" PRIu64 " bytes; to it %" PRIu64 ", %" PRIu64
+            "; dropped %" PRIu64 "%s",
+            n.sent, n.sent_bytes, n.received, n.received_bytes, n.dropped,
+            card && !virtio_net_link(card) ? "; the cable is out" : "");
+}
+
+static void info_network(struct hmp_call *c)
+{
+    backends_each(c->vm, show_netdev, c);
+}
+
+static void show_chardev(void *opaque, enum backend_kind kind, const char *id, void *backend)
+{
+    struct hmp_call *c = opaque;
+    struct chardev_counts n;
+    if (kind != BACKEND_CHARDEV)
+        return;
+    chardev_counts(backend, &n);
+    hmp_say(c, "%s: %s%s%s; in %" PRIu64 ", out %" PRIu64 ", dropped %" PRIu64 " bytes", id,
+            chardev_where(backend), chardev_is_connected(backend) ? "" : " (nobody there)",
+            chardev_is_mux(backend) ? " mux" : "", n.in, n.out, n.dropped);
+}
+
+static void info_chardev(struct hmp_call *c)
+{
+    backends_each(c->vm, show_chardev, c);
+}
+
+static void show_thread(void *opaque, enum backend_kind kind, const char *id, void *backend)
+{
+    if (kind == BACKEND_IOTHREAD)
+        hmp_say(opaque, "%s: thread_id=%d", id, loop_tid(backend));
+}
+
+static void info_iothreads(struct hmp_call *c)
+{
+    backends_each(c->vm, show_thread, c);
+}
+
+static void show_object(void *opaque, enum backend_kind kind, const char *id, void *backend)
+{
+    if (kind == BACKEND_OBJECT)
+        hmp_say(opaque, "%s: %s", id, ((struct object *)backend)->type);
+}
+
+static void info_objects(struct hmp_call *c)
+{
+    backends_each(c->vm, show_object, c);
+}
+
+static void info_balloon(struct hmp_call *c)
+{
+    struct balloon_info info;
+    if (!hmp_ok(c, balloon_query(c->vm, &info)))
+        return;
+    hmp_say(c, "balloon: actual=%" PRIu64 " MiB, asked for %" PRIu64 " MiB", info.actual / MIB,
+            info.target / MIB);
+    for (size_t i = 0; i < BALLOON_N_STATS; i++)
+        if (info.stats[i] != UINT64_MAX)
+            hmp_say(c, "  %s=%" PRIu64, balloon_stat_names[i], info.stats[i]);
+}
+
+static void info_mice(struct hmp_call *c)
+{
+    if (input_available(c->vm, INPUT_TABLET))
+        hmp_say(c, "* tablet (absolute)");
+    if (input_available(c->vm, INPUT_MOUSE))
+        hmp_say(c, "%s mouse", input_available(c->vm, INPUT_TABLET) ? " " : "*");
+}
+
+/* ---- back ends --------------------------------------------------------------------------------------------- */
+static void object_add(struct hmp_call *c)
+{
+    hmp_ok(c, object_create(c->vm, c->args));
+}
+
+static void object_del(struct hmp_call *c)
+{
+    char id[100];
+    if (hmp_word(c, "the id", id, sizeof(id)))
+        hmp_ok(c, object_remove(c->vm, id));
+}
+
+static void do_netdev_add(struct hmp_call *c)
+{
+    hmp_ok(c, netdev_add(c->vm, c->args));
+}
+
+static void do_netdev_del(struct hmp_call *c)
+{
+    char id[100];
+    if (hmp_word(c, "the id", id, sizeof(id)))
+        hmp_ok(c, netdev_remove(c->vm, id));
+}
+
+static void do_chardev_add(struct hmp_call *c)
+{
+    hmp_ok(c, chardev_add_option(c->vm, c->args));
+}
+
+static void do_chardev_remove(struct hmp_call *c)
+{
+    char id[100];
+    if (hmp_word(c, "the id", id, sizeof(id)))
+        hmp_ok(c, backend_remove(c->vm, BACKEND_CHARDEV, id));
+}
+
+static void do_break(struct hmp_call *c)
+{
+    char id[100];
+    if (!hmp_word(c, "the id", id, sizeof(id)))
+        return;
+    struct chardev *chardev = backend_find(c->vm, BACKEND_CHARDEV, id);
+    if (chardev)
+        chardev_break(chardev);
+    else
+        hmp_say(c, "there is no character back end '%s'", id);
+}
+
+static void do_drive_add(struct hmp_call *c)
+{
+    hmp_ok(c, blk_add_blockdev(c->vm, c->args));
+}
+
+static void do_drive_del(struct hmp_call *c)
+{
+    char id[100];
+    if (hmp_word(c, "the id", id, sizeof(id)))
+        hmp_ok(c, blk_remove(c->vm, id));
+}
+
+static void do_resize(struct hmp_call *c)
+{
+    char id[100], text[40];
+    uint64_t size;
+    if (!hmp_word(c, "the drive", id, sizeof(id)) || !hmp_word(c, "the size", text, sizeof(text)))
+        return;
+    if (parse_size(text, MIB, &size))
+        hmp_ok(c, drive_resize(c->vm, id, size));
+    else
+        hmp_say(c, "'%s' is not a size such as 512M or 2G", text);
+}
+
+static void do_set_link(struct hmp_call *c)
+{
+    char name[100], word[8];
+    if (!hmp_word(c, "the card", name, sizeof(name)) ||
+        !hmp_word(c, "on or off", word, sizeof(word)))
+        return;
+    struct device *card = card_find(c->vm, name);
+    int on = parse_bool(word);
+    if (!card)
+        hmp_say(c, "there is no network card '%s'", name);
+    else if (on < 0)
+        hmp_say(c, "'%s' is neither on nor off", word);
+    else
+        virtio_net_set_link(card, on);
+}
+
+static void do_balloon(struct hmp_call *c)
+{
+    uint64_t size;
+    char text[40];
+    if (!hmp_word(c, "the size", text, sizeof(text)))
+        return;
+    if (parse_size(text, MIB, &size))
+        hmp_ok(c, balloon_set(c->vm, size));
+    else
+        hmp_say(c, "'%s' is not a size in MiB", text);
+}
+
+/* ---- keys and pointers ----------------------------------------------------------------------------------- */
+static void do_sendkey(struct hmp_call *c)
+{
+    char names[200];
+    uint64_t hold = 0;
+    if (!hmp_word(c, "the keys", names, sizeof(names)))
+        return;
+    if (*c->args && !hmp_number(c, "milliseconds", &hold))
+        return;
+    hmp_ok(c, keys_send_names(c->vm, names, (unsigned)MIN(hold, 60000)));
+}
+
+enum { REL_X, REL_Y, REL_WHEEL = 8, BTN_LEFT = 0x110 };
+
+static void do_mouse_move(struct hmp_call *c)
+{
+    uint64_t dx, dy, dz = 0;
+    if (!hmp_number(c, "dx", &dx) || !hmp_number(c, "dy", &dy) ||
+        (*c->args && !hmp_number(c, "dz", &dz)))
+        return;
+    const struct input_event events[] = { { INPUT_EV_REL, REL_X, (uint32_t)dx },
+                                          { INPUT_EV_REL, REL_Y, (uint32_t)dy },
+                                          { INPUT_EV_REL, REL_WHEEL, (uint32_t)dz } };
+    if (!input_send_event(c->vm, INPUT_MOUSE, events, ARRAY_LEN(events)))
+        hmp_say(c, "the guest has no driver for a mouse");
+}
+
+static void do_mouse_button(struct hmp_call *c)
+{
+    uint64_t state;
+    if (!hmp_number(c, "the buttons (1 left, 2 right, 4 middle)", &state))
+        return;
+    enum input_kind kind = input_available(c->vm, INPUT_TABLET) ? INPUT_TABLET : INPUT_MOUSE;
+    struct input_event events[3];
+    for (unsigned i = 0; i < 3; i++)
+        events[i] = (struct input_event){ INPUT_EV_KEY, (uint16_t)(BTN_LEFT + i), state >> i & 1 };
+    if (!input_send_event(c->vm, kind, events, ARRAY_LEN(events)))
+        hmp_say(c, "the guest has no driver for a pointer");
+}
+
+static const struct hmp_command commands[] = {
+    { "object_add", NULL, "TYPE,id=ID...", "make an object, as -object does", object_add },
+    { "object_del", NULL, "ID", "remove one that nobody uses", object_del, HMP_OBJECTS },
+    { "netdev_add", NULL, "TYPE,id=ID...", "make a network back end, as -netdev does",
+      do_netdev_add },
+    { "netdev_del", NULL, "ID", "close one that no device uses", do_netdev_del, HMP_NETDEVS },
+    { "chardev-add", NULL, "TYPE,id=ID...", "make a character back end, as -chardev does",
+      do_chardev_add },
+    { "chardev-remove", NULL, "ID", "close one that nobody uses", do_chardev_remove, HMP_CHARDEVS },
+    { "chardev-send-break", NULL, "ID", "a break on the line", do_break, HMP_CHARDEVS },
+    { "blockdev_add", NULL, "driver=raw,node-name=ID...", "open an image, as -blockdev does",
+      do_drive_add },
+    { "drive_del", NULL, "ID", "close one that no device uses", do_drive_del, HMP_DRIVES },
+    { "block_resize", NULL, "ID SIZE", "make an image longer or shorter", do_resize, HMP_DRIVES },
+    { "set_link", NULL, "ID on|off", "plug a network card's cable in or pull it out", do_set_link,
+      HMP_DEVICES },
+    { "balloon", NULL, "SIZE", "ask the guest to make do with so many MiB", do_balloon },
+    { "sendkey", NULL, "KEY-KEY... [MS]", "press keys together: sendkey ctrl-alt-f1", do_sendkey },
+    { "mouse_move", NULL, "DX DY [DZ]", "move the mouse", do_mouse_move },
+    { "mouse_button", NULL, "STATE", "press buttons: 1 left, 2 right, 4 middle; 0 lets go",
+      do_mouse_button },
+};
+static const struct hmp_command infos[] = {
+    { "block", NULL, "", "drives and the devices they are in", info_block },
+    { "blockstats", NULL, "", "what was read and written", info_blockstats },
+    { "network", NULL, "", "network back ends and cards", info_network },
+    { "chardev", NULL, "", "character back ends", info_chardev },
+    { "iothreads", NULL, "", "I/O threads", info_iothreads },
+    { "objects", NULL, "", "what -object made", info_objects },
+    { "balloon", NULL, "", "memory the guest has, and its statistics", info_balloon },
+    { "mice", NULL, "", "pointers that a guest driver serves", info_mice },
+};
+const struct hmp_table hmp_devices_table = { TABLE(commands), TABLE(infos) };

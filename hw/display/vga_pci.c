@@ -16,14 +16,15 @@ struct card {
     struct pci_identity identity;
 };
 
-#define IDENTITY(class_)                                                                     \
+#define IDENTITY(class_, rom_)                                                               \
     {                                                                                        \
         .vendor = 0x1234, .device = 0x1111, .subsystem_vendor = 0x1af4, .subsystem = 0x1100, \
-        .class_code = (class_), .revision = 2                                                \
+        .class_code = (class_), .revision = 2, .rom = (rom_)                                 \
     }
-static const struct card vga_card = { true, true, IDENTITY(0x030000) };
-static const struct card secondary_card = { true, false, IDENTITY(0x038000) };
-static const struct card bochs_card = { false, false, IDENTITY(0x038000) };
+static const struct card vga_card = { true, true, IDENTITY(0x030000, "vgabios-stdvga.bin") };
+static const struct card secondary_card = { true, false, IDENTITY(0x038000, NULL) };
+static const struct card bochs_card = { false, false,
+                                        IDENTITY(0x038000, "vgabios-bochs-display.bin") };
 
 static void refresh(struct device *dev, struct head *head, bool all)
 {
@@ -36,9 +37,7 @@ static struct error *vga_pci_realize(struct device *dev)
 {
     struct vga_pci *p = (struct vga_pci *)dev;
     const struct card *card = dev->cls->bus_class;
-    struct pci_identity identity = card->identity;
-    identity.rom = card->legacy ? "vgabios-stdvga.bin" : NULL;
-    struct error *err = pci_realize(&p->fn, dev, dev->bus, &identity);
+    struct error *err = pci_realize(&p->fn, dev, dev->bus, &card->identity);
     if (err)
         return err;
     err = vga_bars_add(&p->bars, dev, &p->fn, &head_ops, card->has_planes,

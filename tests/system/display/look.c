@@ -1,6 +1,6 @@
 /* look SECONDS PICTURE TEXT OPTIONS...: run the machine that the options describe until a screen shows TEXT as
- * characters ("-": as long as it takes), at most so many seconds; then write what each head shows to PICTURE.0.ppm
- * and so on, and a text screen's characters to the output. Exits 0 if TEXT was there. */
+ * characters, or has N pixels that are not black and stay ("drawn:N"), at most so many seconds; then write what each head shows
+ * to PICTURE.0.ppm and so on, and a text screen's characters to the output. Exits 0 if that was there. */
 #include "cli/cli.h"
 #include "core/error.h"
 #include "core/loop.h"
@@ -20,6 +20,7 @@ struct look {
     const char *wanted;
     bool found;
     int timer, seconds, n_seconds;
+    size_t n_drawn; /* a second ago */
 };
 
 static char *text_of(const struct head *h)
@@ -33,6 +34,18 @@ static char *text_of(const struct head *h)
             *to++ = c >= ' ' && c < 127 ? (char)c : ' ';
         }
     return text;
+}
+
+/* Enough pixels, and no fewer or more than a second ago. */
+static bool is_drawn(struct look *l, size_t wanted)
+{
+    size_t n = 0, before = l->n_drawn;
+    struct head *h;
+    for (unsigned i = 0; (h = head_at(l->vm, i)); i++)
+        for (size_t k = 0; k < (size_t)head_width(h) * head_height(h); k++)
+            n += head_pixels(h)[k] != 0;
+    l->n_drawn = n;
+    return n >= wanted && n == before;
 }
 
 static void on_changed(void *opaque, struct head *head, bool gone)
@@ -59,9 +72,11 @@ static void on_second(void *opaque, uint32_t ready)
         return;
     for (unsigned i = 0; (h = head_at(l->vm, i)); i++) {
         char *text = text_of(h);
-        l->found |= strcmp(l->wanted, "-") && strstr(text, l->wanted);
+        l->found |= strstr(text, l->wanted) != NULL;
         free(text);
     }
+    if (!strncmp(l->wanted, "drawn:", 6))
+        l->found = is_drawn(l, (size_t)atol(l->wanted + 6));
     if (l->found || ++l->n_seconds >= l->seconds)
         vm_request_end(l->vm, VERDICT_QUIT, 0, NULL);
 }
@@ -120,5 +135,5 @@ int main(int argc, char **argv)
     viewer_free(l.viewer);
     cli_unbuild(&built);
     cli_free(&cli);
-    return !l.found && strcmp(l.wanted, "-");
+    return !l.found;
 }

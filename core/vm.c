@@ -280,9 +280,17 @@ void vm_start(struct vm *vm)
     vm->started_at_ns = host_now_ns();
     clock_start(vm);
     tell_run(vm, true);
-    for (unsigned i = 0; i < vm->n_vcpus; i++)
+    for (unsigned i = 0; i < vm->n_vcpus && !vm->suspended; i++)
         if (!vm->vcpus[i]->held && !vm->vcpus[i]->debug_stop)
             vcpu_resume(vm->vcpus[i]);
+}
+
+static void stop_vcpus(struct vm *vm)
+{
+    for (unsigned i = 0; i < vm->n_vcpus; i++)
+        vcpu_ask_stop(vm->vcpus[i]);
+    for (unsigned i = 0; i < vm->n_vcpus; i++)
+        vcpu_wait_stopped(vm->vcpus[i]);
 }
 
 void vm_pause(struct vm *vm)
@@ -290,10 +298,7 @@ void vm_pause(struct vm *vm)
     assert(loop_is_mine(vm->loop));
     if (vm->state != RUN_RUNNING)
         return;
-    for (unsigned i = 0; i < vm->n_vcpus; i++)
-        vcpu_ask_stop(vm->vcpus[i]);
-    for (unsigned i = 0; i < vm->n_vcpus; i++)
-        vcpu_wait_stopped(vm->vcpus[i]);
+    stop_vcpus(vm);
     clock_stop(vm);
     set_state(vm, RUN_PAUSED);
     tell_run(vm, false);
@@ -355,6 +360,7 @@ void vm_reset(struct vm *vm)
         vm->target->vcpu_reset(cpu);
     }
     vm->was_reset = true;
+    vm->suspended = false;
     for (struct vm_hook *h = vm->reset_hooks, *next; h; h = next) {
         next = h->next;
         h->call(h->opaque);
@@ -389,6 +395,28 @@ static void do_reset(struct vm *vm, enum vm_cause cause)
         vm_start(vm);
     else if (vm->state == RUN_PAUSED)
         set_state(vm, RUN_PRELAUNCH);
+}
+
+static void do_suspend(struct vm *vm)
+{
+    vm->suspended = true;
+    if (vm->state == RUN_RUNNING)
+        stop_vcpus(vm);
+    event_tell(vm, EVENT_SUSPEND);
+}
+
+static void do_wake(struct vm *vm)
+{
+    bool was_running = vm->state == RUN_RUNNING;
+    if (!vm->suspended)
+        return;
+    vm_pause(vm);
+    vm->waking = true;
+    vm_reset(vm);
+    vm->waking = false;
+    event_tell(vm, EVENT_WAKEUP);
+    if (was_running)
+        vm_start(vm);
 }
 
 const char *vm_cause_name(enum vm_cause cause)
@@ -466,7 +494,8 @@ static void act(void *opaque)
     enum verdict verdict = vm->verdict;
     bool reset = vm->reset_wanted;
     enum vm_cause cause = vm->reset_cause;
-    vm->reset_wanted = false;
+    bool suspend = vm->suspend_wanted, wake = vm->wake_wanted;
+    vm->reset_wanted = vm->suspend_wanted = vm->wake_wanted = false;
     pthread_mutex_unlock(&vm->run_lock);
     if (vm->state == RUN_ENDED)
         return;
@@ -474,6 +503,12 @@ static void act(void *opaque)
         do_end(vm, verdict);
     else if (reset)
         do_reset(vm, cause);
+    if (verdict != VERDICT_NONE || reset)
+        return;
+    if (suspend)
+        do_suspend(vm);
+    if (wake)
+        do_wake(vm);
 }
 
 void vm_request_reset_for(struct vm *vm, enum vm_cause cause)
@@ -486,6 +521,27 @@ void vm_request_reset_for(struct vm *vm, enum vm_cause cause)
     pthread_mutex_unlock(&vm->run_lock);
     if (first)
         loop_post(vm->loop, act, vm);
+}
+
+static void want(struct vm *vm, bool *what)
+{
+    pthread_mutex_lock(&vm->run_lock);
+    bool first = !*what;
+    *what = true;
+    pthread_mutex_unlock(&vm->run_lock);
+    if (first)
+        loop_post(vm->loop, act, vm);
+}
+
+void vm_request_suspend(struct vm *vm)
+{
+    if (vm->can_suspend)
+        want(vm, &vm->suspend_wanted);
+}
+
+void vm_request_wake(struct vm *vm)
+{
+    want(vm, &vm->wake_wanted);
 }
 
 void vm_request_reset(struct vm *vm)

@@ -86,7 +86,6 @@ enum vm_stop {
     STOP_WATCHDOG,
     STOP_IO_ERROR,
     STOP_DEBUG,
-    STOP_SUSPENDED,
     STOP_ERROR, /* the engine gave up: only a reset helps */
 };
 
@@ -145,6 +144,10 @@ struct vm {
     pthread_cond_t run_changed;
     enum run_state state;
     bool reset_wanted, no_reboot, no_shutdown;
+    bool suspend_wanted, wake_wanted;
+    bool can_suspend; /* the board's: its guest can sleep with memory kept (S3) */
+    bool suspended;   /* it sleeps: vCPUs stand, clock and devices go on. Main loop's thread */
+    bool waking;      /* during the reset that ends it: what was to be kept is kept */
     enum vm_cause reset_cause;
     enum vm_stop stopped_for; /* RUN_PAUSED */
     enum panic_action panic_action;
@@ -196,6 +199,10 @@ void vm_request_reset_for(struct vm *vm, enum vm_cause cause);
 void vm_request_stop(struct vm *vm, enum vm_stop why);
 /* A watchdog expired: tell it and do what watchdog_action says. Any thread. */
 void vm_watchdog_expired(struct vm *vm);
+/* The guest falls asleep with memory kept, if the board has that; and it wakes, which is a reset but for memory
+ * (vm->waking). Who does not sleep is not woken. */
+void vm_request_suspend(struct vm *vm);
+void vm_request_wake(struct vm *vm);
 /* The first request counts. `detail` may be NULL. */
 void vm_request_end(struct vm *vm, enum verdict verdict, int exit_code, const char *detail);
 

@@ -56,7 +56,7 @@ static void watchdog_action(struct hmp_call *c)
 static void info_status(struct hmp_call *c)
 {
     const char *status = run_status(c->vm);
-    if (c->vm->state == RUN_RUNNING)
+    if (c->vm->state == RUN_RUNNING && !c->vm->suspended)
         hmp_say(c, "VM status: running");
     else if (!strcmp(status, "paused"))
         hmp_say(c, "VM status: paused");

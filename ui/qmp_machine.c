@@ -58,7 +58,7 @@ static struct error *query_machines(struct qmp_call *c)
 
 static struct error *current_machine(struct qmp_call *c)
 {
-    c->reply = json_pack("{sb}", "wakeup-suspend-support", 0);
+    c->reply = json_pack("{sb}", "wakeup-suspend-support", c->vm->can_suspend);
     return NULL;
 }
 

@@ -10,7 +10,7 @@
 static struct error *query_status(struct qmp_call *c)
 {
     c->reply = json_pack("{sssbsb}", "status", run_status(c->vm), "singlestep", 0, "running",
-                         c->vm->state == RUN_RUNNING);
+                         c->vm->state == RUN_RUNNING && !c->vm->suspended);
     return NULL;
 }
 

@@ -11,11 +11,11 @@ const char *run_status(const struct vm *vm)
         [STOP_USER] = "paused",          [STOP_SHUTDOWN] = "shutdown",
         [STOP_PANIC] = "guest-panicked", [STOP_WATCHDOG] = "watchdog",
         [STOP_IO_ERROR] = "io-error",    [STOP_DEBUG] = "debug",
-        [STOP_SUSPENDED] = "suspended",  [STOP_ERROR] = "internal-error",
+        [STOP_ERROR] = "internal-error",
     };
     switch (vm->state) {
     case RUN_PRELAUNCH: return "prelaunch";
-    case RUN_RUNNING: return "running";
+    case RUN_RUNNING: return vm->suspended ? "suspended" : "running";
     case RUN_PAUSED: return paused[vm->stopped_for];
     case RUN_ENDED: return "shutdown";
     }
@@ -24,9 +24,12 @@ const char *run_status(const struct vm *vm)
 
 struct error *run_wake(struct vm *vm)
 {
-    if (vm->state != RUN_PAUSED || vm->stopped_for != STOP_SUSPENDED)
+    if (!vm->can_suspend)
+        return error_new("wake-up from suspend is not supported by this guest");
+    if (!vm->suspended)
         return error_new("Unable to wake up: guest is not in suspended state");
-    return vm_continue(vm);
+    vm_request_wake(vm);
+    return NULL;
 }
 
 static int number_of(const char *value, const char *const *names)

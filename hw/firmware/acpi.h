@@ -63,6 +63,7 @@ struct acpi_pc {
     uint16_t gpe_base;    /* pc: GPE0, 4 bytes */
     uint16_t smi_command; /* with the values of hw/misc/acpi_pm.h */
     uint8_t sci;          /* IRQ */
+    bool s3, s4;          /* sleep states, beside S5; with the types of hw/misc/acpi_pm.h */
     uint16_t reset_port;  /* 0xcf9 */
 
     /* What else stands at I/O ports, at the PC's places. */

@@ -260,6 +260,17 @@ static void add_system_bus(struct aml *a, const struct acpi_pc *pc)
     aml_end(a);
 }
 
+/* ---- sleep ------------------------------------------------------------------------------------------- */
+/* 7.4.2: Name (_S3, Package (4) { type, type, 0, 0 }) */
+static void add_sleep_state(struct aml *a, const char *name, uint8_t type)
+{
+    aml_name(a, name);
+    aml_package(a, 4);
+    for (unsigned i = 0; i < 4; i++)
+        aml_int(a, i < 2 ? type : 0);
+    aml_end(a);
+}
+
 /* ---- all of it ------------------------------------------------------------------------------------- */
 static const struct acpi_aml *board_aml(const struct acpi_pc *pc)
 {
@@ -279,6 +290,10 @@ uint32_t acpi_add_dsdt(struct acpi_tables *t, const struct acpi_pc *pc)
     if (pc->has_pci)
         add_pci(&a, pc);
     add_isa(&a, pc);
+    if (pc->s3)
+        add_sleep_state(&a, "\\_S3", 1);
+    if (pc->s4)
+        add_sleep_state(&a, "\\_S4", 2);
     assert(!a.depth);
 
     uint32_t table = acpi_begin(t, "DSDT", 2);

@@ -39,7 +39,8 @@ enum { BOOT_LEGACY_DEVICES = 1 << 0, BOOT_8042 = 1 << 1, BOOT_NO_RTC = 1 << 5 };
 
 static uint32_t fadt_flags(const struct acpi_pc *pc)
 {
-    uint32_t flags = FADT_WBINVD | FADT_PROC_C1 | FADT_RESET | FADT_NO_RTC_WAKE;
+    uint32_t flags =
+        FADT_WBINVD | FADT_PROC_C1 | FADT_RESET | (pc->s3 && pc->rtc ? 0 : FADT_NO_RTC_WAKE);
     if (pc->n_cpus > 8)
         flags |= FADT_APIC_CLUSTER; /* logical destinations of flat mode end at 8 */
     if (pc->board == ACPI_MICROVM)

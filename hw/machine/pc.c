@@ -397,7 +397,11 @@ static struct error *make_devices(struct pc *pc, const struct machine_options *o
         err = PC_MAKE(pc, "reset-control", NULL, "iobase", "0xcf9");
     if (!err)
         err = PC_MAKE(pc, "fw_cfg_io", &pc->fw_cfg, "iobase", "0x510");
-    return err ? err : use_smm(pc);
+    if (err)
+        return err;
+    *mc146818_alarm(pc->rtc) = acpi_pm_alarm_input(pc->pm);
+    pc->m.vm->can_suspend = !pc->direct && pc->model->has_s3(pc); /* firmware leads back */
+    return use_smm(pc);
 }
 
 /* ---- memory and CPUs --------------------------------------------------------------------------------- */
@@ -465,6 +469,9 @@ static struct error *make_cpus(struct pc *pc, const struct machine_options *o)
     return err;
 }
 
+/* Where firmware finds why it runs, by IBM's convention; the value is that of QEMU's machines. */
+enum { CMOS_RESET_CODE = 0x0f, RESET_WAKES = 0xfe };
+
 /* ---- life ---------------------------------------------------------------------------------------------- */
 static void after_reset(void *opaque)
 {
@@ -474,6 +481,10 @@ static void after_reset(void *opaque)
     pc->was_started = true;
     for (unsigned i = 0; i < PC_N_FLASH && pc->flash[i]; i++)
         cfi_flash_follow(pc->flash[i]);
+    if (pc->m.vm->waking) {
+        mc146818_set_cmos(pc->rtc, CMOS_RESET_CODE, RESET_WAKES);
+        return;
+    }
     if (pc->direct)
         pc_direct_reset(pc);
     x86_boot_place(pc->image);

@@ -86,7 +86,7 @@ struct pc_model {
     /* Power management (pc->pm) and the bridge to ISA (pc->bridge), with everything between them. */
     struct error *(*make_bridges)(struct pc *pc);
     void (*fill_acpi)(struct pc *pc, struct acpi_pc *out);
-    bool (*has_s4)(struct pc *pc);
+    bool (*has_s3)(struct pc *pc), (*has_s4)(struct pc *pc);
     /* There is system management mode; behind all devices. */
     struct error *(*use_smm)(struct pc *pc);
     bool (*broadcasts_smi)(struct pc *pc); /* NULL: never */

@@ -52,6 +52,11 @@ static void fill_acpi(struct pc *pc, struct acpi_pc *out)
     out->pci_irq[1][0] = ACPI_PCI_IRQ_SCI;
 }
 
+static bool has_s3(struct pc *pc)
+{
+    return piix4_pm_has_s3(pc->pm_function);
+}
+
 static bool has_s4(struct pc *pc)
 {
     return piix4_pm_has_s4(pc->pm_function);
@@ -73,6 +78,7 @@ static const struct pc_model i440fx_model = {
     .efi_pm_base = 0xb000,
     .make_bridges = make_bridges,
     .fill_acpi = fill_acpi,
+    .has_s3 = has_s3,
     .has_s4 = has_s4,
     .use_smm = use_smm,
 };

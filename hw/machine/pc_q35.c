@@ -53,6 +53,11 @@ static void fill_acpi(struct pc *pc, struct acpi_pc *out)
         out->pci_mem[0] = (struct acpi_window){ from, 0xfec00000 - from };
 }
 
+static bool has_s3(struct pc *pc)
+{
+    return ich9_lpc_has_s3(pc->bridge);
+}
+
 static bool has_s4(struct pc *pc)
 {
     return ich9_lpc_has_s4(pc->bridge);
@@ -78,6 +83,7 @@ static const struct pc_model q35_model = {
     .efi_pm_base = 0x600,
     .make_bridges = make_bridges,
     .fill_acpi = fill_acpi,
+    .has_s3 = has_s3,
     .has_s4 = has_s4,
     .use_smm = use_smm,
     .broadcasts_smi = broadcasts_smi,

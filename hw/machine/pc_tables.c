@@ -110,7 +110,8 @@ static struct error *add_e820(struct pc *pc)
 /* One byte a sleep state: bit 7 says that it is there, the rest is its type. */
 static struct error *add_sleep_states(struct pc *pc)
 {
-    const uint8_t states[6] = { 0x80, 0, 0, 1, pc->model->has_s4(pc) ? 0x82 : 2, 0x80 };
+    uint8_t s3 = pc->m.vm->can_suspend ? 0x81 : 1, s4 = pc->model->has_s4(pc) ? 0x82 : 2;
+    const uint8_t states[6] = { 0x80, 0, 0, s3, s4, 0x80 };
     return fw_cfg_add_file(pc->fw_cfg, "etc/system-states", states, sizeof(states));
 }
 
@@ -230,6 +231,8 @@ static void describe(struct pc *pc, struct acpi_pc *out, struct acpi_parts *part
         .pm_base = pc->is_efi ? pc->model->efi_pm_base : pc->model->pm_base,
         .smi_command = 0xb2,
         .sci = PC_IRQ_SCI,
+        .s3 = vm->can_suspend,
+        .s4 = pc->model->has_s4(pc),
         .reset_port = 0xcf9,
         .lpt = pc->has_parallel,
         .i8042 = pc->kbc,

@@ -32,7 +32,7 @@ enum { /* 4.8.3.1: the same bits in status and enable */
        STATUS_W1C = EVENTS | EVENT_WAKE | 1 << 4,
 };
 enum { CONTROL_SCI = 1 << 0, CONTROL_KEPT = 0x1c03, CONTROL_SLEEP = 1 << 13 }; /* 4.8.3.2 */
-enum { SLEEP_S5 = 0, SLEEP_S4 = 2 };
+enum { SLEEP_S5 = 0, SLEEP_S3 = 1, SLEEP_S4 = 2 };
 enum { SMI_GLOBAL = 1 << 0, SMI_COMMAND = 1 << 5, SMI_TCO = 1 << 13 };
 enum { TIMER_HZ = 3579545, TIMER_BITS = 24 }; /* 4.8.3.3 */
 
@@ -50,6 +50,8 @@ struct acpi_pm {
     struct timer *timer, *watchdog;
 
     uint16_t status, enable, control;
+    bool sleeping;       /* in S3 */
+    uint16_t woken_by;   /* events that ended it: status shows them behind the reset */
     uint64_t timer_seen; /* ticks up to which the timer's overflows are in status */
     uint8_t gpe_status[8], gpe_enable[8], gpe_level[8];
     uint32_t smi_enable, smi_status;
@@ -122,12 +124,30 @@ static void raise_smi(struct acpi_pm *p, uint32_t source)
 }
 
 /* ---- sleeping, buttons, events ---------------------------------------------------------------- */
+/* 16.1.3: all but memory is lost. */
+static void fall_asleep(struct acpi_pm *p)
+{
+    p->sleeping = true;
+    p->woken_by = 0;
+    vm_request_suspend(p->dev.vm);
+}
+
+static void wake_by(struct acpi_pm *p, uint16_t event)
+{
+    if (!p->sleeping)
+        return;
+    p->woken_by |= event;
+    vm_request_wake(p->dev.vm);
+}
+
 /* 16.1: soft off, and suspend to disk, which looks the same from here. */
 static void go_to_sleep(struct acpi_pm *p)
 {
     unsigned type = p->control >> 10 & 7;
     if (type == SLEEP_S5 || type == SLEEP_S4)
         vm_request_end(p->dev.vm, VERDICT_POWERED_OFF, 0, NULL);
+    else if (type == SLEEP_S3 && p->dev.vm->can_suspend)
+        fall_asleep(p);
     else
         device_broken(&p->dev, "sleep type %u is none of this machine's", type);
 }
@@ -136,8 +156,27 @@ static void press(struct acpi_pm *p, uint16_t event)
 {
     device_lock(&p->dev);
     p->status |= event;
+    wake_by(p, event);
     pm_update(p);
     device_unlock(&p->dev);
+}
+
+static void alarm_rings(void *opaque, unsigned n, bool level)
+{
+    struct acpi_pm *p = opaque;
+    if (!level)
+        return;
+    device_lock(&p->dev);
+    p->status |= EVENT_RTC;
+    if (p->enable & EVENT_RTC)
+        wake_by(p, EVENT_RTC);
+    pm_update(p);
+    device_unlock(&p->dev);
+}
+
+struct irq acpi_pm_alarm_input(struct device *dev)
+{
+    return (struct irq){ alarm_rings, dev, 0 };
 }
 
 static void power_button(void *opaque)
@@ -431,7 +470,10 @@ static void pm_unrealize(struct device *dev)
 static void pm_reset(struct device *dev)
 {
     struct acpi_pm *p = (struct acpi_pm *)dev;
-    p->status = p->enable = p->control = 0;
+    p->status = dev->vm->waking ? p->woken_by | EVENT_WAKE : 0; /* 4.8.3.1.1 */
+    p->sleeping = false;
+    p->woken_by = 0;
+    p->enable = p->control = 0;
     /* Without that mode as if set up already: firmware then leaves it alone. */
     p->smi_enable = p->has_smm ? 0 : SMI_COMMAND;
     p->smi_locked = false;
@@ -453,6 +495,7 @@ static struct error *pm_loaded(struct device *dev)
     if (p->enable & EVENT_TIMER && p->control & CONTROL_SCI)
         timer_set(p->timer, vm_now_ns(dev->vm)); /* works out the rest when the guest runs */
     watchdog_arm(p);
+    dev->vm->suspended = p->sleeping;
     return NULL;
 }
 
@@ -470,6 +513,8 @@ static const struct field pm_state[] = {
     FIELD(struct acpi_pm, status, .valid = STATUS_W1C),
     FIELD(struct acpi_pm, enable, .valid = EVENTS),
     FIELD(struct acpi_pm, control, .valid = CONTROL_KEPT),
+    FIELD(struct acpi_pm, sleeping),
+    FIELD(struct acpi_pm, woken_by, .valid = EVENTS),
     FIELD(struct acpi_pm, timer_seen),
     FIELD_ARRAY(struct acpi_pm, gpe_status),
     FIELD_ARRAY(struct acpi_pm, gpe_enable),

@@ -3,7 +3,8 @@
  * ACPI tables the board writes: PM1a event block at base + 0, control at + 4, timer at + 8; general-purpose
  * events 0 at base + 0x20 (16 bytes) or in a region of their own (4 bytes).
  *
- * S5 is sleep type 0, S4 is 2, and both power off; there are no others. */
+ * S5 is sleep type 0, S4 is 2, and both power off; S3 is 1, if the board has it: the VM is suspended until the power
+ * button, the clock's alarm if that is enabled, or the user wakes it. There are no others. */
 #pragma once
 
 #include "core/device.h"
@@ -33,5 +34,7 @@ void acpi_pm_lock_smi(struct device *pm, bool on);
 void acpi_pm_set_command_smi(struct device *pm, bool on);
 /* ICH9: GCS.NO_REBOOT, 10.1.56 of the data sheet: the watchdog does not reset. */
 void acpi_pm_set_no_reboot(struct device *pm, bool on);
+/* The clock's alarm: a pulse (4.8.2.2.3). The clock's lock may be held. */
+struct irq acpi_pm_alarm_input(struct device *pm);
 /* The user presses it. The power button is also pressed by vm_press_power_button. Main loop's thread. */
 void acpi_pm_sleep_button(struct device *pm);

@@ -231,9 +231,7 @@ static struct error *lpc_realize(struct device *dev)
         .subsystem_vendor = 0x1af4,
         .subsystem = 0x1100,
     };
-    struct error *err = isa_bridge_check_sleep(l->disable_s3);
-    if (!err)
-        err = pci_realize(&l->b.fn, dev, dev->bus, &identity);
+    struct error *err = pci_realize(&l->b.fn, dev, dev->bus, &identity);
     if (err)
         return err;
     l->b.update = update_lines;
@@ -256,8 +254,12 @@ static void lpc_unrealize(struct device *dev)
 static void lpc_reset(struct device *dev)
 {
     struct ich9_lpc *l = (struct ich9_lpc *)dev;
+    uint8_t kept[GPIO_CNTL - PMBASE];
+    memcpy(kept, l->b.fn.config + PMBASE, sizeof(kept));
     pci_reset(&l->b.fn);
     set_registers(l);
+    if (dev->vm->waking) /* SeaBIOS relies on that */
+        memcpy(l->b.fn.config + PMBASE, kept, sizeof(kept));
     l->gcs = l->no_reboot_strap ? GCS_NO_REBOOT : 0;
     memset(l->smi_requested, 0, sizeof(l->smi_requested));
     l->smi_ok = 0;
@@ -316,6 +318,11 @@ struct error *ich9_lpc_use_smm(struct device *dev, struct device *fw_cfg)
 bool ich9_lpc_broadcasts_smi(struct device *dev)
 {
     return ((struct ich9_lpc *)dev)->smi_to_all;
+}
+
+bool ich9_lpc_has_s3(struct device *dev)
+{
+    return !((struct ich9_lpc *)dev)->disable_s3;
 }
 
 bool ich9_lpc_has_s4(struct device *dev)

@@ -21,11 +21,6 @@ uint32_t isa_route_bit(uint8_t reg)
     return reg & ROUTE_OFF ? 0 : UINT32_C(1) << (reg & ROUTE_IRQ) & ROUTABLE;
 }
 
-struct error *isa_bridge_check_sleep(uint8_t disable_s3)
-{
-    return disable_s3 ? NULL : error_new("disable_s3=0 is not supported: there is no S3");
-}
-
 void isa_bridge_map(struct mem_region *r, uint32_t at, uint32_t *mapped_at)
 {
     if (at == *mapped_at)

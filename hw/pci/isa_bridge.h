@@ -26,8 +26,8 @@ void piix4_pm_use_smm(struct device *dev);
 /* PIIX4's SMBus, whose memory modules show this much RAM (0: there is none), and its interrupt. At once. */
 void piix4_pm_attach_smbus(struct device *dev, uint64_t ram_size, struct irq irq9);
 /* Properties disable_s3 and disable_s4 of "ICH9-LPC" and "PIIX4_PM". */
-bool ich9_lpc_has_s4(struct device *lpc);
-bool piix4_pm_has_s4(struct device *dev);
+bool ich9_lpc_has_s3(struct device *lpc), ich9_lpc_has_s4(struct device *lpc);
+bool piix4_pm_has_s3(struct device *dev), piix4_pm_has_s4(struct device *dev);
 
 /* ---- between the bridges ------------------------------------------------------------------------- */
 /* Where PCI's lines lead: levels in, levels out. Device lock held. */
@@ -46,12 +46,10 @@ struct isa_bridge {
 void isa_route_drive(struct isa_route *r, uint32_t wanted);
 /* The ISA interrupt that a PIRQ's register chooses, as a bit; 0: none. */
 uint32_t isa_route_bit(uint8_t reg);
-/* S3 is not there: asking for it is an error. */
-struct error *isa_bridge_check_sleep(uint8_t disable_s3);
 /* Map a block of ports at `at` (0: nowhere) where it is not there already; not under a lock. */
 void isa_bridge_map(struct mem_region *r, uint32_t at, uint32_t *mapped_at);
 /* Numbers, as management software has them. */
 #define ISA_BRIDGE_SLEEP_PROPS(type)                                                             \
-    PROP(type, disable_s3, "disable_s3", PROP_UINT, .def = "1", .max = 1,                        \
-         .help = "only 1: there is no S3"),                                                      \
+    PROP(type, disable_s3, "disable_s3", PROP_UINT, .max = 1,                                    \
+         .help = "1: no suspend to memory"),                                                      \
         PROP(type, disable_s4, "disable_s4", PROP_UINT, .max = 1, .help = "1: no suspend to disk")

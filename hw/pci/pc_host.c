@@ -83,9 +83,18 @@ static uint64_t ecam_read(void *opaque, uint64_t off, unsigned size)
     return pci_config_read(&h->host, off >> 20, off >> 12 & 0xff, off & 0xfff, size);
 }
 
+/* SeaBIOS, waking, closes this window through itself to open it anew the same way. The window stays: guests have noted
+ * that it is there. */
+static bool closes_itself(const struct pc_host *h, uint64_t off, uint64_t value)
+{
+    return off == model_of(h)->pciexbar && !(value & ECAM_ON);
+}
+
 static void ecam_write(void *opaque, uint64_t off, unsigned size, uint64_t value)
 {
     struct pc_host *h = opaque;
+    if (closes_itself(h, off, value))
+        return;
     pci_config_write(&h->host, off >> 20, off >> 12 & 0xff, off & 0xfff, size, (uint32_t)value);
 }
 
@@ -272,10 +281,15 @@ static void after_reset(void *opaque)
 static void set_registers(struct pc_host *h)
 {
     const struct pc_host_model *m = model_of(h);
+    uint8_t pam[PC_PAM_REGS] = { 0 };
+    if (h->dev.vm->waking)
+        memcpy(pam, h->pam_kept, sizeof(pam));
     for (const struct pc_host_value *v = m->values; v->n; v++)
         config_field(&h->fn, v->off, v->n, v->value, v->writable);
+    if (h->dev.vm->waking && m->pciexbar)
+        memcpy(h->fn.config + m->pciexbar, h->pciexbar_kept, sizeof(h->pciexbar_kept));
     for (unsigned i = 0; i < PC_PAM_REGS; i++)
-        config_field(&h->fn, m->pam + i, 1, 0, i ? 0x33 : 0x30);
+        config_field(&h->fn, m->pam + i, 1, pam[i], i ? 0x33 : 0x30);
     config_field(&h->fn, m->smram, 1, 0x02, m->smram_writable);
     if (m->esmramc && h->setup.smm) {
         h->fn.writable[m->esmramc] = ESMRAMC_HIGH | ESMRAMC_TSEG_SIZE | ESMRAMC_TSEG;
@@ -340,7 +354,11 @@ void pc_host_unrealize(struct device *dev)
 void pc_host_reset(struct device *dev)
 {
     struct pc_host *h = (struct pc_host *)dev;
+    const struct pc_host_model *m = model_of(h);
     h->address = 0;
+    /* A BIOS that wakes looks for itself, and what it had noted, in its shadow; and it goes on by ECAM. */
+    memcpy(h->pam_kept, h->fn.config + m->pam, sizeof(h->pam_kept));
+    memcpy(h->pciexbar_kept, h->fn.config + m->pciexbar, sizeof(h->pciexbar_kept));
     pci_reset(&h->fn);
     set_registers(h);
 }

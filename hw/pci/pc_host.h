@@ -59,6 +59,7 @@ struct pc_host {
     struct mem_region *high_smram, *tseg, *tseg_hole;
     uint8_t smram_shown, high_smram_shown; /* enum smram_sight as mapped */
     uint64_t tseg_size;                    /* as mapped */
+    uint8_t pam_kept[PC_PAM_REGS], pciexbar_kept[8]; /* during a reset */
     uint64_t ecam_at, ecam_size; /* as mapped; size 0: not */
     _Atomic uint32_t follow_wanted;
 };

@@ -114,9 +114,7 @@ static struct error *pm_realize(struct device *dev)
         .subsystem_vendor = 0x1af4,
         .subsystem = 0x1100,
     };
-    struct error *err = isa_bridge_check_sleep(p->disable_s3);
-    if (!err)
-        err = pci_realize(&p->fn, dev, dev->bus, &identity);
+    struct error *err = pci_realize(&p->fn, dev, dev->bus, &identity);
     if (err)
         return err;
     p->fn.config_written = pm_written;
@@ -139,8 +137,14 @@ static void pm_unrealize(struct device *dev)
 static void pm_reset(struct device *dev)
 {
     struct piix4_pm *p = (struct piix4_pm *)dev;
+    uint32_t base = config_get(&p->fn, PMBASE, 4);
+    uint8_t on = p->fn.config[PMREGMISC];
     pci_reset(&p->fn);
     set_registers(p);
+    if (!dev->vm->waking)
+        return;
+    config_set(&p->fn, PMBASE, 4, base); /* as on the ICH9 */
+    config_set(&p->fn, PMREGMISC, 1, on);
     p->smbus.enabled = false;
     smbus_reset(&p->smbus);
 }
@@ -173,6 +177,11 @@ void piix4_pm_attach_smbus(struct device *dev, uint64_t ram_size, struct irq irq
     p->irq9 = irq9;
     smbus_set_ram(&p->smbus, ram_size);
     set_registers(p);
+}
+
+bool piix4_pm_has_s3(struct device *dev)
+{
+    return !((struct piix4_pm *)dev)->disable_s3;
 }
 
 bool piix4_pm_has_s4(struct device *dev)

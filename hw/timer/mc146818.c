@@ -48,7 +48,7 @@ struct rtc {
     struct device dev;
     uint32_t iobase;
     struct mem_region *ports;
-    struct irq out;
+    struct irq out, alarm;
     struct timer *bell; /* derived */
 
     uint8_t index;
@@ -294,10 +294,15 @@ static void rtc_catch_up(struct rtc *r)
     give_owed_tick(r, now);
     if (next_update_ns(r, r->seen_ns) <= now)
         r->cmos[REG_C] |= UPDATE;
-    if (next_alarm_ns(r, r->seen_ns) <= now)
+    bool rings = next_alarm_ns(r, r->seen_ns) <= now;
+    if (rings)
         r->cmos[REG_C] |= ALARM;
     r->seen_ns = now;
     rtc_update_irq(r);
+    if (rings && r->cmos[REG_B] & ALARM) {
+        irq_set(&r->alarm, true);
+        irq_set(&r->alarm, false);
+    }
 }
 
 static void rtc_arm(struct rtc *r)
@@ -436,6 +441,11 @@ static const struct mmio_ops rtc_ops = { rtc_read, rtc_write, 1, 1, NULL };
 struct irq *mc146818_output(struct device *dev)
 {
     return &((struct rtc *)dev)->out;
+}
+
+struct irq *mc146818_alarm(struct device *dev)
+{
+    return &((struct rtc *)dev)->alarm;
 }
 
 void mc146818_set_cmos(struct device *dev, unsigned at, uint8_t value)

@@ -4,6 +4,7 @@
 
 #include "core/accel.h"
 #include "core/error.h"
+#include "core/loop.h"
 #include "hw/machine/machine.h"
 #include "hw/machine/pc.h"
 #include "hw/misc/acpi_pm.h"
@@ -482,6 +483,8 @@ static void ecam_is_where_pciexbar_says(void **unused)
     assert_int_equal(config_read(vm, 0, 0x60, 4), 0xb0000000);
     assert_int_equal(peek(vm, 0xb0000000), 0xffffffff);
     config_write(vm, 0, 0x60, 4, 0xb0000001);
+    poke(vm, 0xb0000060, 0); /* not through itself */
+    assert_int_equal(peek(vm, 0xb0000000), 0x29c08086);
     assert_int_equal(peek(vm, 0xb0000000), 0x29c08086);
     assert_int_equal(peek(vm, 0xb0000000 | 0x1f << 15), 0x29188086);
     assert_int_equal(peek(vm, 0xb0000000 | 0xff << 20), 0xffffffff);
@@ -727,10 +730,54 @@ static void fw_cfg_tells_the_memory_map(void **unused)
     assert_int_equal(load_le(e820 + 40, 8), 4 * GIB);
     assert_int_equal(load_le(e820 + 48, 8), 0x20000000 + GIB);
     assert_int_equal(fw_cfg_file(vm, "etc/system-states", states, sizeof(states)), 6);
-    assert_int_equal(states[3], 1);    /* no S3 */
+    assert_int_equal(states[3], 0x81); /* S3 */
     assert_int_equal(states[4], 0x82); /* S4 */
     assert_int_equal(fw_cfg_file(vm, "bootorder", states, sizeof(states)), -1);
     x86_machine_free(vm);
+}
+
+/* Where PM1 is after firmware, and asleep with type 1. */
+static void sleep_in_s3(struct vm *vm, bool q35)
+{
+    config_write(vm, q35 ? LPC : PIIX_PM, 0x40, 4, 0x601);
+    if (q35)
+        config_write(vm, LPC, 0x44, 1, 0x80);
+    else
+        config_write(vm, PIIX_PM, 0x80, 1, 1);
+    out(vm, 0x602, 2, 1 << 10);
+    out(vm, 0x604, 2, 1 << 13 | 1 << 10 | 1);
+    loop_sync(vm->loop);
+    assert_true(vm->suspended);
+}
+
+static void s3_keeps_memory_and_wakes_through_firmware(void **unused)
+{
+    static const uint8_t pams[] = { 0x90, 0x59 };
+    for (size_t i = 0; i < ARRAY_LEN(boards); i++) {
+        struct vm *vm = machine(boards[i]);
+        poke(vm, 0x5000, 0x600d);
+        config_write(vm, 0, pams[i], 1, 0x30);
+        poke(vm, 0xf1000, 0x5ad0);
+        sleep_in_s3(vm, i == 0);
+        vm_press_power_button(vm);
+        loop_sync(vm->loop);
+        assert_false(vm->suspended || vm->waking);
+        assert_int_equal(cmos(vm, 0x0f), 0xfe);
+        assert_int_equal(peek(vm, 0x5000), 0x600d);
+        assert_int_equal(peek(vm, 0xf1000), 0x5ad0);         /* the BIOS's shadow */
+        assert_int_equal(in(vm, 0x600, 2), 0x8000 | 1 << 8); /* awake, by the power button */
+        assert_int_equal(in(vm, 0x602, 2), 0);
+        assert_int_equal(x86_of(vm->vcpus[0])->rip, 0xfff0);
+
+        sleep_in_s3(vm, i == 0);
+        vm_reset(vm); /* the user's */
+        assert_false(vm->suspended);
+        assert_int_not_equal(peek(vm, 0xf1000), 0x5ad0);
+        vm_request_wake(vm); /* nobody sleeps */
+        loop_sync(vm->loop);
+        assert_int_not_equal(peek(vm, 0xf1000), 0x5ad0);
+        x86_machine_free(vm);
+    }
 }
 
 static void boot_order_names_devices_by_their_paths(void **unused)
@@ -859,6 +906,7 @@ int main(void)
         cmocka_unit_test(chipset_registers_are_where_rcba_says),
         cmocka_unit_test(cmos_tells_memory_and_boot_order),
         cmocka_unit_test(fw_cfg_tells_the_memory_map),
+        cmocka_unit_test(s3_keeps_memory_and_wakes_through_firmware),
         cmocka_unit_test(boot_order_names_devices_by_their_paths),
         cmocka_unit_test(versions_are_the_same_machine),
         cmocka_unit_test(what_is_not_there_is_refused),

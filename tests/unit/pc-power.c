@@ -94,6 +94,26 @@ static void sleep_type_0_powers_off(void **unused)
     board_free(b);
 }
 
+static void the_alarm_wakes_where_it_is_enabled(void **unused)
+{
+    for (int enabled = 0; enabled < 2; enabled++) {
+        struct board *b = pm_board("ICH9-PM");
+        struct irq alarm = acpi_pm_alarm_input(b->dev);
+        b->vm->can_suspend = true;
+        board_write(b, PM1_ENABLE, 2, enabled ? 1 << 10 : 0);
+        irq_set(&alarm, true);
+        irq_set(&alarm, false);
+        assert_int_equal(board_read(b, PM1_STATUS, 2), 1 << 10);
+        board_write(b, PM1_CONTROL, 2, 1 << 13 | 1 << 10 | 1);
+        assert_true(b->vm->suspend_wanted);
+        assert_false(b->vm->wake_wanted);
+        irq_set(&alarm, true);
+        irq_set(&alarm, false);
+        assert_int_equal(b->vm->wake_wanted, enabled);
+        board_free(b);
+    }
+}
+
 static void general_events_latch_and_interrupt(void **unused)
 {
     struct board *b = pm_board("ICH9-PM");
@@ -245,6 +265,7 @@ int main(void)
         cmocka_unit_test(pm_timer_interrupts_when_its_top_bit_changes),
         cmocka_unit_test(power_button_raises_sci_until_cleared),
         cmocka_unit_test(sleep_type_0_powers_off),
+        cmocka_unit_test(the_alarm_wakes_where_it_is_enabled),
         cmocka_unit_test(general_events_latch_and_interrupt),
         cmocka_unit_test(watchdog_tells_then_resets),
         cmocka_unit_test(halted_watchdog_stands),

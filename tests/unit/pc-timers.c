@@ -341,6 +341,7 @@ static void update_interrupt_comes_each_second_and_needs_reading_c(void **unused
 static void alarm_rings_at_its_time(void **unused)
 {
     struct board *b = rtc_board();
+    *mc146818_alarm(b->dev) = board_irq(b, 9);
     rtc_write(b, 1, 0x10);
     rtc_write(b, 3, 0x00);
     rtc_write(b, 5, 0xff); /* any hour */
@@ -348,8 +349,10 @@ static void alarm_rings_at_its_time(void **unused)
     rtc_write(b, B, 0x22);
     board_advance_ns(b, 11000 * MS);
     assert_false(b->lines[8].level);
+    assert_int_equal(b->lines[9].raised, 0);
     board_advance_ns(b, 600 * MS);
     assert_true(b->lines[8].level);
+    assert_int_equal(b->lines[9].raised, 1);
     assert_int_equal(rtc_read(b, C) & 0xa0, 0xa0);
     board_free(b);
 }

@@ -63,6 +63,39 @@ static void a_paused_vm_stands_and_its_clock_too(void **unused)
     board_free(b);
 }
 
+static void a_sleeping_guest_stands_while_the_clock_goes_on(void **unused)
+{
+    struct board *b = board_new();
+    struct vm *vm = b->vm;
+    b->run = run_until_kicked;
+    struct vcpu *cpu = board_add_vcpu(b);
+    vm_start(vm);
+    vm_request_suspend(vm); /* no board for that */
+    loop_until_posted(vm);
+    assert_false(vm->suspended);
+    vm->can_suspend = true;
+    vm_request_suspend(vm);
+    vm_request_suspend(vm);
+    loop_until_posted(vm);
+    assert_true(vm->suspended && cpu->stopped);
+    assert_int_equal(vm->state, RUN_RUNNING);
+    vm_pause(vm); /* the user stops it, and lets it go on sleeping */
+    uint64_t now = vm_now_ns(vm);
+    vm_start(vm);
+    usleep(1000);
+    assert_true(vm->suspended && cpu->stopped);
+    assert_true(vm_now_ns(vm) > now);
+    board_cpu(cpu)->pc = 0;
+    vm_request_wake(vm);
+    loop_until_posted(vm);
+    assert_false(vm->suspended);
+    for (int i = 0; i < 20000 && !board_cpu(cpu)->pc; i++)
+        usleep(200);
+    vm_pause(vm);
+    assert_true(board_cpu(cpu)->pc > 0);
+    board_free(b);
+}
+
 /* Halts; each interrupt is counted in x and taken back. */
 static enum vcpu_exit count_interrupts(struct vcpu *cpu)
 {
@@ -447,6 +480,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_paused_vm_stands_and_its_clock_too),
+        cmocka_unit_test(a_sleeping_guest_stands_while_the_clock_goes_on),
         cmocka_unit_test(an_interrupt_wakes_a_halted_vcpu),
         cmocka_unit_test(a_nap_lasts_its_time_or_until_something_new_comes),
         cmocka_unit_test(no_interrupt_is_lost_between_threads),

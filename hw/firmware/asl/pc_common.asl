@@ -1,7 +1,6 @@
 /* What q35 and pc share. */
 
-// Sleep types of the PM1 control register, hw/misc/acpi_pm.h.
-Name (\_S4, Package (4) { 2, 2, 0, 0 })
+// Sleep type of the PM1 control register, hw/misc/acpi_pm.h. S3 and S4 are where the configuration has them.
 Name (\_S5, Package (4) { 0, 0, 0, 0 })
 
 // 0: interrupts by the 8259s, 1: by the I/O APIC.

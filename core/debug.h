@@ -27,5 +27,6 @@ struct target_debug {
     /* bits / 8 bytes, little-endian. False: it has no value now, or does not take this one. vCPU stopped. */
     bool (*read)(struct vcpu *cpu, const struct debug_reg *r, uint8_t *to);
     bool (*write)(struct vcpu *cpu, const struct debug_reg *r, const uint8_t *from);
+    bool watches_before; /* the architecture's watchpoints stop before the access: gdb then does it itself */
     unsigned pc, sp; /* numbers of the program counter and the stack pointer */
 };

@@ -30,6 +30,7 @@ struct vcpu_debug {
     bool step; /* stop behind each instruction, or where an exception or interrupt leads, */
     uint64_t from, to;    /* but go on while the pc (as target.pc) is in [from, to) */
     bool hold_interrupts; /* while it steps: take none */
+    bool before;          /* stop before an access that is watched, and not behind the instruction */
     unsigned n;
     struct vcpu_point {
         enum { POINT_EXECUTE, POINT_WRITE, POINT_ACCESS, POINT_READ } kind;

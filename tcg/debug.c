@@ -18,10 +18,12 @@ enum { NO_HIT = -2 };
 struct debug {
     struct vcpu_debug want;
     unsigned n_execute, n_watch;
-    int hit;        /* what it is to stop for: a point, VCPU_STEPPED, or NO_HIT */
-    bool begun;     /* an instruction that is a step */
-    uint64_t traps; /* counted when it began */
-    bool went_on;   /* the step is behind its first instruction: points count */
+    int hit;           /* what it is to stop for: a point, VCPU_STEPPED, or NO_HIT */
+    bool begun;        /* an instruction that is a step */
+    uint64_t traps;    /* counted when it began */
+    bool went_on;      /* the step is behind its first instruction: points count */
+    bool hit_before;   /* what `hit` watches is still to be done by the instruction at pc, */
+    bool passes_watch; /* which is the one that runs now, and does it */
 };
 
 /* ---- setting ---------------------------------------------------------------------------------------- */
@@ -124,18 +126,22 @@ static int watch_point(const struct debug *d, uint64_t va, uint64_t n, enum acce
     return NO_HIT;
 }
 
-static noreturn void begin_again(struct tcg_cpu *t)
+static noreturn void leave_before(struct tcg_cpu *t)
 {
     *tcg_pc(t) = tcg_insn_pc(t->cpu);
     t->undo++;
-    t->wants_single = true;
     tcg_leave(t->cpu);
+}
+
+static int find_watch(const struct tcg_cpu *t, uint64_t va, uint64_t n, enum access access)
+{
+    return t->debug->passes_watch ? NO_HIT : watch_point(t->debug, va, n, access);
 }
 
 void debug_note(struct tcg_cpu *t, uint64_t va, uint64_t n, enum access access)
 {
     struct debug *d = t->debug;
-    int hit = d->hit == NO_HIT ? watch_point(d, va, n, access) : NO_HIT;
+    int hit = d->hit == NO_HIT ? find_watch(t, va, n, access) : NO_HIT;
     if (hit == NO_HIT)
         return;
     d->hit = hit;
@@ -144,8 +150,19 @@ void debug_note(struct tcg_cpu *t, uint64_t va, uint64_t n, enum access access)
 
 void debug_check(struct tcg_cpu *t, uint64_t va, uint64_t n, enum access access)
 {
-    if (!t->single && !t->alone && watch_point(t->debug, va, n, access) != NO_HIT)
-        begin_again(t);
+    struct debug *d = t->debug;
+    int hit = find_watch(t, va, n, access);
+    if (hit == NO_HIT)
+        return;
+    if (d->want.before) {
+        d->hit = hit;
+        d->hit_before = true;
+        leave_before(t);
+    }
+    if (!t->single && !t->alone) {
+        t->wants_single = true;
+        leave_before(t);
+    }
 }
 
 void debug_access(struct tcg_cpu *t, uint64_t va, uint64_t n, enum access access)
@@ -191,10 +208,12 @@ bool debug_stops(struct tcg_cpu *t)
         return false;
     }
     t->cpu->debug_hit = d->hit;
-    t->at_point = d->hit >= 0 && d->want.points[d->hit].kind == POINT_EXECUTE;
+    t->at_watch = d->hit_before;
+    t->at_point = d->hit_before || (d->hit >= 0 && d->want.points[d->hit].kind == POINT_EXECUTE);
     t->point_pc = *tcg_pc(t);
     t->cpu->holds_interrupts = false;
     d->hit = NO_HIT;
+    d->hit_before = false;
     return true;
 }
 
@@ -215,6 +234,7 @@ void debug_run(struct tcg_cpu *t)
 {
     struct debug *d = t->debug;
     bool passes = stands_at_point(t);
+    d->passes_watch = passes && t->at_watch;
     t->at_point = false;
     if (!passes && (!d->want.step || d->went_on))
         d->hit = execute_point(d, *tcg_pc(t));

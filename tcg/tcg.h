@@ -167,7 +167,8 @@ struct tcg_cpu {
     bool wants_single;           /* the next instruction is to run as a unit of its own */
     bool single;                 /* it does */
     struct debug *debug;         /* what a debugger asks for (debug.c); NULL: nothing */
-    bool at_point;               /* it last stopped at a breakpoint: there, and is to get over it */
+    bool at_point;               /* it last stopped at a breakpoint: there, and is to get over it; */
+    bool at_watch;               /* or before an access that is watched */
     uint64_t point_pc;
     struct unit *lent;           /* what it ran, where another engine is in charge */
     bool stepping;               /* between step_prepare and the end of step (step.c) */

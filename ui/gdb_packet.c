@@ -69,7 +69,7 @@ static void send_byte(struct gdb_link *l, uint8_t c)
 void link_send(struct gdb_link *l, const void *data, size_t n)
 {
     const uint8_t *from = data;
-    uint8_t *to = xrealloc(l->last, 2 * n + 4), sum = 0;
+    uint8_t *to = xrealloc(l->last, 2 * n + 5), sum = 0;
     size_t at = 0;
     l->last = to;
     to[at++] = '$';

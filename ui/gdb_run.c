@@ -71,6 +71,7 @@ static struct error *arm(struct gdb *g, unsigned cpu, const struct gdb_action *a
     d->step = a->kind == 's' || a->kind == 'r';
     d->from = a->kind == 'r' ? a->from : 0;
     d->to = a->kind == 'r' ? a->to : 0;
+    d->before = g->target->watches_before;
     d->hold_interrupts = g->step_bits & GDB_STEP_NO_IRQ;
     g->vm->vcpus[cpu]->held = !a->kind;
     return g->vm->accel->set_debug(g->vm->vcpus[cpu], d);

@@ -216,6 +216,7 @@ const struct target_debug riscv_debug = {
     .types = types,
     .read = read_reg,
     .write = write_reg,
+    .watches_before = true,
     .pc = 32,
     .sp = 2,
 };

@@ -412,7 +412,10 @@ static void points_stop_and_say_which(void **unused)
     stopped(&s, "vCont;c", "T05hwbreak:;", 32, CODE + 8);
     expect(&s, "z1,80004008,4", "OK");
     expect(&s, "Z2,80008000,8", "OK");
-    stopped(&s, "vCont;c", "T05watch:80008000;", 32, CODE + 8);
+    stopped(&s, "vCont;c", "T05watch:80008000;", 32,
+            CODE + 4); /* before the store, as on hardware */
+    stopped(&s, "vCont;c", "T05watch:80008000;", 32, CODE + 4);
+    stopped(&s, "vCont;s:1", "T0520:", 32, CODE + 8);
     expect(&s, "z2,80008000,8", "OK");
     expect(&s, "Z3,80008000,8", "OK");
     send_text(&s, "c"); /* never read */
@@ -421,7 +424,7 @@ static void points_stop_and_say_which(void **unused)
     assert_non_null(strstr(receive(&s), "T02"));
     expect(&s, "z3,80008000,8", "OK");
     expect(&s, "Z4,80008003,14", "OK"); /* any bytes, any length */
-    stopped(&s, "c", "T05awatch:80008003;", 32, CODE + 8);
+    stopped(&s, "c", "T05awatch:80008003;", 32, CODE + 4);
     close_vm(&s);
 }
 

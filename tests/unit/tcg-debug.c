@@ -288,6 +288,37 @@ static void read_data_stops_too(void **unused)
     }
 }
 
+static void a_watch_before_the_access_stops_once(void **unused)
+{
+    const struct vcpu_debug one = { .before = true,
+                                    .n = 1,
+                                    .points = { { POINT_ACCESS, 8, DATA } } };
+    struct vcpu_debug step = one;
+    step.step = true;
+    ON_EACH_BACKEND
+    {
+        struct machine m;
+        uint64_t v = 1;
+        rv_start(&m, backends[b], rv_accesses, 7);
+        m.r->x[T0] = 77;
+        ask(&m, &one);
+        stops(&m, 0, CODE);
+        assert_true(mem_read(m.vm, DATA, &v, 8));
+        assert_int_equal(v, 0);
+        stops(&m, 0, CODE + 8);
+        assert_true(mem_read(m.vm, DATA, &v, 8));
+        assert_int_equal(v, 77);
+        ask(&m, &step);
+        stops(&m, VCPU_STEPPED, CODE + 12); /* the one it stands at */
+        stops(&m, 0, CODE + 12);
+        stops(&m, VCPU_STEPPED, CODE + 16);
+        ask(&m, &one);
+        stops(&m, 0, CODE + 16);
+        assert_int_equal(go(&m), EXIT_HALTED);
+        vm_free(m.vm);
+    }
+}
+
 /* mov ecx, 10; mov edi, 0x9000; mov al, 1; rep stosb; inc eax; jmp . */
 static const uint8_t x86_fill[] = { 0xb9, 10,   0,    0,    0,    0xbf, 0,    0x90, 0,
                                     0,    0xb0, 0x01, 0xf3, 0xaa, 0x40, 0xeb, 0xfe };
@@ -382,6 +413,7 @@ int main(void)
         cmocka_unit_test(steps_hold_interrupts_where_that_is_wanted),
         cmocka_unit_test(written_data_stops_behind_the_access),
         cmocka_unit_test(read_data_stops_too),
+        cmocka_unit_test(a_watch_before_the_access_stops_once),
         cmocka_unit_test(a_repeated_instruction_is_stepped_turn_by_turn),
         cmocka_unit_test(a_watch_stops_inside_a_repeated_instruction),
         cmocka_unit_test(real_mode_has_linear_points),

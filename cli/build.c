@@ -831,13 +831,14 @@ static struct error *make_default_face(struct build *b)
     if (!head_at(b->vm, 0) || cli->nographic || cli->nodefaults || cli->daemonize || cli->vncs.n)
         return NULL;
     const char *why = faces_no_window();
-    if (!why)
-        return faces_add_display(b->vm, "sdl", cli->full_screen);
-    cli->display_line =
-        cli_text(cli,
-                 "the guest's screen is not shown (%s), its serial port is on this terminal; "
-                 "-vnc :0 serves the screen to viewers",
-                 why);
+    struct error *err = why ? error_new("%s", why) : faces_add_display(b->vm, "sdl", false);
+    if (err)
+        cli->display_line =
+            cli_text(cli,
+                     "the guest's screen is not shown (%s), its serial port is on this terminal; "
+                     "-vnc :0 serves the screen to viewers",
+                     error_text(err));
+    error_free(err);
     return NULL;
 }
 

@@ -5,6 +5,7 @@
 #include "core/util.h"
 #include "core/vm.h"
 #include "ui/keys.h"
+#include "ui/sdl.h"
 #include "ui/vnc.h"
 
 #include <stdio.h>
@@ -38,6 +39,11 @@ static const struct {
     const char *help;
     struct error *(*add)(struct vm *vm, const char *text, bool full_screen);
 } kinds[] = {
+    { "sdl", ',',
+      "sdl[,full-screen=on][,window-close=on|off|powerdown][,grab-mod=lctrl-lalt|lshift-lctrl-lalt|"
+      "rctrl]"
+      "[,show-cursor=on] - a window for each screen",
+      sdl_add },
     { "vnc", '=', "vnc=[HOST]:N|unix:PATH[,...] - viewers elsewhere; the same as -vnc", add_vnc },
     { "none", ',', "none - the guest's screen is not shown, and the terminal is left alone",
       add_none },
@@ -69,7 +75,7 @@ struct error *faces_add_display(struct vm *vm, const char *text, bool full_scree
 
 const char *faces_no_window(void)
 {
-    return "this build has no windows";
+    return sdl_hindrance();
 }
 
 void faces_help(void (*print)(void *opaque, const char *line), void *opaque)
@@ -82,6 +88,7 @@ void faces_free(struct vm *vm)
 {
     if (!vm->faces)
         return;
+    sdl_free(vm);
     vnc_free_all(vm);
     keys_end(vm);
     free(vm->faces);

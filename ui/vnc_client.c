@@ -326,6 +326,8 @@ static void take_init(struct vnc_client *c, bool shared)
         end(c);
         return;
     }
+    if (c->vnc->head)
+        head_refresh(c->vnc->head); /* nobody may have looked: begin with its size */
     picture_size(c->vnc, &width, &height);
     struct error *err = encoder_new(c->vnc->lib, c->vnc->name, width, height, &c->encoder);
     if (err) {

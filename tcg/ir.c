@@ -205,18 +205,54 @@ ir_val ir_pc(struct ir *ir, int32_t off)
 
 /* ---- arithmetic --------------------------------------------------------------------------------- */
 
+/* How many low bits of this integer may be other than 0, as far as `depth` operations back tell. */
+static unsigned bits_of(const struct ir *ir, ir_val v, unsigned depth)
+{
+    const struct ir_op *op = &ir->ops[v];
+    unsigned width = op->type == IR_I32 ? 32 : 64, n;
+    int64_t c;
+    switch (op->code) {
+    case IR_const:
+        return op->imm > 0 ? 64 - (unsigned)__builtin_clzll((uint64_t)op->imm)
+               : op->imm   ? width
+                           : 0;
+    case IR_setc:
+    case IR_fcmp:
+    case IR_carry: return 1;
+    case IR_zext8: return 8;
+    case IR_zext16: return 16;
+    case IR_zext32: return 32;
+    case IR_load:
+        n = 8u << (op->shape & IR_SIZE_MASK);
+        return op->shape & IR_SIGNED ? width : MIN(n, width);
+    case IR_and:
+        n = ir_is_const(ir, op->b, &c) && c >= 0 ? bits_of(ir, op->b, 0) : width;
+        return depth ? MIN(n, bits_of(ir, op->a, depth - 1)) : n;
+    case IR_or:
+    case IR_xor:
+        return depth ? MAX(bits_of(ir, op->a, depth - 1), bits_of(ir, op->b, depth - 1)) : width;
+    case IR_shr:
+        if (!depth || !ir_is_const(ir, op->b, &c) || c < 0 || c >= width)
+            return width;
+        n = bits_of(ir, op->a, depth - 1);
+        return n > (unsigned)c ? n - (unsigned)c : 0;
+    default: return width;
+    }
+}
+enum { LOOK_BACK = 3 };
+
 /* Is v known to equal the sign (zero) extension of its low 32 bits? */
 static bool extends32(const struct ir *ir, ir_val v, bool sign)
 {
     const struct ir_op *op = &ir->ops[v];
     unsigned size = op->shape & IR_SIZE_MASK;
+    if (op->type == IR_I64 && op->code != IR_const && bits_of(ir, v, LOOK_BACK) <= (sign ? 31 : 32))
+        return true;
     switch (op->code) {
     case IR_const:
         return op->imm == (sign ? (int64_t)(int32_t)op->imm : (int64_t)(uint32_t)op->imm);
     case IR_setc:
     case IR_fcmp: return true;
-    case IR_zext8:
-    case IR_zext16: return op->type == IR_I64;
     case IR_sext8:
     case IR_sext16: return sign && op->type == IR_I64;
     case IR_sext32: return sign;
@@ -248,9 +284,8 @@ static ir_val fold_1(struct ir *ir, enum ir_code code, enum ir_type type, ir_val
     if ((code == IR_sext32 || code == IR_zext32) && in->code == IR_trunc &&
         extends32(ir, in->a, code == IR_sext32))
         return in->a;
-    unsigned size = in->shape & IR_SIZE_MASK;
-    if (in->code == IR_load && in->type == type && !(in->shape & IR_SIGNED) &&
-        ((code == IR_zext8 && size == IR_8) || (code == IR_zext16 && size <= IR_16)))
+    if ((code == IR_zext8 || code == IR_zext16) &&
+        bits_of(ir, a, LOOK_BACK) <= (code == IR_zext8 ? 8 : 16))
         return a;
     if ((code == IR_fbits && in->code == IR_bitsf) || (code == IR_bitsf && in->code == IR_fbits))
         return in->a;
@@ -369,6 +404,9 @@ static ir_val fold_2(struct ir *ir, enum ir_code *code, enum ir_type type, ir_va
         cb = (int64_t)(0 - (uint64_t)cb);
         *b = ir_const(ir, type, cb);
     }
+    if (*code == IR_and && cb > 0 && !(cb & (cb + 1)) &&
+        bits_of(ir, *a, LOOK_BACK) <= bits_of(ir, *b, 0))
+        return *a;
     if (*code != IR_add)
         return fold_extension(ir, *code, type, *a, cb);
     const struct ir_op *in = &ir->ops[*a];

@@ -46,11 +46,26 @@ ir_val reg_read_sx(struct tr *t, unsigned reg, unsigned size)
     return val_sx(t, reg_read(t, reg, size), size);
 }
 
+/* As insert at bit 0, where v is old with bits changed by a constant: the bits beyond the width keep. */
+static ir_val insert_masked(struct tr *t, ir_val old, ir_val v, uint64_t mask)
+{
+    struct ir *ir = t->ir;
+    const struct ir_op *op = &ir->ops[v];
+    int64_t c;
+    bool logic = op->code == IR_and || op->code == IR_or || op->code == IR_xor;
+    if (!logic || op->a != old || !ir_is_const(ir, op->b, &c))
+        return IR_NONE;
+    return ir_2i(ir, op->code, old, op->code == IR_and ? c | (int64_t)~mask : c & (int64_t)mask);
+}
+
 /* `v`'s low byte in the place of bits shift to shift + 7 of `old`. */
 static ir_val insert(struct tr *t, ir_val old, ir_val v, unsigned width, unsigned shift)
 {
     struct ir *ir = t->ir;
     uint64_t mask = (((uint64_t)1 << width) - 1) << shift;
+    ir_val masked = shift ? IR_NONE : insert_masked(t, old, v, mask);
+    if (masked != IR_NONE)
+        return masked;
     ir_val part = width == 8 ? ir_1(ir, IR_zext8, v) : ir_1(ir, IR_zext16, v);
     return ir_2(ir, IR_or, ir_2i(ir, IR_and, old, (int64_t)~mask), ir_2i(ir, IR_shl, part, shift));
 }

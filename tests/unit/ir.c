@@ -194,6 +194,28 @@ static void a_pair_of_shifts_is_an_extension(void **unused)
     assert_int_equal(ir.ops[ir_2i(&ir, IR_and, ir_get(&ir, X1), 0xff)].code, IR_zext8);
 }
 
+static void extensions_of_what_is_short_enough_are_dropped(void **unused)
+{
+    start();
+    ir_val x = ir_get(&ir, X1), w = ir_1(&ir, IR_zext16, x), b = ir_1(&ir, IR_zext8, x);
+    ir_val fits[] = { ir_2i(&ir, IR_shr, w, 8), ir_2i(&ir, IR_and, x, 0x7f),
+                      ir_2(&ir, IR_xor, b, ir_2i(&ir, IR_and, w, 0x11)),
+                      ir_setc(&ir, IR_LT, x, w) };
+    ir_val longer[] = { ir_2i(&ir, IR_shr, w, 7), ir_2i(&ir, IR_and, x, 0x17f),
+                        ir_2(&ir, IR_or, b, w), ir_2i(&ir, IR_shl, b, 1),
+                        ir_2i(&ir, IR_and, x, -2) };
+    for (size_t i = 0; i < ARRAY_LEN(fits); i++) {
+        assert_int_equal(ir_1(&ir, IR_zext8, fits[i]), fits[i]);
+        assert_int_equal(ir_2i(&ir, IR_and, fits[i], 0xff), fits[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(longer); i++)
+        assert_int_not_equal(ir_1(&ir, IR_zext8, longer[i]), longer[i]);
+    assert_int_equal(ir_1(&ir, IR_sext32, ir_1(&ir, IR_trunc, w)), w);
+    ir_val half = ir_2i(&ir, IR_shr, x, 32);
+    assert_int_equal(ir_1(&ir, IR_zext32, ir_1(&ir, IR_trunc, half)), half);
+    assert_int_not_equal(ir_1(&ir, IR_sext32, ir_1(&ir, IR_trunc, half)), half);
+}
+
 static void the_constant_part_of_an_address_becomes_its_offset(void **unused)
 {
     start();
@@ -548,6 +570,7 @@ int main(void)
         cmocka_unit_test(additions_of_constants_join),
         cmocka_unit_test(extensions_of_extended_values_vanish),
         cmocka_unit_test(a_pair_of_shifts_is_an_extension),
+        cmocka_unit_test(extensions_of_what_is_short_enough_are_dropped),
         cmocka_unit_test(the_constant_part_of_an_address_becomes_its_offset),
         cmocka_unit_test(offsets_leave_room_for_the_bytes_behind_them),
         cmocka_unit_test(slots_are_forwarded_inside_a_block),

@@ -540,7 +540,6 @@ static enum kvm_verdict do_io(struct kvm_vcpu *k)
 static enum kvm_verdict do_mmio(struct kvm_vcpu *k)
 {
     struct kvm_run *run = k->run;
-    struct vm *vm = k->cpu->vm;
     unsigned n = run->mmio.len, size = n & (n - 1) ? 1 : n;
     if (n > sizeof(run->mmio.data))
         return kvm_failed(k, "KVM reports a memory access of %u bytes", n);
@@ -548,9 +547,9 @@ static enum kvm_verdict do_mmio(struct kvm_vcpu *k)
         gpa at = run->mmio.phys_addr + i;
         uint64_t v;
         if (run->mmio.is_write) {
-            mem_io_write(vm, at, size, load_le(run->mmio.data + i, size));
+            mem_cpu_write(k->cpu, at, size, load_le(run->mmio.data + i, size));
         } else {
-            if (!mem_io_read(vm, at, size, &v))
+            if (!mem_cpu_read(k->cpu, at, size, &v))
                 v = UINT64_MAX; /* nobody drives the bus */
             store_le(run->mmio.data + i, size, v);
         }

@@ -13,6 +13,7 @@ enum { KVM_N_TAKEOVERS = 64, KVM_N_REASONS = 64, KVM_MAX_LINES = 4096, KVM_MAX_P
 
 struct kvm_slot {
     bool used;
+    uint8_t space; /* of addresses: 1 is that of system management mode */
     gpa at;
     uint64_t size;
     struct ram_block *ram;
@@ -47,7 +48,7 @@ struct kvm {
     struct kvm_route pins[KVM_MAX_PINS]; /* split: what the I/O APIC's pins send; fd -1: nothing */
     struct kvm_route *routes;
     size_t n_routes;
-    uint64_t generation; /* of the memory view that the slots follow */
+    uint64_t generation[2]; /* of the memory views that the slots follow, by space */
     bool started; /* slots follow every change; before, the map of the start is all that counts */
     uint64_t ring_entries; /* of each vCPU's ring of written pages; 0: bitmaps tell */
     struct ram_block **logged; /* blocks whose writes are logged */

@@ -16,7 +16,7 @@
 static struct error *tell_kernel(struct kvm *kvm, unsigned number, const struct kvm_slot *s)
 {
     struct kvm_userspace_memory_region r = {
-        .slot = number,
+        .slot = number | (uint32_t)s->space << 16,
         .flags = s->used ? s->flags : 0,
         .guest_phys_addr = s->at,
         .memory_size = s->used ? s->size : 0,
@@ -90,7 +90,7 @@ static struct error *add_slot(struct kvm *kvm, const struct kvm_slot *want)
 
 /* Between what is and what is to be: keep what stays, remove what is gone (with no vCPU inside the guest,
  * for a piece of it may be about to come back), add what is new. */
-static struct error *update_slots(struct kvm *kvm, const struct mem_view *view)
+static struct error *update_slots(struct kvm *kvm, const struct mem_view *view, uint8_t space)
 {
     struct kvm_slot *want = xcalloc(view->n, sizeof(*want));
     bool *keep = xcalloc(kvm->n_slots, sizeof(*keep)), paused = false;
@@ -99,8 +99,10 @@ static struct error *update_slots(struct kvm *kvm, const struct mem_view *view)
     for (size_t v = 0; v < view->n; v++) {
         if (!slot_of(kvm, &view->ranges[v], &want[v]))
             continue;
+        want[v].space = space;
         for (size_t i = 0; i < n_old; i++)
-            if (kvm->slots[i].used && same_memory(&kvm->slots[i], &want[v]) &&
+            if (kvm->slots[i].used && kvm->slots[i].space == space &&
+                same_memory(&kvm->slots[i], &want[v]) &&
                 (kvm->slots[i].flags ^ want[v].flags) != KVM_MEM_READONLY) {
                 keep[i] = true;
                 want[v].used = false;
@@ -111,7 +113,7 @@ static struct error *update_slots(struct kvm *kvm, const struct mem_view *view)
             }
     }
     for (size_t i = 0; i < n_old && !err; i++) {
-        if (keep[i] || !kvm->slots[i].used)
+        if (keep[i] || !kvm->slots[i].used || kvm->slots[i].space != space)
             continue;
         if (!paused)
             kvm_pause_vcpus(kvm);
@@ -302,14 +304,25 @@ static void failed(struct vm *vm, struct error *err)
     error_free(err);
 }
 
+/* Both views, if CPUs may be in system management mode: each address space of the kernel's is whole. `anew`: even if
+ * they are the ones that slots follow. */
+static struct error *follow_views(struct kvm *kvm, bool anew)
+{
+    const struct mem_view *views[] = { mem_view_now(kvm->vm), mem_smm_now(kvm->vm) };
+    struct error *err = NULL;
+    for (uint8_t space = 0; space < (kvm->vm->has_smm ? 2 : 1); space++) {
+        if (!err && (anew || views[space]->generation != kvm->generation[space]))
+            err = update_slots(kvm, views[space], space);
+        kvm->generation[space] = views[space]->generation;
+    }
+    return err;
+}
+
 /* kvm->lock is held. */
 static struct error *follow(struct kvm *kvm)
 {
     const struct mem_view *view = mem_view_now(kvm->vm);
-    struct error *err = NULL;
-    if (view->generation != kvm->generation)
-        err = update_slots(kvm, view);
-    kvm->generation = view->generation;
+    struct error *err = follow_views(kvm, false);
     update_bells(kvm, view, mem_ports_now(kvm->vm));
     update_batches(kvm, view, mem_ports_now(kvm->vm));
     return err;
@@ -348,7 +361,8 @@ void kvm_memory_start(struct kvm *kvm)
 static void collect(struct kvm *kvm, const struct kvm_slot *s)
 {
     uint64_t n = s->size / PAGE, *map = calloc((n + 63) / 64, 8);
-    struct kvm_dirty_log log = { .slot = (uint32_t)(s - kvm->slots), .dirty_bitmap = map };
+    struct kvm_dirty_log log = { .slot = (uint32_t)(s - kvm->slots) | (uint32_t)s->space << 16,
+                                 .dirty_bitmap = map };
     bool all = !map || ioctl(kvm->vm_fd, KVM_GET_DIRTY_LOG, &log) < 0;
     for (uint64_t i = 0; i < n; i++)
         if (all || map[i / 64] >> i % 64 & 1)
@@ -366,7 +380,7 @@ static unsigned collect_ring(struct kvm_vcpu *k)
         struct kvm_dirty_gfn *e = &k->ring[k->ring_next % kvm->ring_entries];
         if (!(__atomic_load_n(&e->flags, __ATOMIC_ACQUIRE) & KVM_DIRTY_GFN_F_DIRTY))
             return n;
-        uint32_t number = e->slot & 0xffff; /* above: the address space, of which there is one */
+        uint32_t number = e->slot & 0xffff; /* above: the address space; numbers are unique */
         const struct kvm_slot *s = number < kvm->n_slots ? &kvm->slots[number] : NULL;
         if (s && s->used && e->offset < s->size / PAGE)
             atomic_fetch_and(&s->ram->page_flags[s->off / PAGE + e->offset],
@@ -430,12 +444,7 @@ void kvm_dirty_log_started(struct vm *vm, struct ram_block *ram)
     struct kvm *kvm = kvm_of(vm);
     pthread_mutex_lock(&kvm->lock);
     set_logged(kvm, ram);
-    const struct mem_view *view = mem_view_now(vm);
-    struct error *err = NULL;
-    if (kvm->started) {
-        err = update_slots(kvm, view);
-        kvm->generation = view->generation;
-    }
+    struct error *err = kvm->started ? follow_views(kvm, true) : NULL;
     pthread_mutex_unlock(&kvm->lock);
     failed(vm, err);
 }

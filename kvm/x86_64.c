@@ -222,6 +222,7 @@ static void enable_extras(struct kvm *kvm, struct isa *isa)
         error_free(kvm_enable(kvm, KVM_CAP_EXIT_ON_EMULATION_FAILURE, 1, ""));
     isa->sregs2 = kvm_check(kvm, KVM_CAP_SREGS2);
     isa->smm = kvm_check(kvm, KVM_CAP_X86_SMM);
+    kvm->vm->can_smm = isa->smm && kvm_check(kvm, KVM_CAP_MULTI_ADDRESS_SPACE) > 1;
 }
 
 static struct error *vm_init(struct kvm *kvm)
@@ -911,6 +912,7 @@ static struct error *get_events(struct kvm_vcpu *k, struct x86_cpu *x)
         .triple_fault = e.flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT && e.triple_fault.pending,
         .sipi_vector = (uint8_t)e.sipi_vector,
     };
+    k->cpu->in_smm = x->events.in_smm;
     return NULL;
 }
 
@@ -1102,8 +1104,10 @@ static void take_edges(struct kvm_vcpu *k, struct x86_cpu *x)
 /* INIT and start-up requests of a user-space APIC. */
 static struct error *take_start_up(struct kvm_vcpu *k, struct x86_cpu *x)
 {
-    uint32_t was = atomic_fetch_and(&x->lines, ~(uint32_t)(X86_INIT | X86_SIPI));
     struct error *err = NULL;
+    if (k->cpu->in_smm) /* they wait for its end */
+        return NULL;
+    uint32_t was = atomic_fetch_and(&x->lines, ~(uint32_t)(X86_INIT | X86_SIPI));
     if (!(was & (X86_INIT | X86_SIPI)) || (!(was & X86_INIT) && x->run_state != X86_INIT_TAKEN))
         return NULL;
     err = get(k);
@@ -1156,6 +1160,7 @@ static enum kvm_verdict before_run(struct kvm_vcpu *k)
 
 static void after_run(struct kvm_vcpu *k)
 {
+    k->cpu->in_smm = k->run->flags & KVM_RUN_X86_SMM;
     struct x86_cpu *x = x86_of(k->cpu);
     struct kvm_run *run = k->run;
     if (k->kvm->irqchip != IRQCHIP_USER)

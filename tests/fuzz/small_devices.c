@@ -1,6 +1,6 @@
-/* The devices that no other target has in its hands: those for tests, VMware's port with the mouse behind it, SMBus
- * hosts, and what switches a machine off or tells of its state. Whatever is mapped is read and written, with all
- * widths; beside that the outside world does its part: keys and pointers, wires, hypercalls, time. */
+/* The devices that no other target has in its hands: those for tests, displays, one with MSI-X, VMware's port with the
+ * mouse behind it, SMBus hosts, and what switches a machine off or tells of its state. Whatever is mapped is read and
+ * written, with all widths; beside that the outside world does its part: keys and pointers, wires, hypercalls, time. */
 #include "../unit/virtio_guest.h"
 
 #include "core/accel.h"
@@ -20,11 +20,12 @@
 enum { MAX_STEPS = 500, DEVFN = 3 << 3, SYNIC_PAGES = 0x2000 };
 
 static const char *const classes[] = {
-    "edu",     "pci-testdev", "ICH9-SMB",       "PIIX4_PM",     "pc-testdev",
-    "vmport",  "i8042",       "hyperv-testdev", "isa-debugcon", "isa-debug-exit",
-    "pvpanic", "acpi-ged",    "reset-control",  "isa-ferr",     "isa-parallel",
+    "edu",     "pci-testdev",    "ICH9-SMB",      "PIIX4_PM",     "virtio-rng-pci",
+    "VGA",     "secondary-vga",  "bochs-display", "pc-testdev",   "vmport",
+    "i8042",   "hyperv-testdev", "isa-debugcon",  "isa-ferr",     "isa-debug-exit",
+    "pvpanic", "acpi-ged",       "reset-control", "isa-parallel", "isa-vga",
 };
-enum { EDU, PCI_TESTDEV, SMB, PIIX4, PC_TESTDEV, VMPORT, I8042, HYPERV, DEBUGCON, FERR = 13 };
+enum { SMB = 2, PIIX4, LAST_PCI = 7, PC_TESTDEV, VMPORT, I8042, HYPERV, DEBUGCON, FERR };
 
 struct world {
     struct guest *g; /* NULL: no PCI */
@@ -81,21 +82,21 @@ static struct world *world_new(unsigned which)
     if (!cls)
         abort();
     w->which = which;
-    w->g = which <= PIIX4 ? guest_new() : NULL;
+    w->g = which <= LAST_PCI ? guest_new() : NULL;
     w->b = w->g ? w->g->b : board_new();
     w->b->opaque = w;
     w->b->vm->no_reboot = true;
     board_add_vcpu(w->b);
     w->b->sint_messages = BOARD_RAM + SYNIC_PAGES;
     w->b->sint_events = BOARD_RAM + SYNIC_PAGES + 4096;
-    w->dev = which == DEBUGCON ? add_debugcon(w)
-             : which == VMPORT ? board_add(w->b, cls->name, "iobase", "0x5658", NULL)
-             : which <= PIIX4  ? guest_add(w->g, cls, "addr", "3", NULL)
-                               : board_add(w->b, cls->name, NULL);
+    w->dev = which == DEBUGCON   ? add_debugcon(w)
+             : which == VMPORT   ? board_add(w->b, cls->name, "iobase", "0x5658", NULL)
+             : which <= LAST_PCI ? guest_add(w->g, cls, "addr", "3", NULL)
+                                 : board_add(w->b, cls->name, NULL);
     wire(w);
     board_map_regions(w->b);
     device_reset(w->dev);
-    if (which <= PIIX4)
+    if (which <= LAST_PCI)
         guest_place_bars(w->g, DEVFN);
     return w;
 }
@@ -190,7 +191,7 @@ static void step(struct world *w, struct tape *t)
         board_ram_write(w->b, tape_u16(t) & 0x3fff, bytes, sizeof(bytes));
         break;
     case 3:
-        if (w->which <= PIIX4)
+        if (w->which <= LAST_PCI)
             guest_config_write(w->g, DEVFN, tape_u8(t), 1u << what / 16 % 3, tape_u32(t));
         else
             w->b->sint_messages = what & 16 ? SYNIC_NOWHERE : BOARD_RAM + (tape_u32(t) & ~0xfffu);
@@ -202,7 +203,7 @@ static void step(struct world *w, struct tape *t)
             hyperv(w, t);
         else if (w->which == FERR)
             isa_ferr_set(w->dev, what & 16);
-        else if (w->which <= PIIX4)
+        else if (w->which <= LAST_PCI)
             guest_place_bars(w->g, DEVFN);
         break;
     case 5:

@@ -141,7 +141,8 @@ static const char *const allowed_for_network[] = { "bind", "connect", "listen" }
 static const char *const allowed_for_manage[] = { "open",      "openat",     "bind",
                                                   "connect",   "listen",     "access",
                                                   "faccessat", "faccessat2", "readlink",
-                                                  "ftruncate", "fallocate",  "memfd_create" };
+                                                  "ftruncate", "fallocate",  "memfd_create",
+                                                  "rename",    "renameat",   "renameat2" };
 static const char *const allowed_for_unlink[] = { "unlink", "unlinkat" };
 
 /* Nothing in a running VM comes near these. */

@@ -4,7 +4,9 @@
 #include "core/options.h"
 #include "core/util.h"
 #include "core/vm.h"
+#include "ui/display.h"
 #include "ui/keys.h"
+#include "ui/screenshot.h"
 #include "ui/sdl.h"
 #include "ui/vnc.h"
 
@@ -82,6 +84,56 @@ void faces_help(void (*print)(void *opaque, const char *line), void *opaque)
 {
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
         print(opaque, kinds[i].help);
+}
+
+/* ---- for the monitors ------------------------------------------------------------------------- */
+struct error *faces_screendump(struct vm *vm, const char *device, int head, const char *format,
+                               const char *path)
+{
+    enum picture_format f = PICTURE_PPM;
+    struct head *h =
+        device || head >= 0 ? head_find(vm, device, (unsigned)MAX(head, 0)) : head_at(vm, 0);
+    struct error *err = format ? picture_format_parse(format, &f) : NULL;
+    if (err)
+        return err;
+    if (!h && device)
+        return error_new("Device '%.80s' has no screen %d", device, MAX(head, 0));
+    if (!h)
+        return error_new("there is no screen %d", MAX(head, 0));
+    return screenshot_write(h, f, true, path);
+}
+
+static struct error *find_vnc(struct vm *vm, const char *display, struct vnc **vnc)
+{
+    *vnc = vnc_find(vm, display);
+    if (*vnc)
+        return NULL;
+    return display ? error_new("there is no VNC server '%.80s'", display)
+                   : error_new("there is no VNC server; start it with -vnc");
+}
+
+struct error *faces_set_password(struct vm *vm, const char *display, const char *password,
+                                 const char *connected)
+{
+    static const char *const actions[] = {
+        [VNC_KEEP] = "keep", [VNC_FAIL] = "fail", [VNC_DISCONNECT] = "disconnect"
+    };
+    struct vnc *vnc;
+    struct error *err = find_vnc(vm, display, &vnc);
+    for (size_t i = 0; i < ARRAY_LEN(actions) && !err; i++)
+        if (!strcmp(connected ? connected : "keep", actions[i]))
+            return vnc_set_password(vnc, password, (enum vnc_on_connected)i);
+    return err ? err : error_new("'%.40s' is none of keep, fail, disconnect", connected);
+}
+
+struct error *faces_expire_password(struct vm *vm, const char *display, const char *time)
+{
+    struct vnc *vnc;
+    int64_t when;
+    struct error *err = find_vnc(vm, display, &vnc);
+    if (!err)
+        err = vnc_parse_expiry(time, &when);
+    return err ? err : vnc_expire_password(vnc, when);
 }
 
 void faces_free(struct vm *vm)

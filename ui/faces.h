@@ -32,5 +32,12 @@ bool faces_display_is(const char *text, const char *kind);
 /* Why there can be no window; NULL: there can. */
 const char *faces_no_window(void);
 void faces_help(void (*print)(void *opaque, const char *line), void *opaque);
+/* For both monitors: a picture of a screen (device NULL, head -1: the first) as a file; format NULL: PPM. */
+struct error *faces_screendump(struct vm *vm, const char *device, int head, const char *format,
+                               const char *path);
+/* set_password and expire_password; display NULL: the first VNC server. `connected` NULL: keep. */
+struct error *faces_set_password(struct vm *vm, const char *display, const char *password,
+                                 const char *connected);
+struct error *faces_expire_password(struct vm *vm, const char *display, const char *time);
 /* Before the VM goes. */
 void faces_free(struct vm *vm);

@@ -142,14 +142,6 @@ static void info_balloon(struct hmp_call *c)
             hmp_say(c, "  %s=%" PRIu64, balloon_stat_names[i], info.stats[i]);
 }
 
-static void info_mice(struct hmp_call *c)
-{
-    if (input_available(c->vm, INPUT_TABLET))
-        hmp_say(c, "* tablet (absolute)");
-    if (input_available(c->vm, INPUT_MOUSE))
-        hmp_say(c, "%s mouse", input_available(c->vm, INPUT_TABLET) ? " " : "*");
-}
-
 /* ---- back ends --------------------------------------------------------------------------------------------- */
 static void object_add(struct hmp_call *c)
 {
@@ -321,6 +313,5 @@ static const struct hmp_command infos[] = {
     { "iothreads", NULL, "", "I/O threads", info_iothreads },
     { "objects", NULL, "", "what -object made", info_objects },
     { "balloon", NULL, "", "memory the guest has, and its statistics", info_balloon },
-    { "mice", NULL, "", "pointers that a guest driver serves", info_mice },
 };
 const struct hmp_table hmp_devices_table = { TABLE(commands), TABLE(infos) };

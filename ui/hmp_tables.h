@@ -4,6 +4,7 @@
 struct hmp_table;
 
 extern const struct hmp_table hmp_devices_table;
+extern const struct hmp_table hmp_display_table;
 extern const struct hmp_table hmp_help_table;
 extern const struct hmp_table hmp_machine_table;
 extern const struct hmp_table hmp_memory_table;

@@ -110,15 +110,15 @@ size_t pointers_list(struct vm *vm, struct pointer_info out[MAX_POINTERS])
     size_t n = 0;
     for (unsigned i = 0; i < ARRAY_LEN(kinds); i++)
         if (input_available(vm, kinds[i].kind))
-            out[n++] = (struct pointer_info){ i + 1, kinds[i].name, current(vm) == kinds[i].kind,
+            out[n++] = (struct pointer_info){ i, kinds[i].name, current(vm) == kinds[i].kind,
                                               kinds[i].kind == INPUT_TABLET };
     return n;
 }
 
 struct error *pointers_choose(struct vm *vm, unsigned index)
 {
-    if (!index || index > MAX_POINTERS || !input_available(vm, kinds[index - 1].kind))
+    if (index >= MAX_POINTERS || !input_available(vm, kinds[index].kind))
         return error_new("there is no pointer %u; info mice lists them", index);
-    faces_of(vm)->pointer_chosen = 1 + kinds[index - 1].kind;
+    faces_of(vm)->pointer_chosen = 1 + kinds[index].kind;
     return NULL;
 }

@@ -28,7 +28,7 @@ void pointer_move(struct pointer *p, int dx, int dy, unsigned buttons);
 /* Notches: up and right are positive. */
 void pointer_wheel(struct pointer *p, int up, int right);
 
-/* The guest's pointers, numbered from 1: query-mice and mouse_set. */
+/* The guest's pointers: query-mice and mouse_set. */
 struct pointer_info {
     unsigned index;
     const char *name;

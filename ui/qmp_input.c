@@ -3,6 +3,7 @@
 #include "core/util.h"
 #include "hw/input/input.h"
 #include "ui/keys.h"
+#include "ui/pointer.h"
 #include "ui/qmp.h"
 #include "ui/qmp_tables.h"
 
@@ -121,7 +122,7 @@ static struct error *send_events(struct qmp_call *c)
     struct error *err = NULL;
     if (json_array_size(events) > MOST_EVENTS)
         return error_new("Parameter 'events' expects at most %d events", MOST_EVENTS);
-    bool tablet = input_available(c->vm, INPUT_TABLET);
+    bool tablet = pointer_is_absolute(c->vm);
     json_array_foreach(events, i, event)
     {
         int kind = translate(event, &e, &err);
@@ -138,20 +139,15 @@ static struct error *send_events(struct qmp_call *c)
     return NULL;
 }
 
-static json_t *mouse(int index, const char *name, bool current, bool absolute)
-{
-    return json_pack("{sssisbsb}", "name", name, "index", index, "current", current, "absolute",
-                     absolute);
-}
-
 static struct error *query_mice(struct qmp_call *c)
 {
-    bool tablet = input_available(c->vm, INPUT_TABLET);
+    struct pointer_info list[MAX_POINTERS];
+    size_t n = pointers_list(c->vm, list);
     c->reply = json_array();
-    if (tablet)
-        json_array_append_new(c->reply, mouse(0, "tablet", true, true));
-    if (input_available(c->vm, INPUT_MOUSE))
-        json_array_append_new(c->reply, mouse(1, "mouse", !tablet, false));
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(c->reply, json_pack("{sssisbsb}", "name", list[i].name, "index",
+                                                  (int)list[i].index, "current", list[i].current,
+                                                  "absolute", list[i].absolute));
     return NULL;
 }
 

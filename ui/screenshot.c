@@ -1,6 +1,8 @@
 #include "ui/screenshot.h"
 
+#include "core/device.h"
 #include "core/error.h"
+#include "core/fdset.h"
 #include "core/util.h"
 #include "ui/display.h"
 #include "ui/png.h"
@@ -112,27 +114,13 @@ static struct error *write_all(int fd, const uint8_t *data, size_t n, const char
     return NULL;
 }
 
-/* A descriptor's number behind one of these folders; -1: it is a file's name. */
-static int descriptor_of(const char *path)
-{
-    static const char *const folders[] = { "/dev/fdset/", "/dev/fd/", "/proc/self/fd/" };
-    for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
-        size_t k = strlen(folders[i]);
-        char *end;
-        if (strncmp(path, folders[i], k) != 0 || path[k] < '0' || path[k] > '9')
-            continue;
-        long number = strtol(path + k, &end, 10);
-        return *end || number > INT16_MAX ? -1 : (int)number;
-    }
-    return -1;
-}
-
 static struct error *cannot_create(const char *path)
 {
     if (errno == EPERM)
-        return error_new("cannot create '%s': the sandbox lets a running machine make no files; "
-                         "start it with -sandbox off, or give an open file as /dev/fd/N",
-                         path);
+        return error_new(
+            "cannot create '%s': the sandbox lets a machine without QMP make no files; "
+            "start it with -qmp, or with -sandbox off",
+            path);
     return error_errno("cannot create '%s'", path);
 }
 
@@ -143,22 +131,32 @@ static bool is_special(const char *path)
     return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
 }
 
-static struct error *write_special(const char *path, const uint8_t *data, size_t n)
+/* Also a file beside which there may be no other: it is empty if not all of it can be written. */
+static struct error *write_over(struct vm *vm, const char *path, const uint8_t *data, size_t n)
 {
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    int fd = fdset_open(vm, path, O_WRONLY | O_CLOEXEC, 0);
+    if (fd < 0 && errno == EACCES)
+        fd = fdset_open(vm, path, O_RDWR | O_CLOEXEC, 0);
     if (fd < 0)
         return cannot_create(path);
+    bool cut = ftruncate(fd, 0) == 0;
     struct error *err = write_all(fd, data, n, path);
+    if (err && cut && ftruncate(fd, 0))
+        err = error_in(err, "half of it is left");
     close(fd);
     return err;
 }
 
-static struct error *write_file(const char *path, const uint8_t *data, size_t n)
+static struct error *write_file(struct vm *vm, const char *path, const uint8_t *data, size_t n)
 {
-    if (is_special(path))
-        return write_special(path, data, n);
+    if (is_special(path) || !strncmp(path, "/dev/fdset/", 11))
+        return write_over(vm, path, data, n);
     char *part = xasprintf("%s.%d.part", path, (int)getpid());
     int fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (fd < 0 && errno == EACCES && access(path, W_OK) == 0) {
+        free(part);
+        return write_over(vm, path, data, n);
+    }
     struct error *err = fd < 0 ? cannot_create(path) : write_all(fd, data, n, path);
     if (fd >= 0 && close(fd) && !err)
         err = error_errno("cannot write '%s'", path);
@@ -178,8 +176,7 @@ struct error *screenshot_write(struct head *head, enum picture_format format, bo
     struct error *err = screenshot_make(head, format, with_cursor, &data, &n);
     if (err)
         return err;
-    int fd = descriptor_of(path);
-    err = fd >= 0 ? write_all(fd, data, n, path) : write_file(path, data, n);
+    err = write_file(head_device(head)->vm, path, data, n);
     free(data);
     return err;
 }

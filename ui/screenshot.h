@@ -16,8 +16,8 @@ struct error *picture_format_parse(const char *name, enum picture_format *format
  * viewer draw it. The caller frees *data. */
 struct error *screenshot_make(struct head *head, enum picture_format format, bool with_cursor,
                               uint8_t **data, size_t *n);
-/* The file appears under its name when all of it is written, and replaces one that is there. "/dev/fdset/N" and
- * "/dev/fd/N" are descriptors already open. */
+/* The file appears under its name when all of it is written, and replaces one that is there; "/dev/fdset/N" is a
+ * descriptor that was handed in. */
 struct error *screenshot_write(struct head *head, enum picture_format format, bool with_cursor,
                                const char *path);
 

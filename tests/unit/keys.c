@@ -256,9 +256,9 @@ static void a_mouse_moves_and_a_tablet_is_placed(void **unused)
     struct pointer_info mice[MAX_POINTERS];
     assert_int_equal(pointers_list(vm, mice), 2);
     assert_true(mice[0].current && mice[0].absolute);
-    assert_null(pointers_choose(vm, 2));
+    assert_null(pointers_choose(vm, 1));
     assert_false(pointer_is_absolute(vm));
-    struct error *err = pointers_choose(vm, 3);
+    struct error *err = pointers_choose(vm, 2);
     assert_non_null(err);
     error_free(err);
     pointer_end(&p);

@@ -3,6 +3,7 @@
 
 #include "board.h"
 #include "core/error.h"
+#include "core/fdset.h"
 #include "core/vm.h"
 #include "tandem-config.h"
 #include "ui/display.h"
@@ -142,8 +143,8 @@ static void a_descriptor_is_written_to(void **unused)
     struct screen s;
     struct vm *vm = new_vm(&s);
     char path[32], head[11];
-    int fd = memfd_create("shot", MFD_CLOEXEC);
-    snprintf(path, sizeof(path), "/dev/fd/%d", fd);
+    int fd = memfd_create("shot", MFD_CLOEXEC), own = dup(fd);
+    snprintf(path, sizeof(path), "/dev/fdset/%d", (int)fdset_add(vm, -1, own, NULL));
     assert_null(screenshot_write(s.head, PICTURE_PPM, false, path));
     assert_int_equal(pread(fd, head, sizeof(head), 0), sizeof(head));
     assert_memory_equal(head, "P6\n5 3\n255\n", 11);

@@ -4,6 +4,7 @@
 
 #include "core/device.h"
 #include "core/error.h"
+#include "core/loop.h"
 #include "hw/machine/machine.h"
 #include "tape.h"
 
@@ -33,8 +34,9 @@ static struct vm *world_new(uint8_t kind)
         .machine = kind & 1 ? "pc" : "q35", .bios = bios(), .ram_size = 4 * MIB, .smp = 1
     };
     struct vm *vm;
+    enum irqchip where = kind >> 1 & 1 ? IRQCHIP_ENGINE : IRQCHIP_USER;
     struct error *err =
-        x86_machine_with(&o, kind >> 1 & 1 ? IRQCHIP_ENGINE : IRQCHIP_USER, "edu,addr=3", &vm);
+        kind & 4 ? x86_machine_with_smm(&o, &vm) : x86_machine_with(&o, where, "edu,addr=3", &vm);
     if (err)
         abort();
     return vm;
@@ -82,9 +84,11 @@ static void step(struct vm *vm, struct tape *t)
     unsigned size = 1 << (what >> 4) % 4;
     uint32_t value32;
     uint64_t value;
+    struct vcpu *cpu = vm->vcpus[0];
+    cpu->in_smm = what & 8;
     switch (what % 8) {
-    case 0: mem_io_read(vm, some_address(t), size, &value); break;
-    case 1: mem_io_write(vm, some_address(t), size, tape_u64(t)); break;
+    case 0: mem_cpu_read(cpu, some_address(t), size, &value); break;
+    case 1: mem_cpu_write(cpu, some_address(t), size, tape_u64(t)); break;
     case 2: mem_port_read(vm, some_port(t), 1 << (what >> 4) % 3, &value32); break;
     case 3: mem_port_write(vm, some_port(t), 1 << (what >> 4) % 3, tape_u32(t)); break;
     case 4:
@@ -115,8 +119,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     struct tape t = { bytes, n };
     struct vm *vm = world_new(tape_u8(&t));
-    for (unsigned i = 0; i < MAX_STEPS && tape_left(&t); i++)
+    for (unsigned i = 0; i < MAX_STEPS && tape_left(&t); i++) {
         step(vm, &t);
+        if (i % 16 == 0)
+            loop_sync(vm->loop); /* sleeps, wakes, resets */
+    }
     check(vm);
     vm_reset(vm);
     x86_machine_free(vm);

@@ -487,13 +487,13 @@ uint64_t x86h_in(struct x86_cpu *x, uint64_t port, uint64_t size)
 }
 
 /* An SMI that this raised comes before the next instruction, which also sees the memory map that it made. In lock-step
- * units end where they end; there is no such mode. */
+ * the unit always ends: both sides at the same place. */
 void x86h_out(struct x86_cpu *x, uint64_t port, uint64_t size, uint64_t v, uint64_t len)
 {
     x86_check_ports(x, (uint16_t)port, (unsigned)size);
     write_port(x, (uint16_t)port, (unsigned)size, (uint32_t)v);
     bool asked = atomic_load(x->cpu->exit_flag) || atomic_load(&x->lines) & X86_SMI;
-    if (__builtin_expect(asked, 0) && !x->cpu->vm->tape) {
+    if (__builtin_expect(asked, 0) || x->cpu->vm->tape) {
         go_on(x, len);
         tcg_leave(x->cpu);
     }

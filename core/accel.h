@@ -84,6 +84,9 @@ struct accel {
     /* Where a debugger wants this vCPU to stop from now on (run then returns EXIT_DEBUG); `want` replaces
      * what was before. Error: more than the engine can. vCPU stopped. */
     struct error *(*set_debug)(struct vcpu *cpu, const struct vcpu_debug *want);
+    /* How this engine executes the code at pc, line by line, for people. All vCPUs stopped. */
+    void (*explain)(struct vcpu *cpu, uint64_t pc, void (*print)(void *opaque, const char *line),
+                    void *opaque);
     /* Helping another engine, which is in charge, with what it cannot execute: get ready for that (once; sets
      * vm->helper and helper_data), or say why not; and let go of it all (no vCPU runs). Meanwhile only
      * execute_one, kick and stats are called. */

@@ -773,6 +773,13 @@ static struct error *set_debug(struct vcpu *cpu, const struct vcpu_debug *want)
     return err;
 }
 
+static void explain(struct vcpu *cpu, uint64_t pc, void (*print)(void *opaque, const char *line),
+                    void *opaque)
+{
+    (void)cpu, (void)pc;
+    print(opaque, "the host's processor executes the guest's code as it is");
+}
+
 /* A vCPU of another engine is in no kernel's hands. */
 static struct error *help_start(struct vm *vm)
 {
@@ -847,6 +854,7 @@ const struct accel kvm_accel = {
     .get_chips = kvm_get_chips,
     .set_chips = kvm_set_chips,
     .set_debug = set_debug,
+    .explain = explain,
     .help_start = help_start,
     .help_end = help_end,
     .execute_one = execute_one,

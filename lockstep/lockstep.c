@@ -697,6 +697,12 @@ static struct error *set_debug(struct vcpu *cpu, const struct vcpu_debug *want)
     (void)cpu;
     return want->step || want->n ? error_new("lock-step takes no breakpoints") : NULL;
 }
+static void explain(struct vcpu *cpu, uint64_t pc, void (*print)(void *opaque, const char *line),
+                    void *opaque)
+{
+    (void)cpu, (void)pc;
+    print(opaque, "two engines in lock-step: ask each alone");
+}
 static struct error *help_start(struct vm *vm)
 {
     (void)vm;
@@ -758,6 +764,7 @@ const struct accel lockstep_accel = {
     .get_chips = get_chips,
     .set_chips = set_chips,
     .set_debug = set_debug,
+    .explain = explain,
     .help_start = help_start,
     .help_end = help_end,
     .execute_one = execute_one,

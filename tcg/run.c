@@ -749,6 +749,7 @@ const struct accel tcg_accel = {
     .get_chips = get_chips,
     .set_chips = set_chips,
     .set_debug = debug_set,
+    .explain = tcg_explain,
     .help_start = help_start,
     .help_end = help_end,
     .execute_one = execute_one,

@@ -407,6 +407,12 @@ struct unit *translate_find(struct tcg_cpu *t, uint64_t pc);
 /* As translate_find, but never waits: NULL too if it is not translated yet. */
 struct unit *translate_lookup(struct tcg_cpu *t, uint64_t pc);
 struct plan *plan_new(void); /* scratch for translate_find; free() */
+/* For looking at, with the lock held and the vCPU standing: plan and IR of the unit at pc, whose page is given, and
+ * that of what follows it (NULL: none); *u: the one in the cache, or NULL. False: there is no instruction. */
+bool translate_again(struct tcg_cpu *t, uint64_t pc, const uint8_t *page, const uint8_t *page2,
+                     struct plan *p, struct ir *ir, const struct unit **u);
+/* The k'th instruction of a plan: its length; 0: there are no more. */
+unsigned plan_insn(const struct plan *p, unsigned k, int32_t *off, uint8_t bytes[32]);
 
 /* ---- run.c ---------------------------------------------------------------------------------------------- */
 /* Execution by this vCPU begins, has ended: between the two others wait for it who want to stand alone. */
@@ -453,3 +459,7 @@ void debug_check(struct tcg_cpu *t, uint64_t va, uint64_t n, enum access access)
 void debug_note(struct tcg_cpu *t, uint64_t va, uint64_t n, enum access access);
 /* The instruction faults: what it accessed before, it will access again. */
 void debug_forget_access(struct tcg_cpu *t);
+
+/* ---- explain.c: accel's explain --------------------------------------------------------------------------- */
+void tcg_explain(struct vcpu *cpu, uint64_t pc, void (*print)(void *opaque, const char *line),
+                 void *opaque);

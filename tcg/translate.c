@@ -389,6 +389,46 @@ struct unit *translate_lookup(struct tcg_cpu *t, uint64_t pc)
     return u && !u->page2 ? u : NULL;
 }
 
+unsigned plan_insn(const struct plan *p, unsigned k, int32_t *off, uint8_t bytes[32])
+{
+    if (k >= p->n)
+        return 0;
+    *off = p->insns[k].off;
+    for (unsigned i = 0; i < p->insns[k].scan.len; i++) {
+        int32_t at = *off + (int32_t)i;
+        bytes[i] = at < 4096 ? p->page[at] : p->page2[at - 4096];
+    }
+    return p->insns[k].scan.len;
+}
+
+bool translate_again(struct tcg_cpu *t, uint64_t pc, const uint8_t *page, const uint8_t *page2,
+                     struct plan *p, struct ir *ir, const struct unit **u)
+{
+    int32_t off = pc & 4095;
+    struct insn_scan scan;
+    uint32_t flags = tcg_flags(t) | (t->counting ? UNIT_COUNTS : 0);
+    flags |= t->debug ? debug_unit_flag(t, pc) : 0;
+    p->t = t;
+    p->page = page;
+    p->flags = flags;
+    if (!scan_one(p, off, &scan))
+        p->page2 = page2;
+    *u = cache_find(t->tcg, page, off, flags);
+    bool one = p->page2 || flags & UNIT_ALONE || t->tcg->single_insn;
+    p->limit = *u ? (*u)->n_insns : one ? 1 : t->tcg->max_insns;
+    do {
+        make_plan(p, off);
+        if (!p->n)
+            return false;
+        build(p, ir);
+        p->limit = (p->limit + 1) / 2;
+    } while (ir->overflow);
+    ir_finish(ir);
+    if (t->tcg->group_accesses)
+        ir_group_accesses(ir, cache_apart(t->tcg, page));
+    return true;
+}
+
 struct plan *plan_new(void)
 {
     return xcalloc(1, sizeof(struct plan));

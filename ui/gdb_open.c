@@ -31,7 +31,7 @@ struct error *gdb_open(struct vm *vm, const char *spec, const struct gdb_hooks *
     *out = NULL;
     if (!strcmp(spec, "none"))
         return NULL;
-    if (!vm->target->debug)
+    if (!vm->n_vcpus || !vm->target->debug)
         return error_new("there is no debugger for this guest's CPU");
     char *full = complete(spec);
     struct error *err = chardev_add(vm, "gdb", full, &c);

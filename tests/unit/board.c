@@ -133,6 +133,12 @@ bool board_sint_was_raised(struct board *b, unsigned vcpu, unsigned sint)
 
 static const struct accel_synic null_synic = { synic_available, synic_route, synic_pages };
 
+static void no_explain(struct vcpu *cpu, uint64_t pc, void (*print)(void *opaque, const char *line),
+                       void *opaque)
+{
+    print(opaque, "nothing is executed");
+}
+
 static const struct accel null_accel = {
     .name = "null",
     .synic = &null_synic,
@@ -151,6 +157,7 @@ static const struct accel null_accel = {
     .code_written = null_code_written,
     .dirty_log_started = null_dirty_log,
     .dirty_log_sync = null_dirty_log,
+    .explain = no_explain,
     .print_help = null_print_help,
     .stats = null_stats,
 };

@@ -402,6 +402,41 @@ static void what_a_helper_writes_is_seen_where_it_happens(void **unused)
     }
 }
 
+struct page {
+    char text[1 << 16];
+    size_t n;
+};
+
+static void keep_line(void *opaque, const char *line)
+{
+    struct page *p = opaque;
+    p->n += (size_t)snprintf(p->text + p->n, sizeof(p->text) - p->n, "%s\n", line);
+    assert_true(p->n < sizeof(p->text));
+}
+
+static void units_are_shown_with_their_ir(void **unused)
+{
+    ON_EACH_BACKEND
+    {
+        struct machine m;
+        struct page *p = calloc(1, sizeof(*p));
+        rv_start(&m, backends[b], rv_sum, ARRAY_LEN(rv_sum));
+        tcg_explain(m.cpu, CODE, keep_line, p);
+        assert_non_null(strstr(p->text, "0x80004000 is not translated now"));
+        assert_int_equal(go(&m), EXIT_HALTED);
+        p->n = 0;
+        tcg_explain(m.cpu, CODE, keep_line, p);
+        assert_non_null(strstr(p->text, "unit at 0x80004000: 7 instructions"));
+        assert_non_null(strstr(p->text, "80004008: "));
+        assert_non_null(strstr(p->text, "= add.i64"));
+        p->n = 0;
+        tcg_explain(m.cpu, 0x1000, keep_line, p);
+        assert_string_equal(p->text, "there is no code at 0x1000\n");
+        free(p);
+        vm_free(m.vm);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -418,6 +453,7 @@ int main(void)
         cmocka_unit_test(a_watch_stops_inside_a_repeated_instruction),
         cmocka_unit_test(real_mode_has_linear_points),
         cmocka_unit_test(what_a_helper_writes_is_seen_where_it_happens),
+        cmocka_unit_test(units_are_shown_with_their_ir),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,6 +51,11 @@ static void no_stats(struct vm *vm, void (*add)(void *opaque, const char *name, 
 {
     add(opaque, "none.counted", 7);
 }
+static void no_explain(struct vcpu *cpu, uint64_t pc, void (*print)(void *opaque, const char *line),
+                       void *opaque)
+{
+    print(opaque, "nothing is executed");
+}
 static const struct accel no_accel = {
     .stats = no_stats,
     .name = "none",
@@ -69,6 +74,7 @@ static const struct accel no_accel = {
     .set_general = no_op,
     .memory_changed = no_change,
     .code_written = no_code,
+    .explain = no_explain,
 };
 
 static void must(struct error *err)

@@ -35,6 +35,34 @@ static const struct field events_state[] = {
     FIELD(struct x86_events, latched_init),         FIELD(struct x86_events, triple_fault),
     FIELD(struct x86_events, sipi_vector),
 };
+static const struct field svm_state[] = {
+    FIELD(struct x86_svm, gif),
+    FIELD(struct x86_svm, in_guest),
+    FIELD(struct x86_svm, np),
+    FIELD_ARRAY(struct x86_svm, intercept),
+    FIELD(struct x86_svm, asid),
+    FIELD(struct x86_svm, vmcb),
+    FIELD(struct x86_svm, iopm),
+    FIELD(struct x86_svm, msrpm),
+    FIELD(struct x86_svm, tsc_offset),
+    FIELD(struct x86_svm, int_ctl),
+    FIELD(struct x86_svm, ncr3),
+    FIELD_SUB(struct x86_svm, seg, segment_state, 4),
+    FIELD_SUB(struct x86_svm, gdt, table_state, 1),
+    FIELD_SUB(struct x86_svm, idt, table_state, 1),
+    FIELD(struct x86_svm, cr0),
+    FIELD(struct x86_svm, cr3),
+    FIELD(struct x86_svm, cr4),
+    FIELD(struct x86_svm, efer),
+    FIELD(struct x86_svm, rflags),
+    FIELD(struct x86_svm, rip),
+    FIELD(struct x86_svm, rsp),
+    FIELD(struct x86_svm, rax),
+    FIELD(struct x86_svm, pat),
+    FIELD(struct x86_svm, s_cet),
+    FIELD(struct x86_svm, ssp),
+    FIELD(struct x86_svm, int_ssp_table),
+};
 static const struct field other_msr_state[] = {
     FIELD(struct x86_other_msr, index),
     FIELD(struct x86_other_msr, value),
@@ -115,6 +143,7 @@ static const struct field x86_state[] = {
     FIELD_ARRAY(struct x86_cpu, pmc_fixed),
     FIELD_SUB(struct x86_cpu, other_msrs, other_msr_state, X86_N_OTHER_MSRS),
     FIELD(struct x86_cpu, n_other_msrs, .max = X86_N_OTHER_MSRS),
+    FIELD_SUB(struct x86_cpu, svm, svm_state, 1),
     FIELD_SUB(struct x86_cpu, events, events_state, 1),
     FIELD(struct x86_cpu, run_state, .max = X86_SIPI_TAKEN),
     FIELD_RAW(struct x86_cpu, lapic),
@@ -206,6 +235,7 @@ static void reset_common(struct x86_cpu *x)
     x->dr6 = 0xffff0ff0;
     x->dr7 = 0x400;
     x->events = (struct x86_events){ 0 };
+    x->svm = (struct x86_svm){ .gif = true };
     x->cpu->in_smm = false;
     x->takes_intr = false;
 }

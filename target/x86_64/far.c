@@ -447,6 +447,7 @@ uint64_t x86h_far_return(struct x86_cpu *x, uint64_t size, uint64_t drop)
 uint64_t x86h_iret(struct x86_cpu *x, uint64_t size)
 {
     bool vm86 = x->cr0 & X86_CR0_PE && x86_in_vm86(x);
+    x86_intercept(x, X86_EXIT_IRET);
     if (vm86 && bits(x->rflags, 12, 2) < 3)
         return_vme(x, (unsigned)size);
     else if (!x86_uses_descriptors(x))
@@ -492,6 +493,10 @@ static void redirect(struct x86_cpu *x, unsigned vector, uint64_t back)
 
 uint64_t x86h_int(struct x86_cpu *x, uint64_t vector, uint64_t len, uint64_t kind)
 {
+    if (kind == X86_INT_3)
+        x86_intercept(x, X86_EXIT_EXCEPTION + (unsigned)vector);
+    else
+        x86_intercept(x, kind == X86_INT_N ? X86_EXIT_INT : X86_EXIT_ICEBP);
     if (kind == X86_INT_N && x->cr0 & X86_CR0_PE && x86_in_vm86(x)) {
         if (is_redirected(x, (unsigned)vector)) {
             redirect(x, (unsigned)vector, next_ip(x, (unsigned)len));

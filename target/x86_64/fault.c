@@ -32,6 +32,8 @@ uint64_t x86_insn_ip(struct x86_cpu *x)
 noreturn void x86_shut_down(struct x86_cpu *x)
 {
     struct vm *vm = x->cpu->vm;
+    if (x86_is_intercepted(x, X86_EXIT_SHUTDOWN))
+        x86_vmexit(x, X86_EXIT_SHUTDOWN, 0, 0);
     if (log_on(&vm->log, LOG_INT))
         log_print(&vm->log, "int: cpu %u triple fault\n", x->cpu->index);
     x->is_down = true;
@@ -58,6 +60,7 @@ static noreturn void raise(struct x86_cpu *x, struct x86_event e)
 {
     x->pc = x86_insn_pc(x);
     x->pc_known = true;
+    x86_intercept_exception(x, e, x->cr2);
     if (x->delivering >= 0) {
         unsigned first = (unsigned)x->delivering;
         if (first == X86_DF)
@@ -94,12 +97,16 @@ noreturn void x86_page_fault(struct x86_cpu *x, uint64_t va, uint32_t error)
 {
     x->pc = x86_insn_pc(x); /* cr2 is not lost when this becomes a double fault */
     x->pc_known = true;
+    x86_intercept_exception(
+        x, (struct x86_event){ .vector = X86_PF, .has_error = true, .error = error }, va);
     x->cr2 = va;
     x86_fault_code(x, X86_PF, error);
 }
 
 noreturn void x86_memory_fault(struct x86_cpu *x, uint64_t va, int fault)
 {
+    if (fault == X86_NESTED_FAULT)
+        x86_vmexit(x, X86_EXIT_NPF, x->nested_error, x->nested_gpa);
     if (fault == X86_NOT_CANONICAL || fault == X86_NOT_CANONICAL_STACK)
         x86_fault_selector(x, fault == X86_NOT_CANONICAL ? X86_GP : X86_SS_FAULT, 0);
     x86_page_fault(x, x86_in_long_mode(x) ? va : (uint32_t)va, (uint32_t)fault);
@@ -118,6 +125,12 @@ static bool decode_running(struct x86_cpu *x, struct x86_insn *i)
         store_le(bytes + n, 8, v);
     }
     return x86_decode(x86_decoder_of(x->cpu->vm), x->state_word, bytes, n, i) == X86_DECODED;
+}
+
+unsigned x86_insn_length(struct x86_cpu *x)
+{
+    struct x86_insn i;
+    return decode_running(x, &i) ? i.len : 0;
 }
 
 /* Of an x87 instruction that waits: an exception that is pending comes before its operand. */
@@ -380,6 +393,7 @@ void x86_deliver(struct x86_cpu *x, struct x86_event e)
     x->pc_known = true;
     x->delivering = e.vector;
     x->delivery_external = !e.soft;
+    x->delivery_info = x86_event_info(e);
     x->stepping = false;
     x->shadow_left = 0;
     if (x->run_state == X86_HLT)
@@ -407,7 +421,10 @@ static void deliver_debug(struct x86_cpu *x, uint64_t dr6)
 {
     x->dr6 = (x->dr6 & ~(uint64_t)0xf) | dr6;
     x->dr7 &= ~X86_DR7_GD;
-    x86_deliver(x, (struct x86_event){ .vector = X86_DB });
+    if (x86_is_intercepted(x, X86_EXIT_EXCEPTION + X86_DB))
+        x86_exit_guest(x, X86_EXIT_EXCEPTION + X86_DB, 0, 0);
+    else
+        x86_deliver(x, (struct x86_event){ .vector = X86_DB });
 }
 
 noreturn void x86_debug_fault(struct x86_cpu *x, uint64_t dr6)
@@ -423,7 +440,8 @@ noreturn void x86_debug_fault(struct x86_cpu *x, uint64_t dr6)
 
 void x86_check_interrupts(struct x86_cpu *x)
 {
-    if (x->rflags & X86_FLAG_IF && x86_has_interrupt(x))
+    bool virtual = x->svm.in_guest && x->svm.int_ctl & X86_SVM_V_IRQ && x->rflags & X86_FLAG_IF;
+    if (virtual || (x86_takes_interrupts(x) && x86_has_interrupt(x)))
         vcpu_kick(x->cpu);
 }
 
@@ -523,7 +541,7 @@ static bool take_unmaskable(struct x86_cpu *x, bool held_back)
 
 static bool take_maskable(struct x86_cpu *x, bool held_back)
 {
-    if (!(x->rflags & X86_FLAG_IF) || !x->apic || !x86_has_interrupt(x))
+    if (!x86_takes_interrupts(x) || !x->apic || !x86_has_interrupt(x))
         return false;
     if (held_back) {
         x->shadow_left |= X86_SHADOW_WANTED;
@@ -555,7 +573,8 @@ bool x86_take_interrupt(struct vcpu *cpu)
     if (x->is_down)
         return false;
     uint32_t lines = atomic_load(&x->lines);
-    if (lines & (X86_INIT | X86_SIPI))
+    bool to_host = x->svm.in_guest && lines & X86_INIT && x86_is_intercepted(x, X86_EXIT_INIT);
+    if (lines & (X86_INIT | X86_SIPI) && x->svm.gif && !to_host)
         take_start_up(x);
     if (x->run_state == X86_WAIT_INIT || x->run_state == X86_INIT_TAKEN)
         return false;
@@ -564,8 +583,10 @@ bool x86_take_interrupt(struct vcpu *cpu)
         x->shadow_left = 0;
     x->pc_known = true;
     bool open = !cpu->holds_interrupts || x->run_state != X86_RUNNABLE; /* else a debugger steps */
-    bool taken = take_injected(x) || take_step(x, held_back && x->shadow_left & X86_SHADOW_STACK) ||
-                 (open && (take_unmaskable(x, held_back) || take_maskable(x, held_back)));
+    bool taken =
+        take_injected(x) || take_step(x, held_back && x->shadow_left & X86_SHADOW_STACK) ||
+        (x->svm.in_guest && x86_take_guest_event(x, held_back)) ||
+        (open && x->svm.gif && (take_unmaskable(x, held_back) || take_maskable(x, held_back)));
     x->pc_known = false;
     return taken;
 }

@@ -3,6 +3,8 @@
 #include "target/x86_64/model.h"
 #include "target/x86_64/sys.h"
 
+#include <stdio.h>
+
 #define B(n) ((uint32_t)1 << (n))
 
 /* Only what is implemented to the letter stands here. */
@@ -46,6 +48,26 @@ void x86_tcg_words(uint32_t to[])
     memcpy(to, words, sizeof(words));
 }
 
+/* For who asks for it, and on AMD's server models, which have it. */
+static bool wants_svm(const struct x86_model *m)
+{
+    bool amd = !strncmp(m->name, "EPYC", 4) || !strncmp(m->name, "Opteron", 7);
+    bool on = m->on[X86_E1_ECX] >> 2 & 1, off = m->off[X86_E1_ECX] >> 2 & 1;
+    return !off && (on || (amd && m->words[X86_E1_ECX] >> 2 & 1));
+}
+
+/* Guests look for SVM on AMD's processors only. */
+static void offer_svm(struct x86_engine_cpu *e)
+{
+    e->words[X86_E1_ECX] |= B(2);
+    e->words[X86_EA_EDX] = B(0) | B(3) | B(5) | B(6); /* npt nrip-save vmcb-clean flushbyasid */
+    snprintf(e->vendor, sizeof(e->vendor), "AuthenticAMD");
+    e->family = 25;
+    e->model = 1;
+    e->stepping = 1;
+    e->xlevel = 0x8000000a;
+}
+
 struct error *x86_tcg_fit(struct vm *vm)
 {
     struct x86_engine_cpu e = { .xss = X86_XSAVE_CET_U | X86_XSAVE_CET_S,
@@ -64,6 +86,8 @@ struct error *x86_tcg_fit(struct vm *vm)
                                 .tsc_khz = 1000000,
                                 .arch_capabilities = arch_capabilities };
     memcpy(e.words, words, sizeof(words));
+    if (wants_svm(x86_model_of(vm)))
+        offer_svm(&e);
     vm->can_smm = true;
     return x86_model_fit(vm, &e, print_line, &vm->log);
 }

@@ -19,7 +19,7 @@ X86_HELPER(cmpxchg16b, void, (X86_CPU, uint64_t at, uint64_t mode), 2, IR_CALL_R
 /* 64 random bits. */
 X86_HELPER(random, uint64_t, (X86_CPU), 0, 0)
 /* The processor is somebody else's for a moment. */
-X86_HELPER(pause, void, (X86_CPU), 0, 0)
+X86_HELPER(pause, void, (X86_CPU), 0, IR_CALL_RAISES)
 
 /* string.c: MOVS, CMPS, STOS, LODS, SCAS with a repeat prefix, as many turns as can be done in one go; rCX, rSI,
  * rDI and flags are as behind them. how: see string.h. 0: it is done; else come back to this instruction. */

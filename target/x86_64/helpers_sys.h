@@ -87,9 +87,11 @@ X86_HELPER(hlt, void, (X86_CPU, uint64_t len), 1, X86_ANY) /* leaves */
 X86_HELPER(rsm, void, (X86_CPU), 0, X86_ANY) /* smm.c; leaves */
 X86_HELPER(monitor, void, (X86_CPU, uint64_t linear), 1, X86_ANY)
 X86_HELPER(mwait, void, (X86_CPU, uint64_t len), 1, X86_ANY) /* leaves */
-/* #GP unless CPL is 0: INVD, WBINVD. */
+/* #GP unless CPL is 0. */
 X86_HELPER(ring_0, void, (X86_CPU), 0, X86_ANY)
+X86_HELPER(cache, void, (X86_CPU, uint64_t code), 1, X86_ANY) /* the same for INVD, WBINVD; X86_EXIT_* */
 X86_HELPER(rdtsc, uint64_t, (X86_CPU), 0, X86_ANY)
+X86_HELPER(rdtscp, uint64_t, (X86_CPU), 0, X86_ANY)
 X86_HELPER(rdpmc, uint64_t, (X86_CPU), 0, X86_ANY)
 X86_HELPER(rdpid, uint64_t, (X86_CPU), 0, X86_ANY)
 X86_HELPER(cpuid, void, (X86_CPU), 0, X86_ANY)
@@ -97,6 +99,15 @@ X86_HELPER(xgetbv, uint64_t, (X86_CPU), 0, X86_ANY)
 X86_HELPER(xsetbv, uint64_t, (X86_CPU, uint64_t v, uint64_t len), 2, X86_ANY) /* goes on */
 X86_HELPER(rdpkru, uint64_t, (X86_CPU), 0, X86_ANY)
 X86_HELPER(wrpkru, void, (X86_CPU), 0, X86_ANY)
+
+/* svm.c. The first two go on. STGI: end the unit behind it. */
+X86_HELPER(vmrun, uint64_t, (X86_CPU, uint64_t len), 1, X86_ANY)
+X86_HELPER(vmload, uint64_t, (X86_CPU, uint64_t len), 1, X86_ANY)
+X86_HELPER(vmsave, void, (X86_CPU), 0, X86_ANY)
+X86_HELPER(stgi, void, (X86_CPU), 0, X86_ANY)
+X86_HELPER(clgi, void, (X86_CPU), 0, X86_ANY)
+X86_HELPER(vmmcall, void, (X86_CPU), 0, X86_ANY)
+X86_HELPER(invlpga, void, (X86_CPU), 0, X86_ANY)
 
 /* msr.c */
 X86_HELPER(rdmsr, uint64_t, (X86_CPU), 0, X86_ANY)

@@ -1,6 +1,7 @@
 /* System instructions, protection, ports, far transfers: nearly all of it is done by helpers (helpers_sys.h). */
 #include "target/x86_64/flags.h"
 #include "target/x86_64/insns.h"
+#include "target/x86_64/sys.h"
 
 /* ---- calls ------------------------------------------------------------------------------------------ */
 
@@ -443,23 +444,55 @@ static void tr_string_io(struct tr *t, const struct x86_insn *i)
 /* ---- small ones ----------------------------------------------------------------------------------------------- */
 
 /* The helper that `extra` names, nothing else. */
-enum { CALL_CLAC, CALL_CPUID, CALL_WRPKRU, CALL_RING_0 };
+enum {
+    CALL_CLAC,
+    CALL_CPUID,
+    CALL_WRPKRU,
+    CALL_VMSAVE,
+    CALL_CLGI,
+    CALL_VMMCALL,
+    CALL_INVLPGA,
+    CALL_STGI
+};
 static const struct ir_helper *const simple_helpers[] = {
-    [CALL_CLAC] = &x86_helper_clac,
-    [CALL_CPUID] = &x86_helper_cpuid,
-    [CALL_WRPKRU] = &x86_helper_wrpkru,
-    [CALL_RING_0] = &x86_helper_ring_0,
+    [CALL_CLAC] = &x86_helper_clac,       [CALL_CPUID] = &x86_helper_cpuid,
+    [CALL_WRPKRU] = &x86_helper_wrpkru,   [CALL_VMSAVE] = &x86_helper_vmsave,
+    [CALL_CLGI] = &x86_helper_clgi,       [CALL_VMMCALL] = &x86_helper_vmmcall,
+    [CALL_INVLPGA] = &x86_helper_invlpga, [CALL_STGI] = &x86_helper_stgi,
 };
 static void tr_simple(struct tr *t, const struct x86_insn *i)
 {
     call0(t, simple_helpers[i->extra]);
 }
 
+/* INVD, WBINVD: `extra` is the exit code. */
+static void tr_cache(struct tr *t, const struct x86_insn *i)
+{
+    call1(t, &x86_helper_cache, number(t, i->extra));
+}
+
+/* Fetches may be other ones behind these, or an interrupt may be due. */
+static void tr_simple_end(struct tr *t, const struct x86_insn *i)
+{
+    tr_simple(t, i);
+    go_on_behind(t);
+}
+
+static void tr_vmrun(struct tr *t, const struct x86_insn *i)
+{
+    go_on(t, call1(t, &x86_helper_vmrun, length(t)));
+}
+
+static void tr_vmload(struct tr *t, const struct x86_insn *i)
+{
+    go_on(t, call1(t, &x86_helper_vmload, length(t)));
+}
+
 /* The helper's result in EDX:EAX. */
 enum { PAIR_RDMSR, PAIR_RDTSC, PAIR_RDTSCP, PAIR_RDPMC, PAIR_XGETBV, PAIR_RDPKRU };
 static const struct ir_helper *const pair_helpers[] = {
     [PAIR_RDMSR] = &x86_helper_rdmsr,   [PAIR_RDTSC] = &x86_helper_rdtsc,
-    [PAIR_RDTSCP] = &x86_helper_rdtsc,  [PAIR_RDPMC] = &x86_helper_rdpmc,
+    [PAIR_RDTSCP] = &x86_helper_rdtscp, [PAIR_RDPMC] = &x86_helper_rdpmc,
     [PAIR_XGETBV] = &x86_helper_xgetbv, [PAIR_RDPKRU] = &x86_helper_rdpkru,
 };
 static void tr_pair(struct tr *t, const struct x86_insn *i)
@@ -586,8 +619,8 @@ static const struct x86_line registers[] = {
     { "mov",    "0F 22 /r", "Cd,Rd", tr_mov_to_cr,   0, X86_SYSTEM | X86_ANY_MOD, INSN_END },
     { "mov",    "0F 23 /r", "Dd,Rd", tr_mov_to_dr,   0, X86_SYSTEM | X86_ANY_MOD, INSN_END },
     { "clts",   "0F 06", "", tr_clts,   0, X86_SYSTEM, INSN_END },
-    { "invd",   "0F 08", "", tr_simple, CALL_RING_0, X86_SYSTEM },
-    { "wbinvd", "0F 09", "", tr_simple, CALL_RING_0, X86_SYSTEM },
+    { "invd",   "0F 08", "", tr_cache, X86_EXIT_INVD, X86_SYSTEM },
+    { "wbinvd", "0F 09", "", tr_cache, X86_EXIT_WBINVD, X86_SYSTEM },
     { "wrmsr",  "0F 30", "", tr_wrmsr,  0, X86_SYSTEM, INSN_END },
     { "rdtsc",  "0F 31", "", tr_pair,   PAIR_RDTSC, X86_SYSTEM },
     { "rdmsr",  "0F 32", "", tr_pair,   PAIR_RDMSR, X86_SYSTEM },
@@ -620,6 +653,15 @@ static const struct x86_line ports[] = {
     { "outs", "6F", "DX,Xz",  tr_string_io, X86_STRING_OUT, X86_SYSTEM, INSN_END },
 };
 
+static const struct x86_line svm[] = {
+    { "vmrun",   "0F 01 D8", "", tr_vmrun,      0, X86_SYSTEM | X86_PROTECTED, INSN_END },
+    { "vmmcall", "0F 01 D9", "", tr_simple,     CALL_VMMCALL, X86_SYSTEM },
+    { "vmload",  "0F 01 DA", "", tr_vmload,     0, X86_SYSTEM | X86_PROTECTED, INSN_END },
+    { "vmsave",  "0F 01 DB", "", tr_simple_end, CALL_VMSAVE,  X86_SYSTEM | X86_PROTECTED, INSN_END },
+    { "stgi",    "0F 01 DC", "", tr_simple_end, CALL_STGI,    X86_SYSTEM | X86_PROTECTED, INSN_END },
+    { "clgi",    "0F 01 DD", "", tr_simple,     CALL_CLGI,    X86_SYSTEM | X86_PROTECTED },
+    { "invlpga", "0F 01 DF", "", tr_simple_end, CALL_INVLPGA, X86_SYSTEM | X86_PROTECTED, INSN_END },
+};
 static const struct x86_line rdtscp[] = { { "rdtscp", "0F 01 F9", "", tr_pair, PAIR_RDTSCP, X86_SYSTEM } };
 static const struct x86_line smap[] = {
     { "clac", "NP 0F 01 CA", "", tr_simple, CALL_CLAC, X86_SYSTEM },
@@ -660,6 +702,7 @@ const struct x86_insn_table x86_sys_tables[] = {
     X86_INSNS(registers, X86_ALWAYS, 0),
     X86_INSNS(flags, X86_ALWAYS, 0),
     X86_INSNS(ports, X86_ALWAYS, 0),
+    X86_INSNS(svm, X86_E1_ECX, 2),
     X86_INSNS(rdtscp, X86_E1_EDX, 27),
     X86_INSNS(smap, X86_7_EBX, 20),
     X86_INSNS(xcr, X86_1_ECX, 26),

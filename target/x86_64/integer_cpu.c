@@ -1,6 +1,7 @@
 /* Integer instructions that a helper does on the registers. */
 #include "core/tape.h"
 #include "target/x86_64/flags.h"
+#include "target/x86_64/sys.h"
 #include "tcg/target.h"
 
 #include <sched.h>
@@ -88,5 +89,6 @@ uint64_t x86h_random(struct x86_cpu *x)
 
 void x86h_pause(struct x86_cpu *x)
 {
+    x86_intercept(x, X86_EXIT_PAUSE);
     sched_yield();
 }

@@ -37,6 +37,7 @@ enum { MAX_LEVELS = 5, NO_FAULT = -1, LOOK_AGAIN = -2 };
 #define KEY_SHARED ((uint64_t)1 << 62)
 #define KEY_OFF    ((uint64_t)1 << 60)
 #define KEY_LOCAL  ((uint64_t)1 << 59)
+#define KEY_GUEST  ((uint64_t)1 << 56) /* of a guest's guest */
 #define KEY_SHADOW ((uint64_t)1 << 57) /* of shadow stack accesses */
 #define KEY_SMM    ((uint64_t)1 << 58) /* with all of them: physical memory is another one */
 enum { PCID_MASK = 0xfff, LOCAL_SWITCHES = 8 };
@@ -46,11 +47,16 @@ static bool shares_supervisor(const struct x86_cpu *x)
     return x->cr4 & X86_CR4_PGE && !x->keys_say_cr3;
 }
 
+static uint64_t kind_of(const struct x86_cpu *x)
+{
+    return (x->events.in_smm ? KEY_SMM : 0) | (x->svm.in_guest ? KEY_GUEST : 0);
+}
+
 uint64_t x86_context_key(struct vcpu *cpu, int mode)
 {
     const struct x86_cpu *x = x86_of(cpu);
     bool user = x86_cpl(x) == 3 && mode != X86_MMU_SYSTEM;
-    uint64_t kind = x->events.in_smm ? KEY_SMM : 0;
+    uint64_t kind = kind_of(x);
     if (!(x->cr0 & X86_CR0_PG))
         return kind | KEY_OFF;
     if (mode == X86_MMU_SHADOW && x->cr4 & X86_CR4_CET)
@@ -67,8 +73,7 @@ bool x86_user_key(struct vcpu *cpu, uint64_t *key)
     if (x86_cpl(x) == 3 || !(x->cr0 & X86_CR0_PG) || !(x->cr0 & X86_CR0_WP) ||
         (x->cr4 & X86_CR4_SMAP && !(x->rflags & X86_FLAG_AC)))
         return false;
-    *key =
-        (x->events.in_smm ? KEY_SMM : 0) | KEY_LOCAL | KEY_USER | (x->cr3 & (CR3_BASE | PCID_MASK));
+    *key = kind_of(x) | KEY_LOCAL | KEY_USER | (x->cr3 & (CR3_BASE | PCID_MASK));
     return true;
 }
 
@@ -175,11 +180,104 @@ static void take_leaf(struct walk *w, uint64_t entry, uint64_t frame, unsigned s
     w->pa = frame & ~(((uint64_t)1 << span) - 1);
 }
 
+/* Set accessed and dirty on the way (3-4.8). False: an entry is another one now. */
+static bool mark_way(struct x86_cpu *x, struct walk *w, enum access access)
+{
+    for (unsigned i = 0; i < w->n; i++) {
+        uint64_t now = w->way[i].entry | PTE_A;
+        if (i == w->n - 1 && access == ACCESS_WRITE)
+            now |= PTE_D;
+        if (now == w->way[i].entry)
+            continue;
+        if (!mark_entry(x->cpu, w->way[i].at, w->entry_size, w->way[i].entry, now))
+            return false;
+        w->way[i].entry = now;
+    }
+    return true;
+}
+
+/* ---- nested paging (APM 2-15.25) ------------------------------------------------------------------------ */
+
+/* The bits that must be zero in an entry of the host's tables for its guest. */
+static uint64_t reserved_nested(const struct x86_cpu *x, unsigned level, bool leaf)
+{
+    uint64_t reserved = reserved_address_bits(x) | (x->svm.efer & X86_EFER_NXE ? 0 : PTE_NX);
+    if (leaf && level > 1)
+        reserved |= (((uint64_t)1 << (12 + 9 * (level - 1))) - 1) & ~(uint64_t)0x1fff;
+    else if (level >= 4)
+        reserved |= PTE_PS;
+    return reserved;
+}
+
+static bool find_nested(struct x86_cpu *x, uint64_t at, struct walk *w, int *why)
+{
+    unsigned level = x->svm.cr4 & X86_CR4_LA57 ? 5 : 4;
+    uint64_t table = x->svm.ncr3 & CR3_BASE;
+    *w = (struct walk){ .user = true, .write = true, .entry_size = 8 };
+    *why = 0;
+    if (at >> (12 + 9 * level))
+        return false;
+    for (;; level--) {
+        unsigned shift = 12 + 9 * (level - 1);
+        uint64_t entry_pa = table + bits(at, shift, 9) * 8;
+        uint64_t entry = read_entry(x->cpu, entry_pa, 8);
+        bool leaf = level == 1 || (level <= 3 && entry & PTE_PS);
+        if (!take_entry(w, entry_pa, entry, reserved_nested(x, level, leaf), why))
+            return false;
+        if (leaf) {
+            take_leaf(w, entry, entry & PTE_FRAME, shift);
+            return true;
+        }
+        table = entry & PTE_FRAME;
+    }
+}
+
+/* Guest-physical `at`; all accesses are a user's, tables are written. False: nested_error says why. */
+static bool translate_nested(struct x86_cpu *x, uint64_t at, enum access access, bool table,
+                             struct walk *w)
+{
+    int why;
+    bool may;
+    do {
+        may = find_nested(x, at, w, &why);
+        if (may) {
+            may = w->user && (access == ACCESS_READ || (access == ACCESS_EXEC ? !w->nx : w->write));
+            why = PF_P;
+        }
+    } while (may && !mark_way(x, w, access));
+    if (may)
+        return true;
+    x->nested_error = (uint64_t)why | PF_USER | (access == ACCESS_WRITE ? PF_WRITE : 0) |
+                      (access == ACCESS_EXEC ? PF_FETCH : 0) | (uint64_t)1 << (table ? 33 : 32);
+    x->nested_gpa = at;
+    return false;
+}
+
+static bool is_nested(const struct x86_cpu *x)
+{
+    return x->svm.in_guest && x->svm.np;
+}
+
+/* Where an entry of the CPU's own tables is. */
+static bool place_entry(struct x86_cpu *x, uint64_t *at, int *fault)
+{
+    struct walk w;
+    if (!is_nested(x))
+        return true;
+    *fault = X86_NESTED_FAULT;
+    if (!translate_nested(x, *at, ACCESS_WRITE, true, &w))
+        return false;
+    *at = w.pa | bits(*at, 0, w.span);
+    return true;
+}
+
 /* SDM 3-4.3, figure 4-4 */
 static bool find_legacy(struct x86_cpu *x, uint64_t va, struct walk *w, int *fault)
 {
     w->entry_size = 4;
     uint64_t at = (x->cr3 & 0xfffff000) + bits(va, 22, 10) * 4;
+    if (!place_entry(x, &at, fault))
+        return false;
     uint64_t entry = read_entry(x->cpu, at, 4);
     bool large = entry & PTE_PS && x->cr4 & X86_CR4_PSE;
     uint64_t high = bits(entry, 13, 8) << 32; /* PSE-36 */
@@ -192,6 +290,8 @@ static bool find_legacy(struct x86_cpu *x, uint64_t va, struct walk *w, int *fau
         return true;
     }
     at = (entry & 0xfffff000) + bits(va, 12, 10) * 4;
+    if (!place_entry(x, &at, fault))
+        return false;
     entry = read_entry(x->cpu, at, 4);
     if (!take_entry(w, at, entry, 0, fault))
         return false;
@@ -215,6 +315,8 @@ static bool find_wide(struct x86_cpu *x, uint64_t va, struct walk *w, int *fault
     for (;; level--) {
         unsigned shift = 12 + 9 * (level - 1);
         uint64_t at = table + bits(va, shift, 9) * 8;
+        if (!place_entry(x, &at, fault))
+            return false;
         uint64_t entry = read_entry(x->cpu, at, 8);
         bool leaf = level == 1 || (level <= 3 && entry & PTE_PS &&
                                    (level == 2 || x86_model_has(x->model, X86_E1_EDX, 26)));
@@ -284,28 +386,14 @@ static bool allows(const struct rights *may, enum access access)
 
 static int error_code(const struct x86_cpu *x, int why, enum access access, struct as as)
 {
+    if (why == X86_NESTED_FAULT)
+        return why;
     bool tells_fetch = x->cr4 & X86_CR4_SMEP || (x->efer & X86_EFER_NXE && x->cr4 & X86_CR4_PAE);
     return why | (access == ACCESS_WRITE ? PF_WRITE : 0) | (as.user ? PF_USER : 0) |
            (as.shadow ? PF_SHADOW : 0) | (access == ACCESS_EXEC && tells_fetch ? PF_FETCH : 0);
 }
 
 /* ---- a walk ------------------------------------------------------------------------------------------- */
-
-/* Set accessed and dirty on the way (3-4.8). False: an entry is another one now. */
-static bool mark_way(struct x86_cpu *x, struct walk *w, enum access access)
-{
-    for (unsigned i = 0; i < w->n; i++) {
-        uint64_t now = w->way[i].entry | PTE_A;
-        if (i == w->n - 1 && access == ACCESS_WRITE)
-            now |= PTE_D;
-        if (now == w->way[i].entry)
-            continue;
-        if (!mark_entry(x->cpu, w->way[i].at, w->entry_size, w->way[i].entry, now))
-            return false;
-        w->way[i].entry = now;
-    }
-    return true;
-}
 
 static int walk_once(struct x86_cpu *x, uint64_t va, enum access access, struct as as,
                      struct walk *w, struct rights *may)
@@ -347,11 +435,26 @@ static void log_walk(const struct x86_cpu *x, uint64_t va, enum access access, u
                   (unsigned long long)out->gpa, (unsigned)out->fault);
 }
 
+/* What is the guest's physical address becomes the machine's; rights are those of both. */
+static bool leave_nested(struct x86_cpu *x, enum access access, struct tlb_fill *out)
+{
+    struct walk w;
+    if (!translate_nested(x, out->gpa, access, false, &w)) {
+        out->fault = X86_NESTED_FAULT;
+        return false;
+    }
+    out->page_size = MIN(out->page_size, (uint64_t)1 << w.span);
+    out->gpa = w.pa | bits(out->gpa, 0, w.span);
+    out->w &= w.write && w.way[w.n - 1].entry & PTE_D;
+    out->x &= !w.nx;
+    return true;
+}
+
 static bool translate(struct x86_cpu *x, uint64_t va, enum access access, struct as as,
                       struct tlb_fill *out)
 {
     struct walk w;
-    struct rights may;
+    struct rights may = { 0 };
     int fault;
     *out = (struct tlb_fill){ .page_size = 4096, .r = true, .w = true, .x = true };
     if (!x86_in_long_mode(x)) {
@@ -362,16 +465,16 @@ static bool translate(struct x86_cpu *x, uint64_t va, enum access access, struct
     }
     if (!(x->cr0 & X86_CR0_PG)) {
         out->gpa = va;
-        return true;
+        return !is_nested(x) || leave_nested(x, access, out);
     }
     do
         fault = walk_once(x, va, access, as, &w, &may);
     while (fault == LOOK_AGAIN);
-    if (fault == NO_FAULT)
-        fill_from_walk(x, &w, va, as, &may, access, out);
-    else
-        out->fault = fault;
-    return fault == NO_FAULT;
+    out->fault = fault;
+    if (fault != NO_FAULT)
+        return false;
+    fill_from_walk(x, &w, va, as, &may, access, out);
+    return !is_nested(x) || leave_nested(x, access, out);
 }
 
 /* Of a fetch that found no page: was it beyond the limit of CS already? */
@@ -436,11 +539,20 @@ bool x86_shadow_swap(struct x86_cpu *x, uint64_t va, uint64_t seen, uint64_t now
 
 /* ---- forgetting --------------------------------------------------------------------------------------- */
 
+void x86_forget_guest(struct x86_cpu *x)
+{
+    tcg_flush_contexts(x->cpu, KEY_GUEST, KEY_GUEST);
+}
+
 /* In system management mode only that mode's; what is noted of the others stays with them. */
 void x86_paging_changed(struct x86_cpu *x)
 {
     if (x->events.in_smm) {
         tcg_flush_contexts(x->cpu, KEY_SMM, KEY_SMM);
+        return;
+    }
+    if (x->svm.in_guest) {
+        x86_forget_guest(x);
         return;
     }
     x->local_filled = x->keys_say_cr3 = false;
@@ -505,7 +617,11 @@ bool x86_load_pdptrs(struct x86_cpu *x, uint64_t cr3)
 {
     uint64_t entries[4];
     for (unsigned i = 0; i < 4; i++) {
-        entries[i] = read_entry(x->cpu, (cr3 & 0xffffffe0) + 8 * i, 8);
+        int fault;
+        uint64_t at = (cr3 & 0xffffffe0) + 8 * i;
+        if (!place_entry(x, &at, &fault))
+            x86_memory_fault(x, at, fault);
+        entries[i] = read_entry(x->cpu, at, 8);
         uint64_t reserved = reserved_address_bits(x) | (uint64_t)0xfff << 52 | 0x1e6;
         if (entries[i] & PTE_P && entries[i] & reserved)
             return false;
@@ -526,6 +642,7 @@ static void check_ring_0(struct x86_cpu *x)
 void x86h_invlpg(struct x86_cpu *x, uint64_t va)
 {
     check_ring_0(x);
+    x86_intercept(x, X86_EXIT_INVLPG);
     if (x86_in_long_mode(x) && !x86_is_canonical(x, va))
         return;
     tcg_flush_page(x->cpu, x86_in_long_mode(x) ? va : (uint32_t)va);

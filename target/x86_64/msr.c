@@ -22,9 +22,13 @@ enum {
     MSR_SPEC_CTRL = 0x48,
     MSR_XSS = 0xda0,
 };
-#define MSR_EFER    0xc0000080u
-#define MSR_FS_BASE 0xc0000100u
-#define MSR_GS_BASE 0xc0000101u
+#define MSR_EFER     0xc0000080u
+#define MSR_VM_CR    0xc0010114u
+#define MSR_VM_HSAVE 0xc0010117u
+#define MSR_FS_BASE  0xc0000100u
+#define MSR_GS_BASE  0xc0000101u
+
+enum { VM_CR_LOCK = 1 << 3, VM_CR_OFF = 1 << 4 }; /* APM 2-15.30.1 */
 
 enum access_kind { READ_ONLY = 1, CANONICAL = 2, LOW_32 = 4 };
 
@@ -54,6 +58,7 @@ static const struct rule {
     { 0xc0000102, 0xc0000102, X86_E1_EDX, 29, CANONICAL },
     { 0xc0000103, 0xc0000103, X86_E1_EDX, 27, LOW_32 },
     { 0xc0000104, 0xc0000104, X86_EA_EDX, 4, 0 },
+    { 0xc0010114, 0xc0010114, X86_E1_ECX, 2, 0 },
     { 0xc0010117, 0xc0010117, X86_E1_ECX, 2, 0 },
     { 0xc001011f, 0xc001011f, X86_E8_EBX, 25, 0 },
     { 0x00000011, 0x00000012, X86_KVM_EAX, 0, 0 },
@@ -105,7 +110,7 @@ static bool read_msr(struct x86_cpu *x, uint32_t index, uint64_t *v)
     if (is_apic(index))
         return x->apic && x->apic->read_msr(x->apic_opaque, index, v);
     switch (index) {
-    case MSR_TSC: *v = x86_tsc_now(x); return true;
+    case MSR_TSC: *v = x86_guest_tsc(x); return true;
     case MSR_APIC_BASE: *v = x->apic_base; return true;
     case MSR_EFER: *v = x->efer; return true;
     case MSR_FS_BASE: *v = x->seg[X86_FS].base; return true;
@@ -127,6 +132,8 @@ uint64_t x86h_rdmsr(struct x86_cpu *x)
 {
     uint64_t v = 0;
     uint32_t index = (uint32_t)x->gpr[X86_RCX];
+    if (!x86_cpl(x))
+        x86_intercept_msr(x, index, false);
     if (x86_cpl(x) || !read_msr(x, index, &v)) {
         log_msr(x, "reads", index);
         x86_fault_code(x, X86_GP, 0);
@@ -147,6 +154,8 @@ uint64_t x86_allowed_efer(const struct x86_cpu *x)
         allowed |= X86_EFER_NXE;
     if (x86_model_has(x->model, X86_E1_EDX, 25))
         allowed |= X86_EFER_FFXSR;
+    if (x86_model_has(x->model, X86_E1_ECX, 2) && !(x->vm_cr & VM_CR_OFF))
+        allowed |= X86_EFER_SVME;
     return allowed;
 }
 
@@ -203,6 +212,11 @@ static bool write_slot(struct x86_cpu *x, uint32_t index, uint64_t v)
         return false;
     if (index >= 0x6a0 && index <= 0x6a8 && (!has_cet(x) || !x86_cet_value_is_right(x, index, v)))
         return false;
+    if (index == MSR_VM_HSAVE && (v & 4095 || v >> x->model->phys_bits))
+        return false;
+    if (index == MSR_VM_CR && (v & ~(uint64_t)0x1f || (v & VM_CR_OFF && x->efer & X86_EFER_SVME) ||
+                               (x->vm_cr & VM_CR_LOCK && (v ^ x->vm_cr) & VM_CR_OFF)))
+        return false;
     if (index == MSR_XSS && v & ~x->model->xss)
         return false;
     if (index == MSR_MTRR_DEF_TYPE && v & ~(uint64_t)0xcff)
@@ -232,6 +246,8 @@ uint64_t x86h_wrmsr(struct x86_cpu *x, uint64_t len)
 {
     uint32_t index = (uint32_t)x->gpr[X86_RCX];
     uint64_t v = (uint32_t)x->gpr[X86_RAX] | x->gpr[X86_RDX] << 32;
+    if (!x86_cpl(x))
+        x86_intercept_msr(x, index, true);
     if (x86_cpl(x) || !write_msr(x, index, v)) {
         log_msr(x, "writes", index);
         x86_fault_code(x, X86_GP, 0);

@@ -254,6 +254,7 @@ void x86h_rsm(struct x86_cpu *x)
     const struct map *m = map_of(x);
     uint8_t image[IMAGE_SIZE];
     uint64_t now[4];
+    x86_intercept(x, X86_EXIT_RSM);
     if (!x->events.in_smm)
         x86_fault(x, X86_UD);
     x->pc = x86_insn_pc(x);

@@ -5,7 +5,10 @@
 
 /* ---- mmu.c ---------------------------------------------------------------------------------------- */
 /* What translate_address says of a failure: #PF's error code, or that the address has no such form. */
-enum { X86_NOT_CANONICAL = 1 << 16, X86_NOT_CANONICAL_STACK = 1 << 17 };
+enum {
+    X86_NOT_CANONICAL = 1 << 16, X86_NOT_CANONICAL_STACK = 1 << 17,
+    X86_NESTED_FAULT = 1 << 18, /* nested_error, nested_gpa */
+};
 bool x86_translate_address(struct vcpu *cpu, uint64_t va, enum access access, unsigned mode,
                            struct tlb_fill *out);
 void x86_raise_memory(struct vcpu *cpu, uint64_t va, enum access access, int kind, int fault);
@@ -25,6 +28,47 @@ bool x86_uses_pdptrs(const struct x86_cpu *x);
 uint64_t x86_shadow_read(struct x86_cpu *x, uint64_t va, unsigned size, bool user);
 void x86_shadow_write(struct x86_cpu *x, uint64_t va, unsigned size, uint64_t v, bool user);
 bool x86_shadow_swap(struct x86_cpu *x, uint64_t va, uint64_t seen, uint64_t now, bool user);
+
+/* ---- svm.c: APM 2-15 ------------------------------------------------------------------------------ */
+/* Exit codes, APM 2-C. Those of instructions and events are 0x60 and a bit of intercept[3], 0x80 and one of [4]. */
+enum {
+    X86_EXIT_CR_READ = 0x00, X86_EXIT_CR_WRITE = 0x10, X86_EXIT_DR_READ = 0x20, X86_EXIT_DR_WRITE = 0x30,
+    X86_EXIT_EXCEPTION = 0x40, X86_EXIT_INTR = 0x60, X86_EXIT_NMI = 0x61, X86_EXIT_SMI = 0x62,
+    X86_EXIT_INIT = 0x63, X86_EXIT_VINTR = 0x64, X86_EXIT_CR0_SELECTED = 0x65, X86_EXIT_IDTR_READ = 0x66,
+    X86_EXIT_GDTR_READ = 0x67, X86_EXIT_LDTR_READ = 0x68, X86_EXIT_TR_READ = 0x69, X86_EXIT_IDTR_WRITE = 0x6a,
+    X86_EXIT_GDTR_WRITE = 0x6b, X86_EXIT_LDTR_WRITE = 0x6c, X86_EXIT_TR_WRITE = 0x6d, X86_EXIT_RDTSC = 0x6e,
+    X86_EXIT_RDPMC = 0x6f, X86_EXIT_PUSHF = 0x70, X86_EXIT_POPF = 0x71, X86_EXIT_CPUID = 0x72,
+    X86_EXIT_RSM = 0x73, X86_EXIT_IRET = 0x74, X86_EXIT_INT = 0x75, X86_EXIT_INVD = 0x76, X86_EXIT_PAUSE = 0x77,
+    X86_EXIT_HLT = 0x78, X86_EXIT_INVLPG = 0x79, X86_EXIT_INVLPGA = 0x7a, X86_EXIT_IO = 0x7b,
+    X86_EXIT_MSR = 0x7c, X86_EXIT_TASK = 0x7d, X86_EXIT_SHUTDOWN = 0x7f, X86_EXIT_VMRUN = 0x80,
+    X86_EXIT_VMMCALL = 0x81, X86_EXIT_VMLOAD = 0x82, X86_EXIT_VMSAVE = 0x83, X86_EXIT_STGI = 0x84,
+    X86_EXIT_CLGI = 0x85, X86_EXIT_RDTSCP = 0x87, X86_EXIT_ICEBP = 0x88, X86_EXIT_WBINVD = 0x89,
+    X86_EXIT_MONITOR = 0x8a, X86_EXIT_MWAIT = 0x8b, X86_EXIT_XSETBV = 0x8d, X86_EXIT_NPF = 0x400,
+};
+enum { X86_SVM_V_IRQ = 1 << 8, X86_SVM_V_MASKING = 1 << 24 }; /* in int_ctl */
+/* The running instruction is one that the host may have asked for: does not come back then. Nothing of it is done, and
+ * its own checks are behind it. */
+void x86_exit_if_wanted(struct x86_cpu *x, unsigned code, uint64_t info1, uint64_t info2);
+static inline void x86_intercept(struct x86_cpu *x, unsigned code)
+{
+    if (x->svm.in_guest)
+        x86_exit_if_wanted(x, code, 0, 0);
+}
+bool x86_is_intercepted(const struct x86_cpu *x, unsigned code);
+/* CR0 becomes `v`; ports; registers: `size` bytes at `port`, `how` the rest of EXITINFO1. */
+void x86_intercept_cr0(struct x86_cpu *x, uint64_t v);
+void x86_intercept_port(struct x86_cpu *x, uint32_t port, unsigned size, uint64_t how, uint64_t len);
+void x86_intercept_msr(struct x86_cpu *x, uint32_t index, bool write);
+/* An exception of the guest, before it is delivered; `address` of a page fault. */
+void x86_intercept_exception(struct x86_cpu *x, struct x86_event e, uint64_t address);
+/* #VMEXIT: the host's state is in place. The second leaves for it. */
+void x86_exit_guest(struct x86_cpu *x, uint64_t code, uint64_t info1, uint64_t info2);
+noreturn void x86_vmexit(struct x86_cpu *x, uint64_t code, uint64_t info1, uint64_t info2);
+/* Between two instructions of a guest: something that the host takes, or a virtual interrupt. */
+bool x86_take_guest_event(struct x86_cpu *x, bool held_back);
+/* May a maskable interrupt of the machine be taken, as far as flags say? */
+bool x86_takes_interrupts(const struct x86_cpu *x);
+uint64_t x86_event_info(struct x86_event e);
 
 /* ---- cet.c ---------------------------------------------------------------------------------------- */
 /* Bits of IA32_U_CET and IA32_S_CET, SDM 1-17.1.2. */
@@ -66,6 +110,10 @@ uint64_t x86_insn_ip(struct x86_cpu *x);
 /* Guest memory, with the faults of an access by this instruction or delivery. */
 uint64_t x86_read(struct x86_cpu *x, uint64_t va, unsigned size, unsigned mode);
 void x86_write(struct x86_cpu *x, uint64_t va, unsigned size, uint64_t v, unsigned mode);
+/* Bytes of the running instruction, 0 if it cannot be read. */
+unsigned x86_insn_length(struct x86_cpu *x);
+/* Translations of a guest are not what they were. */
+void x86_forget_guest(struct x86_cpu *x);
 /* #PF or what else translate_address said. */
 noreturn void x86_memory_fault(struct x86_cpu *x, uint64_t va, int fault);
 /* #DB as a fault of this instruction: bits of DR6. */
@@ -206,6 +254,7 @@ void x86_enter_smm(struct x86_cpu *x);
 
 /* ---- system.c ------------------------------------------------------------------------------------- */
 uint64_t x86_tsc_now(const struct x86_cpu *x);
+uint64_t x86_guest_tsc(const struct x86_cpu *x); /* as RDTSC tells it */
 /* Bits that may be set in CR4 and (msr.c) EFER. */
 uint64_t x86_allowed_cr4(const struct x86_cpu *x);
 uint64_t x86_allowed_efer(const struct x86_cpu *x);

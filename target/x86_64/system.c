@@ -126,12 +126,16 @@ static void write_cr4(struct x86_cpu *x, uint64_t v)
 uint64_t x86h_read_cr(struct x86_cpu *x, uint64_t n)
 {
     check_ring_0(x);
+    x86_intercept(x, X86_EXIT_CR_READ + (unsigned)n);
     switch (n) {
     case 0: return x->cr0;
     case 2: return x->cr2;
     case 3: return x->cr3;
     case 4: return x->cr4;
-    case 8: return x->apic ? x->apic->get_tpr(x->apic_opaque) : x->cr8;
+    case 8:
+        if (x->svm.in_guest && x->svm.int_ctl & X86_SVM_V_MASKING)
+            return x->svm.int_ctl & 15;
+        return x->apic ? x->apic->get_tpr(x->apic_opaque) : x->cr8;
     default: x86_fault(x, X86_UD);
     }
 }
@@ -139,14 +143,23 @@ uint64_t x86h_read_cr(struct x86_cpu *x, uint64_t n)
 uint64_t x86h_write_cr(struct x86_cpu *x, uint64_t n, uint64_t v, uint64_t len)
 {
     check_ring_0(x);
+    x86_intercept(x, X86_EXIT_CR_WRITE + (unsigned)n);
     switch (n) {
-    case 0: write_cr0(x, v); break;
+    case 0:
+        x86_intercept_cr0(x, v);
+        write_cr0(x, v);
+        break;
     case 2: x->cr2 = v; break;
     case 3: write_cr3(x, v); break;
     case 4: write_cr4(x, v); break;
     case 8:
         if (v > 15)
             x86_fault_code(x, X86_GP, 0);
+        if (x->svm.in_guest && x->svm.int_ctl & X86_SVM_V_MASKING) {
+            x->svm.int_ctl = (x->svm.int_ctl & ~(uint64_t)0xff) | v;
+            x86_check_interrupts(x);
+            break;
+        }
         x->cr8 = v;
         if (x->apic)
             x->apic->set_tpr(x->apic_opaque, (uint8_t)v);
@@ -160,13 +173,17 @@ uint64_t x86h_write_cr(struct x86_cpu *x, uint64_t n, uint64_t v, uint64_t len)
 uint64_t x86h_lmsw(struct x86_cpu *x, uint64_t v, uint64_t len)
 {
     check_ring_0(x);
-    write_cr0(x, (x->cr0 & ~(uint64_t)0xe) | (v & 0xe) | (v & X86_CR0_PE) | (x->cr0 & X86_CR0_PE));
+    v = (x->cr0 & ~(uint64_t)0xe) | (v & 0xe) | (v & X86_CR0_PE) | (x->cr0 & X86_CR0_PE);
+    x86_intercept(x, X86_EXIT_CR_WRITE);
+    x86_intercept_cr0(x, v);
+    write_cr0(x, v);
     return go_on(x, len);
 }
 
 uint64_t x86h_clts(struct x86_cpu *x, uint64_t len)
 {
     check_ring_0(x);
+    x86_intercept(x, X86_EXIT_CR_WRITE);
     x->cr0 &= ~X86_CR0_TS;
     return go_on(x, len);
 }
@@ -187,12 +204,14 @@ static unsigned debug_register(struct x86_cpu *x, unsigned n)
 uint64_t x86h_read_dr(struct x86_cpu *x, uint64_t n)
 {
     unsigned i = debug_register(x, (unsigned)n);
+    x86_intercept(x, X86_EXIT_DR_READ + (unsigned)n);
     return i < 4 ? x->dr[i] : i == 6 ? x->dr6 : x->dr7;
 }
 
 uint64_t x86h_write_dr(struct x86_cpu *x, uint64_t n, uint64_t v, uint64_t len)
 {
     unsigned i = debug_register(x, (unsigned)n);
+    x86_intercept(x, X86_EXIT_DR_WRITE + (unsigned)n);
     if (i >= 6 && v >> 32)
         x86_fault_code(x, X86_GP, 0);
     if (i < 4)
@@ -274,6 +293,7 @@ uint64_t x86h_push_flags(struct x86_cpu *x, uint64_t size)
 
 uint64_t x86h_pop_flags(struct x86_cpu *x, uint64_t v, uint64_t size, uint64_t len)
 {
+    x86_intercept(x, X86_EXIT_POPF);
     uint64_t now = x86_get_rflags(x), mask = 0x4dd5 | (size > 2 ? X86_FLAG_AC | X86_FLAG_ID : 0);
     unsigned cpl = x86_cpl(x);
     if (in_vm86(x) && iopl(x) < 3) {
@@ -362,6 +382,11 @@ static void check_umip(struct x86_cpu *x)
 uint64_t x86h_store_table(struct x86_cpu *x, uint64_t what)
 {
     check_umip(x);
+    x86_intercept(x, what == X86_GDT_BASE || what == X86_GDT_LIMIT   ? X86_EXIT_GDTR_READ
+                     : what == X86_IDT_BASE || what == X86_IDT_LIMIT ? X86_EXIT_IDTR_READ
+                     : what == X86_LDT_SELECTOR                      ? X86_EXIT_LDTR_READ
+                     : what == X86_TR_SELECTOR                       ? X86_EXIT_TR_READ
+                                                                     : X86_EXIT_CR_READ);
     switch (what) {
     case X86_GDT_BASE: return x->gdt.base;
     case X86_GDT_LIMIT: return x->gdt.limit;
@@ -378,18 +403,21 @@ void x86h_load_table(struct x86_cpu *x, uint64_t what, uint64_t base, uint64_t l
     check_ring_0(x);
     if (x86_in_code64(x) && !x86_is_canonical(x, base))
         x86_fault_code(x, X86_GP, 0);
+    x86_intercept(x, what == X86_GDT_BASE ? X86_EXIT_GDTR_WRITE : X86_EXIT_IDTR_WRITE);
     *(what == X86_GDT_BASE ? &x->gdt : &x->idt) = (struct x86_table){ base, (uint16_t)limit };
 }
 
 void x86h_lldt(struct x86_cpu *x, uint64_t selector)
 {
     check_ring_0(x);
+    x86_intercept(x, X86_EXIT_LDTR_WRITE);
     x86_load_ldt(x, (uint16_t)selector, X86_GP);
 }
 
 void x86h_ltr(struct x86_cpu *x, uint64_t selector)
 {
     check_ring_0(x);
+    x86_intercept(x, X86_EXIT_TR_WRITE);
     x86_load_tr(x, (uint16_t)selector);
 }
 
@@ -483,6 +511,8 @@ static void write_port(struct x86_cpu *x, uint32_t port, unsigned size, uint32_t
 uint64_t x86h_in(struct x86_cpu *x, uint64_t port, uint64_t size)
 {
     x86_check_ports(x, (uint16_t)port, (unsigned)size);
+    if (x->svm.in_guest)
+        x86_intercept_port(x, (uint16_t)port, (unsigned)size, 1, x86_insn_length(x));
     return read_port(x, (uint16_t)port, (unsigned)size);
 }
 
@@ -491,6 +521,8 @@ uint64_t x86h_in(struct x86_cpu *x, uint64_t port, uint64_t size)
 void x86h_out(struct x86_cpu *x, uint64_t port, uint64_t size, uint64_t v, uint64_t len)
 {
     x86_check_ports(x, (uint16_t)port, (unsigned)size);
+    if (x->svm.in_guest)
+        x86_intercept_port(x, (uint16_t)port, (unsigned)size, 0, len);
     write_port(x, (uint16_t)port, (unsigned)size, (uint32_t)v);
     bool asked = atomic_load(x->cpu->exit_flag) || atomic_load(&x->lines) & X86_SMI;
     if (__builtin_expect(asked, 0) || x->cpu->vm->tape) {
@@ -540,6 +572,10 @@ uint64_t x86h_string_io(struct x86_cpu *x, uint64_t how, uint64_t len)
     uint64_t mask = address_mask(how >> 8 & 0xff), *cx = &x->gpr[X86_RCX];
     bool rep = how & X86_STRING_REP, out = how & X86_STRING_OUT;
     x86_check_ports(x, (uint16_t)x->gpr[X86_RDX], size);
+    if (x->svm.in_guest) /* EXITINFO1, APM 2-15.10.2 */
+        x86_intercept_port(x, (uint16_t)x->gpr[X86_RDX], size,
+                           (out ? 0 : 1) | 1 << 2 | rep << 3 | (how >> 8 & 14) << 6 | seg << 10,
+                           len);
     while (!rep || *cx & mask) {
         if (out)
             output_one(x, seg, size, mask);
@@ -568,6 +604,7 @@ noreturn void x86_halt(struct x86_cpu *x, bool takes_intr)
 void x86h_hlt(struct x86_cpu *x, uint64_t len)
 {
     check_ring_0(x);
+    x86_intercept(x, X86_EXIT_HLT);
     go_on(x, len);
     if (x->rflags & X86_FLAG_IF && x86_has_interrupt(x))
         tcg_leave(x->cpu);
@@ -580,6 +617,7 @@ void x86h_monitor(struct x86_cpu *x, uint64_t linear)
     check_ring_0(x);
     if ((uint32_t)x->gpr[X86_RCX])
         x86_fault_code(x, X86_GP, 0);
+    x86_intercept(x, X86_EXIT_MONITOR);
     x->monitor_value = x86_read(x, linear, 1, X86_MMU_DATA);
     x->monitor_at = align_down(linear, 8);
     x->monitor_value = x86_read(x, x->monitor_at, 8, X86_MMU_DATA);
@@ -595,6 +633,7 @@ void x86h_mwait(struct x86_cpu *x, uint64_t len)
     check_ring_0(x);
     if ((uint32_t)x->gpr[X86_RCX] & ~1u)
         x86_fault_code(x, X86_GP, 0);
+    x86_intercept(x, X86_EXIT_MWAIT);
     bool unchanged = x->is_monitoring &&
                      tcg_try_load(x->cpu, x->monitor_at, 8, X86_MMU_DATA, &now, &why) &&
                      now == x->monitor_value;
@@ -604,6 +643,12 @@ void x86h_mwait(struct x86_cpu *x, uint64_t len)
         tcg_leave(x->cpu);
     x->cpu->nap_ns = NAP_NS;
     x86_halt(x, x->rflags & X86_FLAG_IF || x->gpr[X86_RCX] & 1);
+}
+
+void x86h_cache(struct x86_cpu *x, uint64_t code)
+{
+    check_ring_0(x);
+    x86_intercept(x, (unsigned)code);
 }
 
 void x86h_ring_0(struct x86_cpu *x)
@@ -629,11 +674,25 @@ void x86_set_tsc(struct x86_cpu *x, uint64_t v)
     x->tsc_adjust = v - tsc_of_clock(x);
 }
 
+uint64_t x86_guest_tsc(const struct x86_cpu *x)
+{
+    return x86_tsc_now(x) + (x->svm.in_guest ? x->svm.tsc_offset : 0);
+}
+
 uint64_t x86h_rdtsc(struct x86_cpu *x)
 {
     if (x->cr4 & X86_CR4_TSD && x86_cpl(x))
         x86_fault_code(x, X86_GP, 0);
-    return x86_tsc_now(x);
+    x86_intercept(x, X86_EXIT_RDTSC);
+    return x86_guest_tsc(x);
+}
+
+uint64_t x86h_rdtscp(struct x86_cpu *x)
+{
+    if (x->cr4 & X86_CR4_TSD && x86_cpl(x))
+        x86_fault_code(x, X86_GP, 0);
+    x86_intercept(x, X86_EXIT_RDTSCP);
+    return x86_guest_tsc(x);
 }
 
 uint64_t x86h_rdpmc(struct x86_cpu *x)
@@ -641,6 +700,7 @@ uint64_t x86h_rdpmc(struct x86_cpu *x)
     uint32_t n = (uint32_t)x->gpr[X86_RCX];
     if (!(x->cr4 & X86_CR4_PCE) && x86_cpl(x))
         x86_fault_code(x, X86_GP, 0);
+    x86_intercept(x, X86_EXIT_RDPMC);
     if (n < X86_N_PMU_COUNTERS)
         return x->pmc[n];
     if (n >> 30 == 1 && (n & 0x3fffffff) < X86_N_PMU_FIXED)
@@ -656,6 +716,7 @@ uint64_t x86h_rdpid(struct x86_cpu *x)
 void x86h_cpuid(struct x86_cpu *x)
 {
     uint32_t r[4];
+    x86_intercept(x, X86_EXIT_CPUID);
     if (x->misc_features_enables & 1 && x86_cpl(x))
         x86_fault_code(x, X86_GP, 0);
     x86_cpuid(x, (uint32_t)x->gpr[X86_RAX], (uint32_t)x->gpr[X86_RCX], r);
@@ -688,6 +749,7 @@ uint64_t x86h_xsetbv(struct x86_cpu *x, uint64_t v, uint64_t len)
     bool avx_alone = (v & (X86_XSAVE_SSE | X86_XSAVE_AVX)) == X86_XSAVE_AVX;
     if ((uint32_t)x->gpr[X86_RCX] || !(v & X86_XSAVE_X87) || avx_alone || v & ~x->model->xcr0)
         x86_fault_code(x, X86_GP, 0);
+    x86_intercept(x, X86_EXIT_XSETBV);
     x->xcr0 = v;
     return go_on(x, len);
 }

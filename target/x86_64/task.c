@@ -205,6 +205,13 @@ void x86_switch_task(struct x86_cpu *x, struct x86_descriptor *d, enum x86_task_
                      uint64_t next)
 {
     struct x86_segment tss = x86_segment_from(d);
+    if (x->svm.in_guest) { /* EXITINFO2, APM 2-15.14.1 */
+        uint64_t how = why == X86_TASK_RETURN ? (uint64_t)1 << 36
+                       : why == X86_TASK_JUMP ? (uint64_t)1 << 38
+                                              : 0;
+        x86_exit_if_wanted(x, X86_EXIT_TASK, d->selector,
+                           how | (x86_get_rflags(x) & X86_FLAG_RF) << 32);
+    }
     uint64_t flags = x86_get_rflags(x);
     const struct layout *l = layout_of(tss.rights);
     bool nests = why == X86_TASK_CALL || why == X86_TASK_EVENT;

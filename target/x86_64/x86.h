@@ -56,6 +56,7 @@ enum {
 #define X86_EFER_LME ((uint64_t)1 << 8)
 #define X86_EFER_LMA ((uint64_t)1 << 10)
 #define X86_EFER_NXE ((uint64_t)1 << 11)
+#define X86_EFER_SVME ((uint64_t)1 << 12)
 #define X86_EFER_FFXSR ((uint64_t)1 << 14)
 
 #define X86_APIC_BASE_DEFAULT ((uint64_t)0xfee00000) /* SDM 3-11.4.1 */
@@ -122,6 +123,17 @@ enum x86_run_state {
     X86_SIPI_TAKEN,
 };
 
+/* A guest's guest, APM 2-15: what VMRUN took from the VMCB, and the host's state that #VMEXIT brings back. */
+struct x86_svm {
+    bool gif, in_guest, np;
+    uint32_t intercept[5]; /* VMCB 0x000: CR, DR, exceptions, 0x00c, 0x010 */
+    uint32_t asid;
+    uint64_t vmcb, iopm, msrpm, tsc_offset, int_ctl, ncr3;
+    struct x86_segment seg[4]; /* ES, CS, SS, DS */
+    struct x86_table gdt, idt;
+    uint64_t cr0, cr3, cr4, efer, rflags, rip, rsp, rax, pat, s_cet, ssp, int_ssp_table;
+};
+
 struct x86_other_msr {
     uint32_t index;
     uint64_t value;
@@ -177,6 +189,7 @@ struct x86_cpu {
     struct x86_other_msr other_msrs[X86_N_OTHER_MSRS];
     uint32_t n_other_msrs;
 
+    struct x86_svm svm;
     struct x86_events events;
     _Atomic uint8_t run_state; /* enum x86_run_state; written on the vCPU's thread or while stopped */
     uint8_t lapic[X86_LAPIC_PAGE]; /* registers of a local APIC inside the engine; else zero */
@@ -209,6 +222,9 @@ struct x86_cpu {
     uint64_t step_dr6;         /* what #DB behind it will say besides */
     int16_t delivering;        /* vector that is on its way, or -1 */
     bool delivery_external;
+    uint64_t delivery_info;    /* of it, as EXITINTINFO says it */
+    uint64_t nested_error, nested_gpa; /* of the last nested page fault */
+    uint64_t last_guest[6];    /* what the translations that are remembered of guests depend on */
     bool local_filled;         /* a supervisor's context has pages that are not global, and its key not CR3 */
     bool keys_say_cr3;         /* the supervisor's, too: its pages are not global (page-table isolation) */
     uint8_t local_switches;    /* how often that was forgotten on a change of CR3 */

@@ -438,10 +438,14 @@ noreturn void x86_debug_fault(struct x86_cpu *x, uint64_t dr6)
 
 /* ---- interrupts ----------------------------------------------------------------------------------------- */
 
+bool x86_interrupt_is_due(const struct x86_cpu *x)
+{
+    return x86_virtual_is_due(x) || (x86_takes_interrupts(x) && x86_has_interrupt(x));
+}
+
 void x86_check_interrupts(struct x86_cpu *x)
 {
-    bool virtual = x->svm.in_guest && x->svm.int_ctl & X86_SVM_V_IRQ && x->rflags & X86_FLAG_IF;
-    if (virtual || (x86_takes_interrupts(x) && x86_has_interrupt(x)))
+    if (x86_interrupt_is_due(x))
         vcpu_kick(x->cpu);
 }
 
@@ -529,7 +533,7 @@ static bool take_smi(struct x86_cpu *x)
 static bool take_unmaskable(struct x86_cpu *x, bool held_back)
 {
     uint32_t lines = atomic_load(&x->lines);
-    bool smi = (lines & X86_SMI || x->events.smi_pending) && !x->events.in_smm;
+    bool smi = (lines & X86_SMI || x->events.smi_pending) && !x->events.in_smm && !x->svm.in_guest;
     bool nmi = (lines & X86_NMI || x->events.nmi_pending) && !x->events.nmi_masked;
     if (held_back && (smi || nmi)) {
         x->shadow_left |= X86_SHADOW_WANTED;

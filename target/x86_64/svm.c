@@ -296,7 +296,7 @@ noreturn void x86_vmexit(struct x86_cpu *x, uint64_t code, uint64_t info1, uint6
 
 static void need_svm(struct x86_cpu *x)
 {
-    if (!(x->efer & X86_EFER_SVME) || !x86_uses_descriptors(x))
+    if (!(x->efer & X86_EFER_SVME) || !x86_uses_descriptors(x) || x->events.in_smm)
         x86_fault(x, X86_UD);
     if (x86_cpl(x))
         x86_fault_code(x, X86_GP, 0);
@@ -385,6 +385,8 @@ static void load_guest(struct x86_cpu *x, const uint8_t *s)
     x->cr0 = (x->cr0 & 0xe005003f) | X86_CR0_ET;
     bool wide = x->cr0 & X86_CR0_PG && x->efer & X86_EFER_LME;
     x->efer = (x->efer & ~X86_EFER_LMA) | (wide ? X86_EFER_LMA : 0);
+    if (wide || !(x->cr0 & X86_CR0_PE))
+        flags &= ~(uint64_t)X86_FLAG_VM;
     unsigned cpl = !(x->cr0 & X86_CR0_PE) ? 0 : flags & X86_FLAG_VM ? 3 : s[CPL] & 3u;
     x->seg[X86_SS].rights = (x->seg[X86_SS].rights & ~0x60u) | cpl << X86_AR_DPL_SHIFT;
     x->seg[X86_CS].rights &= ~(uint32_t)X86_AR_UNUSABLE;
@@ -473,13 +475,18 @@ bool x86_takes_interrupts(const struct x86_cpu *x)
     return (host ? x->svm.rflags : x->rflags) & X86_FLAG_IF;
 }
 
-static bool take_virtual(struct x86_cpu *x)
+bool x86_virtual_is_due(const struct x86_cpu *x)
 {
     enum { IGNORES_TPR = 1 << 20 };
     uint64_t ctl = x->svm.int_ctl;
-    if (!(ctl & X86_SVM_V_IRQ) || !(x->rflags & X86_FLAG_IF))
-        return false;
-    if (!(ctl & IGNORES_TPR) && bits(ctl, 16, 4) <= (ctl & 15))
+    return x->svm.in_guest && ctl & X86_SVM_V_IRQ && x->rflags & X86_FLAG_IF &&
+           (ctl & IGNORES_TPR || bits(ctl, 16, 4) > (ctl & 15));
+}
+
+static bool take_virtual(struct x86_cpu *x)
+{
+    uint64_t ctl = x->svm.int_ctl;
+    if (!x86_virtual_is_due(x))
         return false;
     if (x86_is_intercepted(x, X86_EXIT_VINTR)) {
         x86_exit_guest(x, X86_EXIT_VINTR, 0, 0);
@@ -509,7 +516,7 @@ bool x86_take_guest_event(struct x86_cpu *x, bool held_back)
         return true;
     }
     if (held_back) {
-        if (x->svm.int_ctl & X86_SVM_V_IRQ) {
+        if (x86_virtual_is_due(x)) {
             x->shadow_left |= X86_SHADOW_WANTED;
             x86_update_state_word(x);
         }

@@ -68,6 +68,9 @@ noreturn void x86_vmexit(struct x86_cpu *x, uint64_t code, uint64_t info1, uint6
 bool x86_take_guest_event(struct x86_cpu *x, bool held_back);
 /* May a maskable interrupt of the machine be taken, as far as flags say? */
 bool x86_takes_interrupts(const struct x86_cpu *x);
+bool x86_virtual_is_due(const struct x86_cpu *x);
+/* Is there one that flags allow, the machine's or a virtual one? */
+bool x86_interrupt_is_due(const struct x86_cpu *x);
 uint64_t x86_event_info(struct x86_event e);
 
 /* ---- cet.c ---------------------------------------------------------------------------------------- */

@@ -337,7 +337,7 @@ void x86h_sti(struct x86_cpu *x, uint64_t len)
     if (flag == X86_FLAG_IF && !(x->rflags & X86_FLAG_IF))
         x86_hold_interrupts(x, x86_insn_pc(x) + len, false);
     x->rflags |= flag;
-    if (!(x->rflags & X86_FLAG_IF) || !x86_has_interrupt(x))
+    if (!x86_interrupt_is_due(x))
         return;
     go_on(x, len); /* at once: a CLI may follow, two instructions on */
     tcg_leave(x->cpu);
@@ -595,9 +595,11 @@ uint64_t x86h_string_io(struct x86_cpu *x, uint64_t how, uint64_t len)
 
 noreturn void x86_halt(struct x86_cpu *x, bool takes_intr)
 {
-    x->takes_intr = takes_intr;
+    x->takes_intr = takes_intr && x->svm.gif;
     x->deaf_lines =
         (x->events.nmi_masked ? X86_NMI : 0) | (x->events.in_smm ? X86_SMI | X86_INIT : 0);
+    if (!x->svm.gif)
+        x->deaf_lines = X86_NMI | X86_SMI | X86_INIT;
     tcg_halt(x->cpu);
 }
 
@@ -606,10 +608,10 @@ void x86h_hlt(struct x86_cpu *x, uint64_t len)
     check_ring_0(x);
     x86_intercept(x, X86_EXIT_HLT);
     go_on(x, len);
-    if (x->rflags & X86_FLAG_IF && x86_has_interrupt(x))
+    if (x86_interrupt_is_due(x))
         tcg_leave(x->cpu);
     x->run_state = X86_HLT;
-    x86_halt(x, x->rflags & X86_FLAG_IF);
+    x86_halt(x, x86_takes_interrupts(x));
 }
 
 void x86h_monitor(struct x86_cpu *x, uint64_t linear)

@@ -47,7 +47,7 @@ static struct error *not_supported(const char *arch, const char *file, const cha
 {
     char list[200] = "";
     for (size_t i = 0; i < n_machine_classes; i++)
-        if (!strstr(list, machine_classes[i]->arch) &&
+        if (machine_classes[i]->arch && !strstr(list, machine_classes[i]->arch) &&
             strlen(list) + strlen(machine_classes[i]->arch) + 3 < sizeof(list)) {
             strcat(list, *list ? ", " : "");
             strcat(list, machine_classes[i]->arch);
@@ -79,7 +79,7 @@ static struct error *choose_arch(struct cli *cli)
     if (cli->machine && cli->machine[strcspn(cli->machine, ",=")] != '=') {
         err = machine_find(cli->machine, NULL, &cls);
         if (!err)
-            cli->arch = cls->arch;
+            cli->arch = cls->arch ? cls->arch : machine_classes[0]->arch;
         return err;
     }
     if (cli->kernel)

@@ -212,7 +212,7 @@ json_t *qmp_schema(void)
             tell_command(&s, &qmp_tables[i]->commands.at[j]);
     for (size_t i = 0; i < N_EVENTS; i++)
         json_array_append_new(
-            s.list, json_pack("{sssssso}", "name", qmp_events[i].name, "meta-type", "event",
+            s.list, json_pack("{ssssso}", "name", qmp_events[i].name, "meta-type", "event",
                               "arg-type", tell_args(&s, qmp_events[i].name, qmp_events[i].data)));
     json_decref(s.told);
     return s.list;

@@ -21,7 +21,12 @@ class Client:
     def __init__(self, path, negotiate=True, oob=False):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(60)
-        self.socket.connect(path)
+        for _ in range(200):  # the file is there a moment before somebody listens
+            try:
+                self.socket.connect(path)
+                break
+            except ConnectionRefusedError:
+                time.sleep(0.02)
         self.rest, self.events, self.n = b"", [], 0
         self.greeting = self.receive()["QMP"]
         if negotiate:
@@ -75,9 +80,11 @@ class Client:
                 event = self.events.pop(0)
                 if event["event"] == name:
                     return event.get("data")
-            if time.monotonic() > end:
-                raise TimeoutError(name)
-            message = self.receive()
+            self.socket.settimeout(max(end - time.monotonic(), 0.01))
+            try:
+                message = self.receive()
+            finally:
+                self.socket.settimeout(60)
             if "event" in message:
                 self.events.append(message)
 

@@ -194,6 +194,11 @@ static void the_schema_is_closed(void **unused)
             fail_msg("'%s' is told twice", name);
         json_object_set_new(names, name, json_true());
     }
+    for (i = 0; i < N_EVENTS; i++)
+        assert_non_null(json_object_get(names, qmp_events[i].name));
+    for (i = 0; i < n_qmp_tables; i++)
+        for (k = 0; k < qmp_tables[i]->commands.n; k++)
+            assert_non_null(json_object_get(names, qmp_tables[i]->commands.at[k].name));
     json_array_foreach(schema, i, entry)
     {
         for (size_t j = 0; j < ARRAY_LEN(refer); j++) {

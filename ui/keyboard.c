@@ -13,9 +13,9 @@
 #include <stdlib.h>
 
 enum { N_KEYS = 256, MAX_SYMBOLS = 16 };
-/* A lock key typed to change a lock light takes effect only when the guest gets to it. */
+/* A lock key takes effect only when the guest gets to it. */
 enum { LOCK_PATIENCE_MS = 1000 };
-enum { LED_NUM = 1, LED_CAPS = 2, LED_SCROLL = 4 };
+enum { LED_CAPS = 2 };
 
 struct keyboard {
     struct vm *vm;
@@ -23,16 +23,20 @@ struct keyboard {
     struct {
         uint32_t keysym;
         uint16_t code;
-    } held[MAX_SYMBOLS]; /* symbols that are down, and the keys that were pressed for them */
-    uint64_t locks_typed_ns[3];
+    } held[MAX_SYMBOLS];        /* symbols that are down, and the keys that were pressed for them */
+    uint64_t locks_typed_ns[3]; /* when a lock key was pressed last */
+    uint32_t assumed_leds; /* and the light that it will have changed when the guest gets to it */
 };
+static const uint16_t lock_keys[] = { KEY_NUMLOCK, KEY_CAPSLOCK, KEY_SCROLLLOCK };
 
-static void send_key(struct vm *vm, unsigned code, bool down)
+static bool give_key(struct vm *vm, unsigned code, bool down)
 {
     struct input_event e = { INPUT_EV_KEY, (uint16_t)code, down };
-    input_send_event(vm, INPUT_KEYBOARD, &e, 1);
     viewer_hurry(vm);
+    return input_send_event(vm, INPUT_KEYBOARD, &e, 1);
 }
+
+static void send_key(struct vm *vm, unsigned code, bool down);
 
 /* ---- a viewer's keyboard --------------------------------------------------------------------- */
 struct keyboard *keyboard_new(struct vm *vm)
@@ -55,10 +59,35 @@ bool keyboard_holds(const struct keyboard *kb, unsigned code)
     return code < N_KEYS && kb->down[code / 8] >> code % 8 & 1;
 }
 
+/* The guest's lock lights as they will be when it has read what was typed. */
+static uint32_t leds_of(const struct keyboard *kb)
+{
+    uint32_t leds = input_leds(kb->vm);
+    uint64_t now = host_now_ns();
+    for (unsigned i = 0; i < ARRAY_LEN(lock_keys); i++) {
+        uint64_t typed = kb->locks_typed_ns[i];
+        if (typed && now - typed < LOCK_PATIENCE_MS * UINT64_C(1000000))
+            leds = (leds & ~(1u << i)) | (kb->assumed_leds & 1u << i);
+    }
+    return leds;
+}
+
+static void note_lock(struct keyboard *kb, unsigned code)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(lock_keys); i++) {
+        if (lock_keys[i] != code)
+            continue;
+        kb->assumed_leds = leds_of(kb) ^ 1u << i;
+        kb->locks_typed_ns[i] = host_now_ns();
+    }
+}
+
 void keyboard_key(struct keyboard *kb, unsigned code, bool down)
 {
     if (!code || code >= N_KEYS || keyboard_holds(kb, code) == down)
         return;
+    if (down)
+        note_lock(kb, code);
     kb->down[code / 8] ^= (uint8_t)(1 << code % 8);
     send_key(kb->vm, code, down);
 }
@@ -103,16 +132,10 @@ static void tap(struct keyboard *kb, unsigned code)
 
 void keyboard_sync_locks(struct keyboard *kb, uint32_t leds, uint32_t mask)
 {
-    static const uint16_t locks[] = { KEY_NUMLOCK, KEY_CAPSLOCK, KEY_SCROLLLOCK };
-    uint32_t wrong = (input_leds(kb->vm) ^ leds) & mask;
-    uint64_t now = host_now_ns();
-    for (unsigned i = 0; i < ARRAY_LEN(locks); i++) {
-        uint64_t typed = kb->locks_typed_ns[i];
-        if (!(wrong >> i & 1) || (typed && now - typed < LOCK_PATIENCE_MS * UINT64_C(1000000)))
-            continue;
-        kb->locks_typed_ns[i] = now;
-        tap(kb, locks[i]);
-    }
+    uint32_t wrong = (leds_of(kb) ^ leds) & mask;
+    for (unsigned i = 0; i < ARRAY_LEN(lock_keys); i++)
+        if (wrong >> i & 1)
+            tap(kb, lock_keys[i]);
 }
 
 static bool is_letter(uint32_t keysym)
@@ -166,15 +189,15 @@ void keyboard_keysym(struct keyboard *kb, const struct keymap *map, uint32_t key
         keyboard_key(kb, key.code, true);
         return;
     }
-    keyboard_note_letter(kb, keysym);
-    if (is_letter(keysym)) /* Caps Lock and Shift are as the user has them */
-        keyboard_key(kb, key.code, true);
-    else
-        press_with(kb, key);
+    if (is_letter(keysym) && leds_of(kb) & LED_CAPS)
+        key.with ^= KEYMAP_SHIFT;
+    press_with(kb, key);
 }
 
 /* ---- typing for the user --------------------------------------------------------------------- */
 enum { MAX_STEPS = 64 * 1024, MAX_CHORD = 16, DEFAULT_HOLD_MS = 100, TYPE_HOLD_MS = 12 };
+/* A keyboard's buffer is full until the guest reads it: the key waits its turn, but not for ever. */
+enum { RETRY_MS = 5, MAX_RETRIES = 40, MAX_WAITING = 256 };
 struct step {
     uint16_t code;
     bool down;
@@ -185,16 +208,27 @@ struct typist {
     struct timer *timer;
     struct step *steps;
     size_t n, at, room;
+    unsigned n_retries; /* of steps[at] */
 };
+
+static void type_in(struct typist *t, unsigned ms)
+{
+    timer_set(t->timer, vm_now_ns(t->vm) + ms * UINT64_C(1000000));
+}
 
 static void type_on(void *opaque)
 {
     struct typist *t = opaque;
     while (t->at < t->n) {
-        struct step s = t->steps[t->at++];
-        send_key(t->vm, s.code, s.down);
+        struct step s = t->steps[t->at];
+        if (!give_key(t->vm, s.code, s.down) && t->n_retries++ < MAX_RETRIES) {
+            type_in(t, RETRY_MS);
+            return;
+        }
+        t->n_retries = 0;
+        t->at++;
         if (s.wait_ms) {
-            timer_set(t->timer, vm_now_ns(t->vm) + s.wait_ms * UINT64_C(1000000));
+            type_in(t, s.wait_ms);
             return;
         }
     }
@@ -219,6 +253,22 @@ static void add_step(struct typist *t, unsigned code, bool down, unsigned wait_m
         t->steps = xrealloc(t->steps, t->room * sizeof(*t->steps));
     }
     t->steps[t->n++] = (struct step){ (uint16_t)code, down, (uint16_t)wait_ms };
+}
+
+/* Behind what waits; a guest without a keyboard loses it. */
+static void send_key(struct vm *vm, unsigned code, bool down)
+{
+    struct typist *t = faces_of(vm)->typist;
+    bool waits = t && t->n;
+    if ((!waits && give_key(vm, code, down)) || !input_available(vm, INPUT_KEYBOARD))
+        return;
+    t = typist_of(vm);
+    if (waits && t->n - t->at >= MAX_WAITING && t->n_retries)
+        return;
+    if (t->n < MAX_STEPS)
+        add_step(t, code, down, 0);
+    if (!waits)
+        type_in(t, RETRY_MS);
 }
 
 static struct error *check_room(const struct typist *t, size_t n)

@@ -26,6 +26,7 @@
     X(SDL_SetHint)                        \
     X(SDL_InitSubSystem)                  \
     X(SDL_QuitSubSystem)                  \
+    X(SDL_GetCurrentVideoDriver)          \
     X(SDL_GetError)                       \
     X(SDL_StopTextInput)                  \
     X(SDL_PollEvent)                      \
@@ -653,7 +654,12 @@ static struct error *open_video(struct sdl *s)
     if (s->lib.SDL_InitSubSystem(SDL_INIT_VIDEO))
         return error_new("no window can be opened: %s", s->lib.SDL_GetError());
     s->lib.SDL_StopTextInput();
-    return NULL;
+    const char *driver = s->lib.SDL_GetCurrentVideoDriver();
+    if (getenv("SDL_VIDEODRIVER") || (strcmp(driver, "offscreen") && strcmp(driver, "dummy")))
+        return NULL;
+    s->lib.SDL_QuitSubSystem(SDL_INIT_VIDEO);
+    return error_new("no window can be opened: neither DISPLAY nor WAYLAND_DISPLAY leads to a "
+                     "screen");
 }
 
 struct error *sdl_add(struct vm *vm, const char *text, bool full_screen)

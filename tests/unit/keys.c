@@ -21,7 +21,7 @@
 static struct {
     char text[4096]; /* "+30" pressed, "-30" let go, "x5" moved, "X100" placed */
     uint32_t leds;
-    bool tablet;
+    bool tablet, full; /* full: takes no key now */
 } guest;
 
 bool __wrap_input_send_event(struct vm *vm, enum input_kind kind, const struct input_event *events,
@@ -32,7 +32,7 @@ bool __wrap_input_available(struct vm *vm, enum input_kind kind);
 bool __wrap_input_send_event(struct vm *vm, enum input_kind kind, const struct input_event *events,
                              size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n && !guest.full; i++) {
         size_t at = strlen(guest.text);
         const struct input_event *e = &events[i];
         if (e->type == INPUT_EV_KEY)
@@ -42,7 +42,7 @@ bool __wrap_input_send_event(struct vm *vm, enum input_kind kind, const struct i
             snprintf(guest.text + at, sizeof(guest.text) - at, "%c%d ",
                      (e->type == INPUT_EV_REL ? "xy......w" : "XY")[e->code], (int)e->value);
     }
-    return true;
+    return !guest.full;
 }
 
 uint32_t __wrap_input_leds(struct vm *vm)
@@ -145,20 +145,37 @@ static void symbols_press_what_the_layout_needs(void **unused)
     free_vm(vm);
 }
 
-static void a_capital_without_shift_is_caps_lock(void **unused)
+static void letters_come_out_as_the_user_sees_them(void **unused)
 {
     struct vm *vm = new_vm();
     struct keyboard *kb = keyboard_new(vm);
-    keyboard_keysym(kb, keys_layout(vm), 'A', true);
-    assert_got("+58 -58 +30 ");
-    keyboard_keysym(kb, keys_layout(vm), 'B', true); /* the guest is slow: not again */
-    assert_got("+48 ");
+    const struct keymap *us = keys_layout(vm);
+    keyboard_keysym(kb, us, 'A', true); /* the user's Caps Lock, or a program */
+    assert_got("+42 +30 -42 ");
     guest.leds = 2;
-    keyboard_keysym(kb, keys_layout(vm), 'C', true);
+    keyboard_keysym(kb, us, 'C', true);
     assert_got("+46 ");
-    keyboard_release_all(kb);
-    guest.text[0] = 0;
+    keyboard_keysym(kb, us, 'd', true);
+    assert_got("+42 +32 -42 ");
+    keyboard_keysym(kb, us, 0xffe5, true); /* Caps Lock; the guest has not read it yet */
+    keyboard_keysym(kb, us, 'e', true);
+    assert_got("+58 +18 ");
+    keyboard_free(kb);
+    free_vm(vm);
+}
+
+static void lock_lights_follow_the_users(void **unused)
+{
+    struct vm *vm = new_vm();
+    struct keyboard *kb = keyboard_new(vm);
+    keyboard_note_letter(kb, 'A');
+    assert_got("+58 -58 ");
+    keyboard_note_letter(kb, 'B'); /* the guest is slow: not again */
+    assert_got("");
+    keyboard_note_letter(kb, 'c');
+    assert_got("+58 -58 ");
     keyboard_sync_locks(kb, 1, 1); /* num lock */
+    keyboard_sync_locks(kb, 1, 1);
     assert_got("+69 -69 ");
     keyboard_free(kb);
     free_vm(vm);
@@ -213,6 +230,28 @@ static void keys_are_sent_together(void **unused)
     assert_non_null(err);
     error_free(err);
     assert_got("");
+    vm_pause(vm);
+    free_vm(vm);
+}
+
+static void a_full_keyboard_gets_keys_later(void **unused)
+{
+    struct vm *vm = new_vm();
+    struct keyboard *kb = keyboard_new(vm);
+    vm_start(vm);
+    guest.full = true;
+    keyboard_key(kb, KEY_A, true);
+    keyboard_key(kb, KEY_A, false);
+    for (int i = 0; i < 5; i++)
+        loop_once(vm->loop, 1);
+    guest.full = false;
+    keyboard_key(kb, KEY_B, true);
+    wait_for(vm, "+48");
+    assert_got("+30 -30 +48 ");
+    keyboard_free(kb);
+    guest.full = true;
+    for (int i = 0; i < 1000; i++) /* nobody ever takes them: nothing grows */
+        assert_null(error_in(keys_send_names(vm, "a", 1), "a"));
     vm_pause(vm);
     free_vm(vm);
 }
@@ -273,9 +312,11 @@ int main(void)
         cmocka_unit_test(scan_codes_lead_back),
         cmocka_unit_test(what_is_held_is_let_go),
         cmocka_unit_test(symbols_press_what_the_layout_needs),
-        cmocka_unit_test(a_capital_without_shift_is_caps_lock),
+        cmocka_unit_test(letters_come_out_as_the_user_sees_them),
+        cmocka_unit_test(lock_lights_follow_the_users),
         cmocka_unit_test(layouts_are_known_by_name),
         cmocka_unit_test(keys_are_sent_together),
+        cmocka_unit_test(a_full_keyboard_gets_keys_later),
         cmocka_unit_test(text_is_typed),
         cmocka_unit_test(a_mouse_moves_and_a_tablet_is_placed),
     };

@@ -5,7 +5,7 @@
         v.update()
         v.picture.ppm()
 """
-import socket, struct
+import socket, struct, time
 
 KEYS = {"\n": 0xff0d, "\t": 0xff09, "\b": 0xff08, "shift": 0xffe1, "ctrl": 0xffe3, "alt": 0xffe9, "f1": 0xffbe,
         "f12": 0xffc9, "up": 0xff52, "down": 0xff54, "left": 0xff51, "right": 0xff53, "esc": 0xff1b, "end": 0xff57}
@@ -169,9 +169,11 @@ class Viewer:
         for symbol in reversed(symbols):
             self.key(symbol, False)
 
-    def type(self, text):
+    def type(self, text, seconds=0.05):
+        """No faster than a person: a BIOS keeps 15 keys, and forgets more."""
         for c in text:
             self.press(c)
+            time.sleep(seconds)
 
     def point(self, x, y, buttons=0):
         self.socket.sendall(struct.pack(">BBHH", 5, buttons, x, y))

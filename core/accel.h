@@ -34,6 +34,9 @@ struct accel {
     const char *name;     /* "tcg", "kvm" */
     bool dear_exits;      /* leaving the guest costs more than waking another thread: ring doorbells */
     bool can_step;        /* step_interrupt, step_prepare and step are there */
+    bool can_follow;      /* step_interrupt and step are there, for a vCPU with a leader, one instruction at a time */
+    /* can_follow: fields of target.state that the engine keeps in a way of its own; NULL ends them. */
+    const char *const *own_fields;
     bool only_when_asked; /* never chosen by who names no engine */
     const struct accel_synic *synic; /* NULL: there are none */
     size_t vcpu_headroom; /* bytes the engine wants directly below vcpu->arch, 4 KiB multiple */

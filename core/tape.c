@@ -41,6 +41,7 @@ struct tape {
     enum { TAPE_IDLE, TAPE_RECORDS, TAPE_PLAYS } mode;
     struct vcpu *cpu; /* of the VM that runs */
     bool inside;      /* a device, asked by the recorded CPU */
+    bool excuses_marks;
     struct pair *pairs;
     size_t n_pairs;
     struct kept *kept;
@@ -284,11 +285,17 @@ void tape_replay(struct tape *tape, struct vcpu *shadow)
     tape->cpu = shadow;
 }
 
+/* Bits 5 and 6 of an x86 page table entry: accessed, dirty. */
+static bool is_mark(const struct tape *tape, uint64_t off, unsigned changed)
+{
+    return tape->excuses_marks && off % 4 == 0 && !(changed & ~0x60u);
+}
+
 static void compare_write(struct tape *tape, const struct write *w)
 {
     const uint8_t *a = w->real->host + w->off, *b = w->shadow->host + w->off;
     uint64_t i = 0;
-    while (i < w->n && a[i] == b[i])
+    while (i < w->n && (a[i] == b[i] || is_mark(tape, w->off + i, a[i] ^ b[i])))
         i++;
     if (i < w->n && !tape->why[0])
         snprintf(tape->why, sizeof(tape->why),
@@ -318,6 +325,11 @@ struct tape *tape_new(struct vm *real, struct vm *shadow)
     pthread_mutex_init(&tape->lock, NULL);
     pthread_cond_init(&tape->changed, NULL);
     return tape;
+}
+
+void tape_excuse_marks(struct tape *tape)
+{
+    tape->excuses_marks = true;
 }
 
 void tape_free(struct tape *tape)

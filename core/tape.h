@@ -45,6 +45,8 @@ void tape_loop_idle(struct vm *vm, bool idle);
 
 /* The caller's thread counts as an awake loop from now on. */
 struct tape *tape_new(struct vm *real, struct vm *shadow);
+/* The shadow's CPU marks page table entries as used and written when it likes. */
+void tape_excuse_marks(struct tape *tape);
 void tape_free(struct tape *tape);
 /* `shadow` holds what `real` holds, and is to do so from now on. */
 void tape_pair(struct tape *tape, struct ram_block *real, struct ram_block *shadow);

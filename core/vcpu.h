@@ -71,6 +71,7 @@ struct vcpu {
     _Atomic bool debug_stop;  /* EXIT_DEBUG, which nobody has looked at yet: it stands (vm_on_debug) */
     bool in_smm; /* sees what is mapped by mem_map_smm; follows arch, set on its own thread or while stopped */
     int debug_hit;            /* as of the last EXIT_DEBUG: the number of the point, or VCPU_STEPPED */
+    struct vcpu *leader;      /* lock-step: has executed the step that this one is about to; NULL: none */
     struct vcpu_work *work, **work_end;
     struct mem_reader *reader;
 

@@ -360,6 +360,7 @@ static struct error *vcpu_create(struct vcpu *cpu)
 static void vcpu_destroy(struct vcpu *cpu)
 {
     struct kvm_vcpu *k = kvm_vcpu_of(cpu);
+    kvm_watch_free(k);
     kvm_isa.vcpu_free(k);
     cpu->engine = NULL;
     free_vcpu(k);
@@ -442,7 +443,7 @@ void kvm_continue_vcpus(struct kvm *kvm)
 }
 
 /* The signal is blocked in every thread but where a vCPU runs. */
-static void use_thread(struct kvm_vcpu *k)
+void kvm_use_thread(struct kvm_vcpu *k)
 {
     sigset_t set;
     if (k->thread_ready && pthread_equal(k->thread, pthread_self()))
@@ -669,7 +670,7 @@ static enum kvm_verdict run_failed(struct kvm_vcpu *k)
 }
 
 /* One stay in the guest and what follows from it. */
-static enum kvm_verdict enter(struct kvm_vcpu *k)
+enum kvm_verdict kvm_enter(struct kvm_vcpu *k)
 {
     guest_entered(k);
     mem_reader_idle(k->cpu->reader);
@@ -696,7 +697,7 @@ static enum kvm_verdict enter(struct kvm_vcpu *k)
 static enum vcpu_exit run(struct vcpu *cpu)
 {
     struct kvm_vcpu *k = kvm_vcpu_of(cpu);
-    use_thread(k);
+    kvm_use_thread(k);
     for (;;) {
         __atomic_store_n(&k->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
         uint32_t req = atomic_fetch_and(&cpu->requests, ~(uint32_t)VCPU_REQ_INTERRUPT);
@@ -706,7 +707,7 @@ static enum vcpu_exit run(struct vcpu *cpu)
             return EXIT_SHUTDOWN;
         enum kvm_verdict verdict = k->down ? KVM_HALTED : kvm_isa.before_run(k);
         if (verdict == KVM_GO_ON)
-            verdict = enter(k);
+            verdict = kvm_enter(k);
         switch (verdict) {
         case KVM_GO_ON: break;
         case KVM_LEAVE: return EXIT_KICKED;
@@ -738,6 +739,8 @@ static void finish_instruction(struct kvm_vcpu *k)
 static void get_state(struct vcpu *cpu)
 {
     struct kvm_vcpu *k = kvm_vcpu_of(cpu);
+    if (cpu->leader)
+        return; /* step.c: between steps arch is the truth */
     finish_instruction(k);
     state_failed(k, kvm_isa.get(k));
 }
@@ -830,6 +833,8 @@ static void print_help(void (*print)(void *opaque, const char *line), void *opaq
 const struct accel kvm_accel = {
     .name = "kvm",
     .dear_exits = true,
+    .can_follow = true,
+    .own_fields = kvm_isa_own_fields,
     .synic = &kvm_synic,
     .available = available,
     .reservation = reservation,
@@ -858,6 +863,8 @@ const struct accel kvm_accel = {
     .help_start = help_start,
     .help_end = help_end,
     .execute_one = execute_one,
+    .step_interrupt = kvm_step_interrupt,
+    .step = kvm_step,
     .print_help = print_help,
     .stats = kvm_stats,
 };

@@ -11,6 +11,14 @@
 
 enum { KVM_N_TAKEOVERS = 64, KVM_N_REASONS = 64, KVM_MAX_LINES = 4096, KVM_MAX_PINS = 24 };
 
+enum kvm_verdict {
+    KVM_GO_ON, /* enter the guest again */
+    KVM_LEAVE, /* return EXIT_KICKED: requests are to be looked at */
+    KVM_HALTED,
+    KVM_DEBUG,   /* a breakpoint or step of ours */
+    KVM_STOPPED, /* the run is over; vm_request_end was called */
+};
+
 struct kvm_slot {
     bool used;
     uint8_t space; /* of addresses: 1 is that of system management mode */
@@ -104,6 +112,8 @@ struct kvm_vcpu {
     struct kvm_dirty_gfn *ring; /* NULL: there is none */
     uint64_t ring_next;         /* under kvm->lock */
     struct vcpu_debug debug; /* as asked for */
+    uint64_t undefined;      /* lock-step: flags of the step's instruction that may be anything */
+    struct kvm_watch *watch; /* of the steps behind a leader; NULL: there were none */
     bool passes_point;       /* stopped at a breakpoint, and is to get over it */
     void *isa;
 
@@ -155,6 +165,15 @@ void kvm_stats(struct vm *vm, void (*add)(void *opaque, const char *name, double
  * thread. */
 bool kvm_takeover(struct kvm_vcpu *k);
 
+/* kvm.c: one stay in the guest and what follows from it. */
+enum kvm_verdict kvm_enter(struct kvm_vcpu *k);
+void kvm_use_thread(struct kvm_vcpu *k);
+
+/* step.c: for lock-step, to where cpu->leader went. */
+bool kvm_step_interrupt(struct vcpu *cpu);
+enum vcpu_exit kvm_step(struct vcpu *cpu);
+void kvm_watch_free(struct kvm_vcpu *k);
+
 /* kvm.c: between these no vCPU is inside the guest. Not from inside run's entry. */
 void kvm_pause_vcpus(struct kvm *kvm);
 void kvm_continue_vcpus(struct kvm *kvm);
@@ -171,13 +190,6 @@ bool kvm_route_msi(struct vm *vm, int fd, bool on, gpa at, uint32_t data);
 bool kvm_route_sint(struct vm *vm, bool on, int raise, int ended, unsigned vcpu, unsigned sint);
 
 /* ---- one host instruction set ----------------------------------------------------------------- */
-enum kvm_verdict {
-    KVM_GO_ON, /* enter the guest again */
-    KVM_LEAVE, /* return EXIT_KICKED: requests are to be looked at */
-    KVM_HALTED,
-    KVM_DEBUG,   /* a breakpoint or step of ours */
-    KVM_STOPPED, /* the run is over; vm_request_end was called */
-};
 /* Every function is required. All run on the vCPU's thread, or while it is stopped. */
 struct kvm_isa {
     const char *target;
@@ -205,6 +217,13 @@ struct kvm_isa {
     /* What a KVM_EXIT_FAIL_ENTRY's reason means, or NULL. */
     const char *(*entry_failure)(uint64_t reason);
     struct error *(*set_debug)(struct kvm_vcpu *k, const struct vcpu_debug *want);
+    /* For lock-step; all of it may be NULL: no follower. Behind get, what else belongs to a step's end, unless the
+     * helper did that, too. An interrupt that is to be taken, acknowledged and queued: true. Instructions that are left to the helper, since what they
+     * give is different each time or under a debugger. Whether a string instruction is where its leader's is. */
+    void (*step_ends)(struct kvm_vcpu *k, bool by_helper);
+    bool (*step_interrupt)(struct kvm_vcpu *k);
+    bool (*is_helpers)(struct kvm_vcpu *k);
+    bool (*is_as_far)(struct kvm_vcpu *k);
     /* For verdicts: where the instruction at pc is in memory; how to read it. */
     bool (*code_address)(struct vcpu *cpu, uint64_t pc, gpa *at);
     const char *(*disassembler)(struct vcpu *cpu);
@@ -222,6 +241,7 @@ struct kvm_isa {
     unsigned dirty_ring_page; /* where a vCPU's descriptor shows its ring; 0: nowhere */
 };
 extern const struct kvm_isa kvm_isa;
+extern const char *const kvm_isa_own_fields[]; /* accel.own_fields */
 extern const struct accel_synic kvm_synic;
 
 /* kvm.c: do what the exit in k->run asks for; `from` is when the guest was left. vCPU's thread. */

@@ -261,6 +261,7 @@ static bool may_lend(struct kvm_vcpu *k)
     return true;
 }
 
+const char *const kvm_isa_own_fields[] = { NULL };
 const struct kvm_isa kvm_isa = {
     .target = "riscv64",
     .vm_init = vm_init,

@@ -455,7 +455,9 @@ static struct error *set_tsc_pace(struct kvm_vcpu *k, uint32_t khz)
     int has = kvm_check(k->kvm, KVM_CAP_GET_TSC_KHZ) ? ioctl(k->fd, KVM_GET_TSC_KHZ, 0) : 0;
     if (!khz && has > 0)
         x86_set_tsc_khz(k->cpu->vm, (uint32_t)has);
-    if (!khz || (int)khz == has || ioctl(k->fd, KVM_SET_TSC_KHZ, (unsigned long)khz) >= 0)
+    bool follows = k->cpu->vm->tape; /* the leader's clock counts */
+    if (!khz || (int)khz == has || ioctl(k->fd, KVM_SET_TSC_KHZ, (unsigned long)khz) >= 0 ||
+        follows)
         return NULL;
     return error_errno("this host's KVM runs the clock at %d kHz and not at tsc-frequency=%" PRIu64,
                        has, (uint64_t)khz * 1000);
@@ -1252,6 +1254,10 @@ const struct kvm_isa kvm_isa = {
     .disassembler = disassembler,
     .entry_failure = entry_failure,
     .set_debug = kvm_x86_set_debug,
+    .step_ends = kvm_x86_step_ends,
+    .step_interrupt = kvm_x86_step_interrupt,
+    .is_helpers = kvm_x86_is_helpers,
+    .is_as_far = kvm_x86_is_as_far,
     .irq_create = irq_create,
     .get_chips = kvm_x86_get_chips,
     .set_chips = kvm_x86_set_chips,

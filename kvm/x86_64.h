@@ -26,6 +26,12 @@ void kvm_x86_synic_changed(struct kvm_vcpu *k, uint64_t control, uint64_t messag
                            uint64_t events);
 void kvm_x86_hyperv_exit(struct kvm_vcpu *k);
 
+/* x86_64_step.c: kvm_isa's functions for lock-step. */
+void kvm_x86_step_ends(struct kvm_vcpu *k, bool by_helper);
+bool kvm_x86_step_interrupt(struct kvm_vcpu *k);
+bool kvm_x86_is_helpers(struct kvm_vcpu *k);
+bool kvm_x86_is_as_far(struct kvm_vcpu *k);
+
 /* x86_64_debug.c: a debugger's breakpoints are in the CPU's own registers while it has any; the guest's
  * wait. */
 struct error *kvm_x86_set_debug(struct kvm_vcpu *k, const struct vcpu_debug *want);

@@ -46,6 +46,8 @@ struct lockstep {
     const struct accel *engine_a, *engine_b;
     char *options_a, *options_b;
     unsigned most_insns;
+    struct field_list compared; /* of target.state: what b keeps as a does */
+    struct field *fields;       /* those, where they are not all */
     struct tape *tape;
     _Atomic uint32_t kicked;
     bool halt; /* the last instruction waits for an interrupt */
@@ -63,6 +65,12 @@ struct lockstep {
 static struct lockstep *lockstep_of(const struct vm *vm)
 {
     return vm->lockstep;
+}
+
+/* b goes where a went. */
+static bool follows(const struct lockstep *ls)
+{
+    return ls->engine_b->can_follow;
 }
 
 /* ---- the shadow's memory ------------------------------------------------------------------------------ */
@@ -195,6 +203,25 @@ static void hold_clock(struct lockstep *ls)
     ls->real->clock_held_ns = ls->shadow->clock_held_ns = now;
 }
 
+/* Without what b keeps in a way of its own. */
+static void choose_fields(struct lockstep *ls)
+{
+    const struct field_list all = *state_of(ls);
+    const char *const *own = ls->engine_b->own_fields;
+    ls->compared = all;
+    if (!ls->engine_b->can_follow)
+        return;
+    ls->fields = xcalloc(all.n, sizeof(*ls->fields));
+    ls->compared = (struct field_list){ ls->fields, 0 };
+    for (size_t i = 0; i < all.n; i++) {
+        size_t j = 0;
+        while (own[j] && strcmp(own[j], all.at[i].name))
+            j++;
+        if (!own[j])
+            ls->fields[ls->compared.n++] = all.at[i];
+    }
+}
+
 /* b becomes what a is. */
 static void copy_state(struct lockstep *ls)
 {
@@ -246,8 +273,8 @@ static void report_fields(struct lockstep *ls)
 {
     struct lines a = { 0 }, b = { 0 };
     const struct log *log = &ls->real->log;
-    state_print(state_of(ls), ls->a->arch, add_line, &a);
-    state_print(state_of(ls), ls->b->arch, add_line, &b);
+    state_print(&ls->compared, ls->a->arch, add_line, &a);
+    state_print(&ls->compared, ls->b->arch, add_line, &b);
     for (size_t i = 0; i < a.n && i < b.n; i++)
         if (strcmp(a.at[i], b.at[i]))
             log_print(log, "  %.*s: a has %s, b has %s\n", (int)strcspn(a.at[i], " "), a.at[i],
@@ -280,7 +307,7 @@ static void report_code(struct lockstep *ls)
 
 static enum vcpu_exit report(struct lockstep *ls, const char *why)
 {
-    const char *field = state_differ(state_of(ls), ls->a->arch, ls->b->arch);
+    const char *field = state_differ(&ls->compared, ls->a->arch, ls->b->arch);
     const struct past *now = &ls->past[ls->n_steps % REMEMBERED];
     const struct log *log = &ls->real->log;
     char detail[160];
@@ -330,7 +357,7 @@ static bool agree(struct lockstep *ls, enum vcpu_exit *exit)
     bool same = tape_finish(ls->tape, why, sizeof(why));
     ls->engine_a->get_state(ls->a);
     ls->engine_b->get_state(ls->b);
-    if (!same || state_differ(state_of(ls), ls->a->arch, ls->b->arch)) {
+    if (!same || state_differ(&ls->compared, ls->a->arch, ls->b->arch)) {
         *exit = report(ls, why);
         return false;
     }
@@ -370,7 +397,7 @@ static bool prepare(struct lockstep *ls, struct past *p, int *found)
         tape_record(ls->tape, ls->a);
         int a = ls->engine_a->step_prepare(ls->a, most, &code_a);
         tape_replay(ls->tape, ls->b);
-        int b = ls->engine_b->step_prepare(ls->b, most, &code_b);
+        int b = follows(ls) ? a : ls->engine_b->step_prepare(ls->b, most, &code_b);
         remember(p, &code_a, a);
         *found = a;
         if (a == b)
@@ -397,8 +424,9 @@ static enum vcpu_exit run_both(struct lockstep *ls)
         tape_record(ls->tape, ls->a);
         a = ls->engine_a->step(ls->a);
         tape_replay(ls->tape, ls->b);
-        b = ls->engine_b->step(ls->b);
     }
+    if (n > 0 || follows(ls))
+        b = ls->engine_b->step(ls->b);
     if (!agree(ls, &exit))
         return exit;
     if (a != b)
@@ -504,11 +532,11 @@ static struct error *choose_engine(const char *which, const char *text, const st
     if (!*engine)
         return error_new("%s=%s: there is no engine of this name; tcg and tcg:backend=interp serve",
                          which, text);
-    if (!(*engine)->can_step)
-        return error_new(
-            "%s=%s: this engine cannot execute single steps that another could follow; "
-            "tcg and tcg:backend=interp can",
-            which, text);
+    if (!(*engine)->can_step && (*which == 'a' || !(*engine)->can_follow))
+        return error_new("%s=%s: this engine cannot execute single steps %s; "
+                         "tcg and tcg:backend=interp can",
+                         which, text,
+                         *which == 'a' ? "that another could follow" : "behind another's");
     for (char *c = colon ? colon + 1 : NULL; c && *c; c++)
         if (*c == ':')
             *c = ',';
@@ -534,6 +562,10 @@ static struct error *parse_options(struct lockstep *ls, const char *text, const 
     if (!err)
         err = choose_engine("b", b ? b : "tcg:backend=interp", &ls->engine_b, options_b,
                             &ls->options_b);
+    if (!err && follows(ls) && s && ls->most_insns > 1)
+        err = error_new("step=unit: %s follows by instructions only", ls->options_b);
+    if (!err && follows(ls))
+        ls->most_insns = 1;
     options_free(&o);
     return err;
 }
@@ -560,6 +592,7 @@ static void destroy(struct vm *vm)
     if (ls->tape)
         tape_free(ls->tape);
     free(ls->blocks);
+    free(ls->fields);
     free(ls->options_a);
     free(ls->options_b);
     free(ls);
@@ -585,7 +618,10 @@ static struct error *vm_create(struct vm *vm, const char *options)
         err = ls->engine_b->vm_create(ls->shadow, options_b);
     }
     if (!err) {
+        choose_fields(ls);
         ls->tape = tape_new(vm, ls->shadow);
+        if (follows(ls))
+            tape_excuse_marks(ls->tape);
         vm->tape = ls->shadow->tape = ls->tape;
         vm->can_smm = false; /* the tape knows one physical memory */
         return NULL;
@@ -608,6 +644,8 @@ static struct error *vcpu_create(struct vcpu *cpu)
     err = vcpu_new(ls->shadow, 0, &ls->b);
     if (err)
         ls->engine_a->vcpu_destroy(cpu);
+    else
+        ls->b->leader = cpu;
     return err;
 }
 

@@ -3,6 +3,8 @@
 #include "target/x86_64/follow.h"
 #include "core/tape.h"
 #include "core/vcpu.h"
+#include "core/vm.h"
+#include "target/x86_64/insns.h"
 
 /* `at` on the tape, beside MSR numbers. */
 enum { ACKNOWLEDGE = -1, GET_TPR = -2, SET_TPR = -3, SET_BASE = -4 };
@@ -124,4 +126,22 @@ void x86_set_inputs(struct vcpu *cpu, uint64_t inputs)
     x->lines = (uint32_t)inputs;
     x->sipi = inputs >> 32 & 0xff;
     x->followed_pending = inputs >> 63;
+}
+
+/* AF is undefined behind these, too (SDM 2); the tables have what processors make of it. */
+static bool leaves_af(const struct x86_insn *i)
+{
+    static const char *const names[] = { "and", "or", "xor", "test" };
+    for (size_t k = 0; k < ARRAY_LEN(names); k++)
+        if (!strcmp(i->line->name, names[k]))
+            return true;
+    return i->line->undefined;
+}
+
+uint64_t x86_undefined_flags(const struct x86_cpu *x, const uint8_t *code, size_t n)
+{
+    struct x86_insn i;
+    if (x86_decode(x86_decoder_of(x->cpu->vm), x->state_word, code, n, &i) != X86_DECODED)
+        return 0;
+    return i.line->undefined | (leaves_af(&i) ? X86_FLAG_AF : 0);
 }

@@ -259,6 +259,9 @@ static inline unsigned x86_cpl(const struct x86_cpu *x)
 unsigned x86_code_bits(const struct x86_cpu *x);
 /* Linear to physical by the CPU's page tables, without rights and side effects: for printing and
  * debugging. False if nothing is mapped. vCPU stopped, or its own thread. */
+/* For lock-step: the flags that the manual leaves undefined behind the instruction at `code`, of n bytes, in the mode that
+ * x is in; 0: none, or the code is none. */
+uint64_t x86_undefined_flags(const struct x86_cpu *x, const uint8_t *code, size_t n);
 bool x86_debug_translate(struct vcpu *cpu, uint64_t linear, uint64_t *physical);
 
 /* ---- boards ------------------------------------------------------------------------------------ */

@@ -49,9 +49,29 @@ static enum vcpu_exit step_extra_read(struct vcpu *cpu)
     return exit;
 }
 
+/* Engines that find no code themselves but go where the leader went; the second one adds wrongly. */
+static enum vcpu_exit step_behind(struct vcpu *cpu)
+{
+    struct vcpu_code code;
+    assert_non_null(cpu->leader);
+    return tcg_accel.step_prepare(cpu, 1, &code) > 0 ? tcg_accel.step(cpu) : EXIT_KICKED;
+}
+
+static enum vcpu_exit step_behind_wrongly(struct vcpu *cpu)
+{
+    enum vcpu_exit exit = step_behind(cpu);
+    assert_true(is_behind(cpu, riscv_of(cpu->leader)->pc));
+    if (is_behind(cpu, RAM + 12))
+        riscv_of(cpu)->x[7]++;
+    return exit;
+}
+
+static const char *const nothing[] = { NULL };
+static const char *const registers[] = { "x", NULL };
 static const struct accel no_steps = { .name = "kvm" };
-static struct accel broken[3];
-const struct accel *const accels[] = { &tcg_accel, &no_steps, &broken[0], &broken[1], &broken[2] };
+static struct accel broken[3], followers[3];
+const struct accel *const accels[] = { &tcg_accel, &no_steps,     &broken[0],    &broken[1],
+                                       &broken[2], &followers[0], &followers[1], &followers[2] };
 const size_t n_accels = ARRAY_LEN(accels);
 
 static int make_broken(void **unused)
@@ -67,6 +87,15 @@ static int make_broken(void **unused)
         broken[i] = tcg_accel;
         broken[i].name = bugs[i].name;
         broken[i].step = bugs[i].step;
+    }
+    static const char *const names[] = { "behind", "wrong", "own" };
+    for (size_t i = 0; i < ARRAY_LEN(followers); i++) {
+        followers[i] = tcg_accel;
+        followers[i].name = names[i];
+        followers[i].can_step = false;
+        followers[i].can_follow = true;
+        followers[i].own_fields = i == 2 ? registers : nothing;
+        followers[i].step = i ? step_behind_wrongly : step_behind;
     }
     return 0;
 }
@@ -224,11 +253,35 @@ static void access_of_one_is_found_at_its_instruction(void **unused)
     vm_free(w.vm);
 }
 
+static void a_follower_is_compared_but_for_what_is_its_own(void **unused)
+{
+    static const struct {
+        const char *options;
+        bool differs;
+    } cases[] = { { "b=behind", false }, { "b=wrong,step=insn", true } };
+    struct world w;
+    (void)unused;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        run(&w, cases[i].options);
+        assert_int_equal(w.vm->verdict,
+                         cases[i].differs ? VERDICT_ENGINES_DIFFER : VERDICT_ALL_HALTED);
+        if (cases[i].differs)
+            assert_reported(&w, "  x[7]: a has 0xf, b has 0x10\n");
+        vm_free(w.vm);
+    }
+    run(&w, "b=own"); /* what it stores is compared all the same */
+    assert_int_equal(w.vm->verdict, VERDICT_ENGINES_DIFFER);
+    assert_reported(&w, "1 instructions at 0000000080000010");
+    vm_free(w.vm);
+}
+
 static void others_are_refused(void **unused)
 {
     static const struct {
         const char *options, *why;
     } bad[] = { { "a=kvm", "cannot execute single steps" },
+                { "a=behind", "that another could follow" },
+                { "b=behind,step=unit", "by instructions only" },
                 { "b=qemu", "there is no engine of this name" },
                 { "step=3", "unit or insn is expected" },
                 { "c=tcg", "c" },
@@ -265,6 +318,7 @@ int main(void)
         cmocka_unit_test(wrong_register_is_found_at_its_instruction),
         cmocka_unit_test(wrong_store_is_found_at_its_instruction),
         cmocka_unit_test(access_of_one_is_found_at_its_instruction),
+        cmocka_unit_test(a_follower_is_compared_but_for_what_is_its_own),
         cmocka_unit_test(others_are_refused),
         cmocka_unit_test(second_cpu_is_refused),
     };

@@ -599,7 +599,7 @@ struct error *vga_init(struct vga *v, struct device *dev, const struct head_ops 
     while (size < vram_size(v))
         size *= 2;
     v->vram_mb = (uint32_t)(size / MIB);
-    struct error *err = mem_add_ram(dev->vm, "vga.vram", size, false, &v->vram);
+    struct error *err = mem_add_ram(dev->vm, dev->path, size, false, &v->vram);
     if (!err && legacy)
         err = take_legacy(v);
     if (err) {

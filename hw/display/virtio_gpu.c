@@ -534,15 +534,30 @@ void gpu_handle_queue(struct virtio_device *v, struct virtq *q)
 }
 
 /* ---- showing it --------------------------------------------------------------------------------------- */
+/* The usual format, which is the head's but for what lies above the colours. */
+static void copy_own(uint32_t *to, const uint8_t *from, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        uint32_t v;
+        memcpy(&v, from + 4 * (size_t)i, sizeof(v));
+        to[i] = v & 0xffffff;
+    }
+}
+
 /* The part of the resource that the head shows, as pixels of the head. */
 static void copy_pixels(struct virtio_gpu *g, const struct gpu_scanout *s, struct rect part)
 {
     const struct gpu_resource *r = resource_find(g, s->resource_id);
     const struct gpu_format *f = format_of(r->format);
     uint32_t *pixels = head_pixels(s->head);
+    bool is_own = f->red == 16 && f->green == 8 && f->blue == 0 && htole32(1) == 1;
     for (unsigned y = part.y; y < part.y + part.height; y++) {
         const uint8_t *from = r->pixels + 4 * ((uint64_t)(s->y + y) * r->width + s->x + part.x);
         uint32_t *to = pixels + (size_t)y * s->width + part.x;
+        if (is_own) {
+            copy_own(to, from, part.width);
+            continue;
+        }
         for (unsigned x = 0; x < part.width; x++, from += 4)
             to[x] = argb_of(f, from) & 0xffffff;
     }

@@ -1,5 +1,6 @@
 /* look SECONDS PICTURE TEXT OPTIONS...: run the machine that the options describe until a screen shows TEXT as
- * characters, or has N pixels that are not black and stay ("drawn:N"), at most so many seconds; then write what each head shows
+ * characters, or has N pixels that are not black and stay ("drawn:N"), or such pixels in a size that is then wished
+ * for ("wish:WIDTHxHEIGHT:N"), at most so many seconds; then write what each head shows
  * to PICTURE.0.ppm and so on, and a text screen's characters to the output. Exits 0 if that was there. */
 #include "cli/cli.h"
 #include "core/error.h"
@@ -21,6 +22,7 @@ struct look {
     bool found;
     int timer, seconds, n_seconds;
     size_t n_drawn; /* a second ago */
+    bool wished;
 };
 
 static char *text_of(const struct head *h)
@@ -46,6 +48,20 @@ static bool is_drawn(struct look *l, size_t wanted)
             n += head_pixels(h)[k] != 0;
     l->n_drawn = n;
     return n >= wanted && n == before;
+}
+
+/* First the picture as it is, then one of the other size. */
+static bool is_granted(struct look *l)
+{
+    unsigned width, height;
+    size_t n;
+    struct head *h = head_at(l->vm, 0);
+    if (sscanf(l->wanted, "wish:%ux%u:%zu", &width, &height, &n) != 3 || !is_drawn(l, n))
+        return false;
+    if (!l->wished)
+        head_wish(h, width, height);
+    l->wished = true;
+    return head_width(h) == width && head_height(h) == height;
 }
 
 static void on_changed(void *opaque, struct head *head, bool gone)
@@ -77,6 +93,8 @@ static void on_second(void *opaque, uint32_t ready)
     }
     if (!strncmp(l->wanted, "drawn:", 6))
         l->found = is_drawn(l, (size_t)atol(l->wanted + 6));
+    if (!strncmp(l->wanted, "wish:", 5))
+        l->found = is_granted(l);
     if (l->found || ++l->n_seconds >= l->seconds)
         vm_request_end(l->vm, VERDICT_QUIT, 0, NULL);
 }

@@ -222,6 +222,7 @@ static unsigned bits_of(const struct ir *ir, ir_val v, unsigned depth)
     case IR_zext8: return 8;
     case IR_zext16: return 16;
     case IR_zext32: return 32;
+    case IR_sext32: return 64; /* its type is the operand's */
     case IR_load:
         n = 8u << (op->shape & IR_SIZE_MASK);
         return op->shape & IR_SIGNED ? width : MIN(n, width);

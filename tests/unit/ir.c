@@ -214,6 +214,9 @@ static void extensions_of_what_is_short_enough_are_dropped(void **unused)
     ir_val half = ir_2i(&ir, IR_shr, x, 32);
     assert_int_equal(ir_1(&ir, IR_zext32, ir_1(&ir, IR_trunc, half)), half);
     assert_int_not_equal(ir_1(&ir, IR_sext32, ir_1(&ir, IR_trunc, half)), half);
+    ir_val i = ir_load(&ir, IR_I32, x, 0, IR_32, 0);
+    ir_val sign = ir_2(&ir, IR_or, ir_1(&ir, IR_sext32, i), w); /* 64 bits from an i32 */
+    assert_int_not_equal(ir_1(&ir, IR_zext32, ir_1(&ir, IR_trunc, sign)), sign);
 }
 
 static void the_constant_part_of_an_address_becomes_its_offset(void **unused)

@@ -1,5 +1,6 @@
 /* Any bytes as x86 code: real mode, virtual-8086, protected mode with 16 and 32 bits, compatibility and 64-bit
- * mode, as the system or the user, on either back end. Nothing in this process may come to harm. */
+ * mode, as the system or the user, with control-flow enforcement, as a hypervisor and its guest, on either back end.
+ * Nothing in this process may come to harm. */
 #include "core/accel.h"
 #include "core/error.h"
 #include "core/vm.h"
@@ -21,6 +22,8 @@ enum {
     CODE = 0x8000,
     STACK = 0x20000,
     TABLES = 0x30000,
+    VMCB = 0x40000,
+    SHADOW = 0x200000, /* all of RAM once more, as a shadow stack */
     N_VECTORS = 256,
     N_CODE = 512,
     RUN_MS = 2
@@ -32,6 +35,12 @@ struct world {
     struct vcpu *cpu;
     struct x86_cpu *x;
     struct tape tape;
+    bool cet, svm;
+    uint32_t cet_control, ssp;
+    struct {
+        uint16_t at;
+        uint8_t change;
+    } vmcb[8]; /* of a right one */
     /* Somebody ends loops. */
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -83,6 +92,7 @@ static void put_tables(struct world *w, bool wide)
     put64(w, TABLES, (TABLES + 0x1000) | 7);
     put64(w, TABLES + 0x1000, (TABLES + 0x2000) | 7);
     put64(w, TABLES + 0x2000, 0x87);
+    put64(w, TABLES + 0x2008, 0xe5);
 }
 
 static struct x86_segment segment_of(unsigned index, unsigned cpl, uint32_t rights, uint32_t limit)
@@ -123,6 +133,72 @@ static void enter(struct world *w, enum mode mode, unsigned cpl)
     } else if (mode == VM86) {
         x->rflags |= X86_FLAG_VM;
         enter_real(x, 3);
+    }
+}
+
+static void enable_cet(struct world *w)
+{
+    struct x86_cpu *x = w->x;
+    x->cr0 |= X86_CR0_WP;
+    x->cr4 |= X86_CR4_CET;
+    x->u_cet = x->s_cet = w->cet_control & 0x83f;
+    x->ssp = x->pl0_ssp = x->pl3_ssp = SHADOW + (w->ssp & 0x1ffffc);
+    x->int_ssp_table = w->ssp & 0x1ffff8;
+}
+
+static void put_guest_segment(struct world *w, uint64_t at, const struct x86_segment *s)
+{
+    put64(w, at,
+          s->selector | (s->rights & 0xff) << 16 | (s->rights >> 4 & 0xf00) << 16 |
+              (uint64_t)s->limit << 32);
+    put64(w, at + 8, s->base);
+}
+
+/* VMRUN stands before the code; guest and host then go on with it. */
+static void make_guest(struct world *w, uint64_t rip)
+{
+    static const uint8_t vmrun[] = { 0x0f, 0x01, 0xd8 };
+    struct x86_cpu *x = w->x;
+    const struct {
+        uint16_t at;
+        uint64_t v;
+    } fields[] = {
+        { 0x0c, (uint64_t)1 << 32 | 0x91000000 },
+        { 0x40, 0x50000 },
+        { 0x48, 0x60000 },
+        { 0x58, 1 },
+        { 0x90, w->ssp & 1 },
+        { 0xb0, TABLES },
+        { 0x460, (uint64_t)0x57 << 32 },
+        { 0x468, GDT },
+        { 0x480, (uint64_t)0xfff << 32 },
+        { 0x488, IDT },
+        { 0x4d0, x->efer | X86_EFER_SVME },
+        { 0x548, x->cr4 },
+        { 0x550, x->cr3 },
+        { 0x558, x->cr0 },
+        { 0x560, 0x400 },
+        { 0x568, 0xffff0ff0 },
+        { 0x570, 2 },
+        { 0x578, rip },
+        { 0x5d8, STACK - 0x1000 },
+    };
+    x->efer |= X86_EFER_SVME;
+    x->gpr[X86_RAX] = VMCB;
+    put(w, CODE - sizeof(vmrun), vmrun, sizeof(vmrun));
+    for (unsigned i = 0; i < 0x700; i += 8)
+        put64(w, VMCB + i, 0);
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+        put64(w, VMCB + fields[i].at, fields[i].v);
+    for (unsigned i = 0; i < 4; i++)
+        put_guest_segment(w, VMCB + 0x400 + 16 * i, &x->seg[i]);
+    for (size_t i = 0; i < ARRAY_LEN(w->vmcb); i++) {
+        uint64_t at = VMCB + w->vmcb[i].at % 0x680;
+        uint8_t byte;
+        if (!mem_read(w->vm, at, &byte, 1))
+            abort();
+        byte ^= w->vmcb[i].change;
+        put(w, at, &byte, 1);
     }
 }
 
@@ -175,6 +251,12 @@ static void run(struct world *w, enum mode mode, unsigned cpl, size_t n_code)
     for (size_t at = 0; at <= n_code && e == EXIT_HALTED; at += 8) {
         enter(w, mode, cpl);
         w->x->rip = CODE + at;
+        if (w->cet && mode != REAL && mode != VM86)
+            enable_cet(w);
+        if (w->svm && mode == LONG && cpl == 0) {
+            make_guest(w, CODE + at);
+            w->x->rip = CODE - 3;
+        }
         w->x->run_state = X86_RUNNABLE;
         x86_64_target.vcpu_loaded(w->cpu);
         tcg_accel.set_state(w->cpu);
@@ -196,7 +278,7 @@ static void world_new(struct world *w, const struct backend *backend)
     must(vm_new(&w->vm));
     w->vm->accel = &tcg_accel;
     w->vm->target = &x86_64_target;
-    must(x86_64_target.cpu_model(w->vm, "max"));
+    must(x86_64_target.cpu_model(w->vm, "max,+svm"));
     must(tcg_accel.vm_create(w->vm, options));
     must(mem_add_ram(w->vm, "ram", RAM_SIZE, false, &ram));
     mem_map(ram, 0, 0);
@@ -222,6 +304,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         code[i] = tape_u8(&w.tape);
     put(&w, CODE, code, n_code);
     fill_registers(&w);
+    uint8_t more = tape_u8(&w.tape);
+    w.cet = more & 1;
+    w.svm = more & 2;
+    w.cet_control = tape_u32(&w.tape);
+    w.ssp = tape_u32(&w.tape);
+    for (size_t i = 0; i < ARRAY_LEN(w.vmcb) && more & 4; i++) {
+        w.vmcb[i].at = (uint16_t)tape_u32(&w.tape);
+        w.vmcb[i].change = tape_u8(&w.tape);
+    }
     run(&w, mode, cpl, n_code);
     vm_free(w.vm);
     return 0;

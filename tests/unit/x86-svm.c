@@ -2,6 +2,7 @@
 #include "x86_machine.h"
 
 #include "core/util.h"
+#include "target/x86_64/model.h"
 #include "target/x86_64/sys.h"
 
 enum {
@@ -476,6 +477,26 @@ static void vmload_and_vmsave_move_the_rest(void **unused)
     }
 }
 
+static void only_who_asks_is_offered_it(void **unused)
+{
+    static const struct {
+        const char *model;
+        bool svm;
+    } cases[] = { { "max", false },    { "max,+svm", true },   { "EPYC", true },
+                  { "qemu64", false }, { "EPYC,-svm", false }, { "Haswell", false } };
+    for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+        struct machine m = machine_new(backends[0], cases[i].model);
+        uint32_t r[4], leaf[4];
+        x86_cpuid(m.x, 0x80000001, 0, r);
+        assert_int_equal(r[2] >> 2 & 1, cases[i].svm);
+        x86_cpuid(m.x, 0x8000000a, 0, leaf);
+        assert_int_equal(leaf[3], cases[i].svm ? leaf[3] | 9 : 0); /* NPT and next RIP */
+        x86_cpuid(m.x, 0, 0, r);
+        assert_int_equal(r[1] == 0x68747541, cases[i].svm); /* "Auth" */
+        vm_free(m.vm);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -494,6 +515,7 @@ int main(void)
         cmocka_unit_test(virtual_interrupts_wait_for_the_guest),
         cmocka_unit_test(an_nmi_waits_for_gif_and_goes_to_the_host),
         cmocka_unit_test(vmload_and_vmsave_move_the_rest),
+        cmocka_unit_test(only_who_asks_is_offered_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

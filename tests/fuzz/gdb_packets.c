@@ -18,7 +18,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
-enum { RAM_SIZE = 1 << 20, N_CPUS = 2 };
+enum { RAM_SIZE = 1 << 20, N_CPUS = 2, MOST = 64 /* packets */ };
 
 static void must(struct error *err)
 {
@@ -156,7 +156,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     must(chardev_open(vm, "wire", "ringbuf,size=64K", &wire));
     struct gdb *g = gdb_new(vm, wire, &(struct gdb_hooks){ no_command, NULL });
     vm_start(vm);
-    while (tape_left(&tape) && vm->state != RUN_ENDED) {
+    for (unsigned i = 0; i < MOST && tape_left(&tape) && vm->state != RUN_ENDED; i++) {
         uint8_t kind = tape_u8(&tape);
         if (kind % 8 == 7) {
             uint8_t raw = tape_u8(&tape);
@@ -165,7 +165,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
             send_packet(wire, &tape);
         }
         if (kind % 4 == 0)
-            loop_once(vm->loop, kind & 0x80 ? 1 : 0);
+            loop_once(vm->loop, kind >= 0xf0 ? 1 : 0);
         drain(wire);
     }
     gdb_free(g);

@@ -405,7 +405,7 @@ static ir_val fold_2(struct ir *ir, enum ir_code *code, enum ir_type type, ir_va
         cb = (int64_t)(0 - (uint64_t)cb);
         *b = ir_const(ir, type, cb);
     }
-    if (*code == IR_and && cb > 0 && !(cb & (cb + 1)) &&
+    if (*code == IR_and && cb > 0 && !((uint64_t)cb & ((uint64_t)cb + 1)) &&
         bits_of(ir, *a, LOOK_BACK) <= bits_of(ir, *b, 0))
         return *a;
     if (*code != IR_add)

@@ -639,8 +639,13 @@ static void view_print(const struct mem_view *view, bool ports,
 
 void mem_print(struct vm *vm, void (*print)(void *opaque, const char *line), void *opaque)
 {
+    const struct mem_view *smm = mem_smm_now(vm);
     view_print(mem_view_now(vm), false, print, opaque);
     view_print(mem_ports_now(vm), true, print, opaque);
+    if (smm == mem_view_now(vm))
+        return;
+    print(opaque, "memory in system management mode:");
+    view_print(smm, false, print, opaque);
 }
 
 /* ---- accessors ------------------------------------------------------------------------------ */

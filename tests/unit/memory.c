@@ -76,6 +76,12 @@ static void access_outside_ram_is_refused_and_writes_nothing(void **unused)
     board_free(b);
 }
 
+static void look_for_secret(void *opaque, const char *line)
+{
+    bool *shown = opaque;
+    *shown |= strstr(line, "secret") != NULL;
+}
+
 static void a_cpu_in_system_management_mode_has_a_view_of_its_own(void **unused)
 {
     struct board *b = board_new();
@@ -99,6 +105,9 @@ static void a_cpu_in_system_management_mode_has_a_view_of_its_own(void **unused)
     assert_int_equal(load_le(mem_region_ram(secret)->host, 4), 0xaaaaaaaa);
     assert_int_equal(hole.n_writes, 1);
     assert_false(mem_read(b->vm, BOARD_RAM + 0x2008, &v, 8)); /* devices never */
+    bool shown = false;
+    mem_print(b->vm, look_for_secret, &shown);
+    assert_true(shown);
     mem_unmap(over);
     assert_true(mem_cpu_read(cpu, BOARD_RAM + 0x2008, 8, &v));
     assert_int_equal(v, 0x1234);

@@ -21,3 +21,14 @@ void drives_each(struct vm *vm, void (*visit)(void *opaque, const struct drive *
 bool drive_find(struct vm *vm, const char *name, struct drive *out);
 /* The VM stands meanwhile. */
 struct error *drive_resize(struct vm *vm, const char *name, uint64_t size);
+
+/* ---- discs -------------------------------------------------------------------------------------- */
+/* A drive whose disc can change, by the device's id or path, or the id of what is in it. NULL: there is none. */
+struct device *disc_drive_find(struct vm *vm, const char *name);
+struct error *disc_open_tray(struct device *dev, bool force);
+void disc_close_tray(struct device *dev);
+/* The tray is open. */
+struct error *disc_remove(struct device *dev);
+struct error *disc_insert(struct device *dev, const char *node);
+/* All of it: another image, opened as a node with a name of its own. */
+struct error *disc_change(struct device *dev, const char *filename, bool force);

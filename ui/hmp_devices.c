@@ -215,6 +215,34 @@ static void do_resize(struct hmp_call *c)
         hmp_say(c, "'%s' is not a size such as 512M or 2G", text);
 }
 
+static struct device *disc_drive(struct hmp_call *c)
+{
+    char name[100];
+    if (!hmp_word(c, "the drive", name, sizeof(name)))
+        return NULL;
+    struct device *dev = disc_drive_find(c->vm, name);
+    if (!dev)
+        hmp_say(c, "there is no CD-ROM drive '%s'", name);
+    return dev;
+}
+
+static void do_eject(struct hmp_call *c)
+{
+    bool force = !strncmp(c->args, "-f", 2);
+    c->args += force ? 2 : 0;
+    struct device *dev = disc_drive(c);
+    if (dev && hmp_ok(c, disc_open_tray(dev, force)))
+        hmp_ok(c, disc_remove(dev));
+}
+
+static void do_change(struct hmp_call *c)
+{
+    char path[512];
+    struct device *dev = disc_drive(c);
+    if (dev && hmp_word(c, "the image", path, sizeof(path)))
+        hmp_ok(c, disc_change(dev, path, false));
+}
+
 static void do_set_link(struct hmp_call *c)
 {
     char name[100], word[8];
@@ -297,6 +325,9 @@ static const struct hmp_command commands[] = {
       do_drive_add },
     { "drive_del", NULL, "ID", "close one that no device uses", do_drive_del, HMP_DRIVES },
     { "block_resize", NULL, "ID SIZE", "make an image longer or shorter", do_resize, HMP_DRIVES },
+    { "eject", NULL, "[-f] ID", "open a CD-ROM drive's tray and take the disc off", do_eject,
+      HMP_DEVICES },
+    { "change", NULL, "ID FILE", "another image in a CD-ROM drive", do_change, HMP_DEVICES },
     { "set_link", NULL, "ID on|off", "plug a network card's cable in or pull it out", do_set_link,
       HMP_DEVICES },
     { "balloon", NULL, "SIZE", "ask the guest to make do with so many MiB", do_balloon },

@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/util.h"
 #include "core/vm.h"
+#include "hw/storage/ide.h"
 #include "ui/drives.h"
 #include "ui/qmp.h"
 #include "ui/qmp_tables.h"
@@ -60,10 +61,13 @@ static void add_block(void *opaque, const struct drive *d)
 {
     if (!d->dev)
         return;
-    json_t *o = json_pack("{sssssosbsb}", "device", drive_name(d), "type", "unknown", "qdev",
-                          front_end(d->dev), "removable", d->removable, "locked", 0);
+    bool open = false, locked = false;
     if (d->removable)
-        json_object_set_new(o, "tray_open", json_false());
+        ide_tray(d->dev, &open, &locked);
+    json_t *o = json_pack("{sssssosbsb}", "device", drive_name(d), "type", "unknown", "qdev",
+                          front_end(d->dev), "removable", d->removable, "locked", locked);
+    if (d->removable)
+        json_object_set_new(o, "tray_open", json_boolean(open));
     json_object_set_new(o, "io-status", json_string("ok"));
     if (d->blk)
         json_object_set_new(o, "inserted", node_info(d->id, d->blk));
@@ -192,6 +196,68 @@ static struct error *del(struct qmp_call *c)
     return blk_remove(c->vm, qmp_str(c, "node-name"));
 }
 
+/* ---- discs ------------------------------------------------------------------------------------------------- */
+static struct error *find_disc_drive(struct qmp_call *c, struct device **dev)
+{
+    const char *id = qmp_str(c, "id"), *device = qmp_str(c, "device");
+    struct drive d;
+    if (!id == !device)
+        return error_new("Need exactly one of 'device' and 'id'");
+    const char *name = id ? id : device;
+    *dev = disc_drive_find(c->vm, name);
+    if (*dev)
+        return NULL;
+    if (drive_find(c->vm, name, &d) && d.dev)
+        return error_new("Device '%.80s' is not removable", name);
+    return qmp_fail(c, "DeviceNotFound", "Device '%.80s' not found", name);
+}
+
+static struct error *open_tray(struct qmp_call *c)
+{
+    struct device *dev;
+    struct error *err = find_disc_drive(c, &dev);
+    return err ? err : disc_open_tray(dev, qmp_bool(c, "force", false));
+}
+
+static struct error *close_tray(struct qmp_call *c)
+{
+    struct device *dev;
+    struct error *err = find_disc_drive(c, &dev);
+    if (!err)
+        disc_close_tray(dev);
+    return err;
+}
+
+static struct error *remove_medium(struct qmp_call *c)
+{
+    struct device *dev;
+    struct error *err = find_disc_drive(c, &dev);
+    return err ? err : disc_remove(dev);
+}
+
+static struct error *insert_medium(struct qmp_call *c)
+{
+    struct device *dev;
+    struct error *err = find_disc_drive(c, &dev);
+    return err ? err : disc_insert(dev, qmp_str(c, "node-name"));
+}
+
+static struct error *eject(struct qmp_call *c)
+{
+    struct device *dev;
+    struct error *err = find_disc_drive(c, &dev);
+    if (!err)
+        err = disc_open_tray(dev, qmp_bool(c, "force", false));
+    return err ? err : disc_remove(dev);
+}
+
+static struct error *change_medium(struct qmp_call *c)
+{
+    struct device *dev;
+    struct error *err = find_disc_drive(c, &dev);
+    return err ? err : disc_change(dev, qmp_str(c, "filename"), qmp_bool(c, "force", false));
+}
+
 static const struct qmp_command commands[] = {
     { "query-block", "*flat:bool", "[BlockInfo]", "devices with disks, and what is in them",
       query_block },
@@ -202,6 +268,16 @@ static const struct qmp_command commands[] = {
     { "block_resize", "*device:str *node-name:str size:int", "", "make an image longer or shorter",
       resize },
     { "blockdev-add", "BlockdevOptions", "", "open an image, as -blockdev does", add },
+    { "blockdev-open-tray", "*device:str *id:str *force:bool", "",
+      "open a CD-ROM drive; locked, it only asks the guest", open_tray },
+    { "blockdev-close-tray", "*device:str *id:str", "", "close it", close_tray },
+    { "blockdev-remove-medium", "id:str", "", "take the disc off an open tray", remove_medium },
+    { "blockdev-insert-medium", "id:str node-name:str", "", "lay one on it", insert_medium },
+    { "eject", "*device:str *id:str *force:bool", "", "open the tray and take the disc off",
+      eject },
+    { "blockdev-change-medium",
+      "*device:str *id:str filename:str *format:BlockdevDriver *force:bool", "",
+      "another image in a CD-ROM drive, tray and all", change_medium },
     { "blockdev-del", "node-name:str", "", "close a node that nobody uses", del },
 };
 

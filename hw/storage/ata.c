@@ -319,10 +319,13 @@ void ata_command(struct ata_drive *d, struct ata_task *t)
     }
 }
 
-const struct field ata_drive_fields[5] = {
+const struct field ata_drive_fields[8] = {
     FIELD(struct ata_drive, sense_key, .max = 15),
     FIELD(struct ata_drive, sense_code),
     FIELD(struct ata_drive, multiple, .max = MAX_MULTIPLE),
     FIELD(struct ata_drive, write_cache),
     FIELD(struct ata_drive, locked),
+    FIELD(struct ata_drive, tray_open),
+    FIELD(struct ata_drive, changed),
+    FIELD(struct ata_drive, media_event, .max = MEDIA_REMOVAL),
 };

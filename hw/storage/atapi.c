@@ -2,6 +2,8 @@
 #include "hw/storage/ata.h"
 
 #include "block/block.h"
+#include "core/device.h"
+#include "core/event.h"
 
 enum {
     TEST_UNIT_READY = 0x00,
@@ -20,9 +22,21 @@ enum {
     READ_12 = 0xa8,
     MECHANISM_STATUS = 0xbd,
 };
-enum { NOT_READY = 2, ILLEGAL_REQUEST = 5 }; /* SPC 4.5.6 */
-enum { NO_MEDIUM = 0x3a, BAD_COMMAND = 0x20, BAD_ADDRESS = 0x21, BAD_FIELD = 0x24 };
+enum { NOT_READY = 2, ILLEGAL_REQUEST = 5, UNIT_ATTENTION = 6 }; /* SPC 4.5.6 */
+enum {
+    NO_MEDIUM = 0x3a,
+    MEDIUM_CHANGED = 0x28,
+    LOCKED = 0x53,
+    BAD_COMMAND = 0x20,
+    BAD_ADDRESS = 0x21,
+    BAD_FIELD = 0x24
+};
 enum { REASON_STATUS = 3, PROFILE_CD_ROM = 0x0008, LEAD_OUT = 0xaa };
+
+static bool has_disc(const struct ata_drive *d)
+{
+    return d->blk && !d->tray_open;
+}
 
 static void sense(struct ata_drive *d, struct ata_task *t, uint8_t key, uint8_t code)
 {
@@ -134,11 +148,11 @@ static void do_get_configuration(struct ata_drive *d, struct ata_task *t)
 {
     uint8_t *out = t->data;
     memset(out, 0, 28);
-    store_be(out + 6, 2, d->blk ? PROFILE_CD_ROM : 0);
+    store_be(out + 6, 2, has_disc(d) ? PROFILE_CD_ROM : 0);
     out[10] = 0x03; /* feature 0: persistent, current */
     out[11] = 4;
     store_be(out + 12, 2, PROFILE_CD_ROM);
-    out[14] = d->blk ? 1 : 0;
+    out[14] = has_disc(d) ? 1 : 0;
     store_be(out + 16, 2, 1); /* feature 1: core, ATAPI */
     out[18] = 0x03;
     out[19] = 4;
@@ -147,7 +161,7 @@ static void do_get_configuration(struct ata_drive *d, struct ata_task *t)
     reply(d, t, 24, (uint32_t)load_be(t->cdb + 7, 2));
 }
 
-/* 6.6: asked, not waiting: nothing new, and whether a disc is in. */
+/* 6.6: asked, not waiting: what is new, is the tray open, is a disc in. */
 static void do_get_event(struct ata_drive *d, struct ata_task *t)
 {
     bool media = t->cdb[4] & 1 << 4;
@@ -159,7 +173,10 @@ static void do_get_event(struct ata_drive *d, struct ata_task *t)
     t->data[1] = media ? 6 : 2;
     t->data[2] = media ? 4 : 0x80;
     t->data[3] = 1 << 4;
-    t->data[5] = d->blk ? 2 : 0;
+    t->data[4] = d->media_event;
+    t->data[5] = (uint8_t)((has_disc(d) ? 2 : 0) | d->tray_open);
+    if (media)
+        d->media_event = MEDIA_NO_EVENT;
     reply(d, t, media ? 8 : 4, (uint32_t)load_be(t->cdb + 7, 2));
 }
 
@@ -173,7 +190,7 @@ static void do_mode_sense(struct ata_drive *d, struct ata_task *t)
     }
     memset(t->data, 0, 28);
     store_be(t->data, 2, 26);
-    t->data[2] = d->blk ? 0x01 : 0x70; /* a data disc, or none */
+    t->data[2] = has_disc(d) ? 0x01 : d->tray_open ? 0x71 : 0x70; /* a data disc, or none */
     t->data[8] = 0x2a;
     t->data[9] = 18;
     t->data[14] = 0x29 | (d->locked ? 2 : 0); /* tray, locks, ejects */
@@ -199,19 +216,56 @@ static bool needs_disc(uint8_t command)
            command == READ_12;
 }
 
+void atapi_move_tray(struct ata_drive *d, bool open)
+{
+    if (d->tray_open == open)
+        return;
+    d->tray_open = open;
+    if (d->blk)
+        d->media_event = open ? MEDIA_REMOVAL : MEDIA_NEW;
+    d->changed = !open && d->blk;
+    if (d->dev)
+        event_tell(d->dev->vm, EVENT_DEVICE_TRAY_MOVED, EVENT_TEXT("device", ""),
+                   EVENT_TEXT("id", d->dev->id ? d->dev->id : d->dev->path),
+                   EVENT_FLAG("tray-open", open));
+}
+
+/* 6.45. Where the tray goes in again with the disc that lies on it. */
+static void do_start_stop(struct ata_drive *d, struct ata_task *t)
+{
+    bool moves = t->cdb[4] & 2, in = t->cdb[4] & 1;
+    if (moves && !in && d->locked) {
+        sense(d, t, ILLEGAL_REQUEST, LOCKED);
+        return;
+    }
+    if (moves)
+        atapi_move_tray(d, !in);
+    sense(d, t, 0, 0);
+}
+
+/* SPC 5.3.4 names those that say nothing of it. */
+static bool tells_of_change(uint8_t command)
+{
+    return command != INQUIRY && command != REQUEST_SENSE && command != GET_CONFIGURATION &&
+           command != GET_EVENT;
+}
+
 void atapi_command(struct ata_drive *d, struct ata_task *t)
 {
     const uint8_t *c = t->cdb;
-    if (!d->blk && needs_disc(c[0])) {
+    if (d->changed && tells_of_change(c[0])) {
+        d->changed = false;
+        sense(d, t, UNIT_ATTENTION, MEDIUM_CHANGED);
+        return;
+    }
+    if (!has_disc(d) && needs_disc(c[0])) {
         sense(d, t, NOT_READY, NO_MEDIUM);
         return;
     }
     switch (c[0]) {
     case TEST_UNIT_READY:
-    case SEEK_10:
-    case START_STOP:
-        sense(d, t, 0, 0);
-        break; /* the disc stays in: its image is the user's choice */
+    case SEEK_10: sense(d, t, 0, 0); break;
+    case START_STOP: do_start_stop(d, t); break;
     case PREVENT_REMOVAL:
         d->locked = c[4] & 1;
         sense(d, t, 0, 0);

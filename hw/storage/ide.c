@@ -124,6 +124,7 @@ static struct error *drive_realize(struct device *dev)
     snprintf(kept, IDE_SERIAL_SIZE, "%s", *serial ? serial : "TD00001");
     *d->ops->drive(d->hba, d->n_bus, d->n_unit) =
         (struct ata_drive){ .blk = d->blk,
+                            .dev = is_cd ? dev : NULL,
                             .present = true,
                             .is_cd = is_cd,
                             .serial = kept,
@@ -141,6 +142,51 @@ static void drive_unrealize(struct device *dev)
     device_lock(d->hba);
     *d->ops->drive(d->hba, d->n_bus, d->n_unit) = (struct ata_drive){ 0 };
     d->ops->plugged(d->hba, d->n_bus, d->n_unit);
+    device_unlock(d->hba);
+}
+
+/* ---- a CD-ROM drive's disc ----------------------------------------------------------------------------- */
+static struct ata_drive *drive_of(struct device *dev)
+{
+    struct ide_drive *d = (struct ide_drive *)dev;
+    return d->ops->drive(d->hba, d->n_bus, d->n_unit);
+}
+
+bool ide_is_cd(const struct device *dev)
+{
+    return dev->cls == &ide_cd_class && dev->realized;
+}
+
+void ide_tray(struct device *dev, bool *open, bool *locked)
+{
+    struct device *hba = ((struct ide_drive *)dev)->hba;
+    device_lock(hba);
+    *open = drive_of(dev)->tray_open;
+    *locked = drive_of(dev)->locked;
+    device_unlock(hba);
+}
+
+bool ide_move_tray(struct device *dev, bool open, bool force)
+{
+    struct device *hba = ((struct ide_drive *)dev)->hba;
+    device_lock(hba);
+    struct ata_drive *d = drive_of(dev);
+    bool moves = !open || !d->locked || force || d->tray_open;
+    if (moves)
+        atapi_move_tray(d, open);
+    else
+        d->media_event = MEDIA_EJECT_REQUEST;
+    device_unlock(hba);
+    return moves;
+}
+
+void ide_set_disc(struct device *dev, struct blk *disc)
+{
+    struct ide_drive *d = (struct ide_drive *)dev;
+    if (d->blk)
+        blk_drain(d->blk);
+    device_lock(d->hba);
+    d->blk = drive_of(dev)->blk = disc;
     device_unlock(d->hba);
 }
 

@@ -5,6 +5,7 @@
 #include "core/device.h"
 
 struct ata_drive;
+struct blk;
 
 enum { IDE_SERIAL_SIZE = 21 };
 
@@ -22,6 +23,15 @@ extern const struct ide_controller ahci_controller, piix_ide_controller;
 struct device *ide_drive_controller(struct device *dev, unsigned *bus, unsigned *unit);
 /* The machine's own controller, whose ports are called "ide.N"; NULL if it has none. */
 const struct ide_controller *ide_find_controller(struct vm *vm);
+
+/* The disc of an "ide-cd". Main loop's thread. */
+bool ide_is_cd(const struct device *dev);
+void ide_tray(struct device *dev, bool *open, bool *locked);
+/* False: the guest has locked the tray; it is asked to let go. `force` opens it all the same. */
+bool ide_move_tray(struct device *dev, bool open, bool force);
+/* What lies in the tray from now on, a drive taken from the back ends, or NULL; the one before is the caller's to
+ * give back. The tray is open and the VM stands. */
+void ide_set_disc(struct device *dev, struct blk *disc);
 
 /* "piix3-ide": IRQ 14 and 15. */
 struct irq *piix_ide_output(struct device *dev, unsigned channel);

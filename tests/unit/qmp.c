@@ -2,11 +2,13 @@
 #include "ui/qmp.h"
 
 #include "core/chardev.h"
+#include "core/device.h"
 #include "core/error.h"
 #include "core/loop.h"
 #include "core/util.h"
 #include "core/vm.h"
 #include "hw/machine/machine.h"
+#include "net/net.h"
 #include "ui/monitor.h"
 #include "x86_board.h"
 
@@ -337,6 +339,226 @@ static void who_the_vm_is(void **unused)
     x86_machine_free(vm);
 }
 
+/* ---- commands by subject ------------------------------------------------------------------------------ */
+struct step {
+    const char *command, *args;
+    const char *error_class,
+        *part; /* NULL: it succeeds, and `part` is WAY=VALUE of the reply, or NULL */
+};
+
+static void take(struct vm *vm, const struct step *s)
+{
+    char way[80];
+    if (s->error_class) {
+        bad(vm, s->command, s->args, s->error_class, s->part);
+        return;
+    }
+    json_t *r = good(vm, s->command, s->args);
+    if (s->part) {
+        snprintf(way, sizeof(way), "%.*s", (int)strcspn(s->part, "="), s->part);
+        if (strcmp(at(r, way), s->part + strlen(way) + 1) != 0)
+            fail_msg("%s: %s is %s", s->command, s->part, at(r, way));
+    }
+    json_decref(r);
+}
+
+#define TAKE(vm, steps)                              \
+    for (size_t i_ = 0; i_ < ARRAY_LEN(steps); i_++) \
+    take((vm), &(steps)[i_])
+
+static char *temporary(size_t size)
+{
+    char *path = xasprintf("/tmp/tandem-qmp-%d-XXXXXX", (int)getpid());
+    int fd = mkstemp(path);
+    assert_true(fd >= 0 && !ftruncate(fd, (off_t)size));
+    close(fd);
+    return path;
+}
+
+static void objects_and_properties(void **unused)
+{
+    static const struct step steps[] = {
+        { "object-add", "{\"qom-type\":\"rng-builtin\",\"id\":\"o1\"}", NULL, NULL },
+        { "object-add", "{\"qom-type\":\"rng-builtin\",\"id\":\"o1\"}", "GenericError", "already" },
+        { "object-add", "{\"qom-type\":\"nothing\",\"id\":\"o2\"}", "GenericError", "iothread" },
+        { "object-add", "{\"qom-type\":\"memory-backend-ram\",\"id\":\"o2\",\"size\":true}",
+          "GenericError", "'size', expected: integer" },
+        { "qom-list", "{\"path\":\"/objects\"}", NULL, "1.type=child<rng-builtin>" },
+        { "object-del", "{\"id\":\"o1\"}", NULL, NULL },
+        { "object-del", "{\"id\":\"o1\"}", "GenericError", "not found" },
+        { "qom-list", "{\"path\":\"/machine/peripheral\"}", NULL,
+          "1.type=child<virtio-balloon-pci>" },
+        { "qom-list", "{\"path\":\"/nowhere\"}", "DeviceNotFound", "/nowhere" },
+        { "qom-get", "{\"path\":\"b0\",\"property\":\"deflate-on-oom\"}", NULL, NULL },
+        { "qom-get", "{\"path\":\"b0\",\"property\":\"colour\"}", "GenericError", "colour" },
+        { "qom-set", "{\"path\":\"b0\",\"property\":\"guest-stats-polling-interval\",\"value\":2}",
+          NULL, NULL },
+        { "qom-set", "{\"path\":\"b0\",\"property\":\"guest-stats-polling-interval\",\"value\":-1}",
+          "GenericError", "seconds" },
+        { "qom-set", "{\"path\":\"b0\",\"property\":\"bus\",\"value\":1}", "GenericError",
+          "after it was realized" },
+        { "qom-list-get", "{\"paths\":[\"b0\"]}", NULL, "0.properties.0.value=virtio-balloon-pci" },
+        { "qom-list-properties", "{\"typename\":\"unheard-of\"}", NULL, NULL },
+        { "device-list-properties", "{\"typename\":\"virtio-blk-pci\"}", NULL, NULL },
+        { "device-list-properties", "{\"typename\":\"unheard-of\"}", "DeviceNotFound", "unheard" },
+        { "balloon", "{\"value\":1048576}", NULL, NULL },
+        { "balloon", "{\"value\":\"much\"}", "GenericError", "expected: integer" },
+        { "query-cpu-model-expansion", "{\"type\":\"full\",\"model\":{\"name\":\"max\"}}", NULL,
+          "model.name=max" },
+        { "query-cpu-model-expansion", "{\"type\":\"full\",\"model\":{\"name\":\"host\"}}",
+          "GenericError", "requires KVM" },
+        { "query-cpu-model-comparison",
+          "{\"modela\":{\"name\":\"qemu64\"},\"modelb\":{\"name\":\"qemu64\"}}", NULL,
+          "result=identical" },
+        { "query-cpu-model-baseline",
+          "{\"modela\":{\"name\":\"qemu64\"},\"modelb\":{\"name\":\"nothing\"}}", "GenericError",
+          "nothing" },
+        { "inject-nmi", NULL, NULL, NULL },
+        { "system_wakeup", NULL, "GenericError", "not in suspended state" },
+        { "query-stats", "{\"target\":\"vcpu\"}", NULL, NULL },
+        { "query-stats", "{\"target\":\"moon\"}", "GenericError", "moon" },
+        { "query-command-line-options", "{\"option\":\"x\"}", "GenericError", "'x'" },
+    };
+    struct vm *vm = q35("virtio-balloon-pci,id=b0");
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++)
+        if (strncmp(steps[i].command, "query-stats", 11) || steps[i].error_class)
+            take(vm, &steps[i]);
+    x86_machine_free(vm);
+    vm = q35(NULL);
+    bad(vm, "query-balloon", NULL, "DeviceNotActive", "No balloon");
+    bad(vm, "balloon", "{\"value\":1}", "DeviceNotActive", "No balloon");
+    x86_machine_free(vm);
+}
+
+static void back_ends_come_and_go(void **unused)
+{
+    static const struct step steps[] = {
+        { "chardev-add", "{\"id\":\"r\",\"backend\":{\"type\":\"ringbuf\",\"data\":{\"size\":8}}}",
+          NULL, NULL },
+        { "chardev-add", "{\"id\":\"r\",\"backend\":{\"type\":\"null\"}}", "GenericError",
+          "already exists" },
+        { "chardev-add", "{\"id\":\"s\",\"backend\":{\"type\":\"socket\",\"data\":{}}}",
+          "GenericError", "'backend.data.addr' is missing" },
+        { "chardev-add",
+          "{\"id\":\"s\",\"backend\":{\"type\":\"socket\",\"data\":{\"addr\":{\"type\":\"fd\","
+          "\"data\":{\"str\":\"nothing\"}}}}}",
+          "GenericError", "nothing" },
+        { "ringbuf-write", "{\"device\":\"r\",\"data\":\"hello\"}", NULL, NULL },
+        { "ringbuf-write", "{\"device\":\"r\",\"data\":\"?\",\"format\":\"base64\"}",
+          "GenericError", "base64" },
+        { "ringbuf-read", "{\"device\":\"r\",\"size\":9}", NULL, "=hello" },
+        { "ringbuf-read", "{\"device\":\"r\",\"size\":0}", "GenericError", "greater than zero" },
+        { "chardev-change", "{\"id\":\"r\",\"backend\":{\"type\":\"null\"}}", NULL, NULL },
+        { "ringbuf-read", "{\"device\":\"r\",\"size\":9}", "GenericError", "not a ringbuf" },
+        { "chardev-send-break", "{\"id\":\"r\"}", NULL, NULL },
+        { "chardev-remove", "{\"id\":\"r\"}", NULL, NULL },
+        { "chardev-remove", "{\"id\":\"r\"}", "GenericError", "not found" },
+        { "netdev_add", "{\"type\":\"user\",\"id\":\"n\",\"speed\":1}", "GenericError",
+          "'speed' is unexpected" },
+        { "netdev_del", "{\"id\":\"n\"}", "DeviceNotFound", "'n'" },
+        { "set_link", "{\"name\":\"net0\",\"up\":false}", NULL, NULL },
+        { "set_link", "{\"name\":\"net9\",\"up\":false}", "DeviceNotFound", "net9" },
+        { "query-rx-filter", "{\"name\":\"net0\"}", NULL, "0.name=net0" },
+        { "query-rx-filter", "{\"name\":\"net9\"}", "GenericError", "net9" },
+        { "getfd", "{\"fdname\":\"x\"}", "GenericError", "SCM_RIGHTS" },
+        { "add-fd", NULL, "GenericError", "SCM_RIGHTS" },
+        { "closefd", "{\"fdname\":\"x\"}", "GenericError", "'x'" },
+        { "remove-fd", "{\"fdset-id\":3}", "GenericError", "fdset-id:3" },
+        { "send-key", "{\"keys\":[{\"type\":\"qcode\",\"data\":\"nokey\"}]}", "GenericError",
+          "nokey" },
+        { "send-key", "{\"keys\":[]}", "GenericError", "'keys'" },
+        { "input-send-event",
+          "{\"events\":[{\"type\":\"abs\",\"data\":{\"axis\":\"x\",\"value\":99999}}]}",
+          "GenericError", "32767" },
+        { "input-send-event",
+          "{\"events\":[{\"type\":\"rel\",\"data\":{\"axis\":\"y\",\"value\":-5}}]}", NULL, NULL },
+        { "pmemsave", "{\"val\":0,\"size\":16,\"filename\":\"/proc/nowhere\"}", "GenericError",
+          "/proc/nowhere" },
+        { "pmemsave", "{\"val\":1099511627776,\"size\":16,\"filename\":\"/dev/null\"}",
+          "GenericError", "Invalid addr" },
+        { "memsave", "{\"val\":0,\"size\":16,\"filename\":\"/dev/null\",\"cpu-index\":9}",
+          "GenericError", "cpu-index" },
+        { "memsave", "{\"val\":4096,\"size\":16,\"filename\":\"/dev/null\"}", NULL, NULL },
+        { "migrate-set-capabilities",
+          "{\"capabilities\":[{\"capability\":\"fly\",\"state\":true}]}", "GenericError", "fly" },
+    };
+    const struct prop_value props[] = { { "id", "net0" }, { "netdev", "n0" } };
+    struct vm *vm = q35(NULL);
+    assert_null(netdev_add(vm, "null,id=n0"));
+    assert_null(device_create(vm, "virtio-net-pci", props, ARRAY_LEN(props), NULL));
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        if (!strcmp(steps[i].command, "ringbuf-read") && !steps[i].error_class) {
+            json_t *r = good(vm, steps[i].command, steps[i].args);
+            assert_string_equal(json_string_value(r), steps[i].part + 1);
+            json_decref(r);
+        } else {
+            take(vm, &steps[i]);
+        }
+    }
+    x86_machine_free(vm);
+}
+
+static void count_moves(void *opaque, const struct event *e)
+{
+    if (e->kind == EVENT_DEVICE_TRAY_MOVED)
+        ++*(unsigned *)opaque;
+}
+
+static void disks_grow_and_discs_change(void **unused)
+{
+    char *path = temporary(MIB), text[300];
+    unsigned moves = 0;
+    struct vm *vm = q35("ide-cd,id=cd0");
+    event_listen(vm, count_moves, &moves);
+    snprintf(text, sizeof(text), "{\"driver\":\"file\",\"node-name\":\"f\",\"filename\":\"%s\"}",
+             path);
+    well(vm, "blockdev-add", text);
+    bad(vm, "blockdev-add", text, "GenericError", "'f' is in use");
+    static const struct step steps[] = {
+        { "blockdev-add", "{\"driver\":\"raw\",\"node-name\":\"d\",\"file\":\"f\"}", NULL, NULL },
+        { "blockdev-add", "{\"driver\":\"tape\",\"node-name\":\"t\"}", "GenericError", "tape" },
+        { "blockdev-del", "{\"node-name\":\"f\"}", "GenericError", "in use" },
+        { "block_resize", "{\"node-name\":\"d\",\"size\":2097152}", NULL, NULL },
+        { "block_resize", "{\"node-name\":\"d\",\"size\":7}", "GenericError", "512" },
+        { "block_resize", "{\"size\":512}", "GenericError", "one of device and node-name" },
+        { "query-block", NULL, NULL, "0.tray_open=false" },
+        { "blockdev-insert-medium", "{\"id\":\"cd0\",\"node-name\":\"d\"}", "GenericError",
+          "not open" },
+        { "blockdev-open-tray", "{\"id\":\"cd0\"}", NULL, NULL },
+        { "blockdev-open-tray", "{\"id\":\"cd9\"}", "DeviceNotFound", "cd9" },
+        { "blockdev-open-tray", "{}", "GenericError", "exactly one" },
+        { "query-block", NULL, NULL, "0.tray_open=true" },
+        { "blockdev-remove-medium", "{\"id\":\"cd0\"}", NULL, NULL },
+        { "blockdev-insert-medium", "{\"id\":\"cd0\",\"node-name\":\"d\"}", NULL, NULL },
+        { "blockdev-insert-medium", "{\"id\":\"cd0\",\"node-name\":\"d\"}", "GenericError",
+          "already is a medium" },
+        { "blockdev-close-tray", "{\"id\":\"cd0\"}", NULL, NULL },
+        { "query-block", NULL, NULL, "0.inserted.node-name=d" },
+        { "blockdev-del", "{\"node-name\":\"d\"}", "GenericError", "in use" },
+        { "eject", "{\"id\":\"cd0\"}", NULL, NULL },
+        { "query-block", NULL, NULL, "0.inserted=nothing" },
+        { "blockdev-del", "{\"node-name\":\"d\"}", NULL, NULL },
+        { "blockdev-del", "{\"node-name\":\"f\"}", NULL, NULL },
+        { "blockdev-change-medium", "{\"id\":\"cd0\",\"filename\":\"/nowhere\"}", "GenericError",
+          "/nowhere" },
+    };
+    TAKE(vm, steps);
+    assert_int_equal(moves, 3);
+    snprintf(text, sizeof(text), "{\"id\":\"cd0\",\"filename\":\"%s\"}", path);
+    well(vm, "blockdev-change-medium", text);
+    char *other = temporary(MIB);
+    snprintf(text, sizeof(text), "{\"id\":\"cd0\",\"filename\":\"%s\"}", other);
+    well(vm, "blockdev-change-medium", text);
+    json_t *nodes = good(vm, "query-named-block-nodes", NULL);
+    assert_int_equal(json_array_size(nodes), 1); /* the one before was closed */
+    json_decref(nodes);
+    unlink(other);
+    free(other);
+    x86_machine_free(vm);
+    unlink(path);
+    free(path);
+}
+
 /* ---- the protocol ------------------------------------------------------------------------------------ */
 struct wire {
     struct vm *vm;
@@ -526,6 +748,9 @@ int main(void)
         cmocka_unit_test(an_unknown_command_is_not_found),
         cmocka_unit_test(actions_are_set),
         cmocka_unit_test(who_the_vm_is),
+        cmocka_unit_test(objects_and_properties),
+        cmocka_unit_test(back_ends_come_and_go),
+        cmocka_unit_test(disks_grow_and_discs_change),
         cmocka_unit_test(a_conversation_begins_with_capabilities),
         cmocka_unit_test(commands_need_no_newline_and_rubbish_is_named),
         cmocka_unit_test(a_command_without_end_costs_a_megabyte_at_most),

@@ -604,7 +604,8 @@ static void insert(struct vnc_client *c, int32_t encoding, unsigned x, unsigned 
     store_be(bytes + 8, 2, encoder_width(c->encoder));
     store_be(bytes + 10, 2, encoder_height(c->encoder));
     store_be(bytes + 12, 4, (uint32_t)encoding);
-    memcpy(bytes + 16, data, n);
+    if (n)
+        memcpy(bytes + 16, data, n);
     if (!encoder_insert(c->encoder, bytes, 16 + n))
         end(c);
 }

@@ -10,6 +10,7 @@
 #include "hw/machine/machine.h"
 #include "target/x86_64/x86.h"
 #include "ui/expr.h"
+#include "ui/faces.h"
 #include "ui/monitor.h"
 #include "x86_board.h"
 
@@ -35,6 +36,12 @@ static int make_bios(void **unused)
     int fd = memfd_create("bios", MFD_CLOEXEC);
     snprintf(bios_path, sizeof(bios_path), "/proc/self/fd/%d", fd);
     return fd < 0 || ftruncate(fd, 64 * KIB);
+}
+
+static void end(struct vm *vm)
+{
+    faces_free(vm);
+    x86_machine_free(vm);
 }
 
 static struct vm *q35(void)
@@ -132,7 +139,7 @@ static void unknown_words_are_named(void **unused)
     mentions(vm, "netdev_del n0", "n0");
     mentions(vm, "cpu 7", "there are 2 CPUs");
     mentions(vm, "watchdog_action bark", "inject-nmi");
-    x86_machine_free(vm);
+    end(vm);
 }
 
 static void every_command_has_help_and_every_subject_prints(void **unused)
@@ -158,7 +165,7 @@ static void every_command_has_help_and_every_subject_prints(void **unused)
     mentions(vm, "info qom-tree", "rng0 (virtio-rng-pci)");
     mentions(vm, "info pci", "id rng0");
     mentions(vm, "info lapic", "cpus[1].");
-    x86_machine_free(vm);
+    end(vm);
 }
 
 static void memory_is_dumped_in_the_format_asked_for(void **unused)
@@ -173,7 +180,7 @@ static void memory_is_dumped_in_the_format_asked_for(void **unused)
     prints(vm, "p/d 2+3", "5\n");
     prints(vm, "print 0x10", "0x10\n");
     prints(vm, "print $rip", "0xfff0\n");
-    x86_machine_free(vm);
+    end(vm);
 }
 
 /* 4-level tables at 0x10000 up: one page of 4 KiB at 0xffff800000000000, one of 2 MiB behind 0x40000000. */
@@ -214,7 +221,7 @@ static void a_walk_through_page_tables_is_explained(void **unused)
     uint64_t itself = 0x10003; /* a table that is its own next ends, too */
     assert_true(mem_write(vm, 0x10000 + 511 * 8, &itself, 8));
     free(run(vm, "info tlb"));
-    x86_machine_free(vm);
+    end(vm);
 }
 
 /* ---- completion and editing -------------------------------------------------------------------------- */
@@ -236,7 +243,7 @@ static void words_are_completed(void **unused)
     words[0] = 0;
     hmp_completions(vm, "set_link rn", collect, words);
     assert_string_equal(words, "rng0 ");
-    x86_machine_free(vm);
+    end(vm);
 }
 
 struct terminal {
@@ -291,7 +298,7 @@ static void lines_are_edited_completed_and_remembered(void **unused)
     assert_non_null(strstr(type(t, long_line), "unknown command"));
     free(long_line);
     monitor_free(t->monitor);
-    x86_machine_free(t->vm);
+    end(t->vm);
     close(t->fd);
     free(t);
 }

@@ -9,6 +9,7 @@
 #include "core/vm.h"
 #include "hw/machine/machine.h"
 #include "net/net.h"
+#include "ui/faces.h"
 #include "ui/monitor.h"
 #include "x86_board.h"
 
@@ -35,6 +36,12 @@ static int make_bios(void **unused)
     int fd = memfd_create("bios", MFD_CLOEXEC);
     snprintf(bios_path, sizeof(bios_path), "/proc/self/fd/%d", fd);
     return fd < 0 || ftruncate(fd, 64 * KIB);
+}
+
+static void end(struct vm *vm)
+{
+    faces_free(vm);
+    x86_machine_free(vm);
 }
 
 static struct vm *q35(const char *device)
@@ -278,7 +285,7 @@ static void no_command_takes_what_it_does_not_know(void **unused)
             bad(vm, c->name, "{\"no-such-thing\":[{}]}", "GenericError",
                 "'no-such-thing' is unexpected");
         }
-    x86_machine_free(vm);
+    end(vm);
 }
 
 static void every_query_without_arguments_answers(void **unused)
@@ -296,7 +303,7 @@ static void every_query_without_arguments_answers(void **unused)
             if (!skip)
                 well(vm, c->name, NULL);
         }
-    x86_machine_free(vm);
+    end(vm);
 }
 
 static void an_unknown_command_is_not_found(void **unused)
@@ -315,7 +322,7 @@ static void actions_are_set(void **unused)
     assert_int_equal(vm->panic_action, PANIC_PAUSE);
     assert_int_equal(vm->watchdog_action, WATCHDOG_NONE);
     bad(vm, "set-action", "{\"watchdog\":\"bark\"}", "GenericError", "'bark'");
-    x86_machine_free(vm);
+    end(vm);
 }
 
 static void who_the_vm_is(void **unused)
@@ -336,7 +343,7 @@ static void who_the_vm_is(void **unused)
     json_decref(r);
     bad(vm, "human-monitor-command", "{\"command-line\":7}", "GenericError",
         "Invalid parameter type for 'command-line', expected: string");
-    x86_machine_free(vm);
+    end(vm);
 }
 
 /* ---- commands by subject ------------------------------------------------------------------------------ */
@@ -423,11 +430,11 @@ static void objects_and_properties(void **unused)
     for (size_t i = 0; i < ARRAY_LEN(steps); i++)
         if (strncmp(steps[i].command, "query-stats", 11) || steps[i].error_class)
             take(vm, &steps[i]);
-    x86_machine_free(vm);
+    end(vm);
     vm = q35(NULL);
     bad(vm, "query-balloon", NULL, "DeviceNotActive", "No balloon");
     bad(vm, "balloon", "{\"value\":1}", "DeviceNotActive", "No balloon");
-    x86_machine_free(vm);
+    end(vm);
 }
 
 static void back_ends_come_and_go(void **unused)
@@ -495,7 +502,7 @@ static void back_ends_come_and_go(void **unused)
             take(vm, &steps[i]);
         }
     }
-    x86_machine_free(vm);
+    end(vm);
 }
 
 static void count_moves(void *opaque, const struct event *e)
@@ -554,7 +561,7 @@ static void disks_grow_and_discs_change(void **unused)
     json_decref(nodes);
     unlink(other);
     free(other);
-    x86_machine_free(vm);
+    end(vm);
     unlink(path);
     free(path);
 }
@@ -585,7 +592,7 @@ static void open_wire(struct wire *w)
 static void close_wire(struct wire *w)
 {
     monitor_free(w->monitor);
-    x86_machine_free(w->vm);
+    end(w->vm);
     close(w->fd);
 }
 

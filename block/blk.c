@@ -6,6 +6,7 @@
 #include "core/backends.h"
 #include "core/clock.h"
 #include "core/error.h"
+#include "core/event.h"
 #include "core/loop.h"
 #include "core/util.h"
 #include "core/vm.h"
@@ -34,7 +35,7 @@ struct blk {
     struct file file;
     struct overlay *overlay; /* snapshot=on, or NULL */
     uint64_t size;
-    char *serial, *filename, *driver;
+    char *serial, *filename, *driver, *name; /* name: what it is registered as, or NULL */
     bool is_node, no_cache;
     struct blk *below; /* the node that this one's file was taken from */
     void (*resized)(void *opaque);
@@ -144,6 +145,17 @@ static void finish(struct blk *b, struct blk_request *req)
         eventfd_write(b->done_fd, 1);
 }
 
+/* The host could not do it; requests that make no sense do not come here. */
+static void tell_error(const struct blk *b, const struct blk_request *req)
+{
+    event_tell(b->vm, EVENT_BLOCK_IO_ERROR, EVENT_TEXT("qom-path", ""),
+               EVENT_TEXT("device", b->is_node || !b->name ? "" : b->name),
+               EVENT_TEXT("node-name", b->name),
+               EVENT_TEXT("operation", req->op == BLK_READ ? "read" : "write"),
+               EVENT_TEXT("action", "report"), EVENT_FLAG("nospace", req->result == -ENOSPC),
+               EVENT_TEXT("reason", strerrordesc_np(-req->result)));
+}
+
 static void *worker(void *opaque)
 {
     struct blk *b = opaque;
@@ -159,6 +171,8 @@ static void *worker(void *opaque)
         }
         pthread_mutex_unlock(&b->lock);
         req->result = run_request(b, req);
+        if (req->result)
+            tell_error(b, req);
         pthread_mutex_lock(&b->lock);
         finish(b, req);
     }
@@ -389,6 +403,11 @@ struct blk *blk_take_over(struct blk *from)
     return b;
 }
 
+void blk_set_name(struct blk *b, const char *name)
+{
+    b->name = xstrdup(name);
+}
+
 void blk_restrict(struct blk *b, bool readonly, bool discard)
 {
     b->readonly |= readonly;
@@ -423,6 +442,7 @@ void blk_close(struct blk *b)
     free(b->serial);
     free(b->filename);
     free(b->driver);
+    free(b->name);
     free(b);
 }
 

@@ -141,6 +141,7 @@ static struct error *open_and_add(struct vm *vm, const struct blk_options *b, co
     struct error *err = blk_open(vm, b, &blk);
     if (err)
         return err;
+    blk_set_name(blk, id);
     err = backend_add(vm, BACKEND_DRIVE, id, blk, close_blk);
     if (err)
         blk_close(blk);
@@ -233,6 +234,7 @@ static struct error *add_raw_over(struct vm *vm, const char *node, const char *b
         return err;
     struct blk *blk = blk_take_over(from);
     blk_restrict(blk, b->readonly, b->discard);
+    blk_set_name(blk, node);
     err = backend_add(vm, BACKEND_DRIVE, node, blk, close_blk);
     if (err)
         blk_close(blk);

@@ -22,6 +22,7 @@
 #include "ui/gdb.h"
 #include "ui/keys.h"
 #include "ui/monitor.h"
+#include "ui/run.h"
 #include "ui/vnc.h"
 
 #include <errno.h>
@@ -914,6 +915,23 @@ static struct error *make_debugger(struct build *b)
     return error_in(gdb_open(b->vm, b->cli->gdb, &hooks, &b->out->gdb), "-gdb");
 }
 
+static struct error *set_action(struct vm *vm, const char *text)
+{
+    static const char *const known[] = { "reboot", "shutdown", "panic", "watchdog" };
+    struct options list;
+    struct error *err = options_split(text, NULL, &list);
+    if (err)
+        return err;
+    const char *values[ARRAY_LEN(known)];
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        values[i] = options_get(&list, known[i]);
+    err = options_refuse_rest(&list, known, ARRAY_LEN(known));
+    if (!err)
+        err = run_set_actions(vm, values[0], values[1], values[2], values[3]);
+    options_free(&list);
+    return err;
+}
+
 static struct error *set_up(struct build *b)
 {
     struct vm *vm = b->vm;
@@ -924,6 +942,11 @@ static struct error *set_up(struct build *b)
     vm->no_reboot = cli->no_reboot;
     vm->no_shutdown = cli->no_shutdown;
     vm->start_paused = cli->start_stopped;
+    for (size_t i = 0; i < cli->actions.n; i++) {
+        struct error *err = set_action(vm, cli->actions.at[i]);
+        if (err)
+            return error_in(err, "-action");
+    }
     return vm_catch_signals(vm);
 }
 

@@ -49,7 +49,7 @@ struct cli {
     const char *debugcon, *memory, *smp, *parallel, *vga, *display, *gdb, *layout;
     struct text_list vncs;
     struct text_list accels, devices, objects, netdevs, nics, nets, chardevs, serials, monitors,
-        mons, qmps, pretty_qmps, fw_cfgs, globals, numas, smbios, acpi_tables;
+        mons, qmps, pretty_qmps, actions, fw_cfgs, globals, numas, smbios, acpi_tables;
     struct cli_drive *drives;
     size_t n_drives;
     bool full_screen;

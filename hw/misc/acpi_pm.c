@@ -211,7 +211,7 @@ static void tco_resets(void *opaque)
 {
     struct acpi_pm *p = opaque;
     if (!p->no_reboot)
-        vm_request_reset(p->dev.vm);
+        vm_watchdog_expired(p->dev.vm);
 }
 
 static struct tco_owner tco_owner(struct acpi_pm *p)

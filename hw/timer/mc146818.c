@@ -5,6 +5,7 @@
 
 #include "core/clock.h"
 #include "core/error.h"
+#include "core/event.h"
 #include "core/vm.h"
 #include "hw/place.h"
 
@@ -114,14 +115,25 @@ static void follow_host(struct rtc *r)
                ns % NS_PER_S);
 }
 
+static void tell_change(const struct rtc *r)
+{
+    char path[DEVICE_QOM_PATH];
+    device_qom_path(&r->dev, path);
+    event_tell(r->dev.vm, EVENT_RTC_CHANGE, EVENT_NUMBER("offset", (int64_t)r->ahead_s),
+               EVENT_TEXT("qom-path", path));
+}
+
 /* The guest says that it is this time now. */
 static void set_time(struct rtc *r, int64_t seconds, uint64_t ns)
 {
     int64_t host = host_ns(r), second = (int64_t)NS_PER_S;
     int64_t behind = (int64_t)ns - (host - floor_div(host, second) * second);
+    uint64_t before = r->ahead_s;
     r->ahead_s = (uint64_t)(seconds - floor_div(host, second) - (behind < 0));
     r->ahead_ns = (uint32_t)(behind < 0 ? behind + second : behind);
     place_time(r, seconds, ns);
+    if (r->ahead_s != before)
+        tell_change(r);
 }
 
 /* "Divider Stages": held in reset, or not updated while the guest sets it. */

@@ -566,6 +566,24 @@ static void disks_grow_and_discs_change(void **unused)
     free(path);
 }
 
+static void keep_offset(void *opaque, const struct event *e)
+{
+    if (e->kind == EVENT_RTC_CHANGE)
+        *(int64_t *)opaque = e->items[0].number;
+}
+
+static void a_clock_that_the_guest_sets_is_told(void **unused)
+{
+    int64_t offset = 0;
+    struct vm *vm = q35(NULL);
+    vm_reset(vm);
+    event_listen(vm, keep_offset, &offset);
+    mem_port_write(vm, 0x70, 1, 0x09); /* the year */
+    mem_port_write(vm, 0x71, 1, 0x70);
+    assert_true(offset > (int64_t)20 * 365 * 86400);
+    end(vm);
+}
+
 /* ---- the protocol ------------------------------------------------------------------------------------ */
 struct wire {
     struct vm *vm;
@@ -758,6 +776,7 @@ int main(void)
         cmocka_unit_test(objects_and_properties),
         cmocka_unit_test(back_ends_come_and_go),
         cmocka_unit_test(disks_grow_and_discs_change),
+        cmocka_unit_test(a_clock_that_the_guest_sets_is_told),
         cmocka_unit_test(a_conversation_begins_with_capabilities),
         cmocka_unit_test(commands_need_no_newline_and_rubbish_is_named),
         cmocka_unit_test(a_command_without_end_costs_a_megabyte_at_most),

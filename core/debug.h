@@ -18,15 +18,20 @@ struct debug_reg {
     uint32_t what;
 };
 
+/* The registers of one CPU, numbered from 0. */
+struct debug_regs {
+    const struct debug_reg *at;
+    unsigned n, n_common; /* the first of them are read at each stop */
+    unsigned pc, sp;      /* numbers of the program counter and the stack pointer */
+};
+
 struct target_debug {
     const char *(*architecture)(struct vcpu *cpu); /* gdb's name */
-    /* The registers of this CPU, numbered from 0; *n_common of them are read at each stop. Any thread. */
-    const struct debug_reg *(*regs)(struct vcpu *cpu, unsigned *n, unsigned *n_common);
+    struct debug_regs (*regs)(struct vcpu *cpu); /* any thread */
     /* Types that `feature` defines, in XML; "" for none. */
     const char *(*types)(const char *feature);
     /* bits / 8 bytes, little-endian. False: it has no value now, or does not take this one. vCPU stopped. */
     bool (*read)(struct vcpu *cpu, const struct debug_reg *r, uint8_t *to);
     bool (*write)(struct vcpu *cpu, const struct debug_reg *r, const uint8_t *from);
     bool watches_before; /* the architecture's watchpoints stop before the access: gdb then does it itself */
-    unsigned pc, sp; /* numbers of the program counter and the stack pointer */
 };

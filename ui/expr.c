@@ -43,14 +43,13 @@ static bool read_register(struct vcpu *cpu, const char *name, uint64_t *value)
 {
     const struct target_debug *debug = cpu->vm->target->debug;
     uint8_t bytes[DEBUG_REG_BYTES];
-    unsigned n = 0, n_common;
-    const struct debug_reg *regs = debug ? debug->regs(cpu, &n, &n_common) : NULL;
-    for (unsigned i = 0; i < n; i++) {
-        bool is_sp = i == debug->sp && !strcmp(name, "sp");
-        if (regs[i].bits > 64 || (!is_sp && strcmp(regs[i].name, name)))
+    struct debug_regs regs = debug ? debug->regs(cpu) : (struct debug_regs){ 0 };
+    for (unsigned i = 0; i < regs.n; i++) {
+        bool is_sp = i == regs.sp && !strcmp(name, "sp");
+        if (regs.at[i].bits > 64 || (!is_sp && strcmp(regs.at[i].name, name)))
             continue;
         memset(bytes, 0, sizeof(bytes));
-        if (!debug->read(cpu, &regs[i], bytes))
+        if (!debug->read(cpu, &regs.at[i], bytes))
             return false;
         *value = load_le(bytes, 8);
         return true;

@@ -9,9 +9,9 @@
 
 /* ---- registers -------------------------------------------------------------------------------------- */
 
-static const struct debug_reg *regs_of(const struct gdb *g, unsigned *n, unsigned *n_common)
+static struct debug_regs regs_of(const struct gdb *g)
 {
-    return g->target->regs(gdb_cpu(g), n, n_common);
+    return g->target->regs(gdb_cpu(g));
 }
 
 static void put_value(struct gdb *g, const struct debug_reg *r)
@@ -27,8 +27,7 @@ static void put_value(struct gdb *g, const struct debug_reg *r)
 
 uint64_t gdb_reg_value(struct gdb *g, unsigned cpu, unsigned reg)
 {
-    unsigned n, n_common;
-    const struct debug_reg *r = &g->target->regs(g->vm->vcpus[cpu], &n, &n_common)[reg];
+    const struct debug_reg *r = &g->target->regs(g->vm->vcpus[cpu]).at[reg];
     uint8_t bytes[DEBUG_REG_BYTES] = { 0 };
     g->target->read(g->vm->vcpus[cpu], r, bytes);
     return load_le(bytes, MIN(r->bits / 8u, 8u));
@@ -36,10 +35,9 @@ uint64_t gdb_reg_value(struct gdb *g, unsigned cpu, unsigned reg)
 
 void gdb_read_regs(struct gdb *g)
 {
-    unsigned n, n_common;
-    const struct debug_reg *regs = regs_of(g, &n, &n_common);
-    for (unsigned i = 0; i < n_common; i++)
-        put_value(g, &regs[i]);
+    struct debug_regs regs = regs_of(g);
+    for (unsigned i = 0; i < regs.n_common; i++)
+        put_value(g, &regs.at[i]);
 }
 
 static bool take_value(struct gdb *g, const struct debug_reg *r, const char *text)
@@ -50,24 +48,22 @@ static bool take_value(struct gdb *g, const struct debug_reg *r, const char *tex
 
 void gdb_write_regs(struct gdb *g, const char *args)
 {
-    unsigned n, n_common;
-    const struct debug_reg *regs = regs_of(g, &n, &n_common);
-    for (unsigned i = 0; i < n_common && *args; i++) {
-        if (!take_value(g, &regs[i], args)) {
+    struct debug_regs regs = regs_of(g);
+    for (unsigned i = 0; i < regs.n_common && *args; i++) {
+        if (!take_value(g, &regs.at[i], args)) {
             gdb_error(g, GDB_BAD_REQUEST);
             return;
         }
-        args += regs[i].bits / 4;
+        args += regs.at[i].bits / 4;
     }
     text_print(&g->a, "OK");
 }
 
 static const struct debug_reg *named(const struct gdb *g, const char **at)
 {
-    unsigned n, n_common;
     uint64_t number;
-    const struct debug_reg *regs = regs_of(g, &n, &n_common);
-    return hex_number(at, &number) && number < n ? &regs[number] : NULL;
+    struct debug_regs regs = regs_of(g);
+    return hex_number(at, &number) && number < regs.n ? &regs.at[number] : NULL;
 }
 
 void gdb_read_reg(struct gdb *g, const char *args)
@@ -205,21 +201,20 @@ char *gdb_describe(struct gdb *g)
 {
     char *text = NULL;
     size_t size;
-    unsigned n, n_common;
-    const struct debug_reg *regs = regs_of(g, &n, &n_common);
+    struct debug_regs regs = regs_of(g);
     FILE *f = open_memstream(&text, &size);
     if (!f)
         abort();
     fprintf(f, "<?xml version=\"1.0\"?><!DOCTYPE target SYSTEM \"gdb-target.dtd\">\n<target "
                "version=\"1.0\">\n");
     fprintf(f, "<architecture>%s</architecture>\n", g->target->architecture(gdb_cpu(g)));
-    for (unsigned i = 0; i < n; i++) {
-        bool first = !i || strcmp(regs[i].feature, regs[i - 1].feature);
-        bool last = i + 1 == n || strcmp(regs[i].feature, regs[i + 1].feature);
+    for (unsigned i = 0; i < regs.n; i++) {
+        bool first = !i || strcmp(regs.at[i].feature, regs.at[i - 1].feature);
+        bool last = i + 1 == regs.n || strcmp(regs.at[i].feature, regs.at[i + 1].feature);
         if (first)
-            fprintf(f, "<feature name=\"%s\">%s\n", regs[i].feature,
-                    g->target->types(regs[i].feature));
-        describe_reg(f, &regs[i]);
+            fprintf(f, "<feature name=\"%s\">%s\n", regs.at[i].feature,
+                    g->target->types(regs.at[i].feature));
+        describe_reg(f, &regs.at[i]);
         if (last)
             fprintf(f, "</feature>\n");
     }

@@ -12,15 +12,21 @@
 #include "core/vm.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { SIGNAL_INT = 2, SIGNAL_QUIT = 3, SIGNAL_TRAP = 5 }; /* gdb's numbers */
 
 /* ---- telling ---------------------------------------------------------------------------------------- */
 
+static struct debug_regs regs_of(const struct gdb *g, unsigned cpu)
+{
+    return g->target->regs(g->vm->vcpus[cpu]);
+}
+
 /* gdb looks for a breakpoint where it sees the program counter. In real mode, that is not where it is. */
 static bool shows_point(struct gdb *g, unsigned cpu, const struct gdb_point *p)
 {
-    return gdb_reg_value(g, cpu, g->target->pc) == p->at;
+    return gdb_reg_value(g, cpu, regs_of(g, cpu).pc) == p->at;
 }
 
 static void name_point(struct gdb *g, unsigned cpu, const struct gdb_point *p)
@@ -36,12 +42,10 @@ static void name_point(struct gdb *g, unsigned cpu, const struct gdb_point *p)
 static void put_reg(struct gdb *g, unsigned cpu, unsigned reg)
 {
     uint64_t v = gdb_reg_value(g, cpu, reg);
-    unsigned n, n_common;
-    const struct debug_reg *regs = g->target->regs(g->vm->vcpus[cpu], &n, &n_common);
     uint8_t bytes[8];
     store_le(bytes, 8, v);
     text_print(&g->a, "%x:", reg);
-    text_hex(&g->a, bytes, MIN(regs[reg].bits / 8u, 8u));
+    text_hex(&g->a, bytes, MIN(regs_of(g, cpu).at[reg].bits / 8u, 8u));
     text_print(&g->a, ";");
 }
 
@@ -59,8 +63,8 @@ void gdb_tell_stop(struct gdb *g)
     text_print(&g->a, "T%02x", signal_of(g));
     if (g->told.why == GDB_AT_POINT)
         name_point(g, cpu, &g->told.point);
-    put_reg(g, cpu, g->target->pc);
-    put_reg(g, cpu, g->target->sp);
+    put_reg(g, cpu, regs_of(g, cpu).pc);
+    put_reg(g, cpu, regs_of(g, cpu).sp);
     text_print(&g->a, "thread:%x;", cpu + 1);
 }
 
@@ -226,7 +230,9 @@ void gdb_attach(struct gdb *g)
     g->told = (struct gdb_stop){ .why = GDB_STEPPED };
     gdb_stand_still(g);
     if (!g->vm->was_reset)
-        vm_reset(g->vm); /* what it is to see is what the CPUs begin with */
+        vm_reset(g->vm);  /* what it is to see is what the CPUs begin with */
+    free(g->description); /* the mode may be another one now */
+    g->description = NULL;
 }
 
 static void let_go(struct gdb *g)
@@ -286,10 +292,9 @@ static void go(struct gdb *g)
 static void set_pc(struct gdb *g, unsigned cpu, uint64_t to)
 {
     uint8_t bytes[8];
-    unsigned n, n_common;
-    const struct debug_reg *regs = g->target->regs(g->vm->vcpus[cpu], &n, &n_common);
+    struct debug_regs regs = regs_of(g, cpu);
     store_le(bytes, 8, to);
-    g->target->write(g->vm->vcpus[cpu], &regs[g->target->pc], bytes);
+    g->target->write(g->vm->vcpus[cpu], &regs.at[regs.pc], bytes);
 }
 
 void gdb_continue(struct gdb *g, const char *args, char kind)

@@ -90,7 +90,7 @@ static void add_row(struct riscv_vm *v, const struct csr_row *row)
     }
 }
 
-static const struct debug_reg *regs_of(struct vcpu *cpu, unsigned *n, unsigned *n_common)
+static struct debug_regs regs_of(struct vcpu *cpu)
 {
     struct riscv_vm *v = cpu->vm->arch;
     if (!v->debug_regs) {
@@ -103,9 +103,7 @@ static const struct debug_reg *regs_of(struct vcpu *cpu, unsigned *n, unsigned *
         for (size_t i = 0; i < ARRAY_LEN(csr_rows); i++)
             add_row(v, &csr_rows[i]);
     }
-    *n = v->n_debug_regs;
-    *n_common = N_COMMON;
-    return v->debug_regs;
+    return (struct debug_regs){ v->debug_regs, v->n_debug_regs, N_COMMON, .pc = 32, .sp = 2 };
 }
 
 void riscv_free_debug_regs(struct riscv_vm *v)
@@ -217,6 +215,4 @@ const struct target_debug riscv_debug = {
     .read = read_reg,
     .write = write_reg,
     .watches_before = true,
-    .pc = 32,
-    .sp = 2,
 };

@@ -120,17 +120,17 @@ static bool is_wide(const struct vcpu *cpu)
     return x86_model_has(x86_of((struct vcpu *)cpu)->model, X86_E1_EDX, 29); /* long mode */
 }
 
-static const struct debug_reg *regs_of(struct vcpu *cpu, unsigned *n, unsigned *n_common)
+static struct debug_regs regs_of(struct vcpu *cpu)
 {
-    bool wide = is_wide(cpu);
-    *n = wide ? ARRAY_LEN(table) : ARRAY_LEN(table32);
-    *n_common = wide ? N_COMMON : N_COMMON32;
-    return wide ? table : table32;
+    if (is_wide(cpu))
+        return (struct debug_regs){ table, ARRAY_LEN(table), N_COMMON, .pc = 16, .sp = 7 };
+    return (struct debug_regs){ table32, ARRAY_LEN(table32), N_COMMON32, .pc = 8, .sp = 4 };
 }
 
+/* gdb lets its user change between the latter two (set architecture), but not from and to the first. */
 static const char *architecture(struct vcpu *cpu)
 {
-    return is_wide(cpu) ? "i386:x86-64" : "i386";
+    return is_wide(cpu) ? "i386:x86-64" : x86_code_bits(x86_of(cpu)) == 16 ? "i8086" : "i386";
 }
 
 static const char *types(const char *feature)
@@ -230,6 +230,4 @@ const struct target_debug x86_debug = {
     .types = types,
     .read = read_reg,
     .write = write_reg,
-    .pc = 16,
-    .sp = 7,
 };

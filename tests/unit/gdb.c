@@ -647,9 +647,17 @@ static void a_cpu_without_long_mode_has_32_bit_registers(void **unused)
     struct session s;
     open_vm(&s, &x86_64_target, "pentium3", 1, 0);
     char *xml = description(&s);
-    assert_non_null(strstr(xml, "<architecture>i386</architecture>"));
+    assert_non_null(strstr(xml, "<architecture>i8086</architecture>"));
     assert_int_equal(strlen(ask(&s, "g")), 16 * 8);
     assert_int_equal(reg(&s, number_of(xml, "eip")), 0xfff0);
+    x86_of(s.vm->vcpus[0])->gpr[X86_RSP] = 0x1234;
+    expect_part(&s, "?", "T058:f0ff0000;4:34120000;thread:1;");
+    expect(&s, "D", "OK");
+    vm_stop(s.vm, STOP_USER);
+    x86_place_flat(s.vm->vcpus[0], 0x8000, 0);
+    free(xml);
+    xml = description(&s);
+    assert_non_null(strstr(xml, "<architecture>i386</architecture>"));
     free(xml);
     close_vm(&s);
 }

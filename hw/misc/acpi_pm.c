@@ -124,11 +124,12 @@ static void raise_smi(struct acpi_pm *p, uint32_t source)
 }
 
 /* ---- sleeping, buttons, events ---------------------------------------------------------------- */
-/* 16.1.3: all but memory is lost. */
+/* 16.1.3: all but memory is lost, the watchdog, too. */
 static void fall_asleep(struct acpi_pm *p)
 {
     p->sleeping = true;
     p->woken_by = 0;
+    timer_cancel(p->watchdog);
     vm_request_suspend(p->dev.vm);
 }
 
@@ -222,7 +223,7 @@ static struct tco_owner tco_owner(struct acpi_pm *p)
 static void watchdog_arm(struct acpi_pm *p)
 {
     uint64_t due = tco_due(&p->tco);
-    if (due == UINT64_MAX)
+    if (due == UINT64_MAX || p->sleeping)
         timer_cancel(p->watchdog);
     else
         timer_set(p->watchdog, due);

@@ -843,10 +843,26 @@ static struct error *make_default_face(struct build *b)
     return NULL;
 }
 
+/* One reader of the terminal. */
+static struct error *check_terminal(const struct cli *cli)
+{
+    const struct text_list *lists[] = { &cli->serials, &cli->monitors, &cli->chardevs, &cli->qmps };
+    if (!cli->display || cli->nographic || !faces_display_is(cli->display, "curses"))
+        return NULL;
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+        for (size_t k = 0; k < lists[i]->n; k++)
+            if (strstr(lists[i]->at[k], "stdio"))
+                return error_new("-display: curses draws on the terminal, which '%s' takes, too",
+                                 lists[i]->at[k]);
+    return NULL;
+}
+
 static struct error *make_faces(struct build *b)
 {
     struct cli *cli = b->cli;
-    struct error *err = cli->layout ? keys_set_layout(b->vm, cli->layout) : NULL;
+    struct error *err = check_terminal(cli);
+    if (!err && cli->layout)
+        err = keys_set_layout(b->vm, cli->layout);
     for (size_t i = 0; i < cli->vncs.n && !err; i++)
         if (strcmp(cli->vncs.at[i], "none") != 0)
             err = error_in(vnc_add(b->vm, cli->vncs.at[i]), "-vnc");

@@ -4,6 +4,7 @@
 #include "core/options.h"
 #include "core/util.h"
 #include "core/vm.h"
+#include "ui/curses.h"
 #include "ui/display.h"
 #include "ui/keys.h"
 #include "ui/screenshot.h"
@@ -46,6 +47,8 @@ static const struct {
       "rctrl]"
       "[,show-cursor=on] - a window for each screen",
       sdl_add },
+    { "curses", ',', "curses - text screens on this terminal; Ctrl-A x ends, Ctrl-A h: help",
+      curses_add },
     { "vnc", '=', "vnc=[HOST]:N|unix:PATH[,...] - viewers elsewhere; the same as -vnc", add_vnc },
     { "none", ',', "none - the guest's screen is not shown, and the terminal is left alone",
       add_none },
@@ -140,6 +143,7 @@ void faces_free(struct vm *vm)
 {
     if (!vm->faces)
         return;
+    curses_free(vm);
     sdl_free(vm);
     vnc_free_all(vm);
     keys_end(vm);

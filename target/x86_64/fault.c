@@ -534,7 +534,8 @@ static bool take_unmaskable(struct x86_cpu *x, bool held_back)
 {
     uint32_t lines = atomic_load(&x->lines);
     bool smi = (lines & X86_SMI || x->events.smi_pending) && !x->events.in_smm && !x->svm.in_guest;
-    bool nmi = (lines & X86_NMI || x->events.nmi_pending) && !x->events.nmi_masked;
+    bool nmi = (lines & X86_NMI || x->events.nmi_pending) && !x->events.nmi_masked &&
+               !x86_is_intercepted(x, X86_EXIT_NMI);
     if (held_back && (smi || nmi)) {
         x->shadow_left |= X86_SHADOW_WANTED;
         x86_update_state_word(x);
@@ -545,6 +546,8 @@ static bool take_unmaskable(struct x86_cpu *x, bool held_back)
 
 static bool take_maskable(struct x86_cpu *x, bool held_back)
 {
+    if (x86_is_intercepted(x, X86_EXIT_INTR)) /* one that came since the guest was looked at */
+        return false;
     if (!x86_takes_interrupts(x) || !x->apic || !x86_has_interrupt(x))
         return false;
     if (held_back) {
@@ -577,7 +580,7 @@ bool x86_take_interrupt(struct vcpu *cpu)
     if (x->is_down)
         return false;
     uint32_t lines = atomic_load(&x->lines);
-    bool to_host = x->svm.in_guest && lines & X86_INIT && x86_is_intercepted(x, X86_EXIT_INIT);
+    bool to_host = x86_is_intercepted(x, X86_EXIT_INIT);
     if (lines & (X86_INIT | X86_SIPI) && x->svm.gif && !to_host)
         take_start_up(x);
     if (x->run_state == X86_WAIT_INIT || x->run_state == X86_INIT_TAKEN)

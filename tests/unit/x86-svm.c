@@ -451,6 +451,45 @@ static void an_nmi_waits_for_gif_and_goes_to_the_host(void **unused)
     }
 }
 
+/* An APIC with an interrupt from the second look on while a guest runs; it is the host's. */
+struct late {
+    struct x86_cpu *x;
+    unsigned looks;
+};
+static bool late_pending(void *opaque)
+{
+    struct late *l = opaque;
+    return l->x->svm.in_guest && ++l->looks > 1;
+}
+static int late_acknowledge(void *opaque)
+{
+    fail_msg("the guest took it");
+    return -1;
+}
+static uint8_t late_tpr(void *opaque)
+{
+    return 0;
+}
+
+static void a_late_interrupt_is_the_host_s_too(void **unused)
+{
+    static const struct x86_apic_ops apic = { .pending = late_pending,
+                                              .acknowledge = late_acknowledge,
+                                              .get_tpr = late_tpr };
+    static const uint8_t code[] = { 0x9c, 0x9d, 0xeb, 0xfc }; /* 1: pushf; popf; jmp 1b */
+    ON_EACH(m, MODEL, 0)
+    {
+        struct late late = { .x = m.x };
+        x86_set_apic(m.cpu, &apic, &late);
+        make_guest(&m, code, sizeof(code));
+        m.x->rflags |= X86_FLAG_IF;
+        machine_poke(&m, VMCB + 0x60, 8, X86_SVM_V_MASKING);
+        want(&m, X86_EXIT_INTR);
+        assert_exit(&m, X86_EXIT_INTR, 0, 0);
+        x86_set_apic(m.cpu, NULL, NULL);
+    }
+}
+
 static void vmload_and_vmsave_move_the_rest(void **unused)
 {
     ON_EACH(m, MODEL, 0)
@@ -514,6 +553,7 @@ int main(void)
         cmocka_unit_test(what_was_on_its_way_is_told),
         cmocka_unit_test(virtual_interrupts_wait_for_the_guest),
         cmocka_unit_test(an_nmi_waits_for_gif_and_goes_to_the_host),
+        cmocka_unit_test(a_late_interrupt_is_the_host_s_too),
         cmocka_unit_test(vmload_and_vmsave_move_the_rest),
         cmocka_unit_test(only_who_asks_is_offered_it),
     };

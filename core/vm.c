@@ -717,7 +717,7 @@ static void check_all_halted(void *opaque)
 {
     struct vm *vm = opaque;
     bool never_wakes = true;
-    if (vm->state != RUN_RUNNING)
+    if (vm->state != RUN_RUNNING || vm->is_debugged)
         return;
     for (unsigned i = 0; i < vm->n_vcpus; i++)
         if (!sleeps(vm->vcpus[i], &never_wakes))

@@ -156,6 +156,7 @@ struct vm {
     int exit_code;
     char verdict_detail[160];
     bool start_paused;           /* -S: vm_run does not start it */
+    bool is_debugged;            /* who debugs wants to look at a guest that hangs: it does not end */
     bool was_reset;              /* power-on reset is done */
     unsigned n_early_resets;     /* in a row, each soon after the one before */
     uint64_t started_at_ns;      /* host clock */

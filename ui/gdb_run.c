@@ -222,7 +222,7 @@ void gdb_attach(struct gdb *g)
 {
     if (g->attached)
         return;
-    g->attached = true;
+    g->attached = g->vm->is_debugged = true;
     g->physical = g->text_errors = g->names_points = false;
     g->step_bits = GDB_STEP_BITS;
     g->g_cpu = g->told_cpu = 0;
@@ -252,7 +252,8 @@ void gdb_detach(struct gdb *g, bool resume)
 {
     if (!g->attached)
         return;
-    g->attached = false;
+    g->attached = g->vm->is_debugged = false;
+    vm_check_all_halted(g->vm);
     gdb_stand_still(g);
     let_go(g);
     if (g->vm->verdict != VERDICT_NONE)

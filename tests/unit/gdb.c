@@ -578,6 +578,24 @@ static void the_end_of_the_run_is_told(void **unused)
     close_vm(&s);
 }
 
+static void a_guest_that_hangs_ends_only_undebugged(void **unused)
+{
+    static const uint32_t hang[] = { 0x10500073, 0xffdff06f }; /* 1: wfi; j 1b */
+    struct session s;
+    open_riscv(&s, hang, 2, 1);
+    send_text(&s, "c");
+    assert_true(is_quiet(&s));
+    assert_int_equal(s.vm->state, RUN_RUNNING);
+    send_raw(&s, "\3", 1);
+    assert_non_null(strstr(receive(&s), "T02"));
+    assert_int_equal(reg(&s, 32), CODE + 4);
+    expect(&s, "D", "OK");
+    for (unsigned i = 0; i < 500 && s.vm->state != RUN_ENDED; i++)
+        loop_once(s.vm->loop, 2);
+    assert_int_equal(s.vm->verdict, VERDICT_ALL_HALTED);
+    close_vm(&s);
+}
+
 static void the_monitor_answers(void **unused)
 {
     struct session s;
@@ -681,6 +699,7 @@ int main(void)
         cmocka_unit_test(who_detaches_leaves_no_trace),
         cmocka_unit_test(a_stop_by_others_is_told),
         cmocka_unit_test(the_end_of_the_run_is_told),
+        cmocka_unit_test(a_guest_that_hangs_ends_only_undebugged),
         cmocka_unit_test(the_monitor_answers),
         cmocka_unit_test(real_mode_shows_offsets_and_stops_at_linear_addresses),
         cmocka_unit_test(x87_and_vectors_are_registers),

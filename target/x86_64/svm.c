@@ -339,7 +339,7 @@ static bool controls_are_right(const struct x86_cpu *x, const uint8_t *c)
            (type == TYPE_EXCEPTION && (inject & 0xff) < 32 && (inject & 0xff) != 2);
 }
 
-/* APM 2-15.5.1 */
+/* APM 2-15.5.1. Real mode may have paging here (15.19). */
 static bool state_is_right(const struct x86_cpu *x, const uint8_t *s)
 {
     uint64_t efer = load_le(s + 0x0d0, 8), cr0 = load_le(s + 0x158, 8), cr4 = load_le(s + 0x148, 8);
@@ -347,12 +347,13 @@ static bool state_is_right(const struct x86_cpu *x, const uint8_t *s)
     bool paged = cr0 & X86_CR0_PG, wide = paged && efer & X86_EFER_LME;
     if (!(efer & X86_EFER_SVME) || efer & ~x86_allowed_efer(x) || cr4 & ~x86_allowed_cr4(x))
         return false;
-    if (cr0 >> 32 || (cr0 & X86_CR0_NW && !(cr0 & X86_CR0_CD)) || (paged && !(cr0 & X86_CR0_PE)))
+    if (cr0 >> 32 || (cr0 & X86_CR0_NW && !(cr0 & X86_CR0_CD)))
         return false;
     if (load_le(s + 0x160, 8) >> 32 || load_le(s + 0x168, 8) >> 32)
         return false;
-    if (wide && (!(cr4 & X86_CR4_PAE) || load_le(s + 0x150, 8) & reserved_cr3(x) ||
-                 (cs.rights & (X86_AR_L | X86_AR_DB)) == (X86_AR_L | X86_AR_DB)))
+    if (wide &&
+        (!(cr4 & X86_CR4_PAE) || !(cr0 & X86_CR0_PE) || load_le(s + 0x150, 8) & reserved_cr3(x) ||
+         (cs.rights & (X86_AR_L | X86_AR_DB)) == (X86_AR_L | X86_AR_DB)))
         return false;
     return !(cr4 & X86_CR4_CET) || cr0 & X86_CR0_WP;
 }

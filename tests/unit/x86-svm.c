@@ -180,7 +180,7 @@ static void inconsistent_guests_are_refused(void **unused)
         { 0x400 + 0xd0, 8, X86_EFER_SVME | 1 << 2 },  /* reserved */
         { 0x400 + 0x148, 8, 0 },                      /* long mode without PAE */
         { 0x400 + 0x148, 8, X86_CR4_PAE | 1u << 31 }, /* reserved */
-        { 0x400 + 0x158, 8, X86_CR0_PG },             /* without PE */
+        { 0x400 + 0x158, 8, X86_CR0_PG },             /* long mode without PE */
         { 0x400 + 0x158, 8, X86_CR0_NW | X86_CR0_PE },
         { 0x400 + 0x158, 8, (uint64_t)1 << 32 },
         { 0x400 + 0x160, 8, (uint64_t)1 << 32 }, /* DR7 */
@@ -197,6 +197,30 @@ static void inconsistent_guests_are_refused(void **unused)
             if (control(&m, EXITCODE) != UINT64_MAX)
                 fail_msg("case %u: %#llx", i, (unsigned long long)control(&m, EXITCODE));
         }
+    }
+}
+
+static void real_mode_may_have_paging(void **unused)
+{
+    const struct x86_segment cs = { GUEST, 0xffff, X86_AR_P | X86_AR_S | 11, GUEST >> 4 };
+    const struct x86_segment data = { 0, 0xffff, X86_AR_P | X86_AR_S | 3, 0 };
+    ON_EACH(m, MODEL, 0)
+    {
+        MAKE(&m, 0xa1, 0, 0x30, 0xf4); /* mov 0x3000, %ax; hlt */
+        for (unsigned at = 0; at < 0x40; at += 0x10)
+            put_segment(&m, at, at == 0x10 ? &cs : &data);
+        machine_poke(&m, SAVE + 0xd0, 8, X86_EFER_SVME);
+        machine_poke(&m, SAVE + 0x148, 8, 0);
+        machine_poke(&m, SAVE + 0x150, 8, 0x70000);
+        machine_poke(&m, SAVE + 0x158, 8, X86_CR0_PG | X86_CR0_WP);
+        machine_poke(&m, SAVE + 0x178, 8, 0);
+        machine_poke(&m, 0x70000, 4, 0x71000 | 7); /* two levels */
+        machine_poke(&m, 0x71000 + (GUEST >> 12) * 4, 4, GUEST | 7);
+        machine_poke(&m, 0x71000 + 3 * 4, 4, 0x72000 | 7);
+        machine_poke(&m, 0x72000, 2, 0x4321);
+        assert_exit(&m, X86_EXIT_HLT, 0, 0);
+        assert_int_equal(guest_rip(&m), 3);
+        assert_int_equal(machine_peek(&m, SAVE + 0x1f8) & 0xffff, 0x4321);
     }
 }
 
@@ -542,6 +566,7 @@ int main(void)
         cmocka_unit_test(a_guest_runs_until_it_is_stopped),
         cmocka_unit_test(svm_instructions_need_efer_and_ring_0),
         cmocka_unit_test(inconsistent_guests_are_refused),
+        cmocka_unit_test(real_mode_may_have_paging),
         cmocka_unit_test(instructions_are_intercepted_before_they_do_anything),
         cmocka_unit_test(ports_have_a_map),
         cmocka_unit_test(registers_have_a_map),

@@ -351,6 +351,7 @@ struct device *device_new(struct vm *vm, const struct device_class *cls)
     struct device *dev = xcalloc(1, cls->size), **end = &vm->devices;
     dev->cls = cls;
     dev->vm = vm;
+    dev->hotplugged = vm->plugging;
     pthread_mutex_init(&dev->lock, NULL);
     while (*end)
         end = &(*end)->next;
@@ -443,7 +444,9 @@ void device_free(struct device *dev)
 {
     if (!dev)
         return;
-    if (dev->realized && dev->cls->unrealize)
+    bool was_realized = dev->realized;
+    dev->realized = false; /* nobody finds it any more */
+    if (was_realized && dev->cls->unrealize)
         dev->cls->unrealize(dev);
     struct device **at = &dev->vm->devices;
     while (*at != dev)

@@ -92,6 +92,8 @@ struct device_class {
     } regs;
     struct field_list state;
     const void *bus_class; /* what the bus asks of the class: struct pci_class, ... */
+    bool can_hot_plug;     /* if its bus lets it (struct device.hot_plug) */
+    const char *inner;     /* a part that management sees as an object of its own, or NULL */
     /* All may be NULL. realize: properties are set, bus is known; take resources, map regions. On
      * error undo what was done. unrealize: the guest can no longer reach it. reset: to power-on
      * state, lock held. loaded: derive what is not in `state`, lock held. */
@@ -99,6 +101,12 @@ struct device_class {
     void (*unrealize)(struct device *dev);
     void (*reset)(struct device *dev);
     struct error *(*loaded)(struct device *dev);
+};
+
+/* How a bus lets devices come and go under a guest. Main loop's thread, no lock held. */
+struct hot_plug {
+    void (*plugged)(struct device *dev);         /* realized while vCPUs stood: tell the guest */
+    struct error *(*unplug)(struct device *dev); /* ask the guest; device_unplugged when it let go */
 };
 
 struct device {
@@ -110,6 +118,8 @@ struct device {
     void *bus;            /* the bus object, as its kind defines it */
     pthread_mutex_t lock; /* recursive: no. Guards the state below the class's struct */
     bool realized, broken;
+    bool hotplugged;                 /* made by device_plug */
+    const struct hot_plug *hot_plug; /* set by the bus in realize; NULL: it stays */
     struct device *next; /* vm->devices, oldest first */
     struct error *bad_global; /* a -global that did not fit: device_realize says so */
 };
@@ -131,6 +141,18 @@ struct error *device_set(struct device *dev, const char *name, const char *value
 struct error *device_realize(struct device *dev, struct device *parent, void *bus);
 struct error *device_create(struct vm *vm, const char *class_name, const struct prop_value *props,
                             size_t n, struct device **out);
+/* The same under a guest, which is told. Error also: class or bus do not let devices come and go. Main loop's
+ * thread; vCPUs stand meanwhile. */
+struct error *device_plug(struct vm *vm, const char *class_name, const struct prop_value *props, size_t n);
+/* Ask the guest to let it go. It goes, and what is plugged into it, when the guest has, or with the next reset;
+ * DEVICE_DELETED tells. Error: it cannot go, or the guest is busy. */
+struct error *device_unplug(struct device *dev);
+/* By id or path ("/machine/peripheral/ID"); NULL: there is none. */
+struct device *device_at(struct vm *vm, const char *name);
+/* For buses: it goes now, and children with it. vCPUs stand meanwhile. Not from one's own callbacks: post it. */
+void device_unplugged(struct device *dev);
+/* For buses: the guest keeps it (DEVICE_UNPLUG_GUEST_ERROR). Any thread. */
+void device_kept(struct device *dev);
 /* -global: devices of this class made from now on start with this value; an explicit one wins. The
  * value is checked when the first such device is realized, the names here. */
 struct error *device_add_global(struct vm *vm, const char *class_name, const char *prop,

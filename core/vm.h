@@ -133,7 +133,8 @@ struct vm {
     struct vcpu **vcpus;
     unsigned n_vcpus;
 
-    struct device *devices; /* list, in order of creation */
+    struct device *devices; /* list, in order of creation; changed while no vCPU runs */
+    bool plugging;          /* devices that are made now are hot-plugged */
     struct device_global *globals; /* core/device.c: -global, in order */
     void *backends;         /* core/backends.c: drives, netdevs, chardevs, objects by id */
     void *display;          /* ui/display.c: screens and who looks at them; NULL: neither */

@@ -10,7 +10,7 @@ extern const struct device_class virtio_mmio_slot_class;
 extern const struct device_class i8259_class, ioapic_class, apic_class;
 extern const struct device_class isa_serial_class, isa_parallel_class;
 extern const struct device_class ich9_pm_class, piix4_pm_class, reset_control_class;
-extern const struct device_class acpi_ged_class;
+extern const struct device_class acpi_ged_class, acpi_pcihp_class;
 extern const struct device_class ich9_smbus_class;
 extern const struct device_class ich9_lpc_class, piix3_class, piix4_pm_function_class;
 extern const struct device_class piix_ide_class;
@@ -68,6 +68,7 @@ const struct device_class *const device_classes[] = {
     &piix4_pm_function_class,
     &piix_ide_class,
     &acpi_ged_class,
+    &acpi_pcihp_class,
     &root_port_class,
     &isa_debugcon_class,
     &isa_debug_exit_class,

@@ -18,6 +18,7 @@
 #include "ui/hmp.h"
 #include "ui/hmp_tables.h"
 #include "ui/keys.h"
+#include "ui/plug.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -259,6 +260,25 @@ static void do_set_link(struct hmp_call *c)
         virtio_net_set_link(card, on);
 }
 
+static void do_device_add(struct hmp_call *c)
+{
+    char text[1024];
+    if (hmp_word(c, "the device (NAME,id=ID,...)", text, sizeof(text)))
+        hmp_ok(c, plug_device(c->vm, text));
+}
+
+static void do_device_del(struct hmp_call *c)
+{
+    char name[DEVICE_QOM_PATH];
+    if (!hmp_word(c, "the device's id", name, sizeof(name)))
+        return;
+    struct device *dev = device_at(c->vm, name);
+    if (dev)
+        hmp_ok(c, device_unplug(dev));
+    else
+        hmp_say(c, "there is no device '%s'; info qtree lists ids", name);
+}
+
 static void do_balloon(struct hmp_call *c)
 {
     uint64_t size;
@@ -312,6 +332,9 @@ static void do_mouse_button(struct hmp_call *c)
 }
 
 static const struct hmp_command commands[] = {
+    { "device_add", NULL, "NAME,id=ID...", "plug a device in, as -device does", do_device_add,
+      HMP_DRIVERS },
+    { "device_del", NULL, "ID", "ask the guest to let a device go", do_device_del, HMP_DEVICES },
     { "object_add", NULL, "TYPE,id=ID...", "make an object, as -object does", object_add },
     { "object_del", NULL, "ID", "remove one that nobody uses", object_del, HMP_OBJECTS },
     { "netdev_add", NULL, "TYPE,id=ID...", "make a network back end, as -netdev does",

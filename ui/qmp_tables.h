@@ -5,6 +5,7 @@ struct qmp_table;
 
 extern const struct qmp_table qmp_block_table;
 extern const struct qmp_table qmp_char_table;
+extern const struct qmp_table qmp_devices_table;
 extern const struct qmp_table qmp_display_table;
 extern const struct qmp_table qmp_fd_table;
 extern const struct qmp_table qmp_input_table;

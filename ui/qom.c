@@ -359,7 +359,7 @@ struct error *qom_get(struct vm *vm, const struct qom *q, const char *name, json
     else if (!strcmp(name, "realized") && (is_device || q->kind == QOM_CPU))
         *value = json_boolean(!is_device || q->dev->realized);
     else if (!strcmp(name, "hotplugged") && (is_device || q->kind == QOM_CPU))
-        *value = json_false();
+        *value = json_boolean(is_device && q->dev->hotplugged);
     else if (!strcmp(name, "guest-stats") && is_balloon(q))
         *value = guest_stats(vm);
     else if (is_device)

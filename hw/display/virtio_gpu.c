@@ -747,6 +747,9 @@ struct error *gpu_realize(struct virtio_device *v)
 {
     struct virtio_gpu *g = gpu_of(v);
     const struct head_ops *ops = g->head_ops ? g->head_ops : &head_ops;
+    if (v->dev.hotplugged)
+        return error_new("a graphics card does not support hotplugging");
+    v->dev.hot_plug = NULL;
     virtq_serve_on(virtio_add_queue(v, CONTROL_SIZE), v->dev.vm->loop);
     virtq_serve_on(virtio_add_queue(v, CURSOR_SIZE), v->dev.vm->loop);
     v->features = (uint64_t)g->edid << F_EDID;

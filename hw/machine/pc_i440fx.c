@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/vm.h"
 #include "hw/misc/acpi_pm.h"
+#include "hw/pci/acpi_pcihp.h"
 #include "hw/pci/isa_bridge.h"
 #include "hw/storage/ide.h"
 
@@ -20,7 +21,7 @@ static uint64_t ram_below_4g(uint64_t size, uint64_t most)
 static struct error *make_bridges(struct pc *pc)
 {
     struct pci_host *host = pc_host_of(pc->host);
-    struct device *ide;
+    struct device *ide, *hotplug;
     struct error *err = PC_MAKE(pc, "PIIX4-PM-block", &pc->pm, "smi-command-iobase", "0xb2",
                                 "gpe-iobase", "0xafe0");
     if (!err)
@@ -37,6 +38,12 @@ static struct error *make_bridges(struct pc *pc)
     piix4_pm_attach_smbus(pc->pm_function, pc->no_smbus ? 0 : pc->m.ram_size,
                           pc_line(pc, PC_IRQ_SCI, PC_FROM_SMBUS));
     *acpi_pm_sci(pc->pm) = pc_line(pc, PC_IRQ_SCI, PC_FROM_ISA);
+    if (!pc->no_acpi) {
+        err = PC_MAKE(pc, "acpi-pci-hotplug", &hotplug, "iobase", "0xae00");
+        if (err)
+            return err;
+        acpi_pcihp_attach(hotplug, &host->root, acpi_pm_gpe_input(pc->pm, PCIHP_GPE));
+    }
     err = PC_MAKE(pc, "piix3-ide", &ide, "bus", "pci.0", "addr", "1.1");
     for (unsigned i = 0; !err && i < 2; i++)
         *piix_ide_output(ide, i) = pc_line(pc, PC_IRQ_IDE + i, PC_FROM_ISA);

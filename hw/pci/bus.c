@@ -14,6 +14,9 @@ void pci_host_init(struct pci_host *h, struct vm *vm, const char *name,
     h->vm = vm;
     h->windows = *windows;
     h->root.host = h;
+    h->root.no_hot_plug = strncmp(name, "pcie", 4)
+                              ? "that is done by ACPI, which is off"
+                              : "plug into a pcie-root-port that the machine was started with";
     snprintf(h->root.name, sizeof(h->root.name), "%s", name);
     pthread_mutex_init(&h->intx_lock, NULL);
 }
@@ -67,6 +70,14 @@ char *pci_bus_names(struct vm *vm)
         names = more;
     }
     return names;
+}
+
+unsigned pci_devfn_of(const struct pci_bus *bus, const struct device *dev)
+{
+    unsigned devfn = 0;
+    while (!bus->slots[devfn] || bus->slots[devfn]->dev != dev)
+        devfn++;
+    return devfn;
 }
 
 /* ---- BARs in the physical map ------------------------------------------------------------------ */

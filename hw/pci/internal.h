@@ -40,6 +40,10 @@ void pci_rom_close(struct pci_function *f);
 unsigned pci_rom_register(const struct pci_function *f);
 bool pci_rom_is_register(const struct pci_function *f, unsigned off, unsigned n);
 
+/* Reset every device on the bus and behind it. No lock held; pci_remap is the caller's. */
+void pci_reset_below(struct pci_bus *bus);
+/* Where on this bus a device is. */
+unsigned pci_devfn_of(const struct pci_bus *bus, const struct device *dev);
 /* The level on the pin follows intx_level and the command register. Lock held. */
 void pci_intx_update(struct pci_function *f);
 /* The guest wrote [off, off+n): MSI and MSI-X control may have changed. Lock held. */

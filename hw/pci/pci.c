@@ -75,6 +75,23 @@ static struct error *slot_check(struct pci_function *f, struct pci_bus *bus)
     return NULL;
 }
 
+/* Guests look for a new device when function 0 comes: others of its slot come before it. */
+static struct error *hot_plug_check(struct pci_function *f, struct device *dev, struct pci_bus *bus)
+{
+    if (!dev->hotplugged)
+        return NULL;
+    if (!bus->hot_plug)
+        return error_new("Bus '%s' does not support hotplugging%s%s", bus->name,
+                         bus->no_hot_plug ? ": " : "", bus->no_hot_plug ? bus->no_hot_plug : "");
+    if (f->secondary)
+        return error_new("a bridge cannot be plugged into bus '%s' while the guest is there",
+                         bus->name);
+    if (f->devfn & 7 && bus->slots[f->devfn & ~7])
+        return error_new("addr '%s' on bus '%s': function 0 is there already; it is to come last",
+                         f->addr, bus->name);
+    return NULL;
+}
+
 static struct error *place_find(struct pci_function *f, struct device *dev, struct pci_bus *bus)
 {
     bool named = f->bus_name && *f->bus_name;
@@ -89,7 +106,8 @@ static struct error *place_find(struct pci_function *f, struct device *dev, stru
         return err;
     }
     f->bus = bus;
-    return f->addr && *f->addr ? slot_check(f, bus) : slot_choose(f, bus);
+    struct error *err = f->addr && *f->addr ? slot_check(f, bus) : slot_choose(f, bus);
+    return err ? err : hot_plug_check(f, dev, bus);
 }
 
 /* ---- header ----------------------------------------------------------------------------------- */
@@ -152,7 +170,10 @@ struct error *pci_realize(struct pci_function *f, struct device *dev, struct pci
     snprintf(dev->path, sizeof(dev->path), "%s/%02x.%x/%s", f->bus->name, pci_slot(f->devfn),
              f->devfn & 7, dev->cls->name);
     dev->bus = f->bus;
+    dev->hot_plug = f->bus->hot_plug;
     f->bus->slots[f->devfn] = f;
+    if (f->bus->changed)
+        f->bus->changed(f->bus);
     return NULL;
 }
 
@@ -164,6 +185,8 @@ void pci_unrealize(struct pci_function *f)
     pci_set_intx(f, false);
     device_unlock(f->dev);
     f->bus->slots[f->devfn] = NULL;
+    if (f->bus->changed)
+        f->bus->changed(f->bus);
     for (unsigned i = 0; i < PCI_N_BARS; i++) {
         if (f->bars[i].region)
             mem_free_region(f->bars[i].region);
@@ -320,7 +343,7 @@ static struct pci_function *function_at(struct pci_host *h, unsigned bus, unsign
 {
     struct pci_bus *b = bus_numbered(h, bus);
     struct pci_function *f = b ? b->slots[devfn & 0xff] : NULL;
-    if (!f || !f->dev->realized)
+    if (!f || !f->dev->realized || f->hidden)
         return NULL;
     return off + n <= (f->express ? PCI_CONFIG_SIZE : 256) ? f : NULL;
 }
@@ -338,7 +361,7 @@ uint32_t pci_config_read(struct pci_host *h, unsigned bus, unsigned devfn, unsig
     return value;
 }
 
-static void reset_below(struct pci_bus *bus)
+void pci_reset_below(struct pci_bus *bus)
 {
     for (unsigned i = 0; i < ARRAY_LEN(bus->slots); i++) {
         struct pci_function *f = bus->slots[i];
@@ -346,7 +369,7 @@ static void reset_below(struct pci_bus *bus)
             continue;
         device_reset(f->dev);
         if (f->secondary)
-            reset_below(f->secondary);
+            pci_reset_below(f->secondary);
     }
 }
 
@@ -360,7 +383,7 @@ void pci_config_write(struct pci_host *h, unsigned bus, unsigned devfn, unsigned
     unsigned effect = config_store(f, off, n, value);
     device_unlock(f->dev);
     if (effect & EFFECT_RESET_BELOW)
-        reset_below(f->secondary);
+        pci_reset_below(f->secondary);
     if (effect & EFFECT_REMAP)
         pci_remap(h);
     if (f->config_settled)

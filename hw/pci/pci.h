@@ -105,6 +105,7 @@ struct pci_function {
     uint8_t devfn;
     bool express;
     bool intx_sent; /* what the host bridge was told */
+    _Atomic bool hidden; /* without power: it answers no configuration cycle. Its bus says so */
     uint8_t *writable, *w1c; /* of PCI_CONFIG_SIZE bytes each: which bits a guest can change */
     uint8_t *power_on;       /* config after a reset: the read-only bits that a stream cannot change */
     struct pci_bar bars[PCI_N_BARS];
@@ -197,6 +198,10 @@ struct pci_bus {
     struct pci_function *bridge; /* NULL: the host's own bus 0 */
     struct pci_function *slots[256];
     bool only_slot_0; /* a PCIe link has one device */
+    const struct hot_plug *hot_plug; /* NULL: devices stay as the machine was made */
+    const char *no_hot_plug;         /* then: what to do instead, for messages, or NULL */
+    struct device *plugger;          /* hot_plug's, if that needs one */
+    void (*changed)(struct pci_bus *bus); /* a slot was taken or freed; no lock held. NULL: nobody cares */
 };
 
 /* What a board says about its PCI. Windows: PCI and CPU addresses are equal, except that port 0

@@ -282,6 +282,8 @@ bool virtio_broken(struct virtio_device *v, const char *fmt, ...)
         .bus = "pci",                                                                              \
         .version = 1,                                                                              \
         .user_creatable = true,                                                                    \
+        .can_hot_plug = true,                                                                      \
+        .inner = "virtio-backend",                                                                 \
         .size = sizeof(T),                                                                         \
         .props = TABLE(ID##_pci_props),                                                            \
         .state = TABLE(ID##_pci_state),                                                            \

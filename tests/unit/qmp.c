@@ -584,6 +584,31 @@ static void a_clock_that_the_guest_sets_is_told(void **unused)
     end(vm);
 }
 
+static void devices_come_and_go(void **unused)
+{
+    struct vm *vm = q35("pcie-root-port,id=rp1");
+    well(vm, "device_add",
+         "{\"driver\":\"virtio-rng-pci\",\"id\":\"r\",\"bus\":\"rp1\",\"multifunction\":true}");
+    json_t *r =
+        good(vm, "qom-get", "{\"path\":\"/machine/peripheral/r\",\"property\":\"hotplugged\"}");
+    assert_true(json_is_true(r));
+    json_decref(r);
+    bad(vm, "device_add", "{\"driver\":\"virtio-rng-pci\",\"id\":\"r\",\"bus\":\"rp1\"}",
+        "GenericError", "there is a device 'r' already");
+    bad(vm, "device_add", "{\"driver\":\"virtio-rng-pci\",\"id\":\"s\",\"bus\":\"pcie.0\"}",
+        "GenericError", "Bus 'pcie.0' does not support hotplugging: plug into a pcie-root-port");
+    bad(vm, "device_add", "{\"id\":\"s\"}", "GenericError", "'driver' is missing");
+    bad(vm, "device_del", "{\"id\":\"s\"}", "DeviceNotFound", "Device 's' not found");
+    bad(vm, "device_del", "{\"id\":\"rp1\"}", "GenericError", "does not support hotplugging");
+    well(vm, "device_del", "{\"id\":\"/machine/peripheral/r\"}"); /* nobody has seen it */
+    loop_sync(vm->loop);
+    bad(vm, "qom-list", "{\"path\":\"/machine/peripheral/r\"}", "DeviceNotFound", "not found");
+    well(vm, "human-monitor-command",
+         "{\"command-line\":\"device_add virtio-rng-pci,id=r,bus=rp1\"}");
+    well(vm, "device_del", "{\"id\":\"r\"}");
+    end(vm);
+}
+
 /* ---- the protocol ------------------------------------------------------------------------------------ */
 struct wire {
     struct vm *vm;
@@ -777,6 +802,7 @@ int main(void)
         cmocka_unit_test(back_ends_come_and_go),
         cmocka_unit_test(disks_grow_and_discs_change),
         cmocka_unit_test(a_clock_that_the_guest_sets_is_told),
+        cmocka_unit_test(devices_come_and_go),
         cmocka_unit_test(a_conversation_begins_with_capabilities),
         cmocka_unit_test(commands_need_no_newline_and_rubbish_is_named),
         cmocka_unit_test(a_command_without_end_costs_a_megabyte_at_most),

@@ -15,6 +15,8 @@ DefinitionBlock ("", "DSDT", 2, "BOCHS ", "BXPC", 1)
                 Name (_ADR, 0x00010000)
                 OperationRegion (PIRQ, PCI_Config, 0x60, 4) // 82371SB data sheet 2.3.7
             }
+
+            #include "pci_hotplug.asl"
         }
         Field (\_SB.PCI0.ISA.PIRQ, ByteAcc, NoLock, Preserve)
         {
@@ -33,5 +35,10 @@ DefinitionBlock ("", "DSDT", 2, "BOCHS ", "BXPC", 1)
             Method (_SRS, 1) {}
             Method (_DIS) {}
         }
+    }
+
+    Scope (\_GPE)
+    {
+        Method (_E01) { \_SB.PCI0.PCNT () }
     }
 }

@@ -7,6 +7,7 @@
 struct vga_pci {
     struct device dev;
     struct pci_function fn;
+    uint64_t vgamem; /* bochs-display's own property for its memory */
     struct vga_bars bars;
 };
 
@@ -40,6 +41,8 @@ static struct error *vga_pci_realize(struct device *dev)
     struct error *err = pci_realize(&p->fn, dev, dev->bus, &card->identity);
     if (err)
         return err;
+    if (p->vgamem)
+        p->bars.vga.vram_mb = (uint32_t)(p->vgamem / MIB);
     err = vga_bars_add(&p->bars, dev, &p->fn, &head_ops, card->has_planes,
                        card->legacy && vga_has_legacy(&p->fn));
     if (err)
@@ -74,28 +77,36 @@ static const struct prop vga_pci_props[] = {
     VGA_BARS_PROPS(struct vga_pci, bars),
 };
 
+static const struct prop bochs_props[] = {
+    PCI_PROPS(struct vga_pci, fn),
+    VGA_BARS_PROPS(struct vga_pci, bars),
+    PROP(struct vga_pci, vgamem, "vgamem", PROP_SIZE, .def = "0", .max = 256 * MIB,
+         .help = "framebuffer, instead of vgamem_mb"),
+};
+
 static const struct field vga_pci_state[] = {
     FIELD_SUB(struct vga_pci, fn, pci_function_fields, 1),
     VGA_BARS_STATE(struct vga_pci, bars),
 };
 
-#define CARD(id_, name_, desc_, card_)  \
-    const struct device_class id_ = {   \
-        .name = name_,                  \
-        .desc = desc_,                  \
-        .bus = "pci",                   \
-        .version = 1,                   \
-        .user_creatable = true,         \
-        .size = sizeof(struct vga_pci), \
-        .props = TABLE(vga_pci_props),  \
-        .state = TABLE(vga_pci_state),  \
-        .bus_class = &(card_),          \
-        .realize = vga_pci_realize,     \
-        .unrealize = vga_pci_unrealize, \
-        .reset = vga_pci_reset,         \
-        .loaded = vga_pci_loaded,       \
+#define CARD(id_, name_, desc_, card_, props_) \
+    const struct device_class id_ = {          \
+        .name = name_,                         \
+        .desc = desc_,                         \
+        .bus = "pci",                          \
+        .version = 1,                          \
+        .user_creatable = true,                \
+        .size = sizeof(struct vga_pci),        \
+        .props = TABLE(props_),                \
+        .state = TABLE(vga_pci_state),         \
+        .bus_class = &(card_),                 \
+        .realize = vga_pci_realize,            \
+        .unrealize = vga_pci_unrealize,        \
+        .reset = vga_pci_reset,                \
+        .loaded = vga_pci_loaded,              \
     }
-CARD(vga_class, "VGA", "standard VGA with Bochs' modes", vga_card);
+CARD(vga_class, "VGA", "standard VGA with Bochs' modes", vga_card, vga_pci_props);
 CARD(secondary_vga_class, "secondary-vga", "standard VGA without ports, beside another",
-     secondary_card);
-CARD(bochs_display_class, "bochs-display", "framebuffer with Bochs' modes, no VGA", bochs_card);
+     secondary_card, vga_pci_props);
+CARD(bochs_display_class, "bochs-display", "framebuffer with Bochs' modes, no VGA", bochs_card,
+     bochs_props);

@@ -782,6 +782,29 @@ static void bars_show_memory_registers_and_edid(void **unused)
     }
 }
 
+static void cards_can_be_taken_away(void **unused)
+{
+    static const char *const names[] = { "VGA", "secondary-vga", "bochs-display", "virtio-gpu-pci",
+                                         "virtio-vga" };
+    static const struct viewer_ops ops = { on_changed, on_damaged, on_cursor };
+    struct guest *g = guest_new();
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct device *dev = guest_add(g, device_class_find(names[i]), "addr", "3", NULL);
+        guest_place_bars(g, 3 << 3);
+        struct viewer *v = viewer_new(g->b->vm, &ops, NULL);
+        head = head_at(g->b->vm, 0);
+        assert_ptr_equal(head_device(head), dev);
+        viewer_watch(v, head, true);
+        head_refresh(head);
+        board_step(g->b);
+        device_free(dev);
+        assert_null(head_at(g->b->vm, 0));
+        viewer_free(v);
+        board_step(g->b);
+    }
+    guest_free(g);
+}
+
 static void edid_decode_finds_no_fault(void **unused)
 {
     static const uint16_t modes[][2] = {
@@ -829,6 +852,7 @@ int main(void)
         cmocka_unit_test(the_retrace_comes_once_a_frame),
         cmocka_unit_test(a_machine_has_one_vga),
         cmocka_unit_test(bars_show_memory_registers_and_edid),
+        cmocka_unit_test(cards_can_be_taken_away),
         cmocka_unit_test(edid_decode_finds_no_fault),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,8 +7,10 @@
 #include "core/error.h"
 #include "core/util.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const char *const drive_keys[] = {
     "file",          "if",           "id",           "format",         "readonly",
@@ -246,7 +248,7 @@ static struct error *add_node(struct vm *vm, struct options *o)
     static const char *const drivers[] = { "file", "host_device", "raw", NULL };
     struct blk_options b = { 0 };
     unsigned driver;
-    bool auto_readonly;
+    bool auto_readonly = false;
     const char *node = options_get(o, "node-name");
     if (!node || !*node)
         return error_new("node-name= is missing");
@@ -273,6 +275,8 @@ static struct error *add_node(struct vm *vm, struct options *o)
         return add_raw_over(vm, node, below, &b);
     if (!b.file)
         return error_new(raw ? "file= is missing" : "filename= is missing");
+    if (auto_readonly && !b.readonly && access(b.file, W_OK) && (errno == EACCES || errno == EROFS))
+        b.readonly = true;
     return open_and_add(vm, &b, node);
 }
 

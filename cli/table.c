@@ -58,6 +58,20 @@ static struct error *accept(void *opaque, const struct option *o, const char *ar
     return NULL;
 }
 
+/* Management names a back end for sound even where there is no card. */
+static struct error *set_audio(void *opaque, const struct option *o, const char *arg)
+{
+    struct options list;
+    struct error *err = options_split(arg, "driver", &list);
+    if (err)
+        return err;
+    const char *driver = options_get(&list, "driver");
+    if (!driver || strcmp(driver, "none"))
+        err = error_new("driver '%s': there is no sound yet; accepted: none", driver ? driver : "");
+    options_free(&list);
+    return err;
+}
+
 /* ---- handlers of one option ----------------------------------------------------------------- */
 static struct error *print_help(void *opaque, const struct option *o, const char *arg)
 {
@@ -576,6 +590,7 @@ static const struct option table[] = {
     { "action", "reboot=..,shutdown=..,panic=..,watchdog=..",
       "what to do when the guest resets, powers off or crashes, or a watchdog expires", add_text,
       AT(actions) },
+    { "audiodev", "none,id=ID", "sound that nobody hears; there is no other yet", set_audio },
     { "daemonize", NULL, "go to the background once everything is set up", set_flag,
       AT(daemonize) },
     { "pidfile", "FILE", "write the process id there", set_text, AT(pidfile) },
@@ -611,7 +626,6 @@ static const struct option table[] = {
     { "usb", NULL, "there is no USB yet" },
     { "usbdevice", "NAME", "there is no USB yet" },
     { "audio", "...", "there is no sound yet" },
-    { "audiodev", "...", "there is no sound yet" },
     { "mem-path", "PATH", "memory is always a memfd" },
     { "mem-prealloc", NULL, "use -object memory-backend-ram,prealloc=on and -M memory-backend=ID" },
     { "fsdev", "...", "there is no shared folder yet" },

@@ -526,7 +526,7 @@ static void who_detaches_leaves_no_trace(void **unused)
     assert_true(is_quiet(&s));
     assert_int_equal(s.vm->state, RUN_RUNNING);
     uint64_t before = 0, now = 0;
-    for (unsigned i = 0; i < 1000 && now <= before; i++) {
+    for (unsigned i = 0; i < ROUNDS && now <= before; i++) {
         assert_true(mem_read(s.vm, DATA, &now, 8));
         before = before ? before : now;
         loop_once(s.vm->loop, 1);
@@ -535,6 +535,14 @@ static void who_detaches_leaves_no_trace(void **unused)
     expect_part(&s, "?", "T05"); /* and comes back */
     assert_int_equal(s.vm->state, RUN_PAUSED);
     close_vm(&s);
+}
+
+/* What count_up stored. */
+static uint64_t counted(struct session *s)
+{
+    uint64_t v;
+    assert_true(mem_read(s->vm, DATA, &v, 8));
+    return v;
 }
 
 static void a_stop_by_others_is_told(void **unused)
@@ -551,6 +559,8 @@ static void a_stop_by_others_is_told(void **unused)
     assert_int_equal(s.vm->stopped_for, STOP_USER);
     must(vm_continue(s.vm)); /* behind the client's back */
     assert_true(is_quiet(&s));
+    for (unsigned i = 0; i < ROUNDS && !counted(&s); i++)
+        loop_once(s.vm->loop, 2);
     assert_true(reg(&s, 5) > 0);
     assert_int_equal(s.vm->state, RUN_PAUSED);
     close_vm(&s);
@@ -584,13 +594,15 @@ static void a_guest_that_hangs_ends_only_undebugged(void **unused)
     struct session s;
     open_riscv(&s, hang, 2, 1);
     send_text(&s, "c");
+    for (unsigned i = 0; i < ROUNDS && !s.vm->n_asleep; i++)
+        loop_once(s.vm->loop, 2);
     assert_true(is_quiet(&s));
     assert_int_equal(s.vm->state, RUN_RUNNING);
     send_raw(&s, "\3", 1);
     assert_non_null(strstr(receive(&s), "T02"));
     assert_int_equal(reg(&s, 32), CODE + 4);
     expect(&s, "D", "OK");
-    for (unsigned i = 0; i < 500 && s.vm->state != RUN_ENDED; i++)
+    for (unsigned i = 0; i < ROUNDS && s.vm->state != RUN_ENDED; i++)
         loop_once(s.vm->loop, 2);
     assert_int_equal(s.vm->verdict, VERDICT_ALL_HALTED);
     close_vm(&s);

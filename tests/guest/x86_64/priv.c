@@ -374,7 +374,7 @@ __asm__(".section .user, \"ax\"\n .balign 4096\n"
         ".balign 64\n sgdt -16(%rsp)\n ud2\n"                                            /* 9 */
         ".balign 64\n mov $0x2b, %eax\n mov %eax, %gs\n mov $16, %eax\n mov %eax, %gs\n" /* 10 */
         ".balign 64\n call 1f\n ud2\n 1: ret\n"                                          /* 11 */
-        ".balign 64\n call 1f\n ud2\n 1: incq (%rsp)\n ret\n"                            /* 12 */
+        ".balign 64\n call 1f\n nop\n ud2\n 1: incq (%rsp)\n ret\n"                      /* 12 */
         ".balign 64\n lea 1f(%rip), %rax\n jmp *%rax\n 1: nop\n ud2\n"                   /* 13 */
         ".balign 64\n lea 1f(%rip), %rax\n jmp *%rax\n 1: endbr64\n ud2\n"               /* 14 */
         ".balign 64\n rdsspq %rax\n mov %rax, (%rax)\n"                                  /* 15 */

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <rfb/rfb.h>
 #include <rfb/rfbregion.h>
@@ -31,10 +32,17 @@
     X(rfbEncryptBytes)         \
     X(rfbLogEnable)            \
     X(sraRgnEmpty)
-struct encoder_library {
+struct functions {
     FUNCTIONS(LIBRARY_MEMBER)
 };
 static const char *const names[] = { FUNCTIONS(LIBRARY_NAME) };
+
+/* Making a screen sets up locks and lists of the whole process anew, under the feet of other threads. So one is made
+ * here, and every encoder's is a copy. */
+struct encoder_library {
+    struct functions f;
+    rfbScreenInfoPtr screen;
+};
 
 enum { MAX_RECTS = 64, MESSAGES_ROOM = 4096, INSERT_ROOM = 512 };
 /* What the library is told and answers before its ServerInit: version 3.8, no authentication, shared. */
@@ -71,24 +79,26 @@ struct encoder {
     rfbClientPtr client;
 };
 
-/* ---- the library ----------------------------------------------------------------------------- */
+/* ---- the library ------------------------------------------------------------------------------ */
+static struct error *warm_up(struct encoder_library *lib);
+
 struct error *encoder_library_open(struct encoder_library **out)
 {
     struct encoder_library *lib = xcalloc(1, sizeof(*lib));
-    struct error *err = library_open("libvncserver.so.1", names, ARRAY_LEN(names), lib);
-    if (err) {
-        free(lib);
-        return err;
-    }
-    uint8_t warm_up[16] = { 0 }; /* its cryptography reads files when first used */
-    lib->rfbLogEnable(0);
-    encoder_library_answer(lib, "", warm_up);
-    *out = lib;
-    return NULL;
+    struct error *err = library_open("libvncserver.so.1", names, ARRAY_LEN(names), &lib->f);
+    if (!err)
+        err = warm_up(lib);
+    if (err)
+        encoder_library_free(lib);
+    else
+        *out = lib;
+    return err;
 }
 
 void encoder_library_free(struct encoder_library *lib)
 {
+    if (lib && lib->screen)
+        lib->f.rfbScreenCleanup(lib->screen);
     free(lib);
 }
 
@@ -97,7 +107,7 @@ void encoder_library_answer(const struct encoder_library *lib, const char *passw
 {
     char key[9] = { 0 };
     memcpy(key, password, strnlen(password, 8)); /* 7.2.2: eight bytes count */
-    lib->rfbEncryptBytes(challenge, key);
+    lib->f.rfbEncryptBytes(challenge, key);
 }
 
 /* ---- the thread ------------------------------------------------------------------------------ */
@@ -112,17 +122,16 @@ static void set_format(rfbScreenInfoPtr screen)
 /* The library's end blocks: it waits in the kernel until the main loop takes what it wrote, or closes. */
 static bool make_client(struct encoder *e)
 {
-    e->screen = e->lib->rfbGetScreen(NULL, NULL, (int)e->width, (int)e->height, 8, 3, 4);
+    e->screen = malloc(sizeof(*e->screen));
     if (!e->screen)
         return false;
+    *e->screen = *e->lib->screen;
+    pthread_mutex_init(&e->screen->cursorMutex, NULL);
+    e->lib->f.rfbNewFramebuffer(e->screen, (char *)e->pixels, (int)e->width, (int)e->height, 8, 3,
+                                4);
     set_format(e->screen);
-    e->screen->frameBuffer = (char *)e->pixels;
     e->screen->desktopName = e->name;
-    e->screen->cursor = NULL;
-    e->screen->alwaysShared = TRUE;
-    e->screen->deferUpdateTime = 0;
-    e->screen->fdQuota = 1;
-    e->client = e->lib->rfbNewClient(e->screen, e->pair[1]);
+    e->client = e->lib->f.rfbNewClient(e->screen, e->pair[1]);
     if (!e->client)
         return false; /* and it has closed the socket */
     return fcntl(e->client->sock, F_SETFL, 0) == 0;
@@ -168,20 +177,20 @@ static rfbCursorPtr make_cursor(const struct cursor_shape *shape)
 static void show_pixels(struct encoder *e)
 {
     if (e->resized) {
-        e->lib->rfbNewFramebuffer(e->screen, (char *)e->pixels, (int)e->width, (int)e->height, 8, 3,
-                                  4);
+        e->lib->f.rfbNewFramebuffer(e->screen, (char *)e->pixels, (int)e->width, (int)e->height, 8,
+                                    3, 4);
         set_format(e->screen); /* it has set its own */
-        e->lib->rfbSetTranslateFunction(e->client);
+        e->lib->f.rfbSetTranslateFunction(e->client);
         free(e->old_pixels);
         e->old_pixels = NULL;
     }
     for (unsigned i = 0; i < e->n_rects; i++) {
         const struct rect *r = &e->rects[i];
-        e->lib->rfbMarkRectAsModified(e->screen, (int)r->x, (int)r->y, (int)(r->x + r->width),
-                                      (int)(r->y + r->height));
+        e->lib->f.rfbMarkRectAsModified(e->screen, (int)r->x, (int)r->y, (int)(r->x + r->width),
+                                        (int)(r->y + r->height));
     }
     if (e->new_cursor)
-        e->lib->rfbSetCursor(e->screen, e->has_cursor ? make_cursor(&e->cursor) : NULL);
+        e->lib->f.rfbSetCursor(e->screen, e->has_cursor ? make_cursor(&e->cursor) : NULL);
     e->screen->cursorX = e->cursor_x;
     e->screen->cursorY = e->cursor_y;
     e->resized = e->new_cursor = false;
@@ -191,25 +200,25 @@ static void show_pixels(struct encoder *e)
 static void do_job(struct encoder *e)
 {
     show_pixels(e);
-    if (e->n_insert && e->lib->rfbWriteExact(e->client, (char *)e->insert, (int)e->n_insert) < 0)
-        e->lib->rfbCloseClient(e->client);
+    if (e->n_insert && e->lib->f.rfbWriteExact(e->client, (char *)e->insert, (int)e->n_insert) < 0)
+        e->lib->f.rfbCloseClient(e->client);
     for (unsigned i = 0; i < e->n_messages && e->client->sock >= 0; i++)
-        e->lib->rfbProcessClientMessage(e->client);
+        e->lib->f.rfbProcessClientMessage(e->client);
     if (e->client->sock >= 0)
-        e->lib->rfbUpdateClient(e->client);
+        e->lib->f.rfbUpdateClient(e->client);
     e->n_insert = e->n_messages_bytes = e->n_messages = 0;
     e->failed = e->client->sock < 0;
-    e->waits = !e->failed && !e->lib->sraRgnEmpty(e->client->requestedRegion);
+    e->waits = !e->failed && !e->lib->f.sraRgnEmpty(e->client->requestedRegion);
 }
 
 static void end_client(struct encoder *e)
 {
     if (e->client) {
-        e->lib->rfbCloseClient(e->client);
-        e->lib->rfbClientConnectionGone(e->client);
+        e->lib->f.rfbCloseClient(e->client);
+        e->lib->f.rfbClientConnectionGone(e->client);
     }
     if (e->screen)
-        e->lib->rfbScreenCleanup(e->screen);
+        e->lib->f.rfbScreenCleanup(e->screen);
 }
 
 /* True: a job; false: it is time to go. */
@@ -377,6 +386,30 @@ void encoder_free(struct encoder *e)
         return;
     pthread_join(e->thread, NULL);
     free_parts(e);
+}
+
+/* What it does for the first time, it does here: reading files and setting up what threads then share. */
+static struct error *warm_up(struct encoder_library *lib)
+{
+    uint8_t challenge[16] = { 0 };
+    lib->f.rfbLogEnable(0);
+    encoder_library_answer(lib, "", challenge);
+    lib->screen = lib->f.rfbGetScreen(NULL, NULL, 16, 16, 8, 3, 4);
+    if (!lib->screen)
+        return error_new("libvncserver cannot be set up");
+    lib->screen->cursor = NULL;
+    lib->screen->alwaysShared = TRUE;
+    lib->screen->deferUpdateTime = 0;
+    lib->screen->fdQuota = 1;
+    struct encoder *e;
+    struct error *err = encoder_new(lib, "", 16, 16, &e);
+    if (err)
+        return err;
+    struct pollfd done = { .fd = e->done_fd, .events = POLLIN };
+    bool works = poll(&done, 1, -1) == 1 && encoder_finish(e);
+    encoder_quit(e);
+    encoder_free(e);
+    return works ? NULL : error_new("libvncserver does not answer as version 0.9.14 does");
 }
 
 /* ---- the next job ------------------------------------------------------------------------------ */

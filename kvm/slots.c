@@ -258,7 +258,7 @@ static void update_batches(struct kvm *kvm, const struct mem_view *memory,
 
 static void deliver(struct vm *vm, const struct kvm_coalesced_mmio *w)
 {
-    unsigned n = w->len, size = n & (n - 1) ? 1 : n;
+    unsigned n = w->len, most = w->pio ? 4 : sizeof(w->data), size = n & (n - 1) ? 1 : MIN(n, most);
     if (n > sizeof(w->data))
         return;
     for (unsigned i = 0; i < n; i += size) {

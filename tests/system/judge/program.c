@@ -24,7 +24,8 @@ static uint64_t numbers(uint64_t seed)
 {
     uint64_t sum = 14695981039346656037u;
     for (int i = 0; i < 20000; i++) {
-        double a = (double)(int64_t)random64(&seed) / 65536, b = (double)(random64(&seed) | 1) * 0x1p-40;
+        double a = (double)(int64_t)random64(&seed) / 65536,
+               b = (double)(random64(&seed) | 1) * 0x1p-40;
         double d[] = { a + b, a - b, a * b, a / b, sqrt(b), fma(a, b, a), floor(a), rint(b) };
         float f[] = { (float)a, (float)b, (float)a / (float)b, sqrtf((float)b) };
         long double x[] = { (long double)a / b, sqrtl(b), (long double)a * b };
@@ -43,10 +44,18 @@ static uint64_t vectors(uint64_t seed)
         uint64_t w[4] = { random64(&seed), random64(&seed), random64(&seed), random64(&seed) };
         __m128i a = _mm_loadu_si128((void *)w), b = _mm_loadu_si128((void *)(w + 2));
         __m128d p = _mm_cvtepi32_pd(a), q = _mm_cvtepi32_pd(b);
-        __m128i r[] = { _mm_madd_epi16(a, b), _mm_sad_epu8(a, b), _mm_mul_epu32(a, b), _mm_adds_epi8(a, b),
-            _mm_packs_epi32(a, b), _mm_shuffle_epi32(a, 0x1b), _mm_cmpgt_epi16(a, b), _mm_sll_epi64(a, b),
-            _mm_castpd_si128(_mm_mul_pd(p, q)), _mm_castpd_si128(_mm_sqrt_pd(_mm_mul_pd(p, p))),
-            _mm_castpd_si128(_mm_sub_pd(p, q)), _mm_castps_si128(_mm_cvtpd_ps(p)) };
+        __m128i r[] = { _mm_madd_epi16(a, b),
+                        _mm_sad_epu8(a, b),
+                        _mm_mul_epu32(a, b),
+                        _mm_adds_epi8(a, b),
+                        _mm_packs_epi32(a, b),
+                        _mm_shuffle_epi32(a, 0x1b),
+                        _mm_cmpgt_epi16(a, b),
+                        _mm_sll_epi64(a, b),
+                        _mm_castpd_si128(_mm_mul_pd(p, q)),
+                        _mm_castpd_si128(_mm_sqrt_pd(_mm_mul_pd(p, p))),
+                        _mm_castpd_si128(_mm_sub_pd(p, q)),
+                        _mm_castps_si128(_mm_cvtpd_ps(p)) };
         sum = mix(sum, r, sizeof(r));
     }
     return sum;

@@ -33,9 +33,23 @@ static void port_event(void *opaque, int event)
         virtio_serial_writable(opaque);
 }
 
+/* The guest was told by realize, and will be by unrealize: it has no say. */
+static void port_plugged(struct device *dev)
+{
+}
+
+static struct error *port_unplug(struct device *dev)
+{
+    device_unplugged(dev);
+    return NULL;
+}
+
+static const struct hot_plug port_hot_plug = { port_plugged, port_unplug };
+
 static struct error *realize(struct device *dev)
 {
     struct virtio_port *p = port_of(dev);
+    dev->hot_plug = &port_hot_plug;
     /* A terminal is always there; a pipe opens with the first CHARDEV_OPENED. */
     p->host_open = virtio_port_is_console(p) || !p->chardev;
     struct error *err = virtio_serial_plug(p);
@@ -71,11 +85,12 @@ static const struct field port_state[] = {
     FIELD_RAW(struct virtio_port, in),
 };
 
-#define PORT_CLASS(name_, desc_)                                                                \
-    {                                                                                           \
-        .name = (name_), .desc = (desc_), .bus = "virtio-serial", .version = 1,                 \
-        .user_creatable = true, .size = sizeof(struct virtio_port), .props = TABLE(port_props), \
-        .state = TABLE(port_state), .realize = realize, .unrealize = unrealize,                 \
+#define PORT_CLASS(name_, desc_)                                                          \
+    {                                                                                     \
+        .name = (name_), .desc = (desc_), .bus = "virtio-serial", .version = 1,           \
+        .user_creatable = true, .can_hot_plug = true, .size = sizeof(struct virtio_port), \
+        .props = TABLE(port_props), .state = TABLE(port_state), .realize = realize,       \
+        .unrealize = unrealize,                                                           \
     }
 const struct device_class virtconsole_class =
     PORT_CLASS("virtconsole", "console port of a virtio-serial device");

@@ -1,5 +1,5 @@
 /* q35's and pc's host bridges and bridges to ISA: any configuration cycle by ports and by ECAM, any port, shadow RAM,
- * BARs and register blocks wherever that puts them, interrupts of a device behind them. */
+ * BARs and register blocks wherever that puts them, interrupts of a device behind them; devices that come and go. */
 #include "../unit/x86_board.h"
 
 #include "core/device.h"
@@ -70,12 +70,23 @@ static gpa some_address(struct tape *t)
 /* A block of ports that a PC has, or any. */
 static uint16_t some_port(struct tape *t)
 {
-    static const uint16_t blocks[] = { 0x20,  0x40,  0x60,  0x70,  0x90,   0xa0,   0xb0,
-                                       0x170, 0x1f0, 0x376, 0x3f6, 0x4d0,  0x510,  0x600,
-                                       0x660, 0x700, 0x710, 0xcf8, 0xafe0, 0x5658, 0xc000 };
+    static const uint16_t blocks[] = { 0x20,  0x40,  0x60,   0x70,   0x90,   0xa0,  0xb0,  0x170,
+                                       0x1f0, 0x376, 0x3f6,  0x4d0,  0x510,  0x600, 0x660, 0x700,
+                                       0x710, 0xcf8, 0xafe0, 0x5658, 0xc000, 0xae00 };
     uint8_t which = tape_u8(t);
     return which < 224 ? (uint16_t)(blocks[which % ARRAY_LEN(blocks)] + tape_u8(t) % 16)
                        : tape_u16(t);
+}
+
+/* A device that comes, or is to go. */
+static void hot_plug(struct vm *vm, struct tape *t)
+{
+    uint8_t what = tape_u8(t);
+    char addr[8];
+    snprintf(addr, sizeof(addr), "%x.%x", what >> 3 & 0xf, what & 1);
+    const struct prop_value props[] = { { "id", what & 2 ? "h1" : "h2" }, { "addr", addr } };
+    struct device *dev = device_find(vm, props[0].value);
+    error_free(dev ? device_unplug(dev) : device_plug(vm, "virtio-rng-pci", props, 2));
 }
 
 static void step(struct vm *vm, struct tape *t)
@@ -94,6 +105,7 @@ static void step(struct vm *vm, struct tape *t)
     case 4:
         mem_io_write(vm, (gpa)tape_u16(t) << 16 | 0x60, 4, 1);
         break; /* an interrupt of edu's */
+    case 5: hot_plug(vm, t); break;
     default: config_cycle(vm, t);
     }
 }

@@ -1,7 +1,8 @@
 /* Configuration space: a host with root ports behind each other, devices on three buses, any access, and
- * BARs wherever that puts them. */
+ * BARs wherever that puts them; devices that come and go meanwhile. */
 #include "../unit/virtio_guest.h"
 
+#include "core/error.h"
 #include "hw/pci/root_port.h"
 #include "tape.h"
 
@@ -19,18 +20,20 @@ static struct guest *world_new(void)
     if (!rng)
         abort();
     guest_add(g, rng, "bus", "rp3", NULL);
-    guest_add(g, rng, "bus", "rp2", NULL);
+    guest_add(g, rng, "bus", "rp2", "id", "h3", NULL);
+    guest_add(g, &root_port_class, "id", "rp4", "addr", "2.2", NULL);
     guest_add(g, rng, "bus", "pcie.0", "addr", "3", NULL);
+    vm_reset(g->b->vm);
     return g;
 }
 
 /* Mostly a function that is there and a register that does something. */
 static gpa config_address(struct tape *t)
 {
-    static const uint8_t devfns[] = { 0x00, 0x10, 0x11, 0x18 };
+    static const uint8_t devfns[] = { 0x00, 0x10, 0x11, 0x18, 0x12 };
     uint8_t kind = tape_u8(t);
     gpa at = GUEST_ECAM + (gpa)(tape_u8(t) % 5) * MIB;
-    at += (kind & 1 ? tape_u8(t) : devfns[kind / 2 % 4] & (at == GUEST_ECAM ? 0xff : 0)) << 12;
+    at += (kind & 1 ? tape_u8(t) : devfns[kind / 2 % 5] & (at == GUEST_ECAM ? 0xff : 0)) << 12;
     return at + (kind & 128 ? tape_u16(t) % 4096 : tape_u8(t));
 }
 
@@ -43,9 +46,39 @@ static gpa window_address(struct tape *t)
     }
 }
 
+/* Plug into a port, ask for what is there, or let the main loop do what was asked for. */
+static void hot_plug(struct guest *g, struct tape *t)
+{
+    static const char *const classes[] = { "virtio-rng-pci", "virtio-serial-pci" };
+    static const char *const ids[] = { "h1", "h2", "h3" };
+    static const char *const ports[] = { "rp2", "rp3", "rp4", "pcie.0" };
+    static const char *const places[] = { "0.0", "0.1" };
+    uint8_t what = tape_u8(t);
+    const char *id = ids[what % ARRAY_LEN(ids)];
+    struct device *dev = device_find(g->b->vm, id);
+    struct error *err = NULL;
+    if (what & 0x80)
+        board_step(g->b);
+    else if (dev)
+        err = device_unplug(dev);
+    else
+        err = device_plug(
+            g->b->vm, classes[what >> 2 & 1],
+            (const struct prop_value[]){ { "id", id },
+                                         { "bus", ports[what >> 3 & 3] },
+                                         { "addr", places[what >> 5 & 1] },
+                                         { "multifunction", what & 0x40 ? "on" : "off" } },
+            4);
+    error_free(err);
+}
+
 static void step(struct guest *g, struct tape *t)
 {
     uint8_t what = tape_u8(t);
+    if ((what & 0xf0) == 0xf0) {
+        hot_plug(g, t);
+        return;
+    }
     unsigned size = 1 << tape_u8(t) % 4;
     gpa at = what & 8 ? window_address(t) : config_address(t);
     switch (what % 8) {

@@ -3,13 +3,18 @@
 #include "core/backends.h"
 #include "core/error.h"
 #include "core/event.h"
+#include "core/loop.h"
+#include "hw/machine/machine.h"
 #include "hw/pci/root_port.h"
 #include "virtio_guest.h"
+#include "x86_board.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -366,6 +371,18 @@ static void ports_go_with_their_device(void **unused)
     world_free(w);
 }
 
+static void ports_come_and_go_alone(void **unused)
+{
+    struct world *w = world_new();
+    guest_add(w->g, device_class_find("virtio-serial-pci"), "id", "s", "addr", "4", NULL);
+    assert_null(plug(w, "virtserialport", "p", "s.0", NULL));
+    assert_null(unplug(w, "p"));
+    assert_null(find(w, "p"));
+    assert_string_equal(w->last, "device=p path=/machine/peripheral/p ");
+    assert_null(plug(w, "virtserialport", "p", "s.0", NULL));
+    world_free(w);
+}
+
 /* ---- nothing stays ----------------------------------------------------------------------------- */
 
 static void a_thousand_times_leaves_nothing(void **unused)
@@ -405,6 +422,95 @@ static void end_of_the_vm_overtakes_a_device_that_leaves(void **unused)
     world_free(w); /* before the main loop came to it */
 }
 
+/* ---- a pc's bus, by ACPI ------------------------------------------------------------------------ */
+
+enum { HP_UP = 0xae00, HP_DOWN = 0xae04, HP_EJECT = 0xae08, HP_MAY_GO = 0xae0c, HP_BUS = 0xae10 };
+
+static struct vm *pc_new(void)
+{
+    char path[40];
+    struct vm *vm;
+    int fd = memfd_create("bios", MFD_CLOEXEC);
+    assert_true(fd >= 0 && !ftruncate(fd, 65536));
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    const struct machine_options o = {
+        .machine = "pc", .arch = "x86_64", .bios = path, .ram_size = 4 * MIB, .smp = 1
+    };
+    struct error *err = x86_machine_with(&o, IRQCHIP_USER, NULL, &vm);
+    close(fd);
+    if (err)
+        fail_msg("%s", error_text(err));
+    vm_reset(vm);
+    return vm;
+}
+
+static void pc_plug(struct vm *vm, const char *id, const char *addr)
+{
+    const struct prop_value props[] = { { "id", id }, { "addr", addr } };
+    struct error *err = device_plug(vm, "virtio-rng-pci", props, 2);
+    if (err)
+        fail_msg("%s", error_text(err));
+}
+
+static uint32_t port(struct vm *vm, uint32_t at)
+{
+    uint32_t value = 0;
+    assert_true(mem_port_read(vm, at, 4, &value));
+    return value;
+}
+
+/* Vendor and device of slot 5. */
+static uint32_t slot_5(struct vm *vm)
+{
+    mem_port_write(vm, 0xcf8, 4, 0x80000000 | 5 << 11);
+    return port(vm, 0xcfc);
+}
+
+static void pc_tells_what_came_once(void **unused)
+{
+    struct vm *vm = pc_new();
+    pc_plug(vm, "r", "5");
+    assert_int_equal(slot_5(vm), 0x10051af4);
+    assert_int_equal(port(vm, 0xafe0) & 2, 2); /* GPE 1 */
+    assert_int_equal(port(vm, HP_UP), 1 << 5);
+    assert_int_equal(port(vm, HP_UP), 0);
+    assert_int_equal(port(vm, HP_MAY_GO), 1 << 5);
+    mem_port_write(vm, HP_BUS, 4, 1); /* there is only bus 0 */
+    assert_int_equal(port(vm, HP_MAY_GO), 0);
+    x86_machine_free(vm);
+}
+
+static void pc_lets_go_what_the_user_wants_out(void **unused)
+{
+    struct vm *vm = pc_new();
+    pc_plug(vm, "r", "5");
+    mem_port_write(vm, HP_EJECT, 4, 1 << 5); /* nobody asked */
+    loop_sync(vm->loop);
+    assert_non_null(device_find(vm, "r"));
+    assert_null(device_unplug(device_find(vm, "r")));
+    refused(device_unplug(device_find(vm, "r")), "already in the process");
+    assert_int_equal(port(vm, HP_DOWN), 1 << 5);
+    mem_port_write(vm, HP_EJECT, 4, 0xffffffff);
+    assert_int_equal(slot_5(vm), 0xffffffff); /* at once */
+    loop_sync(vm->loop);
+    assert_null(device_find(vm, "r"));
+    assert_int_equal(port(vm, HP_DOWN), 0);
+    pc_plug(vm, "r", "5");
+    assert_null(device_unplug(device_find(vm, "r")));
+    vm_reset(vm);
+    loop_sync(vm->loop);
+    assert_null(device_find(vm, "r"));
+    x86_machine_free(vm);
+}
+
+static void pc_keeps_what_the_board_has(void **unused)
+{
+    struct vm *vm = pc_new();
+    for (struct device *d = vm->devices; d; d = d->next)
+        refused(device_unplug(d), "does not support hotplugging");
+    x86_machine_free(vm);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -423,8 +529,12 @@ int main(void)
         cmocka_unit_test(what_cannot_come_or_go_is_refused),
         cmocka_unit_test(devices_are_found_by_id_and_path),
         cmocka_unit_test(ports_go_with_their_device),
+        cmocka_unit_test(ports_come_and_go_alone),
         cmocka_unit_test(a_thousand_times_leaves_nothing),
         cmocka_unit_test(end_of_the_vm_overtakes_a_device_that_leaves),
+        cmocka_unit_test(pc_tells_what_came_once),
+        cmocka_unit_test(pc_lets_go_what_the_user_wants_out),
+        cmocka_unit_test(pc_keeps_what_the_board_has),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

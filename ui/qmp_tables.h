@@ -12,6 +12,7 @@ extern const struct qmp_table qmp_input_table;
 extern const struct qmp_table qmp_machine_table;
 extern const struct qmp_table qmp_meta_table;
 extern const struct qmp_table qmp_net_table;
+extern const struct qmp_table qmp_pci_table;
 extern const struct qmp_table qmp_qom_table;
 extern const struct qmp_table qmp_run_table;
 extern const struct qmp_table qmp_stats_table;

@@ -593,6 +593,12 @@ static void devices_come_and_go(void **unused)
         good(vm, "qom-get", "{\"path\":\"/machine/peripheral/r\",\"property\":\"hotplugged\"}");
     assert_true(json_is_true(r));
     json_decref(r);
+    r = good(vm, "query-pci", NULL);
+    char *text = json_dumps(r, JSON_COMPACT);
+    assert_non_null(strstr(text, "\"qdev_id\":\"rp1\""));
+    assert_non_null(strstr(text, "\"qdev_id\":\"r\""));
+    free(text);
+    json_decref(r);
     bad(vm, "device_add", "{\"driver\":\"virtio-rng-pci\",\"id\":\"r\",\"bus\":\"rp1\"}",
         "GenericError", "there is a device 'r' already");
     bad(vm, "device_add", "{\"driver\":\"virtio-rng-pci\",\"id\":\"s\",\"bus\":\"pcie.0\"}",

@@ -281,6 +281,8 @@ static struct error *vm_create(struct vm *vm, const char *options)
     if (!err)
         err = kvm_dirty_ring_enable(kvm);
     if (!err)
+        err = kvm_memory_begin(kvm);
+    if (!err)
         err = kvm_irq_create(kvm);
     if (!err)
         err = kvm_isa.vm_init(kvm);

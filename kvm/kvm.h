@@ -145,6 +145,8 @@ void kvm_mutexes_destroy(struct kvm *kvm);
 
 /* slots.c */
 void kvm_memory_changed(struct vm *vm, const struct mem_view *now);
+/* Behind KVM_CREATE_VM, before all else: the RAM that is mapped already. */
+struct error *kvm_memory_begin(struct kvm *kvm);
 /* Before the first vCPU runs, and at each start: from now on the kernel's picture is kept up. */
 void kvm_memory_start(struct kvm *kvm);
 void kvm_dirty_log_started(struct vm *vm, struct ram_block *ram);

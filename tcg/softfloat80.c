@@ -262,9 +262,18 @@ static struct f80 add_numbers(struct f80_ctx *ctx, struct number a, struct numbe
     return normalise_and_round(ctx, ctx->precision, a.sign, a.exp + 1, sum);
 }
 
+/* The common case: two normal numbers, and nothing that was met on their way. */
+static bool are_plain(const struct f80_ctx *ctx, struct f80 a, struct f80 b)
+{
+    return (a.se & ONES) - 1u < ONES - 1u && (b.se & ONES) - 1u < ONES - 1u &&
+           a.sig & b.sig & INTEGER_BIT && !ctx->denormal && !ctx->flags;
+}
+
 struct f80 f80_add(struct f80_ctx *ctx, struct f80 a, struct f80 b)
 {
     struct f80 r;
+    if (are_plain(ctx, a, b))
+        return add_numbers(ctx, number_of(a), number_of(b));
     if (f80_takes_nan(ctx, a, b, &r))
         return r;
     if (is_inf(a) && is_inf(b) && sign_of(a) != sign_of(b))
@@ -286,16 +295,24 @@ struct f80 f80_add(struct f80_ctx *ctx, struct f80 a, struct f80 b)
 struct f80 f80_sub(struct f80_ctx *ctx, struct f80 a, struct f80 b)
 {
     struct f80 r;
-    if (f80_takes_nan(ctx, a, b, &r)) /* the sign of a NaN stays */
+    if (!are_plain(ctx, a, b) && f80_takes_nan(ctx, a, b, &r)) /* the sign of a NaN stays */
         return r;
     b.se ^= SIGN;
     return f80_add(ctx, a, b);
+}
+
+static struct f80 multiply(struct f80_ctx *ctx, struct number x, struct number y)
+{
+    return normalise_and_round(ctx, ctx->precision, x.sign != y.sign, x.exp + y.exp + 1,
+                               (u128)x.sig * y.sig);
 }
 
 struct f80 f80_mul(struct f80_ctx *ctx, struct f80 a, struct f80 b)
 {
     bool sign = sign_of(a) != sign_of(b);
     struct f80 r;
+    if (are_plain(ctx, a, b))
+        return multiply(ctx, number_of(a), number_of(b));
     if (f80_takes_nan(ctx, a, b, &r))
         return r;
     if ((is_inf(a) && is_zero(b)) || (is_zero(a) && is_inf(b)))
@@ -307,14 +324,23 @@ struct f80 f80_mul(struct f80_ctx *ctx, struct f80 a, struct f80 b)
         return make_inf(sign);
     if (is_zero(a) || is_zero(b))
         return make_zero(sign);
-    struct number x = number_of(a), y = number_of(b);
-    return normalise_and_round(ctx, ctx->precision, sign, x.exp + y.exp + 1, (u128)x.sig * y.sig);
+    return multiply(ctx, number_of(a), number_of(b));
+}
+
+static struct f80 divide(struct f80_ctx *ctx, struct number x, struct number y)
+{
+    u128 top = (u128)x.sig << 63, q = top / y.sig, rest = top % y.sig;
+    u128 low = (rest << 62) / y.sig, left = (rest << 62) % y.sig;
+    return normalise_and_round(ctx, ctx->precision, x.sign != y.sign, x.exp - y.exp + 2,
+                               q << 62 | low | (left != 0));
 }
 
 struct f80 f80_div(struct f80_ctx *ctx, struct f80 a, struct f80 b)
 {
     bool sign = sign_of(a) != sign_of(b);
     struct f80 r;
+    if (are_plain(ctx, a, b))
+        return divide(ctx, number_of(a), number_of(b));
     if (f80_takes_nan(ctx, a, b, &r))
         return r;
     if ((is_inf(a) && is_inf(b)) || (is_zero(a) && is_zero(b)))
@@ -330,11 +356,7 @@ struct f80 f80_div(struct f80_ctx *ctx, struct f80 a, struct f80 b)
         return make_inf(sign);
     if (is_inf(b) || is_zero(a))
         return make_zero(sign);
-    struct number x = number_of(a), y = number_of(b);
-    u128 top = (u128)x.sig << 63, q = top / y.sig, rest = top % y.sig;
-    u128 low = (rest << 62) / y.sig, left = (rest << 62) % y.sig;
-    return normalise_and_round(ctx, ctx->precision, sign, x.exp - y.exp + 2,
-                               q << 62 | low | (left != 0));
+    return divide(ctx, number_of(a), number_of(b));
 }
 
 /* The largest r with r * r <= v. */
@@ -504,12 +526,14 @@ struct f80 f80_extract(struct f80_ctx *ctx, struct f80 a, struct f80 *significan
 enum sf_order f80_compare(struct f80_ctx *ctx, struct f80 a, struct f80 b, bool quiet)
 {
     struct f80 r;
-    if (f80_takes_nan(ctx, a, b, &r)) {
+    bool plain = are_plain(ctx, a, b);
+    if (!plain && f80_takes_nan(ctx, a, b, &r)) {
         if (!quiet)
             ctx->flags |= F80_INVALID;
         return SF_UNORDERED;
     }
-    note_denormals(ctx, a, b);
+    if (!plain)
+        note_denormals(ctx, a, b);
     if (is_zero(a) && is_zero(b))
         return SF_EQUAL;
     if (sign_of(a) != sign_of(b))

@@ -130,14 +130,17 @@ static void wait(struct x86_cpu *x)
         wait_slowly(x);
 }
 
-static struct f80_ctx begin(struct x86_cpu *x)
+/* In place: to return it would be to read together what was just written in parts, which costs more than an addition. */
+static void begin(struct x86_cpu *x, struct f80_ctx *ctx)
 {
     static const uint8_t roundings[] = { SF_RNE, SF_RDN, SF_RUP, SF_RTZ };
     static const uint8_t precisions[] = { 24, 64, 53, 64 };
     wait(x);
-    return (struct f80_ctx){ .rounding = roundings[x->fcw >> 10 & 3],
-                             .precision = precisions[x->fcw >> 8 & 3],
-                             .masked = x->fcw & EXCEPTIONS };
+    ctx->rounding = roundings[x->fcw >> 10 & 3];
+    ctx->precision = precisions[x->fcw >> 8 & 3];
+    ctx->masked = x->fcw & EXCEPTIONS;
+    ctx->flags = 0;
+    ctx->denormal = ctx->up = false;
 }
 
 static void note_place(struct x86_cpu *x, uint64_t how, uint64_t address)
@@ -234,10 +237,11 @@ static void compare_empty(struct x86_cpu *x, uint64_t how, uint64_t address)
 
 static void arith_or_compare(struct x86_cpu *x, uint64_t how)
 {
-    struct f80_ctx ctx = begin(x);
+    struct f80_ctx ctx;
     unsigned i = X87_I(how), op = X87_OP(how), to = how & X87_TO_STI ? i : 0,
              from = how & X87_TO_STI ? 0 : i;
     bool compares = op == X87_COM || op == X87_COMP || op == X87_COMPP;
+    begin(x, &ctx);
     if (is_empty(x, 0) || is_empty(x, i)) {
         if (compares) {
             compare_empty(x, how, 0);
@@ -261,9 +265,10 @@ static void arith_or_compare(struct x86_cpu *x, uint64_t how)
 
 void x86h_x87_arith_mem(struct x86_cpu *x, uint64_t how, uint64_t value, uint64_t address)
 {
-    struct f80_ctx ctx = begin(x);
+    struct f80_ctx ctx;
     unsigned op = X87_OP(how);
     struct f80 b;
+    begin(x, &ctx);
     switch (X87_KIND(how)) {
     case X87_F32: b = f80_widen(&ctx, SF_F32, value); break;
     case X87_F64: b = f80_widen(&ctx, SF_F64, value); break;
@@ -289,10 +294,11 @@ uint64_t x86h_x87_comi(struct x86_cpu *x, uint64_t how)
 {
     static const uint8_t flags[] = { X86_FLAG_CF, X86_FLAG_ZF, 0,
                                      X86_FLAG_ZF | X86_FLAG_PF | X86_FLAG_CF };
-    struct f80_ctx ctx = begin(x);
+    struct f80_ctx ctx;
     unsigned i = X87_I(how);
     enum sf_order order = SF_UNORDERED;
     bool goes_on;
+    begin(x, &ctx);
     if (is_empty(x, 0) || is_empty(x, i)) {
         goes_on = stack_fault(x, false, how, 0);
     } else {
@@ -341,8 +347,9 @@ static void put_result(struct x86_cpu *x, const struct f80_ctx *ctx, struct f80 
 /* D9 E0 to FF: what takes ST(0) alone. */
 static void unary(struct x86_cpu *x, uint64_t how)
 {
-    struct f80_ctx ctx = begin(x);
+    struct f80_ctx ctx;
     struct f80 a = get_st(x, 0), r = a;
+    begin(x, &ctx);
     if (is_empty(x, 0)) {
         if (X87_OP(how) == 0xe4)
             compare_empty(x, how, 0);
@@ -364,9 +371,10 @@ static void unary(struct x86_cpu *x, uint64_t how)
 /* FSIN, FCOS: C2 says that the operand is too large. */
 static void sine_or_cosine(struct x86_cpu *x, uint64_t how)
 {
-    struct f80_ctx ctx = begin(x);
+    struct f80_ctx ctx;
     struct f80 r;
     bool cosine = X87_OP(how) == 0xff;
+    begin(x, &ctx);
     if (is_empty(x, 0)) {
         x->fsw &= (uint16_t)~C2;
         unary(x, how);
@@ -383,9 +391,10 @@ static void sine_or_cosine(struct x86_cpu *x, uint64_t how)
 /* FPTAN, FSINCOS, FXTRACT: a result in place of ST(0) and one pushed. */
 static void two_results(struct x86_cpu *x, uint64_t how)
 {
-    struct f80_ctx ctx = begin(x);
+    struct f80_ctx ctx;
     struct f80 a = get_st(x, 0), under, over = f80_one;
     bool in_range = true;
+    begin(x, &ctx);
     if (is_empty(x, 0) || !is_empty(x, 7)) {
         if (X87_OP(how) != 0xf4)
             x->fsw &= (uint16_t)~C2;
@@ -420,10 +429,11 @@ static void two_results(struct x86_cpu *x, uint64_t how)
 /* D9 E0 to FF: what takes ST(0) and ST(1). */
 static void binary(struct x86_cpu *x, uint64_t how)
 {
-    struct f80_ctx ctx = begin(x);
+    struct f80_ctx ctx;
     struct f80 a = get_st(x, 0), b = get_st(x, 1), r;
     int quotient = 0;
     bool pops = true, remainder = X87_OP(how) == 0xf5 || X87_OP(how) == 0xf8;
+    begin(x, &ctx);
     if (remainder)
         x->fsw &= (uint16_t)~C2;
     if (is_empty(x, 0) || is_empty(x, 1)) {
@@ -459,7 +469,8 @@ static void binary(struct x86_cpu *x, uint64_t how)
 
 static void load_constant(struct x86_cpu *x, uint64_t how)
 {
-    struct f80_ctx ctx = begin(x);
+    struct f80_ctx ctx;
+    begin(x, &ctx);
     push_result(x, &ctx, f80_constant(&ctx, X87_OP(how) - 0xe8), how, 0);
 }
 
@@ -636,10 +647,11 @@ void x86h_x87_load(struct x86_cpu *x, uint64_t how, uint64_t low, uint64_t more)
 {
     if (X87_KIND(how) == X87_F64 && load_plain(x, low))
         return;
-    struct f80_ctx ctx = begin(x);
+    struct f80_ctx ctx;
     struct f80 v;
     uint8_t bcd[16];
     uint64_t address = more;
+    begin(x, &ctx);
     switch (X87_KIND(how)) {
     case X87_F32: v = f80_from_float(&ctx, SF_F32, low); break;
     case X87_F64: v = f80_from_float(&ctx, SF_F64, low); break;
@@ -705,8 +717,9 @@ uint64_t x86h_x87_store(struct x86_cpu *x, uint64_t how, uint64_t address)
     uint64_t v;
     if (X87_KIND(how) <= X87_F64 && store_plain(x, how, &v))
         return v;
-    struct f80_ctx ctx = begin(x);
+    struct f80_ctx ctx;
     uint16_t before = x->fsw;
+    begin(x, &ctx);
     if (is_empty(x, 0)) {
         struct f80_ctx quiet = { .masked = EXCEPTIONS };
         v = convert(x, &quiet, how, f80_default_nan);

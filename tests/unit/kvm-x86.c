@@ -803,17 +803,20 @@ static void use_controllers(struct kit *k, const struct x86_chip_devices *d)
     vm_send_msi(k->vm, 0xfee00000, 0x45);
 }
 
-/* Time goes on while they change hands, and ticks may come meanwhile: IRQ 0, pin 2. */
+/* Time goes on while they change hands, and ticks may come meanwhile: IRQ 0, pin 2, vector 0x51 of the first CPU. */
 static void forget_time(struct kit *k, struct x86_chips *c)
 {
-    enum { CURRENT = 0x390 };
+    enum { CURRENT = 0x390, IRR_2 = 0x220, TICK = 1 << (0x51 - 64) };
     for (unsigned i = 0; i < 3; i++)
         c->pit[i].elapsed_ns = 0;
     c->pic[0].irr &= ~1;
     c->pic[0].level &= ~1;
     c->ioapic.level &= ~(1u << 2);
-    for (unsigned i = 0; i < k->vm->n_vcpus; i++)
-        store_le(x86_of(k->vm->vcpus[i])->lapic + CURRENT, 4, 0);
+    for (unsigned i = 0; i < k->vm->n_vcpus; i++) {
+        uint8_t *lapic = x86_of(k->vm->vcpus[i])->lapic;
+        store_le(lapic + CURRENT, 4, 0);
+        store_le(lapic + IRR_2, 4, load_le(lapic + IRR_2, 4) & ~(uint64_t)TICK);
+    }
 }
 
 static void print_state(void *whose, const char *line)

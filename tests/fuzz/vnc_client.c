@@ -39,7 +39,7 @@ static void say(struct scene *s, const uint8_t *data, size_t n)
 
 static void say_raw(struct scene *s, struct tape *t)
 {
-    size_t n = MIN((size_t)tape_u8(t), tape_left(t));
+    size_t want = tape_u8(t), n = MIN(want, tape_left(t));
     say(s, t->at, n);
     t->at += n;
     t->n -= n;

@@ -56,7 +56,27 @@ static void no_explain(struct vcpu *cpu, uint64_t pc, void (*print)(void *opaque
 {
     print(opaque, "nothing is executed");
 }
+
+/* It sleeps for good, whatever it is started for. */
+static enum vcpu_exit sleep_on(struct vcpu *cpu)
+{
+    return EXIT_HALTED;
+}
+
+static void no_log(struct vm *vm, struct ram_block *ram)
+{
+}
+
+static struct error *no_debug(struct vcpu *cpu, const struct vcpu_debug *want)
+{
+    return error_new("nothing is executed");
+}
+
 static const struct accel no_accel = {
+    .run = sleep_on,
+    .dirty_log_started = no_log,
+    .dirty_log_sync = no_log,
+    .set_debug = no_debug,
     .stats = no_stats,
     .name = "none",
     .vcpu_create = no_vcpu,

@@ -35,6 +35,8 @@ extern const struct device_class virtio_balloon_pci_class, virtio_balloon_device
 extern const struct device_class virtio_keyboard_pci_class, virtio_keyboard_device_class;
 extern const struct device_class virtio_mouse_pci_class, virtio_mouse_device_class;
 extern const struct device_class virtio_tablet_pci_class, virtio_tablet_device_class;
+extern const struct device_class qemu_xhci_class, nec_usb_xhci_class;
+extern const struct device_class usb_kbd_class, usb_mouse_class, usb_tablet_class;
 
 const struct device_class *const device_classes[] = {
     &plic_class,
@@ -107,5 +109,10 @@ const struct device_class *const device_classes[] = {
     &virtio_mouse_device_class,
     &virtio_tablet_pci_class,
     &virtio_tablet_device_class,
+    &qemu_xhci_class,
+    &nec_usb_xhci_class,
+    &usb_kbd_class,
+    &usb_mouse_class,
+    &usb_tablet_class,
 };
 const size_t n_device_classes = ARRAY_LEN(device_classes);

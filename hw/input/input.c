@@ -1,11 +1,12 @@
-/* Who gets what a user types and points at: a virtio device whose driver runs, else the PC's keyboard
- * controller, with or without VMware's port beside it. */
+/* Who gets what a user types and points at: a virtio device whose driver runs, else a USB device that is
+ * read, else the PC's keyboard controller, with or without VMware's port beside it. */
 #include "hw/input/input.h"
 
 #include "core/vm.h"
 #include "hw/input/i8042.h"
 #include "hw/input/virtio_input.h"
 #include "hw/input/vmport.h"
+#include "hw/usb/hid.h"
 
 #include <string.h>
 
@@ -28,7 +29,7 @@ bool input_available(struct vm *vm, enum input_kind kind)
 {
     struct device *kbc = find(vm, "i8042");
     enum input_kind pointer;
-    if (virtio_input_available(vm, kind))
+    if (virtio_input_available(vm, kind) || usb_hid_available(vm, kind))
         return true;
     if (kind != INPUT_KEYBOARD && find_vmport(vm, &pointer))
         return kind == pointer;
@@ -40,6 +41,8 @@ bool input_send_event(struct vm *vm, enum input_kind kind, const struct input_ev
 {
     if (virtio_input_available(vm, kind))
         return virtio_input_send_event(vm, kind, events, n);
+    if (usb_hid_available(vm, kind))
+        return usb_hid_send_event(vm, kind, events, n);
     enum input_kind pointer;
     struct device *port = kind == INPUT_KEYBOARD ? NULL : find_vmport(vm, &pointer);
     if (port)
@@ -51,7 +54,9 @@ bool input_send_event(struct vm *vm, enum input_kind kind, const struct input_ev
 uint32_t input_leds(struct vm *vm)
 {
     struct device *kbc = find(vm, "i8042");
-    if (virtio_input_available(vm, INPUT_KEYBOARD) || !kbc)
+    if (virtio_input_available(vm, INPUT_KEYBOARD))
         return virtio_input_leds(vm);
+    if (usb_hid_available(vm, INPUT_KEYBOARD) || !kbc)
+        return usb_hid_leds(vm);
     return i8042_leds(kbc);
 }

@@ -37,6 +37,7 @@ extern const struct device_class virtio_mouse_pci_class, virtio_mouse_device_cla
 extern const struct device_class virtio_tablet_pci_class, virtio_tablet_device_class;
 extern const struct device_class qemu_xhci_class, nec_usb_xhci_class;
 extern const struct device_class usb_kbd_class, usb_mouse_class, usb_tablet_class;
+extern const struct device_class usb_storage_class;
 
 const struct device_class *const device_classes[] = {
     &plic_class,
@@ -114,5 +115,6 @@ const struct device_class *const device_classes[] = {
     &usb_kbd_class,
     &usb_mouse_class,
     &usb_tablet_class,
+    &usb_storage_class,
 };
 const size_t n_device_classes = ARRAY_LEN(device_classes);

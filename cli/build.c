@@ -816,9 +816,31 @@ static struct error *make_default_devices(struct build *b)
     return err;
 }
 
+/* -usb, -machine usb=on and -usbdevice. Before -device, which may want its ports. */
+static struct error *make_usb(struct build *b)
+{
+    const struct cli *cli = b->cli;
+    struct device *dev;
+    struct error *err = NULL;
+    bool wanted = cli->usb || cli->usb_devices.n || machine_wants_usb(b->vm);
+    if (wanted && !pci_bus_find(b->vm, NULL))
+        return error_new("-usb: this machine has no PCI, which USB controllers sit on");
+    if (wanted)
+        err = error_in(device_create(b->vm, "qemu-xhci", NULL, 0, &dev), "-usb");
+    for (size_t i = 0; i < cli->usb_devices.n && !err; i++) {
+        const char *name = cli->usb_devices.at[i];
+        char *cls = xasprintf("usb-%s", strcmp(name, "keyboard") ? name : "kbd");
+        err = error_in(device_create(b->vm, cls, NULL, 0, &dev), "-usbdevice");
+        free(cls);
+    }
+    return err;
+}
+
 static struct error *make_devices(struct build *b)
 {
     struct error *err = make_default_devices(b);
+    if (!err)
+        err = make_usb(b);
     for (size_t i = 0; i < b->cli->devices.n && !err; i++)
         err = make_device(b, b->cli->devices.at[i]);
     return err;

@@ -48,12 +48,12 @@ struct cli {
     const char *log_items, *log_file, *log_filter, *pidfile, *stats_file, *image;
     const char *debugcon, *memory, *smp, *parallel, *vga, *display, *gdb, *layout;
     struct text_list vncs;
-    struct text_list accels, devices, objects, netdevs, nics, nets, chardevs, serials, monitors,
+    struct text_list accels, devices, usb_devices, objects, netdevs, nics, nets, chardevs, serials, monitors,
         mons, qmps, pretty_qmps, actions, fw_cfgs, globals, numas, smbios, acpi_tables;
     struct cli_drive *drives;
     size_t n_drives;
     bool full_screen;
-    bool nographic, nodefaults, no_reboot, no_shutdown, start_stopped, daemonize, sandbox, verdict;
+    bool usb, nographic, nodefaults, no_reboot, no_shutdown, start_stopped, daemonize, sandbox, verdict;
     bool snapshot, debug_threads, mem_lock, stats, stats_json, timestamps;
     enum { PRINT_NOTHING, PRINT_HELP, PRINT_OPTIONS_PAGE, PRINT_VERSION } print;
 

@@ -273,6 +273,14 @@ static struct error *set_parallel(void *opaque, const struct option *o, const ch
                   "nothing can be connected to a parallel port");
 }
 
+static struct error *add_usb_device(void *opaque, const struct option *o, const char *arg)
+{
+    struct error *err =
+        expect(arg, (const char *const[]){ "tablet", "kbd", "keyboard", "mouse", NULL },
+               "other USB devices are made by -device");
+    return err ? err : add_text(opaque, o, arg);
+}
+
 static struct error *set_vga(void *opaque, const struct option *o, const char *arg)
 {
     struct cli *cli = opaque;
@@ -528,6 +536,9 @@ static const struct option table[] = {
     { .help = "Devices" },
     { "device", "NAME[,PROPERTY=VALUE...]",
       "add a device; also as JSON; -device help, -device NAME,help", add_text, AT(devices) },
+    { "usb", NULL, "a USB controller (qemu-xhci); so does -machine usb=on", set_flag, AT(usb) },
+    { "usbdevice", "tablet|kbd|mouse", "a USB device, and a controller if there is none",
+      add_usb_device, AT(usb_devices) },
     { "object", "TYPE,id=ID[,PROPERTY=VALUE...]",
       "thread, random source or memory for others to use; -object help", add_text, AT(objects) },
     { "nodefaults", NULL, "only the devices asked for", set_flag, AT(nodefaults) },
@@ -623,8 +634,6 @@ static const struct option table[] = {
     { "loadvm", "NAME", "there are no snapshots yet" },
     { "only-migratable", NULL, "there is no migration yet" },
     { "spice", "...", "use -vnc" },
-    { "usb", NULL, "there is no USB yet" },
-    { "usbdevice", "NAME", "there is no USB yet" },
     { "audio", "...", "there is no sound yet" },
     { "mem-path", "PATH", "memory is always a memfd" },
     { "mem-prealloc", NULL, "use -object memory-backend-ram,prealloc=on and -M memory-backend=ID" },

@@ -228,6 +228,12 @@ struct error *machine_ready(struct vm *vm)
     return m->cls->ready(m);
 }
 
+bool machine_wants_usb(const struct vm *vm)
+{
+    const struct machine *m = vm->machine;
+    return m && m->wants_usb;
+}
+
 bool machine_only_dumps(const struct vm *vm)
 {
     const struct machine *m = vm->machine;

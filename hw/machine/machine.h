@@ -60,6 +60,7 @@ struct machine {
     uint64_t ram_size;
     unsigned cores, threads; /* of a socket, of a core */
     const struct numa *numa; /* -numa, resolved; NULL: not given */
+    bool wants_usb; /* usb=on: a USB controller of the usual kind */
     bool only_dump; /* -M dumpdtb=FILE: written by machine_ready, nothing is to be run */
 };
 
@@ -103,6 +104,8 @@ void machine_option_help(const struct machine_class *cls,
 struct error *machine_create(struct vm *vm, const struct machine_options *o);
 /* After the user's devices were made and before vm_start: images are opened, checked and placed. */
 struct error *machine_ready(struct vm *vm);
+/* -M usb=on: whoever makes the user's devices makes a controller first. */
+bool machine_wants_usb(const struct vm *vm);
 /* machine_ready wrote what the user wanted to see: exit 0 without running. */
 bool machine_only_dumps(const struct vm *vm);
 /* Last, before vm_free; NULL machine is fine. */

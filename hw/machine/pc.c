@@ -79,6 +79,8 @@ struct error *pc_set_option(struct machine *m, const char *name, const char *val
     }
     if (is_flag)
         return NULL;
+    if (!strcmp(name, "usb"))
+        m->wants_usb = !strcmp(value, "on");
     if (!strcmp(name, "smm"))
         pc->smm = !strcmp(value, "on") ? SMM_ON : !strcmp(value, "off") ? SMM_OFF : SMM_AUTO;
     if (!strcmp(name, "max-ram-below-4g"))

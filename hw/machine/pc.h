@@ -145,7 +145,7 @@ char *pc_boot_order(struct vm *vm, const char *first, bool strict);
         { "smbios-entry-point-type", "auto|32|64", "SMBIOS 2.1 or 3" },                      \
         { "x-oem-id", "TEXT", "OEM ID of ACPI tables" },                                     \
         { "x-oem-table-id", "TEXT", "OEM table ID of ACPI tables" },                         \
-        { "usb", "off", "there is no USB yet" },                                             \
+        { "usb", "on|off", "a USB controller: qemu-xhci" },                                  \
         { "nvdimm", "off", "there are no NVDIMMs" },                                         \
         { "hmat", "off", "there is no HMAT" },                                               \
         { "cxl", "off", "there is no CXL" },                                                 \

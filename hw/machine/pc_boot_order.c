@@ -4,6 +4,7 @@
 
 #include "core/vm.h"
 #include "hw/storage/ide.h"
+#include "hw/usb/xhci.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,8 @@ static const char *class_of(const struct device_class *cls)
         { "ich9-ahci", "pci8086,2922" },
         { "piix3-ide", "ide" },
         { "pcie-root-port", "pci-bridge" },
+        { "qemu-xhci", "usb" },
+        { "nec-usb-xhci", "usb" },
         { "nvme", "pci8086,5845" },
         { "virtio-scsi", "scsi" },
         { "e1000e", "ethernet" },
@@ -70,11 +73,13 @@ static bool function_path(struct vm *vm, const struct device *dev, char *to, siz
 static bool path_of(struct vm *vm, struct device *dev, char *to, size_t room)
 {
     unsigned port, unit;
-    struct device *hba = ide_drive_controller(dev, &port, &unit);
-    if (!function_path(vm, hba ? hba : dev, to, room))
+    struct device *hba = ide_drive_controller(dev, &port, &unit), *usb = xhci_of_device(dev, &port);
+    if (!function_path(vm, hba ? hba : usb ? usb : dev, to, room))
         return false;
     size_t n = strlen(to);
-    if (hba)
+    if (usb)
+        snprintf(to + n, room - n, "/storage@%x/channel@0/disk@0,0", port);
+    else if (hba)
         snprintf(to + n, room - n, "/drive@%u/disk@%u", port, unit);
     else
         snprintf(to + n, room - n, "%s", rest_of(dev->cls));

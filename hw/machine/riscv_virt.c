@@ -77,7 +77,7 @@ static const struct machine_option virt_options[] = {
     { "aia-guests", "0", "guest interrupt files (none without the hypervisor extension)" },
     { "acpi", "off|auto", "the board describes itself by device tree only" },
     { "dumpdtb", "FILE", "write the device tree and exit" },
-    { "usb", "off", "accepted for compatibility" },
+    { "usb", "on|off", "a USB controller: qemu-xhci" },
     { "graphics", "on|off", "accepted for compatibility" },
     { "dump-guest-core", "on|off", "accepted for compatibility" },
     { "mem-merge", "on|off", "accepted for compatibility" },
@@ -86,6 +86,8 @@ static const struct machine_option virt_options[] = {
 static struct error *virt_set_option(struct machine *m, const char *name, const char *value)
 {
     struct virt *v = (struct virt *)m;
+    if (!strcmp(name, "usb"))
+        m->wants_usb = !strcmp(value, "on");
     if (!strcmp(name, "aclint")) {
         v->aclint = !strcmp(value, "on");
     } else if (!strcmp(name, "aia")) {

@@ -410,6 +410,8 @@ struct error *usb_attach(struct usb_device *u, const struct usb_model *model)
         return error_new("serial number '%s' is longer than 126 characters", u->serial);
     u->dev.parent = bus->host;
     u->dev.hot_plug = &usb_hot_plug;
+    snprintf(u->dev.path, sizeof(u->dev.path), "%.56s/%u/%.24s", bus->host->path, u->port + 1,
+             u->dev.cls->name);
     usb_lock(bus);
     u->bus = bus;
     bus->ports[u->port].dev = u;

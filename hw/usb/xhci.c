@@ -442,6 +442,17 @@ struct usb_bus *xhci_bus(struct device *dev)
     return is_one ? &xhci_of(dev)->bus : NULL;
 }
 
+struct device *xhci_of_device(struct device *dev, unsigned *port)
+{
+    struct usb_bus *bus = dev->parent ? usb_bus_of(dev->parent) : NULL;
+    for (unsigned i = 0; bus && i < bus->n_ports; i++)
+        if (bus->ports[i].dev && &bus->ports[i].dev->dev == dev) {
+            *port = root_port_of(xhci_of(bus->host), bus->ports[i].dev) + 1;
+            return bus->host;
+        }
+    return NULL;
+}
+
 static void go_on(void *opaque)
 {
     struct xhci *x = opaque;

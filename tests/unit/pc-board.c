@@ -816,7 +816,6 @@ static void what_is_not_there_is_refused(void **unused)
         const char *machine, *why;
     } cases[] = {
         { "q35,smm=on", "System Management Mode" },
-        { "q35,usb=on", "usb" },
         { "pc,sata=off", "sata" },
         { "q35,max-ram-below-4g=1", "64K" },
         { "q35,x-oem-id=TOOLONGID", "6" },

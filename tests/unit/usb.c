@@ -305,14 +305,22 @@ static void transport(struct driver *d, bool in, uint32_t n, const uint8_t *cdb,
     assert_int_equal(ring(d, 4).status >> 24, SUCCESS);
 }
 
-static unsigned status_of(struct driver *d)
+/* The image may take its time. */
+static struct event wait_for_transfer(struct driver *d)
 {
     struct event e = { 0 };
+    for (int i = 0; i < 5000 && !take_event(d, 32, &e); i++) {
+        board_step(d->g->b);
+        usleep(1000);
+    }
+    return e;
+}
+
+static unsigned status_of(struct driver *d)
+{
     put(d, 3, BOARD_RAM + DATA + 0x8100, 13, NORMAL << 10 | IOC);
     set(d, DOORBELL + 4 * d->slot, 3);
-    for (int i = 0; i < 100 && !take_event(d, 32, &e); i++)
-        board_step(d->g->b);
-    assert_int_equal(e.status >> 24, SUCCESS);
+    assert_int_equal(wait_for_transfer(d).status >> 24, SUCCESS);
     assert_int_equal(peek(d, DATA + 0x8104, 4), 0x04030201);
     return (unsigned)peek(d, DATA + 0x810c, 1);
 }
@@ -346,6 +354,7 @@ static void a_disk_is_written_and_read(void **unused)
     put(&d, 4, BOARD_RAM + DATA, 100, NORMAL << 10 | CHAIN);
     put(&d, 4, BOARD_RAM + DATA + 100, 924, NORMAL << 10 | IOC);
     set(&d, DOORBELL + 4 * d.slot, 4);
+    assert_int_equal(wait_for_transfer(&d).status >> 24, SUCCESS);
     assert_int_equal(status_of(&d), 0);
     char got[8];
     assert_int_equal(pread(fd, got, 8, 3 * 512 + 1000), 8);

@@ -31,7 +31,12 @@ enum {
     WRITE_12 = 0xaa,
 };
 enum { READ_CAPACITY_16 = 0x10 };
-enum { MEDIUM_ERROR = 3, ILLEGAL_REQUEST = 5, UNIT_ATTENTION = 6, DATA_PROTECT = 7 }; /* SPC 4.5.6 */
+enum {
+    MEDIUM_ERROR = 3,
+    ILLEGAL_REQUEST = 5,
+    UNIT_ATTENTION = 6,
+    DATA_PROTECT = 7
+}; /* SPC 4.5.6 */
 enum {
     WRITE_FAULT = 0x03,
     READ_FAULT = 0x11,
@@ -74,7 +79,8 @@ static uint64_t n_blocks(const struct scsi_disk *d)
 }
 
 /* ---- reading and writing: 5.8 to 5.11, 5.32 ---------------------------------------------------------------- */
-static void transfer(struct scsi_disk *d, struct scsi_task *t, enum scsi_work work, uint64_t lba, uint64_t n)
+static void transfer(struct scsi_disk *d, struct scsi_task *t, enum scsi_work work, uint64_t lba,
+                     uint64_t n)
 {
     uint64_t all = n_blocks(d);
     if (lba > all || n > all - lba) {

@@ -33,7 +33,7 @@ struct usb_hid {
     struct usb_device u;
     /* state */
     uint8_t protocol, idle, leds;
-    bool polled;     /* a driver has asked for reports since it chose the configuration */
+    bool polled; /* a driver has asked for reports since it chose the configuration */
     uint8_t modifiers;
     uint8_t keys[N_KEYS], n_keys; /* that are down, by usage */
     struct hid_event now;         /* pointer: as last reported */
@@ -58,44 +58,91 @@ static enum input_kind kind_of(const struct usb_hid *h)
 /* ---- descriptors: 6.2; B.1, B.2 ------------------------------------------------------------------------------- */
 static const uint8_t keyboard_report[] = {
     0x05, 0x01, 0x09, 0x06, 0xa1, 0x01, /* generic desktop, keyboard: application */
-    0x05, 0x07, 0x19, 0xe0, 0x29, 0xe7, 0x15, 0x00, 0x25, 0x01, /* modifiers */
-    0x75, 0x01, 0x95, 0x08, 0x81, 0x02,
-    0x95, 0x01, 0x75, 0x08, 0x81, 0x01, /* a byte of nothing */
+    0x05, 0x07, 0x19, 0xe0, 0x29, 0xe7, 0x15, 0x00, 0x25, 0x01,             /* modifiers */
+    0x75, 0x01, 0x95, 0x08, 0x81, 0x02, 0x95, 0x01, 0x75, 0x08, 0x81, 0x01, /* a byte of nothing */
     0x95, 0x05, 0x75, 0x01, 0x05, 0x08, 0x19, 0x01, 0x29, 0x05, 0x91, 0x02, /* lights */
-    0x95, 0x01, 0x75, 0x03, 0x91, 0x01,
-    0x95, 0x06, 0x75, 0x08, 0x15, 0x00, 0x26, 0xff, 0x00, /* six keys */
-    0x05, 0x07, 0x19, 0x00, 0x2a, 0xff, 0x00, 0x81, 0x00,
-    0xc0,
+    0x95, 0x01, 0x75, 0x03, 0x91, 0x01, 0x95, 0x06, 0x75, 0x08, 0x15, 0x00,
+    0x26, 0xff, 0x00, /* six keys */
+    0x05, 0x07, 0x19, 0x00, 0x2a, 0xff, 0x00, 0x81, 0x00, 0xc0,
 };
-#define POINTER_HEAD(buttons_)                                                                 \
-    0x05, 0x01, 0x09, 0x02, 0xa1, 0x01, 0x09, 0x01, 0xa1, 0x00, /* mouse, pointer: physical */ \
-        0x05, 0x09, 0x19, 0x01, 0x29, (buttons_), 0x15, 0x00, 0x25, 0x01, 0x95, (buttons_),    \
-        0x75, 0x01, 0x81, 0x02, 0x95, 0x01, 0x75, 8 - (buttons_), 0x81, 0x01
-#define WHEEL 0x05, 0x01, 0x09, 0x38, 0x15, 0x81, 0x25, 0x7f, 0x35, 0x00, 0x45, 0x00, 0x75, 0x08, 0x95, 0x01, 0x81, 0x06
+#define POINTER_HEAD(buttons_)                                                                    \
+    0x05, 0x01, 0x09, 0x02, 0xa1, 0x01, 0x09, 0x01, 0xa1, 0x00, /* mouse, pointer: physical */    \
+        0x05, 0x09, 0x19, 0x01, 0x29, (buttons_), 0x15, 0x00, 0x25, 0x01, 0x95, (buttons_), 0x75, \
+        0x01, 0x81, 0x02, 0x95, 0x01, 0x75, 8 - (buttons_), 0x81, 0x01
+#define WHEEL                                                                                 \
+    0x05, 0x01, 0x09, 0x38, 0x15, 0x81, 0x25, 0x7f, 0x35, 0x00, 0x45, 0x00, 0x75, 0x08, 0x95, \
+        0x01, 0x81, 0x06
 static const uint8_t mouse_report[] = {
     POINTER_HEAD(N_BUTTONS),
-    0x05, 0x01, 0x09, 0x30, 0x09, 0x31, 0x15, 0x81, 0x25, 0x7f, /* X and Y: how far */
-    0x75, 0x08, 0x95, 0x02, 0x81, 0x06,
-    WHEEL, 0xc0, 0xc0,
+    0x05,
+    0x01,
+    0x09,
+    0x30,
+    0x09,
+    0x31,
+    0x15,
+    0x81,
+    0x25,
+    0x7f, /* X and Y: how far */
+    0x75,
+    0x08,
+    0x95,
+    0x02,
+    0x81,
+    0x06,
+    WHEEL,
+    0xc0,
+    0xc0,
 };
 static const uint8_t tablet_report[] = {
     POINTER_HEAD(N_BUTTONS),
-    0x05, 0x01, 0x09, 0x30, 0x09, 0x31, 0x15, 0x00, 0x26, 0xff, 0x7f, /* X and Y: where */
-    0x35, 0x00, 0x46, 0xff, 0x7f, 0x75, 0x10, 0x95, 0x02, 0x81, 0x02,
-    WHEEL, 0xc0, 0xc0,
+    0x05,
+    0x01,
+    0x09,
+    0x30,
+    0x09,
+    0x31,
+    0x15,
+    0x00,
+    0x26,
+    0xff,
+    0x7f, /* X and Y: where */
+    0x35,
+    0x00,
+    0x46,
+    0xff,
+    0x7f,
+    0x75,
+    0x10,
+    0x95,
+    0x02,
+    0x81,
+    0x02,
+    WHEEL,
+    0xc0,
+    0xc0,
 };
-#define HID_DESCRIPTOR(report) { 9, D_HID, 0x11, 0x01, 0, 1, D_REPORT, sizeof(report), 0 }
+#define HID_DESCRIPTOR(report)                                  \
+    {                                                           \
+        9, D_HID, 0x11, 0x01, 0, 1, D_REPORT, sizeof(report), 0 \
+    }
 static const uint8_t keyboard_hid[] = HID_DESCRIPTOR(keyboard_report);
 static const uint8_t mouse_hid[] = HID_DESCRIPTOR(mouse_report);
 static const uint8_t tablet_hid[] = HID_DESCRIPTOR(tablet_report);
 
 /* Full and low speed count intervals in ms, high speed in powers of 125 us. */
-#define HID_ENDPOINT(size_)                                                                      \
-    {                                                                                            \
-        {                                                                                        \
-            .address = ENDPOINT, .attributes = 3, .size = { 0, (size_), (size_), (size_), 0 },   \
-            .interval = { 0, 4, 10, 6, 0 }                                                       \
-        }                                                                                        \
+#define HID_ENDPOINT(size_)                                                                    \
+    {                                                                                          \
+        {                                                                                      \
+            .address = ENDPOINT, .attributes = 3, .size = { 0, (size_), (size_), (size_), 0 }, \
+            .interval = {                                                                      \
+                0,                                                                             \
+                4,                                                                             \
+                10,                                                                            \
+                6,                                                                             \
+                0                                                                              \
+            }                                                                                  \
+        }                                                                                      \
     }
 static const struct usb_endpoint keyboard_endpoints[] = HID_ENDPOINT(8);
 static const struct usb_endpoint mouse_endpoints[] = HID_ENDPOINT(4);
@@ -281,7 +328,8 @@ static enum usb_result control(struct usb_device *u, struct usb_packet *p)
         usb_move(p, report, report_fill(h, report));
         return USB_OK;
     case SET_REPORT:
-        if (p->setup[3] != OUTPUT_REPORT || kind_of(h) != INPUT_KEYBOARD || usb_move(p, report, 1) != 1)
+        if (p->setup[3] != OUTPUT_REPORT || kind_of(h) != INPUT_KEYBOARD ||
+            usb_move(p, report, 1) != 1)
             return USB_STALL;
         h->leds = report[0] & 31;
         return USB_OK;
@@ -319,13 +367,12 @@ static void bus_reset(struct usb_device *u)
     h->now = (struct hid_event){ 0 };
 }
 
-#define HID_MODEL(product_, name_, interface_)                                                    \
-    {                                                                                             \
-        .vendor = 0x0627, .product = (product_), .release = 0x0100, .manufacturer = "Tandem",     \
-        .name = (name_), .attributes = 0xa0, .power = 50,                                         \
-        .speeds = 1 << USB_FULL | 1 << USB_HIGH, .interfaces = TABLE(interface_),                 \
-        .control = control, .transfer = transfer, .cancel = cancel, .reset = bus_reset,           \
-        .configured = forget_driver,                                                              \
+#define HID_MODEL(product_, name_, interface_)                                                     \
+    {                                                                                              \
+        .vendor = 0x0627, .product = (product_), .release = 0x0100, .manufacturer = "Tandem",      \
+        .name = (name_), .attributes = 0xa0, .power = 50, .speeds = 1 << USB_FULL | 1 << USB_HIGH, \
+        .interfaces = TABLE(interface_), .control = control, .transfer = transfer,                 \
+        .cancel = cancel, .reset = bus_reset, .configured = forget_driver,                         \
     }
 static const struct usb_model models[N_INPUT_KINDS] = {
     [INPUT_KEYBOARD] = HID_MODEL(1, "USB Keyboard", keyboard_interface),
@@ -410,7 +457,8 @@ static bool take_movement(struct usb_hid *h, const struct input_event *events, s
         next.x = next.y = 0;
     next.wheel = 0;
     for (size_t i = 0; i < n; i++)
-        if (events[i].type != (is_mouse ? INPUT_EV_ABS : INPUT_EV_REL) || events[i].code == REL_WHEEL)
+        if (events[i].type != (is_mouse ? INPUT_EV_ABS : INPUT_EV_REL) ||
+            events[i].code == REL_WHEEL)
             any |= point(&next, &events[i]);
     if (!any)
         return false;
@@ -482,9 +530,11 @@ static struct error *hid_loaded(struct device *dev)
 static const struct prop hid_props[] = { USB_PROPS(struct usb_hid, u) };
 
 static const struct field event_state[] = {
-    FIELD(struct hid_event, code), FIELD(struct hid_event, down, .max = 1),
+    FIELD(struct hid_event, code),
+    FIELD(struct hid_event, down, .max = 1),
     FIELD(struct hid_event, buttons, .valid = (1 << N_BUTTONS) - 1),
-    FIELD(struct hid_event, x),    FIELD(struct hid_event, y),
+    FIELD(struct hid_event, x),
+    FIELD(struct hid_event, y),
     FIELD(struct hid_event, wheel),
 };
 static const struct field hid_state[] = {
@@ -502,12 +552,12 @@ static const struct field hid_state[] = {
     FIELD(struct usb_hid, repeat_at_ns),
 };
 
-#define HID_CLASS(name_, desc_)                                                                 \
-    {                                                                                           \
-        .name = (name_), .desc = (desc_), .bus = "usb-bus", .version = 1,                       \
-        .user_creatable = true, .can_hot_plug = true, .size = sizeof(struct usb_hid),           \
-        .props = TABLE(hid_props), .state = TABLE(hid_state), .realize = hid_realize,           \
-        .unrealize = hid_unrealize, .reset = hid_reset, .loaded = hid_loaded,                   \
+#define HID_CLASS(name_, desc_)                                                                   \
+    {                                                                                             \
+        .name = (name_), .desc = (desc_), .bus = "usb-bus", .version = 1, .user_creatable = true, \
+        .can_hot_plug = true, .size = sizeof(struct usb_hid), .props = TABLE(hid_props),          \
+        .state = TABLE(hid_state), .realize = hid_realize, .unrealize = hid_unrealize,            \
+        .reset = hid_reset, .loaded = hid_loaded,                                                 \
     }
 const struct device_class usb_kbd_class = HID_CLASS("usb-kbd", "USB keyboard");
 const struct device_class usb_mouse_class = HID_CLASS("usb-mouse", "USB mouse");

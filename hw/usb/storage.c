@@ -7,8 +7,13 @@
 #include "hw/storage/scsi_disk.h"
 #include "hw/usb/usb.h"
 
-enum { CBW_SIZE = 31, CSW_SIZE = 13, CBW_SIGNATURE = 0x43425355, CSW_SIGNATURE = 0x53425355 }; /* 5.1, 5.2 */
-enum { BULK_RESET = 0x21ff, GET_MAX_LUN = 0xa1fe };                                            /* 3 */
+enum {
+    CBW_SIZE = 31,
+    CSW_SIZE = 13,
+    CBW_SIGNATURE = 0x43425355,
+    CSW_SIGNATURE = 0x53425355
+};                                                  /* 5.1, 5.2 */
+enum { BULK_RESET = 0x21ff, GET_MAX_LUN = 0xa1fe }; /* 3 */
 enum { STATUS_PASSED, STATUS_FAILED, STATUS_PHASE_ERROR };
 enum { WINDOW = 128 * KIB, IN_ENDPOINT = 0x81, OUT_ENDPOINT = 0x02 };
 enum phase { PHASE_COMMAND, PHASE_IN, PHASE_OUT, PHASE_FLUSH, PHASE_STATUS, PHASE_LOST, N_PHASES };
@@ -21,20 +26,20 @@ struct usb_storage {
     bool removable;
     /* state */
     struct scsi_disk disk;
-    uint32_t phase;       /* enum phase; LOST: until it is reset, 6.6.1 */
-    uint32_t tag, asked;  /* of the command: bytes the host will move that are still to come */
+    uint32_t phase;      /* enum phase; LOST: until it is reset, 6.6.1 */
+    uint32_t tag, asked; /* of the command: bytes the host will move that are still to come */
     uint32_t status;
-    uint32_t work;        /* enum scsi_work: what the data are for */
+    uint32_t work; /* enum scsi_work: what the data are for */
     bool fua;
-    uint64_t offset, left; /* bytes of the image behind the window */
+    uint64_t offset, left;        /* bytes of the image behind the window */
     uint32_t n_window, at_window; /* bytes in it, and how many of them the host has had */
     uint8_t window[WINDOW];
     /* none while the VM stands */
     struct blk_request req;
     struct iovec iov;
     struct usb_packet *waits; /* for the image */
-    bool busy;                /* the image is at work; a packet that waited may have gone meanwhile */
-    bool forget;              /* and what comes of it is for nobody */
+    bool busy;   /* the image is at work; a packet that waited may have gone meanwhile */
+    bool forget; /* and what comes of it is for nobody */
 };
 
 static struct usb_storage *storage_of(struct usb_device *u)

@@ -95,8 +95,8 @@ static uint32_t put_config(const struct usb_device *u, uint8_t kind, unsigned sp
     uint32_t n = sizeof(head);
     for (size_t i = 0; i < m->interfaces.n; i++) {
         const struct usb_interface *f = &m->interfaces.at[i];
-        uint8_t d[] = { 9, D_INTERFACE, (uint8_t)i,  0, (uint8_t)f->endpoints.n, f->class,
-                        f->subclass, f->protocol, 0 };
+        uint8_t d[] = { 9,        D_INTERFACE, (uint8_t)i,  0, (uint8_t)f->endpoints.n,
+                        f->class, f->subclass, f->protocol, 0 };
         memcpy(to + n, d, sizeof(d));
         n += (uint32_t)sizeof(d);
         if (f->n_extra)
@@ -146,9 +146,10 @@ static uint32_t put_other(const struct usb_device *u, uint8_t kind, uint8_t *to)
 static uint32_t put_bos(const struct usb_device *u, uint8_t *to)
 {
     static const uint8_t d[] = {
-        5,  D_BOS, 22, 0, 2, /* head */
-        7,  D_CAPABILITY, 2, 2, 0, 0, 0, /* USB 2.0 extension: link power management */
-        10, D_CAPABILITY, 3, 0, 0x0e, 0, 1, 0, 0, 0, /* full, high, 5 Gb/s; all it does from full on */
+        5,  D_BOS,        22, 0, 2,          /* head */
+        7,  D_CAPABILITY, 2,  2, 0,    0, 0, /* USB 2.0 extension: link power management */
+        10, D_CAPABILITY, 3,  0, 0x0e, 0, 1, 0, 0,
+        0, /* full, high, 5 Gb/s; all it does from full on */
     };
     if (u->speed != USB_SUPER)
         return 0;
@@ -378,8 +379,9 @@ static struct error *find_bus(struct usb_device *u, struct usb_bus **out)
             return NULL;
     }
     if (!any)
-        return error_new("No 'usb-bus' bus found for device '%s'; -usb or -device qemu-xhci before it makes one",
-                         u->dev.cls->name);
+        return error_new(
+            "No 'usb-bus' bus found for device '%s'; -usb or -device qemu-xhci before it makes one",
+            u->dev.cls->name);
     if (!named)
         return error_new("bus='%s' is not a USB controller's: its id and .0", u->bus_name);
     if (u->port_name)

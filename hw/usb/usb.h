@@ -13,8 +13,8 @@ struct usb_device;
 
 enum {
     USB_MAX_PORTS = 15,
-    USB_MAX_ENDPOINT = 16,   /* numbers 0 to 15 */
-    USB_MAX_CONTROL = 4096,  /* bytes of a control transfer's data */
+    USB_MAX_ENDPOINT = 16,  /* numbers 0 to 15 */
+    USB_MAX_CONTROL = 4096, /* bytes of a control transfer's data */
     USB_PATH_SIZE = 32,
 };
 /* As xHCI numbers them (7.2.1). */
@@ -40,8 +40,8 @@ uint32_t usb_move(struct usb_packet *p, void *data, uint32_t n);
 
 /* ---- descriptors: 9.6 -------------------------------------------------------------------------------- */
 struct usb_endpoint {
-    uint8_t address;    /* 0x80: IN */
-    uint8_t attributes; /* 2 bulk, 3 interrupt */
+    uint8_t address;              /* 0x80: IN */
+    uint8_t attributes;           /* 2 bulk, 3 interrupt */
     uint16_t size[USB_SUPER + 1]; /* wMaxPacketSize by speed */
     uint8_t interval[USB_SUPER + 1];
     uint8_t burst; /* 3.2, 9.6.7: packets beyond the first */
@@ -90,10 +90,12 @@ struct usb_device {
     unsigned port;       /* of the bus, from 0 */
     uint32_t speed;      /* enum usb_speed */
 };
-#define USB_PROPS(type, member)                                                                        \
-    PROP(type, member.bus_name, "bus", PROP_STRING, .help = "a controller's id and .0: usb0.0"),       \
-        PROP(type, member.port_name, "port", PROP_STRING, .help = "number, from 1; default: any free"), \
-        PROP(type, member.serial, "serial", PROP_STRING, .help = "serial number in the descriptor")
+#define USB_PROPS(type, member)                                                                  \
+    PROP(type, member.bus_name, "bus", PROP_STRING, .help = "a controller's id and .0: usb0.0"), \
+        PROP(type, member.port_name, "port", PROP_STRING,                                        \
+             .help = "number, from 1; default: any free"),                                       \
+        PROP(type, member.serial, "serial", PROP_STRING,                                         \
+             .help = "serial number in the descriptor")
 extern const struct field usb_device_fields[6];
 #define USB_STATE(type, member) FIELD_SUB(type, member, usb_device_fields, 1)
 

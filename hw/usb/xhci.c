@@ -215,8 +215,9 @@ static void controller_reset(struct xhci *x)
 static uint32_t capability_read(const struct xhci *x, unsigned at)
 {
     const uint32_t extended[] = { /* 7.2: supported protocols */
-                                  0x02000402, 0x20425355, 1u | x->p2 << 8, 0,
-                                  0x03000002, 0x20425355, (x->p2 + 1u) | x->p3 << 8, 0 };
+                                  0x02000402, 0x20425355, 1u | x->p2 << 8,           0,
+                                  0x03000002, 0x20425355, (x->p2 + 1u) | x->p3 << 8, 0
+    };
     switch (at) {
     case 0x00: return 0x01000000 | OPERATIONAL_AT; /* HCIVERSION 1.0, CAPLENGTH */
     case 0x04: return x->slots_max | x->interrupters << 8 | n_root_ports(x) << 24;
@@ -329,16 +330,12 @@ static void operational_write(struct xhci *x, unsigned at, uint32_t v)
 {
     switch (at) {
     case USBCMD: write_usbcmd(x, v); break;
-    case USBSTS:
-        x->usbsts &= ~(v & STS_W1C);
-        break;
+    case USBSTS: x->usbsts &= ~(v & STS_W1C); break;
     case DNCTRL: x->dnctrl = v & 0xffff; break;
     case CRCR:
     case CRCR_HIGH: write_crcr(x, at == CRCR_HIGH, v); break;
     case DCBAAP:
-    case DCBAAP_HIGH:
-        x->dcbaap = with_half(x->dcbaap, at == DCBAAP_HIGH, v) & ~UINT64_C(63);
-        break;
+    case DCBAAP_HIGH: x->dcbaap = with_half(x->dcbaap, at == DCBAAP_HIGH, v) & ~UINT64_C(63); break;
     case CONFIG: x->config = v & 0x3ff; break;
     default: break;
     }
@@ -613,12 +610,12 @@ static const struct pci_identity nec_identity = {
     .interrupt_pin = 1,
 };
 
-#define XHCI_CLASS(name_, desc_, identity_)                                                        \
-    {                                                                                              \
-        .name = (name_), .desc = (desc_), .bus = "pci", .version = 1, .user_creatable = true,      \
-        .can_hot_plug = true, .size = sizeof(struct xhci), .props = TABLE(xhci_props),             \
-        .state = TABLE(xhci_state), .bus_class = (identity_), .realize = xhci_realize,             \
-        .unrealize = xhci_unrealize, .reset = xhci_reset, .loaded = xhci_loaded,                   \
+#define XHCI_CLASS(name_, desc_, identity_)                                                   \
+    {                                                                                         \
+        .name = (name_), .desc = (desc_), .bus = "pci", .version = 1, .user_creatable = true, \
+        .can_hot_plug = true, .size = sizeof(struct xhci), .props = TABLE(xhci_props),        \
+        .state = TABLE(xhci_state), .bus_class = (identity_), .realize = xhci_realize,        \
+        .unrealize = xhci_unrealize, .reset = xhci_reset, .loaded = xhci_loaded,              \
     }
 const struct device_class qemu_xhci_class =
     XHCI_CLASS("qemu-xhci", "USB 3 host controller (xHCI)", &qemu_identity);

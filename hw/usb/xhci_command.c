@@ -86,7 +86,8 @@ static bool endpoint_is_valid(const uint8_t *c, unsigned endpoint)
     unsigned type = c[4] >> 3 & 7, packet = (unsigned)load_le(c + 6, 2);
     if (!type || !packet || bits(load_le(c, 4), 10, 5))
         return false;
-    return endpoint == 1 ? type == EP_CONTROL : type == EP_CONTROL || (type > EP_CONTROL) == endpoint % 2;
+    return endpoint == 1 ? type == EP_CONTROL
+                         : type == EP_CONTROL || (type > EP_CONTROL) == endpoint % 2;
 }
 
 static void endpoint_enable(struct xhci *x, unsigned slot, unsigned endpoint, const uint8_t *c)
@@ -316,7 +317,9 @@ void xhci_run_commands(struct xhci *x)
     for (unsigned n = 0; n < MAX_COMMANDS && xhci_runs(x) && x->commands_run; n++) {
         switch (ring_next(x, &x->commands, &t)) {
         case RING_EMPTY: return;
-        case RING_BAD: xhci_fail(x, STS_CONTROLLER_ERROR, "the command ring is not in memory"); return;
+        case RING_BAD:
+            xhci_fail(x, STS_CONTROLLER_ERROR, "the command ring is not in memory");
+            return;
         case RING_TRB: run_command(x, &t); break;
         }
     }

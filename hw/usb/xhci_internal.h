@@ -142,13 +142,20 @@ struct xhci {
     struct timer *again; /* a long ring goes on after others had their turn */
 };
 
-enum { CMD_RUN = 1, CMD_RESET = 2, CMD_INTERRUPTS = 4 };                                /* 5.4.1 */
-enum { STS_HALTED = 1, STS_HOST_ERROR = 4, STS_INTERRUPT = 8, STS_PORT = 16, STS_RESTORE_ERROR = 1 << 10,
-       STS_CONTROLLER_ERROR = 1 << 12 }; /* 5.4.2 */
+enum { CMD_RUN = 1, CMD_RESET = 2, CMD_INTERRUPTS = 4 }; /* 5.4.1 */
+enum {
+    STS_HALTED = 1,
+    STS_HOST_ERROR = 4,
+    STS_INTERRUPT = 8,
+    STS_PORT = 16,
+    STS_RESTORE_ERROR = 1 << 10,
+    STS_CONTROLLER_ERROR = 1 << 12
+}; /* 5.4.2 */
 
 static inline bool xhci_runs(const struct xhci *x)
 {
-    return x->usbcmd & CMD_RUN && !(x->usbsts & (STS_HALTED | STS_HOST_ERROR | STS_CONTROLLER_ERROR));
+    return x->usbcmd & CMD_RUN &&
+           !(x->usbsts & (STS_HALTED | STS_HOST_ERROR | STS_CONTROLLER_ERROR));
 }
 
 /* ---- xhci_ring.c: memory, rings, events ------------------------------------------------------------------ */

@@ -43,7 +43,8 @@ static uint32_t trb_length(const struct trb *t)
 }
 
 /* ---- events ------------------------------------------------------------------------------------------------ */
-static void transfer_event(struct xhci_td *td, const struct trb *t, enum trb_code code, uint32_t length)
+static void transfer_event(struct xhci_td *td, const struct trb *t, enum trb_code code,
+                           uint32_t length)
 {
     bool is_data = trb_type(t) == TRB_EVENT_DATA;
     struct trb event = {
@@ -52,7 +53,8 @@ static void transfer_event(struct xhci_td *td, const struct trb *t, enum trb_cod
         .control = TRB_TRANSFER_EVENT << 10 | td->endpoint << 16 | td->slot << 24 |
                    (is_data ? TRB_EVENT_DATA_BIT : 0),
     };
-    xhci_event(td->x, t->status >> 22, &event, t->control & TRB_BLOCK_EVENT && t->control & TRB_IOC);
+    xhci_event(td->x, t->status >> 22, &event,
+               t->control & TRB_BLOCK_EVENT && t->control & TRB_IOC);
 }
 
 void endpoint_set(struct xhci *x, unsigned slot, unsigned endpoint, enum endpoint_state state)
@@ -241,8 +243,8 @@ static struct xhci_td *td_new(struct xhci *x, unsigned slot, unsigned endpoint)
 
 static void ring_is_bad(struct xhci_td *td)
 {
-    device_broken(&td->x->dev, "endpoint %u of slot %u: no transfer at %#llx", td->endpoint, td->slot,
-                  (unsigned long long)td->bad.at);
+    device_broken(&td->x->dev, "endpoint %u of slot %u: no transfer at %#llx", td->endpoint,
+                  td->slot, (unsigned long long)td->bad.at);
     endpoint_set(td->x, td->slot, td->endpoint, EP_ERROR);
     struct trb at = { .at = td->bad.at, .status = td->bad.status };
     transfer_event(td, &at, CODE_TRB_ERROR, 0);

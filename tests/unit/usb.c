@@ -75,7 +75,8 @@ static uint64_t peek(struct driver *d, uint64_t at, unsigned size)
     return load_le(raw, size);
 }
 
-static void put_trb(struct driver *d, uint64_t at, uint64_t parameter, uint32_t status, uint32_t control)
+static void put_trb(struct driver *d, uint64_t at, uint64_t parameter, uint32_t status,
+                    uint32_t control)
 {
     ram(d, at, 8, parameter);
     ram(d, at + 8, 4, status);
@@ -158,9 +159,11 @@ static void address(struct driver *d, unsigned port)
     assert_int_equal(command(d, BOARD_RAM + INPUT, 11 << 10 | d->slot << 24), SUCCESS);
 }
 
-static void put(struct driver *d, unsigned endpoint, uint64_t parameter, uint32_t status, uint32_t control)
+static void put(struct driver *d, unsigned endpoint, uint64_t parameter, uint32_t status,
+                uint32_t control)
 {
-    put_trb(d, RINGS + 0x1000 * endpoint + 16 * d->n_put[endpoint]++, parameter, status, control | CYCLE);
+    put_trb(d, RINGS + 0x1000 * endpoint + 16 * d->n_put[endpoint]++, parameter, status,
+            control | CYCLE);
 }
 
 static struct event ring(struct driver *d, unsigned endpoint)
@@ -177,7 +180,7 @@ static unsigned control(struct driver *d, uint64_t setup, uint32_t n)
     put(d, 1, setup, 8, SETUP << 10 | IDT | (n ? in ? 3u : 2u : 0) << 16);
     if (n)
         put(d, 1, BOARD_RAM + DATA, n, DATA_STAGE << 10 | (uint32_t)in << 16);
-    put(d, 1, 0, 0, STATUS << 10 | IOC | (uint32_t)!(n && in) << 16);
+    put(d, 1, 0, 0, STATUS << 10 | IOC | (uint32_t) !(n && in) << 16);
     return ring(d, 1).status >> 24;
 }
 
@@ -283,8 +286,8 @@ static void a_stopped_endpoint_goes_on_where_it_is_told(void **unused)
     assert_int_equal(e.status >> 24, 26);
     assert_true(take_event(&d, 33, &e));
     assert_int_equal(peek(&d, CONTEXT + 96, 4) & 7, 3);
-    assert_int_equal(command(&d, (BOARD_RAM + RINGS + 0x3100) | 1, 16 << 10 | 3 << 16 | d.slot << 24),
-                     SUCCESS);
+    assert_int_equal(
+        command(&d, (BOARD_RAM + RINGS + 0x3100) | 1, 16 << 10 | 3 << 16 | d.slot << 24), SUCCESS);
     assert_int_equal(peek(&d, CONTEXT + 96 + 8, 8), (BOARD_RAM + RINGS + 0x3100) | 1);
     guest_free(d.g);
 }
@@ -297,7 +300,9 @@ static void close_blk(void *blk)
 
 static void transport(struct driver *d, bool in, uint32_t n, const uint8_t *cdb, unsigned n_cdb)
 {
-    uint8_t cbw[31] = { 'U', 'S', 'B', 'C', 1, 2, 3, 4, [12] = in ? 0x80 : 0, [14] = (uint8_t)n_cdb };
+    uint8_t cbw[31] = {
+        'U', 'S', 'B', 'C', 1, 2, 3, 4, [12] = in ? 0x80 : 0, [14] = (uint8_t)n_cdb
+    };
     store_le(cbw + 8, 4, n);
     memcpy(cbw + 15, cdb, n_cdb);
     board_ram_write(d->g->b, DATA + 0x8000, cbw, sizeof(cbw));
@@ -327,7 +332,8 @@ static unsigned status_of(struct driver *d)
 
 static void a_disk_is_written_and_read(void **unused)
 {
-    static const uint8_t ready[6], write[10] = { 0x2a, [5] = 3, [8] = 2 }, read[10] = { 0x28, [5] = 3, [8] = 2 },
+    static const uint8_t ready[6], write[10] = { 0x2a, [5] = 3, [8] = 2 },
+                                   read[10] = { 0x28, [5] = 3, [8] = 2 },
                                    far[10] = { 0x28, 0, 0, 0xff, [8] = 1 };
     struct driver d = start();
     struct blk *blk;
@@ -390,7 +396,10 @@ static void rings_that_never_end_do_not_hang(void **unused)
     uint64_t at = RINGS + 0x1000 + 16 * d.n_put[1];
     for (unsigned i = 0; i < 3; i++) /* a control transfer and back again, for ever, with events */
         put_trb(&d, at + 16 * i, i ? 0 : 0x010900, i ? 0 : 8,
-                (i == 0 ? SETUP << 10 | IDT : i == 1 ? STATUS << 10 | IOC : LINK << 10) | CYCLE);
+                (i == 0   ? SETUP << 10 | IDT
+                 : i == 1 ? STATUS << 10 | IOC
+                          : LINK << 10) |
+                    CYCLE);
     ram(&d, at + 32, 8, BOARD_RAM + at);
     set(&d, DOORBELL + 4 * d.slot, 1);
     for (unsigned i = 0; i < 5; i++)
@@ -429,7 +438,8 @@ static void contexts_are_checked(void **unused)
     run(&d);
     assert_int_equal(command(&d, 0, 9 << 10), SUCCESS);
     assert_int_equal(command(&d, 0x7777777770, 11 << 10 | d.slot << 24), 17);
-    assert_int_equal(command(&d, BOARD_RAM + INPUT, 11 << 10 | d.slot << 24), 17); /* nothing is added */
+    assert_int_equal(command(&d, BOARD_RAM + INPUT, 11 << 10 | d.slot << 24),
+                     17); /* nothing is added */
     assert_int_equal(command(&d, BOARD_RAM + INPUT, 12 << 10 | d.slot << 24), CONTEXT_STATE);
     ram(&d, INPUT + 4, 4, 3);
     ram(&d, INPUT + 36, 4, 200 << 16);
@@ -442,7 +452,9 @@ static void a_bus_or_port_that_is_not_there_is_refused(void **unused)
 {
     struct driver d = start();
     static const char *const cases[][3] = {
-        { "bus", "usb9.0", "usb9.0" }, { "port", "5", "port='5'" }, { "port", "x", "port='x'" },
+        { "bus", "usb9.0", "usb9.0" },
+        { "port", "5", "port='5'" },
+        { "port", "x", "port='x'" },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         char *text = board_refuses(d.g->b, "usb-kbd", cases[i][0], cases[i][1], NULL);

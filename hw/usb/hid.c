@@ -426,11 +426,12 @@ static bool take_key(struct usb_hid *h, const struct input_event *e)
 
 static bool point(struct hid_event *to, const struct input_event *e)
 {
-    uint8_t bit = (uint8_t)(1u << (e->code - BUTTON_FIRST) % 8);
+    uint8_t bit = 0;
     switch (e->type) {
     case INPUT_EV_KEY:
         if (e->code < BUTTON_FIRST || e->code >= BUTTON_FIRST + N_BUTTONS)
             return false;
+        bit = (uint8_t)(1u << (e->code - BUTTON_FIRST));
         to->buttons = e->value ? to->buttons | bit : to->buttons & ~bit;
         return true;
     case INPUT_EV_REL:

@@ -665,24 +665,46 @@ static inline const struct mem_range *ram_find(struct mem *mem, const struct mem
     return r;
 }
 
-/* Aligned words are copied whole: ring indices are written by others meanwhile. */
+/* Aligned words of the guest's are copied whole: ring indices are written by others meanwhile. The private side may
+ * lie anywhere. */
 static inline void copy(void *to, const void *from, const void *guest, size_t n)
 {
     if (((uintptr_t)guest & (n - 1)) == 0) {
         switch (n) {
         case 2: {
-            uint16_t v = *(const volatile uint16_t *)from;
-            *(volatile uint16_t *)to = v;
+            uint16_t v;
+            if (guest == from)
+                v = *(const volatile uint16_t *)from;
+            else
+                memcpy(&v, from, sizeof(v));
+            if (guest == to)
+                *(volatile uint16_t *)to = v;
+            else
+                memcpy(to, &v, sizeof(v));
             return;
         }
         case 4: {
-            uint32_t v = *(const volatile uint32_t *)from;
-            *(volatile uint32_t *)to = v;
+            uint32_t v;
+            if (guest == from)
+                v = *(const volatile uint32_t *)from;
+            else
+                memcpy(&v, from, sizeof(v));
+            if (guest == to)
+                *(volatile uint32_t *)to = v;
+            else
+                memcpy(to, &v, sizeof(v));
             return;
         }
         case 8: {
-            uint64_t v = *(const volatile uint64_t *)from;
-            *(volatile uint64_t *)to = v;
+            uint64_t v;
+            if (guest == from)
+                v = *(const volatile uint64_t *)from;
+            else
+                memcpy(&v, from, sizeof(v));
+            if (guest == to)
+                *(volatile uint64_t *)to = v;
+            else
+                memcpy(to, &v, sizeof(v));
             return;
         }
         }

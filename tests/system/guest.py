@@ -39,10 +39,12 @@ def finish():
 
 
 class Guest:
-    """A running emulator: its output so far, and its input."""
+    """A running emulator: its output so far, and its input. Of a plain one, terminal sequences (ECMA-48, 5.4: the
+    moves of a cursor, colours) are left out, which may stand anywhere in a text."""
 
-    def __init__(self, *args, stdin=True, program=None):
+    def __init__(self, *args, stdin=True, program=None, plain=False):
         self.command = [program or TANDEM, *map(str, args)]
+        self.plain, self.raw = plain, b""
         self.out, self.seen, self.changed = b"", 0, threading.Condition()
         self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
@@ -52,7 +54,11 @@ class Guest:
     def _read(self):
         while data := os.read(self.process.stdout.fileno(), 65536):
             with self.changed:
-                self.out += data
+                if self.plain:
+                    self.raw += data
+                    self.out = re.sub(rb"\x1b(\[[0-?]*[ -/]*([@-~]|$)|$)", b"", self.raw)
+                else:
+                    self.out += data
                 self.changed.notify_all()
         with self.changed:
             self.changed.notify_all()

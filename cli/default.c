@@ -70,13 +70,19 @@ static struct error *arch_of_file(struct cli *cli, const char *file)
     return err;
 }
 
+/* -M without a board has only options of one: "acpi=off". */
+static bool names_board(const struct cli *cli)
+{
+    return cli->machine && cli->machine[strcspn(cli->machine, ",=")] != '=';
+}
+
 static struct error *choose_arch(struct cli *cli)
 {
     const struct machine_class *cls;
     struct error *err = NULL;
     if (cli->arch)
         return is_supported(cli->arch) ? NULL : not_supported(cli->arch, NULL, NULL);
-    if (cli->machine && cli->machine[strcspn(cli->machine, ",=")] != '=') {
+    if (names_board(cli)) {
         err = machine_find(cli->machine, NULL, &cls);
         if (!err)
             cli->arch = cls->arch ? cls->arch : machine_classes[0]->arch;
@@ -203,14 +209,18 @@ static struct error *choose_image(struct cli *cli)
     struct error *err = file_detect(cli->image, &info);
     if (err)
         return err;
-    bool given = cli->arch || cli->machine || cli->kernel || cli->bios;
+    bool given = cli->arch || names_board(cli) || cli->kernel || cli->bios;
+    if (!info.arch && !given && info.bios_boots) {
+        info.arch = "x86_64"; /* only PCs start by that */
+        snprintf(info.why, sizeof(info.why), "boot code in its first sector");
+    }
     if (!info.arch && !given)
         return error_new("cannot tell what guest '%s' is for: it is no kernel and no disk with a "
                          "known system; say -M BOARD, and -kernel FILE or -bios FILE",
                          cli->image);
     if (info.arch && !is_supported(info.arch))
         return not_supported(info.arch, cli->image, info.why);
-    if (info.arch && !cli->arch && !cli->machine)
+    if (info.arch && !cli->arch && !names_board(cli))
         cli->arch = cli_text(cli, "%s", info.arch);
     err = choose_arch(cli);
     if (!err && info.arch && strcmp(info.arch, cli->arch))

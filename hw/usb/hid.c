@@ -424,6 +424,12 @@ static bool take_key(struct usb_hid *h, const struct input_event *e)
     return true;
 }
 
+/* Movements add up while nobody asks, to a bound. */
+static int32_t add_count(int32_t a, int32_t b)
+{
+    return (int32_t)MAX(-32768, MIN(32767, (int64_t)a + b));
+}
+
 static bool point(struct hid_event *to, const struct input_event *e)
 {
     uint8_t bit = 0;
@@ -438,7 +444,7 @@ static bool point(struct hid_event *to, const struct input_event *e)
         if (e->code != REL_X && e->code != REL_Y && e->code != REL_WHEEL)
             return false;
         int32_t *count = e->code == REL_X ? &to->x : e->code == REL_Y ? &to->y : &to->wheel;
-        *count = (int32_t)MAX(-32768, MIN(32767, *count + (int64_t)(int32_t)e->value));
+        *count = add_count(*count, (int32_t)e->value);
         return true;
     case INPUT_EV_ABS:
         if (e->code > 1)
@@ -464,10 +470,10 @@ static bool take_movement(struct usb_hid *h, const struct input_event *events, s
     if (!any)
         return false;
     if (last && (last->buttons == next.buttons || h->n_queued == N_QUEUED)) {
-        int32_t x = last->x, y = last->y, wheel = last->wheel + next.wheel;
+        int32_t x = last->x, y = last->y, wheel = add_count(last->wheel, next.wheel);
         *last = next;
-        last->x = is_mouse ? x + next.x : next.x;
-        last->y = is_mouse ? y + next.y : next.y;
+        last->x = is_mouse ? add_count(x, next.x) : next.x;
+        last->y = is_mouse ? add_count(y, next.y) : next.y;
         last->wheel = wheel;
     } else {
         h->queue[h->n_queued++] = next;

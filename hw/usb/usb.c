@@ -328,7 +328,7 @@ void usb_bus_init(struct usb_bus *bus, struct device *host, const struct usb_hos
     for (struct device *d = host->vm->devices; d && d != host; d = d->next)
         n += !d->id && usb_bus_of(d);
     if (host->id)
-        snprintf(bus->name, sizeof(bus->name), "%.30s.0", host->id);
+        snprintf(bus->name, sizeof(bus->name), "%.130s.0", host->id);
     else
         snprintf(bus->name, sizeof(bus->name), "usb-bus.%u", n);
     bus->host = host;

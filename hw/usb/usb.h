@@ -121,7 +121,7 @@ struct usb_host_ops {
     void (*done)(struct usb_bus *bus, struct usb_packet *p);
 };
 struct usb_bus {
-    char name[40];
+    char name[136];
     struct device *host;
     const struct usb_host_ops *ops;
     unsigned n_ports;

@@ -309,8 +309,7 @@ static void write_usbcmd(struct xhci *x, uint32_t v)
     if (v & CMD_RESTORE) /* nothing is kept outside: the driver starts anew, 4.23.2 */
         x->usbsts |= STS_RESTORE_ERROR;
     xhci_interrupts(x);
-    if (xhci_runs(x))
-        xhci_kick_all(x);
+    xhci_kick_all(x);
 }
 
 static void write_crcr(struct xhci *x, bool high, uint32_t v)
@@ -454,16 +453,19 @@ static void go_on(void *opaque)
 {
     struct xhci *x = opaque;
     device_lock(&x->dev);
-    if (xhci_runs(x))
-        xhci_kick_all(x);
+    xhci_go_on(x);
     device_unlock(&x->dev);
 }
 
 /* What a device did not want before the VM stood, or was loaded, is offered again. */
 static void vm_runs(void *opaque, bool running)
 {
-    if (running)
-        go_on(opaque);
+    struct xhci *x = opaque;
+    if (!running)
+        return;
+    device_lock(&x->dev);
+    xhci_kick_all(x);
+    device_unlock(&x->dev);
 }
 
 static struct error *xhci_realize(struct device *dev)
@@ -588,6 +590,7 @@ static const struct field xhci_state[] = {
     FIELD_SUB(struct xhci, slots, slot_state, N_SLOTS + 1),
     DERIVED(struct xhci, bus),
     DERIVED(struct xhci, slots_kicked),
+    DERIVED(struct xhci, turn),
     DERIVED(struct xhci, busy),
 };
 

@@ -2,7 +2,7 @@
 #include "core/vm.h"
 #include "hw/usb/xhci_internal.h"
 
-enum { MAX_COMMANDS = 1024 }; /* at one ring of the doorbell */
+enum { MAX_COMMANDS = 256 }; /* before others have their turn */
 enum { INPUT_SIZE = CONTEXT_SIZE * (N_ENDPOINTS + 1), NEC_VERSION = 0x3025 };
 
 /* Slot context, 6.2.2. */
@@ -323,6 +323,8 @@ void xhci_run_commands(struct xhci *x)
         case RING_TRB: run_command(x, &t); break;
         }
     }
+    if (xhci_runs(x) && x->commands_run)
+        xhci_go_on_later(x);
 }
 
 /* 4.6.1.2: no command is ever in the middle. */

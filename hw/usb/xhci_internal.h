@@ -137,9 +137,10 @@ struct xhci {
     struct xhci_interrupter interrupter[N_INTERRUPTERS];
     struct xhci_slot slots[N_SLOTS + 1];
     /* derived */
-    uint64_t slots_kicked;
+    uint64_t slots_kicked; /* bit 0: slot 1 */
+    unsigned turn;         /* the slot that had the last one, from 0 */
     bool busy;
-    struct timer *again; /* a long ring goes on after others had their turn */
+    struct timer *again; /* long rings go on after others had their turn */
 };
 
 enum { CMD_RUN = 1, CMD_RESET = 2, CMD_INTERRUPTS = 4 }; /* 5.4.1 */
@@ -175,6 +176,9 @@ void xhci_events_taken(struct xhci *x, unsigned interrupter, uint64_t erdp);
 /* ---- xhci_transfer.c ------------------------------------------------------------------------------------- */
 void xhci_kick(struct xhci *x, unsigned slot, unsigned endpoint);
 void xhci_kick_all(struct xhci *x);
+/* Do what was left, after a while or now. */
+void xhci_go_on_later(struct xhci *x);
+void xhci_go_on(struct xhci *x);
 void xhci_done(struct usb_bus *bus, struct usb_packet *p);
 void xhci_wakeup(struct usb_bus *bus, struct usb_device *u, uint8_t endpoint);
 /* What is under way is forgotten; if `tell`, an event says that it stopped. */

@@ -28,6 +28,7 @@ enum ring_result ring_next(struct xhci *x, struct ring *r, struct trb *out)
 {
     for (unsigned links = 0; links < MAX_LINKS; links++) {
         uint8_t raw[TRB_SIZE];
+        *out = (struct trb){ .at = r->dequeue };
         if (!xhci_dma_read(x, r->dequeue, raw, sizeof(raw)))
             return RING_BAD;
         *out = (struct trb){ r->dequeue, load_le(raw, 8), (uint32_t)load_le(raw + 8, 4),

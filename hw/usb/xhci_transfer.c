@@ -10,9 +10,13 @@
 enum {
     MAX_TRBS = 4096, /* of one descriptor */
     MAX_BYTES = 16 * MIB,
-    BUDGET = 1024, /* descriptors before others have their turn */
     IMMEDIATE_SIZE = 8,
 };
+/* Work before others have their turn: a descriptor costs 1, and its TRBs and bytes more (cost_of). */
+enum { BUDGET = 1024, SHARE = 256, TRBS_PER_COST = 8, BYTES_PER_COST = 4096 };
+enum {
+    PAUSE_NS = 125000
+}; /* a microframe; rings that never end leave that much to everybody else */
 
 struct xhci_td {
     struct usb_packet packet;
@@ -250,8 +254,13 @@ static void ring_is_bad(struct xhci_td *td)
     transfer_event(td, &at, CODE_TRB_ERROR, 0);
 }
 
-/* One descriptor; false: nothing more for now. */
-static bool endpoint_step(struct xhci *x, unsigned slot, unsigned endpoint)
+static unsigned cost_of(const struct xhci_td *td)
+{
+    return 1 + td->n_trbs / TRBS_PER_COST + td->total / BYTES_PER_COST;
+}
+
+/* One descriptor, whose cost is added; false: nothing more for now. */
+static bool endpoint_step(struct xhci *x, unsigned slot, unsigned endpoint, unsigned *spent)
 {
     struct xhci_endpoint *e = &x->slots[slot].endpoints[endpoint];
     if (!xhci_runs(x) || e->state != EP_RUNNING || e->td)
@@ -259,6 +268,7 @@ static bool endpoint_step(struct xhci *x, unsigned slot, unsigned endpoint)
     struct xhci_td *td = td_new(x, slot, endpoint);
     e->waits = false;
     enum ring_result read = td_read(td);
+    *spent += cost_of(td);
     if (read == RING_BAD)
         ring_is_bad(td);
     if (read != RING_TRB) {
@@ -275,52 +285,84 @@ static bool endpoint_step(struct xhci *x, unsigned slot, unsigned endpoint)
     }
 }
 
-static unsigned endpoint_run(struct xhci *x, unsigned slot, unsigned endpoint, unsigned budget)
+/* What that cost. An endpoint that has more to do is kicked anew. */
+static unsigned endpoint_run(struct xhci *x, unsigned slot, unsigned endpoint)
 {
-    while (budget && endpoint_step(x, slot, endpoint))
-        budget--;
-    if (!budget)
+    unsigned spent = 0;
+    bool more = true;
+    while (more && spent < SHARE)
+        more = endpoint_step(x, slot, endpoint, &spent);
+    if (more)
         x->slots[slot].kicked |= 1u << endpoint;
-    return budget;
+    return MAX(spent, 1u);
+}
+
+static void mark_kicked(struct xhci *x, unsigned slot, unsigned endpoint)
+{
+    x->slots[slot].kicked |= 1u << endpoint;
+    x->slots_kicked |= UINT64_C(1) << (slot - 1);
+}
+
+/* The kicked slot whose turn is next, from 1. */
+static unsigned next_slot(const struct xhci *x)
+{
+    uint64_t behind = x->slots_kicked & ~((UINT64_C(2) << (x->turn & 63)) - 1);
+    return 1 + (unsigned)__builtin_ctzll(behind ? behind : x->slots_kicked);
 }
 
 /* Not from within itself: a device may wake one endpoint while it serves another. */
 static void run_kicked(struct xhci *x)
 {
-    unsigned budget = BUDGET;
+    unsigned spent = 0;
     if (x->busy)
         return;
     x->busy = true;
-    while (x->slots_kicked && budget) {
-        unsigned slot = (unsigned)__builtin_ctzll(x->slots_kicked);
-        struct xhci_slot *s = &x->slots[slot + 1];
-        while (s->kicked && budget) {
-            unsigned endpoint = (unsigned)__builtin_ctz(s->kicked);
-            s->kicked &= s->kicked - 1;
-            budget = endpoint_run(x, slot + 1, endpoint, budget);
-        }
+    while (x->slots_kicked && spent < BUDGET) {
+        unsigned slot = next_slot(x);
+        struct xhci_slot *s = &x->slots[slot];
+        uint32_t kicked = s->kicked;
+        s->kicked = 0;
+        x->turn = slot - 1;
+        for (; kicked && spent < BUDGET; kicked &= kicked - 1)
+            spent += endpoint_run(x, slot, (unsigned)__builtin_ctz(kicked));
+        s->kicked |= kicked;
         if (!s->kicked)
-            x->slots_kicked &= ~(UINT64_C(1) << slot);
+            x->slots_kicked &= ~(UINT64_C(1) << (slot - 1));
     }
     x->busy = false;
     if (x->slots_kicked)
-        timer_set(x->again, vm_now_ns(x->dev.vm));
+        xhci_go_on_later(x);
+}
+
+void xhci_go_on_later(struct xhci *x)
+{
+    timer_set(x->again, vm_now_ns(x->dev.vm) + PAUSE_NS);
+}
+
+void xhci_go_on(struct xhci *x)
+{
+    if (!xhci_runs(x))
+        return;
+    if (x->commands_run)
+        xhci_run_commands(x);
+    run_kicked(x);
 }
 
 void xhci_kick(struct xhci *x, unsigned slot, unsigned endpoint)
 {
-    x->slots[slot].kicked |= 1u << endpoint;
-    x->slots_kicked |= UINT64_C(1) << (slot - 1);
+    mark_kicked(x, slot, endpoint);
     run_kicked(x);
 }
 
 void xhci_kick_all(struct xhci *x)
 {
+    if (!xhci_runs(x))
+        return;
     for (unsigned slot = 1; slot <= N_SLOTS; slot++)
         for (unsigned i = 1; i < N_ENDPOINTS; i++)
             if (x->slots[slot].enabled && x->slots[slot].endpoints[i].state == EP_RUNNING)
-                xhci_kick(x, slot, i);
-    run_kicked(x);
+                mark_kicked(x, slot, i);
+    xhci_go_on(x);
 }
 
 void xhci_done(struct usb_bus *bus, struct usb_packet *p)
@@ -340,7 +382,8 @@ void xhci_wakeup(struct usb_bus *bus, struct usb_device *u, uint8_t address)
     for (unsigned slot = 1; slot <= N_SLOTS; slot++)
         if (x->slots[slot].enabled && x->slots[slot].port &&
             xhci_device_at(x, x->slots[slot].port) == u)
-            xhci_kick(x, slot, endpoint);
+            mark_kicked(x, slot, endpoint);
+    run_kicked(x);
 }
 
 void endpoint_drop(struct xhci *x, unsigned slot, unsigned endpoint, bool tell)

@@ -403,11 +403,84 @@ static void rings_that_never_end_do_not_hang(void **unused)
     ram(&d, at + 32, 8, BOARD_RAM + at);
     set(&d, DOORBELL + 4 * d.slot, 1);
     for (unsigned i = 0; i < 5; i++)
-        board_advance_ns(d.g->b, 1000);
+        board_advance_ns(d.g->b, 125000);
     bool full = false;
     while (take_event(&d, 37, &e))
         full |= e.status >> 24 == RING_FULL;
     assert_true(full);
+    guest_free(d.g);
+}
+
+static void a_ring_that_never_ends_lets_others_have_their_turn(void **unused)
+{
+    struct driver d = with_keyboard();
+    uint64_t at = RINGS + 0x1000 + 16 * d.n_put[1];
+    put_trb(&d, at, 0, 0, 8 << 10 | CYCLE); /* no-op: it does nothing, for ever */
+    put_trb(&d, at + 16, BOARD_RAM + at, 0, LINK << 10 | CYCLE);
+    set(&d, DOORBELL + 4 * d.slot, 1);
+    put(&d, 3, BOARD_RAM + DATA, 8, NORMAL << 10 | IOC);
+    ring(&d, 3);
+    struct input_event key = { 1, 30, 1 };
+    struct event e;
+    assert_true(input_send_event(d.g->b->vm, INPUT_KEYBOARD, &key, 1));
+    for (unsigned i = 0; i < 3; i++)
+        board_advance_ns(d.g->b, 125000);
+    assert_true(take_event(&d, 32, &e));
+    assert_int_equal(e.status >> 24, SUCCESS);
+    assert_int_equal(e.control >> 16 & 31, 3);
+    assert_int_equal(peek(&d, DATA + 2, 1), 4);
+    guest_free(d.g);
+}
+
+static void a_long_command_ring_goes_on_by_itself(void **unused)
+{
+    struct driver d = start();
+    run(&d);
+    put_trb(&d, COMMANDS, 0, 0, NOOP_COMMAND << 10 | CYCLE);
+    put_trb(&d, COMMANDS + 16, BOARD_RAM + COMMANDS, 0, LINK << 10 | CYCLE);
+    set(&d, DOORBELL, 0); /* comes back, though there is no end */
+    put_trb(&d, COMMANDS + 16, BOARD_RAM + COMMANDS + 0x100, 0, LINK << 10 | CYCLE);
+    put_trb(&d, COMMANDS + 0x100, 0, 0, 9 << 10 | CYCLE); /* enable slot */
+    put_trb(&d, COMMANDS + 0x110, 0, 0, 0);
+    board_advance_ns(d.g->b, 125000);
+    struct event e;
+    while (take_event(&d, 33, &e)) {
+    }
+    d.n_commands = 0x11;
+    assert_int_equal(command(&d, 0, 9 << 10), SUCCESS);
+    assert_int_equal(d.slot, 2);
+    guest_free(d.g);
+}
+
+/* What the host's memory holds must not come out where a guest's address leads nowhere. */
+static void a_transfer_ring_outside_memory_tells_only_where_it_is(void **unused)
+{
+    struct driver d = with_keyboard();
+    struct event e;
+    assert_int_equal(command(&d, 0, 15 << 10 | d.slot << 24 | 3 << 16), SUCCESS); /* stop */
+    assert_int_equal(command(&d, 0x7000000000 | 1, 16 << 10 | d.slot << 24 | 3 << 16), SUCCESS);
+    e = ring(&d, 3);
+    assert_int_equal(e.status, (uint32_t)TRB_ERROR << 24);
+    assert_int_equal(e.parameter, 0x7000000000);
+    guest_free(d.g);
+}
+
+static void movements_that_nobody_asks_for_add_up_to_a_bound(void **unused)
+{
+    struct driver d = start();
+    board_add(d.g->b, "usb-mouse", "port", "1", NULL);
+    run(&d);
+    address(&d, 1);
+    put_endpoint(&d, 3, 7, 8);
+    configure(&d, 1 << 3);
+    put(&d, 3, BOARD_RAM + DATA, 8, NORMAL << 10 | IOC);
+    ring(&d, 3);
+    struct input_event right = { 2, 0, 32767 };
+    for (unsigned i = 0; i < 70000; i++)
+        assert_true(input_send_event(d.g->b->vm, INPUT_MOUSE, &right, 1));
+    put(&d, 3, BOARD_RAM + DATA, 8, NORMAL << 10 | IOC);
+    assert_int_equal(ring(&d, 3).status >> 24, SHORT);
+    assert_int_equal(peek(&d, DATA + 1, 1), 127); /* to the right, still */
     guest_free(d.g);
 }
 
@@ -479,6 +552,10 @@ int main(void)
         cmocka_unit_test(a_stopped_endpoint_goes_on_where_it_is_told),
         cmocka_unit_test(a_disk_is_written_and_read),
         cmocka_unit_test(rings_that_never_end_do_not_hang),
+        cmocka_unit_test(a_ring_that_never_ends_lets_others_have_their_turn),
+        cmocka_unit_test(a_long_command_ring_goes_on_by_itself),
+        cmocka_unit_test(a_transfer_ring_outside_memory_tells_only_where_it_is),
+        cmocka_unit_test(movements_that_nobody_asks_for_add_up_to_a_bound),
         cmocka_unit_test(rings_outside_memory_stop_the_controller),
         cmocka_unit_test(contexts_are_checked),
         cmocka_unit_test(a_bus_or_port_that_is_not_there_is_refused),

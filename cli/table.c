@@ -569,7 +569,10 @@ static const struct option table[] = {
       set_nographic },
     { "chardev", "BACKEND,id=ID[,...]", "a character back end; -chardev help", add_text,
       AT(chardevs) },
-    { "serial", "stdio|mon:stdio|null|pty|file:PATH|unix:PATH|tcp:HOST:PORT|chardev:ID|none",
+    { "serial",
+      "stdio|mon:stdio|null|pty|file:PATH|pipe:PATH|unix:PATH|tcp:HOST:PORT|telnet:HOST:PORT|udp:"
+      "HOST:PORT|/dev/TTY|"
+      "chardev:ID|none",
       "what the next serial port is connected to", add_text, AT(serials) },
     { "debugcon", "stdio|file:PATH|...", "a PC's debug console, isa-debugcon", set_text,
       AT(debugcon) },

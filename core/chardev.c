@@ -1,6 +1,7 @@
 /* Character back ends: what all kinds share. Ports, output, input, the mux and its escape keys. */
 #include "core/chardev_host.h"
 
+#include "core/chardev_telnet.h"
 #include "core/clock.h"
 #include "core/loop.h"
 #include "core/util.h"
@@ -14,8 +15,9 @@
 #include <unistd.h>
 
 #define FLUSH_DELAY_NS (NS_PER_S / 1000)
-#define FLUSH_AT       2048 /* bytes that are sent at once */
-#define LAST_FLUSH_MS  300  /* patience with a reader when the back end is closed */
+#define FLUSH_AT       2048     /* bytes that are sent at once */
+#define LAST_FLUSH_MS  300      /* patience with a reader when the back end is closed */
+#define STALLED_NS     NS_PER_S /* patience of a console with a reader that takes nothing */
 #define CTRL_A         0x01
 
 static void on_ready(void *opaque, uint32_t ready);
@@ -25,7 +27,8 @@ static void on_ready(void *opaque, uint32_t ready);
 static void watch(struct chardev_host *h)
 {
     struct loop *loop = h->vm->loop;
-    uint32_t in = h->in_fd >= 0 && !h->in_ended && (h->mux || !h->n_held) ? EPOLLIN : 0;
+    bool reads = h->in_fd >= 0 && !h->in_ended && (h->mux || !h->n_held);
+    uint32_t in = reads ? EPOLLIN : h->left && !h->peer_gone ? EPOLLRDHUP : 0;
     uint32_t out = h->out_fd >= 0 && h->out_blocked ? EPOLLOUT : 0;
     if (h->in_fd >= 0 && h->in_fd == h->out_fd) {
         loop_watch(loop, h->in_fd, in | out, on_ready, h);
@@ -42,16 +45,57 @@ static bool send_some(struct chardev_host *h)
 {
     while (h->n_out && h->out_fd >= 0) {
         size_t n = MIN(h->n_out, CHARDEV_BUFFER - h->out_at);
+        if (h->datagrams)
+            n = MIN(n, CHARDEV_DATAGRAM);
         ssize_t did = write(h->out_fd, h->out + h->out_at, n);
         if (did < 0 && errno == EINTR)
             continue;
+        if (did < 0 && h->datagrams && errno != EAGAIN)
+            did = (ssize_t)n; /* nobody was there */
         if (did < 0)
             return errno == EAGAIN;
         h->out_at = (h->out_at + (size_t)did) % CHARDEV_BUFFER;
         h->n_out -= (size_t)did;
         h->n_sent += (uint64_t)did;
+        h->stalled = false;
+        h->blocked_at_ns = 0;
     }
     return true;
+}
+
+static void write_log(struct chardev_host *h, const uint8_t *data, size_t n)
+{
+    while (n) {
+        ssize_t did = write(h->log_fd, data, n);
+        if (did < 0 && errno == EINTR)
+            continue;
+        if (did <= 0)
+            return; /* a full disk is no reason to stop the guest */
+        data += did;
+        n -= (size_t)did;
+    }
+}
+
+/* Lock held. */
+static void flush_log(struct chardev_host *h)
+{
+    write_log(h, h->log, h->n_log);
+    h->n_log = 0;
+}
+
+/* Lock held. */
+static void add_to_log(struct chardev_host *h, const uint8_t *data, size_t n)
+{
+    if (h->n_log + n > CHARDEV_LOG)
+        flush_log(h);
+    if (n > CHARDEV_LOG) {
+        write_log(h, data, n);
+        return;
+    }
+    if (!h->log)
+        h->log = xmalloc(CHARDEV_LOG);
+    memcpy(h->log + h->n_log, data, n);
+    h->n_log += n;
 }
 
 static void tell(struct chardev_host *h, int event)
@@ -69,6 +113,8 @@ static void tell(struct chardev_host *h, int event)
 static void flush(struct chardev_host *h)
 {
     pthread_mutex_lock(&h->lock);
+    if (h->n_log)
+        flush_log(h);
     bool alive = send_some(h);
     if (!alive || h->out_fd < 0) {
         h->n_dropped += h->n_out;
@@ -76,6 +122,8 @@ static void flush(struct chardev_host *h)
     }
     bool blocked = h->n_out > 0, changed = blocked != h->out_blocked;
     bool writable = h->was_full && h->n_out <= CHARDEV_BUFFER / 2;
+    if (blocked && !h->blocked_at_ns)
+        h->blocked_at_ns = host_now_ns();
     h->out_blocked = blocked;
     h->was_full &= !writable;
     h->flush_at_ns = 0;
@@ -88,59 +136,117 @@ static void flush(struct chardev_host *h)
         tell(h, CHARDEV_WRITABLE);
 }
 
+/* When somebody waits for a reader that takes nothing, until when? Lock held. */
+static uint64_t patience_end(const struct chardev_host *h)
+{
+    bool waits = h->out_blocked && h->was_full && !h->stalled && h->blocked_at_ns;
+    return waits ? h->blocked_at_ns + STALLED_NS : 0;
+}
+
 static uint64_t prepare(void *opaque)
 {
     struct chardev_host *h = opaque;
     pthread_mutex_lock(&h->lock);
-    uint64_t at = h->flush_at_ns;
+    uint64_t at = h->flush_at_ns, end = patience_end(h);
+    uint64_t now = at || end ? host_now_ns() : 0;
+    bool stalls = end && now >= end;
+    h->stalled |= stalls;
     pthread_mutex_unlock(&h->lock);
+    if (stalls)
+        tell(h, CHARDEV_WRITABLE);
+    uint64_t left = end && !stalls ? end - now : UINT64_MAX;
     if (!at)
-        return UINT64_MAX;
-    uint64_t now = host_now_ns();
+        return left;
     if (now < at)
-        return at - now;
+        return MIN(at - now, left);
     flush(h);
-    return UINT64_MAX;
+    return left;
 }
 
 static void nothing(void *unused)
 {
 }
 
-void chardev_write(struct chardev *c, const uint8_t *data, size_t n)
+static void put_bytes(struct chardev_host *h, const uint8_t *data, size_t n)
 {
-    struct chardev_host *h = c->host;
-    pthread_mutex_lock(&h->lock);
-    if (h->sink) {
-        h->sink(h, data, n);
-        h->n_sent += n;
-        pthread_mutex_unlock(&h->lock);
-        return;
-    }
-    size_t take = h->out_fd < 0 ? 0 : MIN(n, CHARDEV_BUFFER - h->n_out);
-    if (take && !h->out)
+    if (!h->out)
         h->out = xmalloc(CHARDEV_BUFFER);
-    for (size_t done = 0; done < take;) {
+    for (size_t done = 0; done < n;) {
         size_t to = (h->out_at + h->n_out) % CHARDEV_BUFFER;
-        size_t piece = MIN(take - done, CHARDEV_BUFFER - to);
+        size_t piece = MIN(n - done, CHARDEV_BUFFER - to);
         memcpy(h->out + to, data + done, piece);
         h->n_out += piece;
         done += piece;
     }
-    h->n_dropped += n - take;
-    h->was_full |= h->n_out == CHARDEV_BUFFER;
-    bool wake = false;
-    if (take && !h->out_blocked) {
-        bool now = h->n_out >= FLUSH_AT;
-        wake = !h->flush_at_ns || (now && h->n_out - take < FLUSH_AT);
-        if (now)
-            h->flush_at_ns = 1;
-        else if (!h->flush_at_ns)
-            h->flush_at_ns = host_now_ns() + FLUSH_DELAY_NS;
+}
+
+static size_t room_for_output(const struct chardev_host *h)
+{
+    return CHARDEV_BUFFER - h->n_out;
+}
+
+/* Into the buffer, as much as finds room; how much. Lock held. */
+static size_t append(struct chardev_host *h, const uint8_t *data, size_t n)
+{
+    size_t take = h->out_fd < 0 ? 0 : MIN(n, room_for_output(h));
+    if (!h->telnet) {
+        put_bytes(h, data, take);
+        return take;
     }
+    static const uint8_t twice[] = { TELNET_IAC, TELNET_IAC };
+    for (size_t i = 0; i < take; i++) {
+        bool is_iac = data[i] == TELNET_IAC;
+        if (is_iac && room_for_output(h) < 2)
+            return i;
+        put_bytes(h, is_iac ? twice : data + i, 1 + is_iac);
+        take = MIN(take, i + 1 + room_for_output(h));
+    }
+    return take;
+}
+
+/* Have `added` bytes and the log sent soon. True: the loop is to be woken. Lock held. */
+static bool schedule(struct chardev_host *h, size_t added)
+{
+    bool sends = added && !h->out_blocked;
+    if (!sends && !h->n_log)
+        return false;
+    bool now = sends && h->n_out >= FLUSH_AT;
+    bool wake = !h->flush_at_ns || (now && h->n_out - added < FLUSH_AT);
+    if (now)
+        h->flush_at_ns = 1;
+    else if (!h->flush_at_ns)
+        h->flush_at_ns = host_now_ns() + FLUSH_DELAY_NS;
+    return wake;
+}
+
+void chardev_write(struct chardev *c, const uint8_t *data, size_t n)
+{
+    struct chardev_host *h = c->host;
+    pthread_mutex_lock(&h->lock);
+    size_t before = h->n_out;
+    if (h->log_fd >= 0)
+        add_to_log(h, data, n);
+    if (h->sink) {
+        h->sink(h, data, n);
+        h->n_sent += n;
+    } else {
+        h->n_dropped += n - append(h, data, n);
+        h->was_full |= h->n_out == CHARDEV_BUFFER;
+    }
+    bool wake = schedule(h, h->n_out - before);
     pthread_mutex_unlock(&h->lock);
     if (wake && !loop_is_mine(h->vm->loop))
         loop_post(h->vm->loop, nothing, NULL);
+}
+
+void chardev_host_send(struct chardev_host *h, const uint8_t *data, size_t n)
+{
+    pthread_mutex_lock(&h->lock);
+    if (h->out_fd >= 0 && n <= room_for_output(h)) {
+        put_bytes(h, data, n);
+        schedule(h, n);
+    }
+    pthread_mutex_unlock(&h->lock);
 }
 
 void chardev_flush(struct chardev *c)
@@ -165,10 +271,21 @@ size_t chardev_space(struct chardev *c)
 {
     struct chardev_host *h = c->host;
     pthread_mutex_lock(&h->lock);
-    size_t space = h->sink || h->out_fd < 0 ? CHARDEV_BUFFER : CHARDEV_BUFFER - h->n_out;
+    size_t space = h->sink || h->out_fd < 0 ? CHARDEV_BUFFER : room_for_output(h);
+    if (h->telnet)
+        space /= 2;
     h->was_full |= space == 0;
     pthread_mutex_unlock(&h->lock);
     return space;
+}
+
+size_t chardev_console_space(struct chardev *c)
+{
+    struct chardev_host *h = c->host;
+    pthread_mutex_lock(&h->lock);
+    bool stalled = h->stalled;
+    pthread_mutex_unlock(&h->lock);
+    return stalled ? CHARDEV_BUFFER : chardev_space(c);
 }
 
 /* ---- input ---------------------------------------------------------------------------------- */
@@ -363,12 +480,26 @@ static void read_some(struct chardev_host *h)
     ssize_t n =
         h->receives_fds ? read_with_fds(h, data, sizeof(data)) : read(h->in_fd, data, sizeof(data));
     if (n > 0) {
-        take_input(h, data, (size_t)n);
+        if (h->telnet)
+            telnet_receive(h->telnet, h, data, (size_t)n);
+        else
+            take_input(h, data, (size_t)n);
         if (h->in_fd >= 0)
             watch(h);
+    } else if (h->datagrams) {
+        return;
     } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
         end_of_input(h);
     }
+}
+
+/* It has left, but what it said has not all been heard: that is not thrown away, unless somebody else comes. */
+static void leave(struct chardev_host *h)
+{
+    h->peer_gone = true;
+    h->out_blocked = false;
+    watch(h);
+    h->left(h);
 }
 
 static void on_ready(void *opaque, uint32_t ready)
@@ -379,8 +510,15 @@ static void on_ready(void *opaque, uint32_t ready)
     if (ready & (EPOLLIN | EPOLLHUP | EPOLLERR) && h->in_fd >= 0 && !h->in_ended &&
         (h->mux || !h->n_held))
         read_some(h);
-    else if (ready & (EPOLLHUP | EPOLLERR) && h->out_fd >= 0)
+    else if (ready & (EPOLLHUP | EPOLLERR | EPOLLRDHUP) && h->left && h->in_fd >= 0 && h->n_held)
+        leave(h);
+    else if (ready & (EPOLLHUP | EPOLLERR) && h->out_fd >= 0 && !h->datagrams)
         h->hung_up(h);
+}
+
+void chardev_host_input(struct chardev_host *h, const uint8_t *data, size_t n)
+{
+    take_input(h, data, n);
 }
 
 void chardev_feed(struct chardev *c, const uint8_t *data, size_t n)
@@ -536,6 +674,18 @@ const char *chardev_where(const struct chardev *c)
     return c->host->where ? c->host->where : "";
 }
 
+const char *chardev_kind(const struct chardev *c)
+{
+    return c->host->kind_name;
+}
+
+void chardev_needs(const struct chardev *c, struct chardev_needs *out)
+{
+    *out = (struct chardev_needs){ 0 };
+    if (c->host->add_needs)
+        c->host->add_needs(c->host, out);
+}
+
 void chardev_counts(struct chardev *c, struct chardev_counts *out)
 {
     struct chardev_host *h = c->host;
@@ -560,7 +710,8 @@ struct chardev_host *chardev_host_new(struct vm *vm, const char *label)
     struct chardev_host *h = xcalloc(1, sizeof(*h));
     h->vm = vm;
     h->label = xstrdup(label ? label : "");
-    h->in_fd = h->out_fd = -1;
+    h->in_fd = h->out_fd = h->log_fd = -1;
+    h->kind_name = "null";
     h->hung_up = stay;
     h->close = no_kind;
     pthread_mutex_init(&h->lock, NULL);
@@ -575,8 +726,9 @@ void chardev_host_connect(struct chardev_host *h, int in_fd, int out_fd)
     pthread_mutex_lock(&h->lock);
     h->in_fd = in_fd;
     h->out_fd = out_fd;
-    h->in_ended = false;
-    h->out_blocked = false;
+    h->in_ended = h->peer_gone = false;
+    h->out_blocked = h->stalled = false;
+    h->blocked_at_ns = 0;
     pthread_mutex_unlock(&h->lock);
     watch(h);
     tell(h, CHARDEV_OPENED);
@@ -595,7 +747,8 @@ void chardev_host_disconnect(struct chardev_host *h)
     h->in_fd = h->out_fd = -1;
     h->n_dropped += h->n_out;
     h->n_out = 0;
-    h->out_blocked = false;
+    h->out_blocked = h->stalled = false;
+    h->blocked_at_ns = 0;
     pthread_mutex_unlock(&h->lock);
     if (in >= 0)
         close(in);
@@ -613,7 +766,8 @@ void chardev_host_end_output(struct chardev_host *h)
     h->out_fd = -1;
     h->n_dropped += h->n_out;
     h->n_out = 0;
-    h->out_blocked = false;
+    h->out_blocked = h->stalled = false;
+    h->blocked_at_ns = 0;
     pthread_mutex_unlock(&h->lock);
     close(out);
 }
@@ -623,6 +777,8 @@ static void flush_last(struct chardev_host *h)
 {
     uint64_t end = host_now_ns() + LAST_FLUSH_MS * (NS_PER_S / 1000);
     pthread_mutex_lock(&h->lock);
+    if (h->n_log)
+        flush_log(h);
     while (h->n_out && h->out_fd >= 0 && send_some(h) && h->n_out) {
         uint64_t now = host_now_ns();
         struct pollfd p = { .fd = h->out_fd, .events = POLLOUT };
@@ -651,6 +807,9 @@ void chardev_close(struct chardev *c)
         free(p);
     }
     pthread_mutex_destroy(&h->lock);
+    if (h->log_fd >= 0)
+        close(h->log_fd);
+    free(h->log);
     free(h->out);
     free(h->held);
     free(h->label);

@@ -1,6 +1,6 @@
 /* Character back ends: the host side of serial ports, consoles and monitors. One front end (a UART,
  * a console port, a monitor) is attached at a time; a mux shares a back end between several.
- * Implementations: core/chardev_*.c (stdio, file, null, pty, socket, ringbuf). */
+ * Implementations: core/chardev_*.c. */
 #pragma once
 
 #include <stdbool.h>
@@ -28,11 +28,13 @@ enum {
 };
 
 /* What -serial and -chardev take, id=... aside:
- *   null | pty | ringbuf[,size=64K] | stdio[,signal=on|off] | mon:stdio | file:PATH[,append=on] |
- *   unix:PATH[,server=on,wait=off] | tcp:HOST:PORT[,server=on,wait=off,nodelay=on] | chardev:ID |
- *   file,path=PATH | socket,path=PATH | socket,host=HOST,port=PORT | socket,fd=N
- * mux=on (or "mon:" in front) lets several front ends share it, with Ctrl-A keys. `id` is for
- * messages, may be NULL. Main loop's thread, before it runs. */
+ *   null | pty | ringbuf[,size=64K] | stdio[,signal=on|off] | mon:SPEC | file:PATH[,append=on] | pipe:PATH |
+ *   /dev/TTY | unix:PATH[,server=on,wait=off] | tcp:[HOST]:PORT[,server=on,wait=off,nodelay=on] |
+ *   telnet:[HOST]:PORT[,server=on...] | udp:[HOST]:PORT[@[HOST]:PORT] | chardev:ID |
+ *   file,path=PATH | socket,path=PATH | socket,host=HOST,port=PORT[,telnet=on] | socket,fd=N | ...
+ * All take logfile=PATH[,logappend=on], clients reconnect=SECONDS or reconnect-ms=N. mux=on (or "mon:" in front)
+ * lets several front ends share it, with Ctrl-A keys. `id` is for messages, may be NULL. Main loop's thread. While
+ * that runs nothing is waited for: wait=on and names of hosts are refused. */
 struct error *chardev_open(struct vm *vm, const char *id, const char *spec, struct chardev **out);
 /* As chardev_open, and registered as BACKEND_CHARDEV under id. The VM owns it. */
 struct error *chardev_add(struct vm *vm, const char *id, const char *spec, struct chardev **out);
@@ -55,6 +57,9 @@ struct chardev *chardev_attach_monitor(struct chardev *c, const struct chardev_f
  * end that can wait asks for the space first. Output leaves within a millisecond. */
 void chardev_write(struct chardev *c, const uint8_t *data, size_t n);
 size_t chardev_space(struct chardev *c);
+/* The same for a console, whose guest is not to stand still: a reader that has taken nothing for a second loses
+ * what is written until it reads again. */
+size_t chardev_console_space(struct chardev *c);
 /* Send now what can be sent without waiting; front ends hear nothing of it. Main loop's thread. */
 void chardev_flush(struct chardev *c);
 /* As if the other side had left: it is cut off, a server listens again. Main loop's thread. */
@@ -73,6 +78,13 @@ struct chardev *chardev_share(struct chardev *c);
 bool chardev_is_port(const struct chardev *c, const void *port); /* of the same back end; only compares `port` */
 /* What a user connects to ("/dev/pts/3"), or "". */
 const char *chardev_where(const struct chardev *c);
+const char *chardev_kind(const struct chardev *c); /* "pty", "socket", ... */
+/* What the process will still be asked for while the VM runs; for the sandbox. */
+struct chardev_needs {
+    bool connect_inet, connect_unix; /* a client that comes back */
+    const char *unlink;              /* this socket goes at the end; NULL: none */
+};
+void chardev_needs(const struct chardev *c, struct chardev_needs *out);
 /* Is somebody on the other side, and a front end on this? */
 bool chardev_is_connected(const struct chardev *c);
 bool chardev_is_server(const struct chardev *c);

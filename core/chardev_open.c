@@ -2,6 +2,7 @@
 #include "core/backends.h"
 #include "core/chardev_host.h"
 #include "core/error.h"
+#include "core/fdset.h"
 #include "core/options.h"
 #include "core/util.h"
 
@@ -25,20 +26,47 @@ static struct error *open_null(struct chardev_host *h, const char *path, struct 
     return NULL;
 }
 
+/* A file to write to, or -1 and errno. */
+static int open_output(struct vm *vm, const char *path, bool append)
+{
+    return fdset_open(vm, path,
+                      O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | (append ? O_APPEND : O_TRUNC),
+                      0644);
+}
+
 static struct error *open_file(struct chardev_host *h, const char *path, struct options *o)
 {
     bool append = false;
+    const char *input = options_get(o, "input-path");
     struct error *err = options_get_bool(o, "append", &append);
     if (err)
         return err;
     if (!path || !*path)
         return error_new("a file needs a path: file:PATH");
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | (append ? O_APPEND : O_TRUNC),
-                  0644);
-    if (fd < 0)
-        return error_errno("cannot write to '%s'", path);
-    chardev_host_connect(h, -1, fd);
+    int in = input ? fdset_open(h->vm, input, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0) : -1;
+    if (input && in < 0)
+        return error_errno("cannot read '%s'", input);
+    int fd = open_output(h->vm, path, append);
+    if (fd < 0) {
+        err = error_errno("cannot write to '%s'", path);
+        if (in >= 0)
+            close(in);
+        return err;
+    }
+    chardev_host_connect(h, in, fd);
     return NULL;
+}
+
+/* logfile=: what front ends write goes there, too. */
+static struct error *open_log(struct chardev_host *h, struct options *o)
+{
+    bool append = false;
+    const char *path = options_get(o, "logfile");
+    struct error *err = options_get_bool(o, "logappend", &append);
+    if (err || !path)
+        return err;
+    h->log_fd = open_output(h->vm, path, append);
+    return h->log_fd < 0 ? error_errno("cannot write to logfile='%s'", path) : NULL;
 }
 
 /* ---- ringbuf -------------------------------------------------------------------------------- */
@@ -138,26 +166,38 @@ struct error *chardev_open_pty(struct chardev_host *h, const char *path, struct 
 
 /* ---- by text -------------------------------------------------------------------------------- */
 
+#define SOCKET_OPTIONS "server", "wait", "reconnect", "reconnect-ms"
+#define TCP_OPTIONS    "host", "port", "to", "ipv4", "ipv6", "nodelay"
 static const struct kind {
     const char *name, *help;
     struct error *(*open)(struct chardev_host *h, const char *path, struct options *o);
-    const char *known[8]; /* options it takes */
+    const char *known[20]; /* options it takes */
 } kinds[] = {
     { "null", "takes everything, gives nothing", open_null, { 0 } },
     { "stdio", "this terminal", chardev_open_stdio, { "signal" } },
-    { "file", "writes to a file", open_file, { "path", "append" } },
+    { "file", "writes to a file", open_file, { "path", "append", "input-path" } },
+    { "pipe", "PATH.in is read, PATH.out written; or PATH both", chardev_open_pipe, { "path" } },
     { "pty", "a new pseudo terminal", chardev_open_pty, { 0 } },
-    { "unix", "a UNIX socket", chardev_open_unix, { "path", "server", "wait", "fd" } },
-    { "tcp",
-      "a TCP socket",
-      chardev_open_tcp,
-      { "host", "port", "server", "wait", "nodelay", "fd" } },
+    { "serial", "a serial port or terminal of the host's", chardev_open_serial, { "path" } },
+    { "tty", "the same", chardev_open_serial, { "path" } },
+    { "unix",
+      "a UNIX socket",
+      chardev_open_unix,
+      { "path", "abstract", "tight", "fd", "telnet", SOCKET_OPTIONS } },
+    { "tcp", "a TCP socket", chardev_open_tcp, { TCP_OPTIONS, "fd", "telnet", SOCKET_OPTIONS } },
+    { "telnet", "a TCP socket for telnet", chardev_open_telnet, { TCP_OPTIONS, SOCKET_OPTIONS } },
     { "socket",
       "either socket",
       chardev_open_socket,
-      { "path", "host", "port", "server", "wait", "nodelay", "fd" } },
+      { "path", "abstract", "tight", TCP_OPTIONS, "fd", "telnet", SOCKET_OPTIONS } },
+    { "udp",
+      "datagrams to and from one address",
+      chardev_open_udp,
+      { "host", "port", "localaddr", "localport" } },
     { "ringbuf", "keeps the newest bytes in memory", open_ringbuf, { "size" } },
+    { "memory", "the same", open_ringbuf, { "size" } },
 };
+static const char *const shared[] = { "mux", "logfile", "logappend" };
 
 static const struct kind *kind_find(const char *name)
 {
@@ -173,9 +213,13 @@ static struct error *no_such_kind(const char *name)
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
         names[i] = kinds[i].name;
     char *hint = nearest_hint(name, names, ARRAY_LEN(kinds));
-    struct error *err = error_new("there is no character back end '%s'%s (null, stdio, file, pty, "
-                                  "unix, tcp, socket, ringbuf and chardev:ID exist)",
-                                  name, hint);
+    char list[200] = "";
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        strcat(list, kinds[i].name);
+        strcat(list, ", ");
+    }
+    struct error *err = error_new("there is no character back end '%s'%s (accepted: %schardev:ID)",
+                                  name, hint, list);
     free(hint);
     return err;
 }
@@ -211,23 +255,26 @@ static void split_head(char *text, const char **kind, const char **path, const c
 static struct error *open_kind(struct chardev_host *h, const struct kind *kind, const char *path,
                                struct options *o)
 {
-    static const char *const shared[] = { "mux" };
-    const char *known[ARRAY_LEN(kind->known) + 1];
+    const char *known[ARRAY_LEN(kind->known) + ARRAY_LEN(shared)];
     size_t n = 0;
     for (; kind->known[n]; n++)
         known[n] = kind->known[n];
-    known[n] = shared[0];
+    for (size_t i = 0; i < ARRAY_LEN(shared); i++)
+        known[n++] = shared[i];
+    h->kind_name = kind->name;
     options_get(o, "id");
     struct error *err = options_get_bool(o, "mux", &h->mux);
     for (size_t i = 0; i < o->n && !err; i++) {
         bool fits = o->used[i];
-        for (size_t k = 0; k <= n && !fits; k++)
+        for (size_t k = 0; k < n && !fits; k++)
             fits = !strcmp(o->at[i].name, known[k]) ||
                    (!strncmp(o->at[i].name, "no", 2) && !strcmp(o->at[i].name + 2, known[k]));
         if (!fits)
-            err = options_refuse_rest(&(struct options){ &o->at[i], &o->used[i], 1, NULL }, known,
-                                      n + 1);
+            err =
+                options_refuse_rest(&(struct options){ &o->at[i], &o->used[i], 1, NULL }, known, n);
     }
+    if (!err)
+        err = open_log(h, o);
     return err ? err : kind->open(h, path, o);
 }
 
@@ -255,7 +302,7 @@ static struct error *open_parts(struct vm *vm, const char *id, bool mux, const c
 
 struct error *chardev_open(struct vm *vm, const char *id, const char *spec, struct chardev **out)
 {
-    char *text = xstrdup(spec);
+    char *text = xasprintf("%s%s", strncmp(spec, "/dev/", 5) ? "" : "serial:", spec);
     const char *kind, *path, *rest;
     bool mux = !strncmp(text, "mon:", 4);
     split_head(text + (mux ? 4 : 0), &kind, &path, &rest);
@@ -306,7 +353,7 @@ struct error *chardev_add_option(struct vm *vm, const char *text)
 
 void chardev_help(void (*print)(void *opaque, const char *line), void *opaque)
 {
-    char line[256];
+    char line[512];
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         int n = snprintf(line, sizeof(line), "%-8s %s", kinds[i].name, kinds[i].help);
         for (size_t k = 0; kinds[i].known[k]; k++)

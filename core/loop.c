@@ -42,6 +42,7 @@ struct loop {
     uint64_t timer_at_ns; /* what timer_fd is set to (host clock); 0: disarmed */
     _Atomic bool quit;
     _Atomic(pthread_t) owner; /* the thread that runs it */
+    _Atomic bool running;     /* loop_run */
     bool has_thread;
     char thread_name[16];
     int tid; /* under lock */
@@ -189,6 +190,11 @@ void loop_unwatch(struct loop *loop, int fd)
         loop->n_active--;
     }
     pthread_mutex_unlock(&loop->lock);
+}
+
+bool loop_is_running(const struct loop *loop)
+{
+    return loop->running;
 }
 
 unsigned loop_n_watches(const struct loop *loop)
@@ -389,8 +395,10 @@ void loop_once(struct loop *loop, int timeout_ms)
 void loop_run(struct loop *loop)
 {
     loop->owner = pthread_self();
+    loop->running = true;
     while (!atomic_exchange(&loop->quit, false))
         loop_once(loop, -1);
+    loop->running = false;
     if (loop->idle)
         loop->idle(loop->idle_opaque, true);
 }

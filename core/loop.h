@@ -39,6 +39,8 @@ typedef void loop_idle_fn(void *opaque, bool idle);
 void loop_set_idle(struct loop *loop, loop_idle_fn *fn, void *opaque);
 /* Is the caller the thread that runs this loop? Before any ran it: the one that made it. */
 bool loop_is_mine(const struct loop *loop);
+/* Is loop_run under way? Others wait for it then, and its callbacks for nobody. */
+bool loop_is_running(const struct loop *loop);
 /* Number of descriptors being watched. */
 unsigned loop_n_watches(const struct loop *loop);
 

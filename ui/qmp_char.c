@@ -14,6 +14,11 @@
 #include <unistd.h>
 
 /* ---- what there is ----------------------------------------------------------------------------------- */
+static bool is_pty(const struct chardev *c)
+{
+    return !strcmp(chardev_kind(c), "pty");
+}
+
 static void add_info(void *opaque, enum backend_kind kind, const char *id, void *backend)
 {
     if (kind != BACKEND_CHARDEV)
@@ -21,8 +26,8 @@ static void add_info(void *opaque, enum backend_kind kind, const char *id, void 
     const struct chardev *c = backend;
     const char *where = chardev_where(c);
     char *name = xasprintf(
-        "%s%s%s%s", chardev_is_connected(c) ? "" : "disconnected:", *where == '/' ? "pty:" : "",
-        *where ? where : "null", chardev_is_server(c) ? ",server=on" : "");
+        "%s%s%s%s", chardev_is_connected(c) ? "" : "disconnected:", is_pty(c) ? "pty:" : "",
+        *where ? where : chardev_kind(c), chardev_is_server(c) ? ",server=on" : "");
     json_array_append_new(opaque, json_pack("{sssssb}", "label", id, "filename", name,
                                             "frontend-open", chardev_front_is_open(c)));
     free(name);
@@ -37,7 +42,8 @@ static struct error *query(struct qmp_call *c)
 
 static struct error *query_kinds(struct qmp_call *c)
 {
-    static const char *const kinds[] = { "file", "null", "pty", "ringbuf", "socket", "stdio" };
+    static const char *const kinds[] = { "file",    "memory", "null",   "pipe",  "pty",
+                                         "ringbuf", "serial", "socket", "stdio", "udp" };
     c->reply = json_array();
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
         json_array_append_new(c->reply, json_pack("{ss}", "name", kinds[i]));
@@ -73,7 +79,24 @@ static const char *str(json_t *data, const char *name)
     return json_string_value(json_object_get(data, name));
 }
 
-/* addr: {type, data}. */
+static void put_int(char **text, json_t *data, const char *name)
+{
+    char number[32];
+    json_t *value = json_object_get(data, name);
+    if (!value)
+        return;
+    snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(value));
+    put(text, name, number);
+}
+
+static void put_str(char **text, json_t *data, const char *name, const char *as)
+{
+    const char *value = str(data, name);
+    if (value)
+        put(text, as, value);
+}
+
+/* An address: {type, data}. */
 static struct error *put_address(struct qmp_call *c, char **text, json_t *addr)
 {
     char number[16];
@@ -81,9 +104,14 @@ static struct error *put_address(struct qmp_call *c, char **text, json_t *addr)
     const char *type = str(addr, "type");
     if (!strcmp(type, "unix")) {
         put(text, "path", str(data, "path"));
+        put_bool(text, data, "abstract");
+        put_bool(text, data, "tight");
     } else if (!strcmp(type, "inet")) {
         put(text, "host", str(data, "host"));
         put(text, "port", str(data, "port"));
+        put_int(text, data, "to");
+        put_bool(text, data, "ipv4");
+        put_bool(text, data, "ipv6");
     } else {
         const char *name = str(data, "str");
         int fd = *name >= '0' && *name <= '9' ? atoi(name) : fd_take_named(c->vm, name);
@@ -98,19 +126,39 @@ static struct error *put_address(struct qmp_call *c, char **text, json_t *addr)
 static struct error *put_socket(struct qmp_call *c, char **text, json_t *data)
 {
     json_t *server = json_object_get(data, "server");
-    if (json_is_true(json_object_get(data, "wait")))
+    bool serves = !server || json_is_true(server);
+    if (serves && json_is_true(json_object_get(data, "wait")))
         return error_new("'wait' would stop the guest until somebody comes");
     struct error *err = put_address(c, text, json_object_get(data, "addr"));
-    put(text, "server", server && json_is_false(server) ? "off" : "on");
+    put(text, "server", serves ? "on" : "off");
     put(text, "wait", "off");
     put_bool(text, data, "nodelay");
+    put_bool(text, data, "telnet");
+    put_int(text, data, "reconnect");
+    put_int(text, data, "reconnect-ms");
     return err;
+}
+
+/* Both ends of UDP are of the internet. */
+static struct error *put_udp(struct qmp_call *c, char **text, json_t *data)
+{
+    json_t *remote = json_object_get(data, "remote"), *local = json_object_get(data, "local");
+    if (strcmp(str(remote, "type"), "inet") || (local && strcmp(str(local, "type"), "inet")))
+        return error_new("Parameter 'type' of an address for udp expects inet");
+    remote = json_object_get(remote, "data");
+    put(text, "host", str(remote, "host"));
+    put(text, "port", str(remote, "port"));
+    local = json_object_get(local, "data");
+    if (local) {
+        put(text, "localaddr", str(local, "host"));
+        put(text, "localport", str(local, "port"));
+    }
+    return NULL;
 }
 
 /* What -chardev would say; the caller frees *text. */
 static struct error *describe(struct qmp_call *c, const char *id, json_t *backend, char **text)
 {
-    char number[32];
     const char *type = str(backend, "type");
     json_t *data = json_object_get(backend, "data");
     struct error *err = NULL;
@@ -118,17 +166,28 @@ static struct error *describe(struct qmp_call *c, const char *id, json_t *backen
     put(text, "id", id);
     if (!strcmp(type, "file")) {
         put(text, "path", str(data, "out"));
+        put_str(text, data, "in", "input-path");
         put_bool(text, data, "append");
     } else if (!strcmp(type, "socket")) {
         err = put_socket(c, text, data);
+    } else if (!strcmp(type, "udp")) {
+        err = put_udp(c, text, data);
+    } else if (!strcmp(type, "pipe") || !strcmp(type, "serial")) {
+        put_str(text, data, "device", "path");
     } else if (!strcmp(type, "stdio")) {
         put_bool(text, data, "signal");
-    } else if (!strcmp(type, "ringbuf") && json_object_get(data, "size")) {
-        snprintf(number, sizeof(number), "%lld",
-                 (long long)json_integer_value(json_object_get(data, "size")));
-        put(text, "size", number);
+    } else {
+        put_int(text, data, "size");
     }
+    put_str(text, data, "logfile", "logfile");
+    put_bool(text, data, "logappend");
     return err;
+}
+
+static void tell_pty(struct qmp_call *c, const struct chardev *made)
+{
+    if (is_pty(made))
+        c->reply = json_pack("{ss}", "pty", chardev_where(made));
 }
 
 static struct error *add(struct qmp_call *c)
@@ -143,9 +202,7 @@ static struct error *add(struct qmp_call *c)
     free(text);
     if (err)
         return err;
-    const char *where = chardev_where(backend_find(c->vm, BACKEND_CHARDEV, id));
-    if (*where == '/')
-        c->reply = json_pack("{ss}", "pty", where);
+    tell_pty(c, backend_find(c->vm, BACKEND_CHARDEV, id));
     return NULL;
 }
 
@@ -185,9 +242,7 @@ static struct error *change(struct qmp_call *c)
         vm_pause(c->vm); /* no vCPU writes meanwhile */
         other = backend_find(c->vm, BACKEND_CHARDEV, temporary);
         chardev_swap(now, other);
-        const char *where = chardev_where(now);
-        if (*where == '/')
-            c->reply = json_pack("{ss}", "pty", where);
+        tell_pty(c, now);
         err = backend_remove(c->vm, BACKEND_CHARDEV, temporary);
         if (ran)
             vm_start(c->vm);
@@ -292,27 +347,36 @@ static const struct qmp_command commands[] = {
       "take bytes out of one, at most 1 MiB", ring_read },
 };
 
+#define LOGGED "*logfile:str *logappend:bool"
 static const struct qmp_type types[] = {
     QMP_STRUCT_TYPE("ChardevInfo", "label:str filename:str frontend-open:bool"),
     QMP_STRUCT_TYPE("ChardevBackendInfo", "name:str"),
     QMP_STRUCT_TYPE("ChardevReturn", "*pty:str"),
     QMP_ENUM_TYPE("DataFormat", "utf8 base64"),
-    QMP_ENUM_TYPE("ChardevBackendKind", "file socket pty null ringbuf memory stdio"),
-    QMP_UNION_TYPE("ChardevBackend", "type:ChardevBackendKind", "type",
-                   "file:ChardevFileWrapper socket:ChardevSocketWrapper pty:ChardevCommonWrapper "
-                   "null:ChardevCommonWrapper ringbuf:ChardevRingbufWrapper "
-                   "memory:ChardevRingbufWrapper stdio:ChardevStdioWrapper"),
+    QMP_ENUM_TYPE("ChardevBackendKind",
+                  "file serial pipe socket udp pty null ringbuf memory stdio"),
+    QMP_UNION_TYPE(
+        "ChardevBackend", "type:ChardevBackendKind", "type",
+        "file:ChardevFileWrapper serial:ChardevHostdevWrapper pipe:ChardevHostdevWrapper "
+        "socket:ChardevSocketWrapper udp:ChardevUdpWrapper pty:ChardevCommonWrapper "
+        "null:ChardevCommonWrapper ringbuf:ChardevRingbufWrapper "
+        "memory:ChardevRingbufWrapper stdio:ChardevStdioWrapper"),
     QMP_STRUCT_TYPE("ChardevFileWrapper", "data:ChardevFile"),
+    QMP_STRUCT_TYPE("ChardevHostdevWrapper", "data:ChardevHostdev"),
     QMP_STRUCT_TYPE("ChardevSocketWrapper", "data:ChardevSocket"),
+    QMP_STRUCT_TYPE("ChardevUdpWrapper", "data:ChardevUdp"),
     QMP_STRUCT_TYPE("ChardevCommonWrapper", "*data:ChardevCommon"),
     QMP_STRUCT_TYPE("ChardevRingbufWrapper", "data:ChardevRingbuf"),
     QMP_STRUCT_TYPE("ChardevStdioWrapper", "data:ChardevStdio"),
-    QMP_STRUCT_TYPE("ChardevCommon", ""),
-    QMP_STRUCT_TYPE("ChardevFile", "out:str *append:bool"),
-    QMP_STRUCT_TYPE("ChardevRingbuf", "*size:int"),
-    QMP_STRUCT_TYPE("ChardevStdio", "*signal:bool"),
+    QMP_STRUCT_TYPE("ChardevCommon", LOGGED),
+    QMP_STRUCT_TYPE("ChardevFile", "*in:str out:str *append:bool " LOGGED),
+    QMP_STRUCT_TYPE("ChardevHostdev", "device:str " LOGGED),
+    QMP_STRUCT_TYPE("ChardevRingbuf", "*size:int " LOGGED),
+    QMP_STRUCT_TYPE("ChardevStdio", "*signal:bool " LOGGED),
+    QMP_STRUCT_TYPE("ChardevUdp", "remote:SocketAddressLegacy *local:SocketAddressLegacy " LOGGED),
     QMP_STRUCT_TYPE("ChardevSocket",
-                    "addr:SocketAddressLegacy *server:bool *wait:bool *nodelay:bool"),
+                    "addr:SocketAddressLegacy *server:bool *wait:bool *nodelay:bool *telnet:bool "
+                    "*reconnect:int *reconnect-ms:int " LOGGED),
     QMP_ENUM_TYPE("SocketAddressType", "inet unix fd"),
     QMP_UNION_TYPE("SocketAddressLegacy", "type:SocketAddressType", "type",
                    "inet:InetSocketAddressWrapper unix:UnixSocketAddressWrapper "
@@ -320,8 +384,8 @@ static const struct qmp_type types[] = {
     QMP_STRUCT_TYPE("InetSocketAddressWrapper", "data:InetSocketAddress"),
     QMP_STRUCT_TYPE("UnixSocketAddressWrapper", "data:UnixSocketAddress"),
     QMP_STRUCT_TYPE("FdSocketAddressWrapper", "data:FdSocketAddress"),
-    QMP_STRUCT_TYPE("InetSocketAddress", "host:str port:str"),
-    QMP_STRUCT_TYPE("UnixSocketAddress", "path:str"),
+    QMP_STRUCT_TYPE("InetSocketAddress", "host:str port:str *to:uint16 *ipv4:bool *ipv6:bool"),
+    QMP_STRUCT_TYPE("UnixSocketAddress", "path:str *abstract:bool *tight:bool"),
     QMP_STRUCT_TYPE("FdSocketAddress", "str:str"),
 };
 

@@ -136,7 +136,7 @@ static uint64_t timeout_ns(const struct uart *u)
 /* Pass the held character on, if there is space for it or nobody to take it. */
 static void send_held(struct uart *u)
 {
-    if (!u->tx_held || (u->chardev && !chardev_space(u->chardev)))
+    if (!u->tx_held || (u->chardev && !chardev_console_space(u->chardev)))
         return;
     if (u->chardev)
         chardev_write(u->chardev, &u->tx_char, 1);

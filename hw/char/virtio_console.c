@@ -215,7 +215,9 @@ static bool write_chain(struct virtio_port *p, const struct virtq_chain *c)
 {
     uint8_t buf[4096];
     for (;;) {
-        size_t space = MIN(chardev_space(p->chardev), sizeof(buf));
+        size_t space = virtio_port_is_console(p) ? chardev_console_space(p->chardev)
+                                                 : chardev_space(p->chardev);
+        space = MIN(space, sizeof(buf));
         if (!space)
             return false;
         size_t n = chain_read(c, p->out_at, buf, space);

@@ -7,6 +7,7 @@
 #include "core/loop.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -474,6 +475,13 @@ static void bad_texts_are_refused_by_name(void **unused)
         { "socket,fd=999", "fd=" },
         { "unix:/tmp/x,server=maybe", "neither on nor off" },
         { "chardev:c7", "'c7'" },
+        { "tcp:127.0.0.1:1,server,nowait,reconnect=1", "for clients" },
+        { "tcp:127.0.0.1:1,reconnect=soon", "number of seconds" },
+        { "tcp:127.0.0.1:1,reconnect=1,reconnect-ms=1", "give one" },
+        { "udp:127.0.0.1", "port" },
+        { "pipe:/nowhere/at/all", "/nowhere/at/all" },
+        { "/dev/null", "no serial port" },
+        { "null,logfile=/nowhere/at/all", "logfile='/nowhere/at/all'" },
     };
     struct board *b = board_new();
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
@@ -487,6 +495,358 @@ static void bad_texts_are_refused_by_name(void **unused)
     struct error *err = chardev_add_option(b->vm, "null");
     assert_non_null(strstr(error_text(err), "id="));
     error_free(err);
+    board_free(b);
+}
+
+/* ---- telnet, clients that come back, pipes, logs -------------------------------------------------- */
+
+/* A server on a port of its own, and a client of it. */
+static struct chardev *serve_tcp(struct board *b, const char *kind, int *peer)
+{
+    char spec[96];
+    snprintf(spec, sizeof(spec), "%s:127.0.0.1:0,server,nowait,nodelay", kind);
+    struct chardev *c = open_it(b, spec);
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    at.sin_port = htons((uint16_t)atoi(strrchr(chardev_where(c), ':') + 1));
+    assert_int_not_equal(at.sin_port, 0);
+    *peer = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(*peer, (struct sockaddr *)&at, sizeof(at)), 0);
+    for (int i = 0; i < 5000 && !chardev_is_connected(c); i++)
+        settle(b);
+    assert_true(chardev_is_connected(c));
+    return c;
+}
+
+/* What comes, until `n` bytes are there. */
+static void assert_receives(struct board *b, int fd, const char *bytes, size_t n)
+{
+    char got[256];
+    size_t have = 0;
+    for (int i = 0; i < 5000 && have < n; i++) {
+        ssize_t did = recv(fd, got + have, sizeof(got) - have, MSG_DONTWAIT);
+        have += did > 0 ? (size_t)did : 0;
+        settle(b);
+    }
+    assert_int_equal(have, n);
+    assert_memory_equal(got, bytes, n);
+}
+
+static void expect_input(struct board *b, struct front *f, const char *text)
+{
+    for (int i = 0; i < 5000 && f->n < strlen(text); i++)
+        settle(b);
+    assert_string_equal(f->got, text);
+}
+
+#define TELNET_GREETING "\377\373\1\377\373\3\377\373\0\377\375\0"
+
+static void telnet_negotiates_and_escapes(void **unused)
+{
+    struct board *b = board_new();
+    struct front f = { .room = 1000 };
+    int fd;
+    struct chardev *c = serve_tcp(b, "telnet", &fd);
+    attach(c, &f);
+    assert_receives(b, fd, TELNET_GREETING, 12);
+    put(c, "a\377b");
+    assert_receives(b, fd, "a\377\377b", 4);
+    /* Agreeing is not answered; unknown wishes are refused; what is no longer wanted is confirmed. */
+    assert_int_equal(write(fd, "\377\375\1\377\375\3x", 7), 7);
+    expect_input(b, &f, "x");
+    assert_int_equal(write(fd, "\377\375\30\377\373\37\377\376\1\377\374\42", 12), 12);
+    assert_receives(b, fd, "\377\374\30\377\376\37\377\374\1", 9);
+    assert_int_equal(write(fd, "\377\366", 2), 2); /* are you there? */
+    assert_receives(b, fd, "\r\n[yes]\r\n", 9);
+    close(fd);
+    chardev_close(c);
+    board_free(b);
+}
+
+static void telnet_commands_may_be_cut_anywhere(void **unused)
+{
+    static const char sent[] =
+        "1\377\3772\377\372\30\0junk\377\377more\377\3603\r\0004\377\3615\377\3646";
+    struct board *b = board_new();
+    struct front f = { .room = 1000 };
+    int fd;
+    struct chardev *c = serve_tcp(b, "telnet", &fd);
+    attach(c, &f);
+    for (size_t i = 0; i < sizeof(sent) - 1; i++) {
+        assert_int_equal(write(fd, sent + i, 1), 1);
+        settle(b);
+    }
+    expect_input(b, &f,
+                 "1\3772"
+                 "3\r4"
+                 "5\0036");
+    close(fd);
+    chardev_close(c);
+    board_free(b);
+}
+
+static void a_break_of_telnet_comes_between_what_was_typed(void **unused)
+{
+    struct board *b = board_new();
+    struct front f = { .room = 1000 };
+    int fd;
+    struct chardev *c = serve_tcp(b, "telnet", &fd);
+    attach(c, &f);
+    assert_int_equal(write(fd, "x\377\363y", 4), 4);
+    expect_input(b, &f, "xy");
+    assert_int_equal(f.events[CHARDEV_BREAK], 1);
+    close(fd);
+    chardev_close(c);
+    board_free(b);
+}
+
+/* A peer that asks for ever and reads nothing: no memory, no loop. */
+static void telnet_garbage_costs_nothing(void **unused)
+{
+    struct board *b = board_new();
+    struct front f = { .room = 0 };
+    int fd;
+    uint8_t junk[4096];
+    struct chardev *c = serve_tcp(b, "telnet", &fd);
+    attach(c, &f);
+    for (size_t i = 0; i < sizeof(junk); i += 4)
+        memcpy(junk + i, "\377\375\377\377", 4); /* DO 255, IAC */
+    for (int i = 0; i < 2000; i++) {
+        if (send(fd, junk, sizeof(junk), MSG_DONTWAIT) < 0)
+            usleep(10);
+        board_step(b);
+    }
+    assert_true(chardev_is_connected(c));
+    assert_int_equal(f.n, 0);
+    close(fd);
+    chardev_close(c);
+    board_free(b);
+}
+
+/* What a peer said before it left is not lost while the guest is slow; one whose guest never reads is no reason to
+ * turn away the next. */
+static void a_peer_that_left_makes_room(void **unused)
+{
+    struct board *b = board_new();
+    char dir[] = "/tmp/chardev-XXXXXX", path[64], spec[128];
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/s", dir);
+    snprintf(spec, sizeof(spec), "socket,path=%s,server=on,wait=off", path);
+    struct chardev *c = open_it(b, spec);
+    struct front f = { .room = 1 };
+    attach(c, &f);
+    int fd = connect_to(path);
+    assert_int_equal(write(fd, "abc", 3), 3);
+    settle(b);
+    assert_int_equal(write(fd, "def", 3), 3);
+    close(fd);
+    settle(b);
+    assert_true(chardev_is_connected(c));
+    f.room = 3;
+    chardev_accept(c);
+    settle(b);
+    assert_string_equal(f.got, "abcd");
+    f.room = 2;
+    chardev_accept(c);
+    settle(b);
+    assert_int_equal(f.events[CHARDEV_CLOSED], 1);
+
+    fd = connect_to(path);
+    assert_int_equal(write(fd, "x", 1), 1);
+    settle(b);
+    close(fd);
+    settle(b);
+    fd = connect_to(path);
+    settle(b);
+    assert_int_equal(f.events[CHARDEV_CLOSED], 2);
+    assert_int_equal(f.events[CHARDEV_OPENED], 3);
+    put(c, "hello");
+    assert_receives(b, fd, "hello", 5);
+    close(fd);
+    chardev_close(c);
+    rmdir(dir);
+    board_free(b);
+}
+
+static void a_client_comes_back(void **unused)
+{
+    struct board *b = board_new();
+    char dir[] = "/tmp/chardev-XXXXXX", path[64], spec[160];
+    struct front f = { .room = 1000 };
+    struct sockaddr_un at = { .sun_family = AF_UNIX };
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/s", dir);
+    snprintf(spec, sizeof(spec), "socket,path=%s,reconnect-ms=5", path);
+    struct chardev *c = open_it(b, spec); /* nobody is there yet */
+    attach(c, &f);
+    settle(b);
+    assert_int_equal(f.events[CHARDEV_OPENED], 0);
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    strcpy(at.sun_path, path);
+    assert_true(!bind(listener, (struct sockaddr *)&at, sizeof(at)) && !listen(listener, 1));
+    for (unsigned round = 1; round <= 3; round++) {
+        for (int i = 0; i < 5000 && f.events[CHARDEV_OPENED] < round; i++)
+            settle(b);
+        int fd = accept(listener, NULL, NULL);
+        put(c, "hello");
+        assert_receives(b, fd, "hello", 5);
+        close(fd);
+        for (int i = 0; i < 5000 && f.events[CHARDEV_CLOSED] < round; i++)
+            settle(b);
+    }
+    assert_int_equal(f.events[CHARDEV_CLOSED], 3);
+    struct chardev_needs needs;
+    chardev_needs(c, &needs);
+    assert_true(needs.connect_unix && !needs.connect_inet && !needs.unlink);
+    chardev_close(c);
+    close(listener);
+    unlink(path);
+    rmdir(dir);
+    board_free(b);
+}
+
+static void pipes_go_both_ways(void **unused)
+{
+    struct board *b = board_new();
+    char dir[] = "/tmp/chardev-XXXXXX", path[64], in[80], out[80], spec[128], got[8];
+    struct front f = { .room = 1000 };
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/p", dir);
+    snprintf(in, sizeof(in), "%s.in", path);
+    snprintf(out, sizeof(out), "%s.out", path);
+    snprintf(spec, sizeof(spec), "pipe:%s", path);
+    struct chardev *c;
+    struct error *err = chardev_open(b->vm, "t", spec, &c);
+    assert_non_null(strstr(error_text(err), "cannot open the pipe"));
+    error_free(err);
+    assert_true(!mkfifo(in, 0600) && !mkfifo(out, 0600));
+    c = open_it(b, spec);
+    attach(c, &f);
+    for (int round = 0; round < 2; round++) { /* who is on the other side may come and go */
+        int to = open(in, O_WRONLY), from = open(out, O_RDONLY);
+        assert_int_equal(write(to, "ab", 2), 2);
+        put(c, "hello");
+        settle(b);
+        assert_int_equal(read(from, got, sizeof(got)), 5);
+        close(to);
+        close(from);
+    }
+    expect_input(b, &f, "abab");
+    assert_int_equal(f.events[CHARDEV_CLOSED], 0);
+    chardev_close(c);
+    unlink(in);
+    unlink(out);
+    rmdir(dir);
+    board_free(b);
+}
+
+static void udp_sends_and_receives(void **unused)
+{
+    struct board *b = board_new();
+    struct front f = { .room = 1000 };
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t n = sizeof(at);
+    char spec[64], got[16];
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    assert_true(!bind(fd, (struct sockaddr *)&at, n) &&
+                !getsockname(fd, (struct sockaddr *)&at, &n));
+    snprintf(spec, sizeof(spec), "udp:127.0.0.1:%u@127.0.0.1:0", ntohs(at.sin_port));
+    struct chardev *c = open_it(b, spec);
+    attach(c, &f);
+    put(c, "hello");
+    settle(b);
+    assert_int_equal(recvfrom(fd, got, sizeof(got), 0, (struct sockaddr *)&at, &n), 5);
+    assert_int_equal(sendto(fd, "", 0, 0, (struct sockaddr *)&at, n), 0); /* no end */
+    assert_int_equal(sendto(fd, "hi", 2, 0, (struct sockaddr *)&at, n), 2);
+    expect_input(b, &f, "hi");
+    close(fd);
+    for (int i = 0; i < 3; i++) { /* nobody there: no end either */
+        put(c, "x");
+        settle(b);
+    }
+    assert_int_equal(f.events[CHARDEV_CLOSED], 0);
+    assert_true(chardev_is_connected(c));
+    chardev_close(c);
+    board_free(b);
+}
+
+static void a_log_gets_what_nobody_reads(void **unused)
+{
+    struct board *b = board_new();
+    char dir[] = "/tmp/chardev-XXXXXX", path[64], spec[192], big[40000] = { 0 };
+    struct stat st;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/log", dir);
+    for (int round = 0; round < 2; round++) {
+        snprintf(spec, sizeof(spec), "unix:%s/s,server,nowait,logfile=%s,logappend=%s", dir, path,
+                 round ? "on" : "off");
+        struct chardev *c = open_it(b, spec);
+        put(c, "hello");
+        settle(b);
+        assert_true(!stat(path, &st) && st.st_size == (round ? 40010 : 0) + 5);
+        if (!round) {
+            put(c, "later");
+            chardev_write(c, (uint8_t *)big, sizeof(big));
+        }
+        chardev_close(c);
+    }
+    unlink(path);
+    rmdir(dir);
+    board_free(b);
+}
+
+/* Whoever needs every byte waits; a console goes on after a second, until the reader reads again. */
+static void a_console_does_not_wait_for_ever(void **unused)
+{
+    struct board *b = board_new();
+    struct front f = { 0 };
+    int fd;
+    static uint8_t text[65536];
+    struct chardev *c = serve_tcp(b, "tcp", &fd);
+    attach(c, &f);
+    for (int i = 0; i < 5000 && chardev_console_space(c); i++) {
+        chardev_write(c, text, sizeof(text));
+        settle(b);
+    }
+    assert_int_equal(chardev_space(c), 0);
+    assert_int_equal(chardev_console_space(c), 0);
+    for (int i = 0; i < 5000 && !chardev_console_space(c); i++)
+        settle(b);
+    assert_true(chardev_console_space(c) > 0);
+    assert_int_equal(chardev_space(c), 0);
+    unsigned before = f.events[CHARDEV_WRITABLE];
+    while (recv(fd, text, sizeof(text), MSG_DONTWAIT) > 0 || chardev_space(c) < 65536)
+        settle(b);
+    assert_true(f.events[CHARDEV_WRITABLE] > before);
+    put(c, "x");
+    assert_receives(b, fd, "x", 1);
+    close(fd);
+    chardev_close(c);
+    board_free(b);
+}
+
+static void a_running_machine_waits_for_nobody(void *opaque)
+{
+    static const char *const specs[] = { "tcp:127.0.0.1:0,server=on,wait=on",
+                                         "tcp:a.name.that.is.looked.up:1,server=off" };
+    struct board *b = opaque;
+    for (size_t i = 0; i < ARRAY_LEN(specs); i++) {
+        struct chardev *c;
+        struct error *err = chardev_open(b->vm, NULL, specs[i], &c);
+        assert_non_null(err);
+        assert_non_null(strstr(error_text(err), i ? "addresses only" : "wait=off"));
+        error_free(err);
+    }
+    struct chardev *c =
+        open_it(b, "tcp:127.0.0.1:0,server=on"); /* without a word it does not wait */
+    chardev_close(c);
+    loop_quit(b->vm->loop);
+}
+
+static void nobody_is_waited_for_later(void **unused)
+{
+    struct board *b = board_new();
+    loop_post(b->vm->loop, a_running_machine_waits_for_nobody, b);
+    loop_run(b->vm->loop);
     board_free(b);
 }
 
@@ -539,6 +899,17 @@ int main(void)
         cmocka_unit_test(a_mux_serves_several_devices),
         cmocka_unit_test(bad_texts_are_refused_by_name),
         cmocka_unit_test(any_thread_may_write),
+        cmocka_unit_test(telnet_negotiates_and_escapes),
+        cmocka_unit_test(telnet_commands_may_be_cut_anywhere),
+        cmocka_unit_test(a_break_of_telnet_comes_between_what_was_typed),
+        cmocka_unit_test(telnet_garbage_costs_nothing),
+        cmocka_unit_test(a_peer_that_left_makes_room),
+        cmocka_unit_test(a_client_comes_back),
+        cmocka_unit_test(pipes_go_both_ways),
+        cmocka_unit_test(udp_sends_and_receives),
+        cmocka_unit_test(a_log_gets_what_nobody_reads),
+        cmocka_unit_test(a_console_does_not_wait_for_ever),
+        cmocka_unit_test(nobody_is_waited_for_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

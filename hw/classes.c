@@ -18,6 +18,7 @@ extern const struct device_class i8254_class, hpet_class, mc146818_class, i8042_
     fw_cfg_io_class, vmport_class;
 /* What a user can plug in. */
 extern const struct device_class root_port_class;
+extern const struct device_class pci_bridge_class, pcie_pci_bridge_class, i82801b11_bridge_class;
 extern const struct device_class isa_ferr_class;
 extern const struct device_class isa_debugcon_class, isa_debug_exit_class, pvpanic_class;
 extern const struct device_class ich9_ahci_class, ide_hd_class, ide_cd_class;
@@ -73,6 +74,9 @@ const struct device_class *const device_classes[] = {
     &acpi_ged_class,
     &acpi_pcihp_class,
     &root_port_class,
+    &pci_bridge_class,
+    &pcie_pci_bridge_class,
+    &i82801b11_bridge_class,
     &isa_debugcon_class,
     &isa_debug_exit_class,
     &isa_ferr_class,

@@ -1,5 +1,6 @@
 /* Buses and hosts: names, where BARs appear in the physical map, where interrupt pins lead. */
 #include "core/vm.h"
+#include "hw/pci/bridge.h"
 #include "hw/pci/gpex.h"
 #include "hw/pci/internal.h"
 #include "hw/pci/pc_host.h"
@@ -37,6 +38,9 @@ static const struct {
     { &q35_host_class, pc_host_bus },
     { &i440fx_host_class, pc_host_bus },
     { &root_port_class, root_port_bus },
+    { &pci_bridge_class, pci_bridge_bus },
+    { &pcie_pci_bridge_class, pci_bridge_bus },
+    { &i82801b11_bridge_class, pci_bridge_bus },
 };
 
 static struct pci_bus *bus_of(struct device *dev)
@@ -106,6 +110,8 @@ static bool window_has(uint64_t at, uint64_t size, uint64_t base, uint64_t windo
 static bool bridge_forwards(const struct pci_function *b, bool io, uint64_t at, uint64_t size)
 {
     unsigned command = config_peek(b, PCI_COMMAND, 2);
+    if (b->secondary->subtractive)
+        return command & (io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY);
     if (io)
         return command & PCI_COMMAND_IO &&
                inside(at, size, (config_peek(b, PCI_IO_BASE, 1) & 0xf0) << 8,

@@ -124,7 +124,7 @@ struct pci_function {
 };
 
 #define PCI_PROPS(type, member)                                                                    \
-    PROP(type, member.bus_name, "bus", PROP_STRING, .help = "bus to plug into: pcie.0 or a port's id"), \
+    PROP(type, member.bus_name, "bus", PROP_STRING, .help = "bus to plug into: pcie.0 or a bridge's id"), \
     PROP(type, member.addr, "addr", PROP_STRING, .help = "slot[.function], hexadecimal"),          \
     PROP(type, member.multifunction, "multifunction", PROP_BOOL, .def = "off",                     \
          .help = "functions 1 to 7 of this slot may be used"),                                     \
@@ -198,6 +198,7 @@ struct pci_bus {
     struct pci_function *bridge; /* NULL: the host's own bus 0 */
     struct pci_function *slots[256];
     bool only_slot_0; /* a PCIe link has one device */
+    bool subtractive; /* its bridge forwards whatever nobody else claims */
     const struct hot_plug *hot_plug; /* NULL: devices stay as the machine was made */
     const char *no_hot_plug;         /* then: what to do instead, for messages, or NULL */
     struct device *plugger;          /* hot_plug's, if that needs one */
@@ -239,7 +240,13 @@ void pci_remap(struct pci_host *h);
 /* Let something in the physical map follow registers, by the same rule: `follow` is called until nobody has
  * asked since it began. No locks held. */
 void pci_follow(_Atomic uint32_t *wanted, void (*follow)(void *opaque), void *opaque);
-/* The bus of that name ("pcie.0" or a root port's id), or NULL; a NULL name is the first host's. */
+/* The bus of that name ("pcie.0" or a bridge's id), or NULL; a NULL name is the first host's. */
 struct pci_bus *pci_bus_find(struct vm *vm, const char *name);
 /* Names of all buses, for messages: "pcie.0, rp1". Caller frees. */
 char *pci_bus_names(struct vm *vm);
+
+/* Is it at a link of PCI Express, where devices have to be of that kind? */
+static inline bool pci_at_link(const struct pci_function *f)
+{
+    return f->bus->only_slot_0;
+}

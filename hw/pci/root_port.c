@@ -8,9 +8,8 @@
 #include "core/error.h"
 #include "core/loop.h"
 #include "core/vm.h"
+#include "hw/pci/bridge.h"
 #include "hw/pci/internal.h"
-
-#include <stdio.h>
 
 struct root_port {
     struct device dev;
@@ -287,20 +286,9 @@ static struct error *root_port_realize(struct device *dev)
         .interrupt_pin = 1,
         .bridge = true,
     };
-    if (!dev->id)
-        return error_new("a root port needs id=: it names the bus behind it");
-    if (strlen(dev->id) >= sizeof(p->link.name))
-        return error_new("id '%s' is longer than %zu characters", dev->id,
-                         sizeof(p->link.name) - 1);
-    if (pci_bus_find(dev->vm, dev->id))
-        return error_new("there is a PCI bus '%s' already", dev->id);
-    p->fn.secondary = &p->link;
-    struct error *err = pci_realize(&p->fn, dev, dev->bus, &identity);
+    struct error *err = pci_bridge_realize(&p->fn, &p->link, dev, &identity);
     if (err)
         return err;
-    snprintf(p->link.name, sizeof(p->link.name), "%s", dev->id);
-    p->link.host = p->fn.bus->host;
-    p->link.bridge = &p->fn;
     p->link.only_slot_0 = true;
     p->link.changed = slot_changed;
     p->fn.config_written = port_written;

@@ -485,7 +485,7 @@ static struct error *xhci_realize(struct device *dev)
         return err;
     }
     pci_add_msi(&x->fn);
-    if (x->fn.bus->bridge)
+    if (pci_at_link(&x->fn))
         pci_add_express(&x->fn, 0, 0);
     usb_bus_init(&x->bus, dev, &host_ops);
     x->bus.n_ports = MAX(x->p2, x->p3);

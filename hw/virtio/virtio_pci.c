@@ -475,13 +475,13 @@ static void legacy_add(struct virtio_device *v)
     pci_add_bar(&v->pci.fn, LEGACY_BAR, PCI_BAR_IO, v->pci.io, size);
 }
 
-/* Which interfaces: a transitional device on the root bus, modern only behind a port, as users know it. */
+/* Which interfaces: a transitional device on the root bus and behind bridges, modern only in a port, as users know it. */
 static struct error *interfaces_choose(struct virtio_device *v)
 {
     enum { OFF, ON, AUTO };
     struct virtio_pci *p = &v->pci;
     p->has_modern = !p->disable_modern;
-    p->has_legacy = p->disable_legacy == OFF || (p->disable_legacy == AUTO && !p->fn.bus->bridge);
+    p->has_legacy = p->disable_legacy == OFF || (p->disable_legacy == AUTO && !pci_at_link(&p->fn));
     if (!v->model->transitional_id && p->disable_legacy == OFF)
         return error_new("disable-legacy=off: this device has no legacy interface");
     if (!v->model->transitional_id)
@@ -511,7 +511,7 @@ static struct error *function_make(struct virtio_device *v)
     if (err)
         return err;
     identity_fix(v);
-    if (v->pci.fn.bus->bridge)
+    if (pci_at_link(&v->pci.fn))
         pci_add_express(&v->pci.fn, 0, 0);
     unsigned n = v->pci.n_vectors == UINT32_MAX ? v->n_queues + 1 : v->pci.n_vectors;
     if (n && (err = pci_add_msix(&v->pci.fn, MSIX_BAR, n)))

@@ -1,8 +1,9 @@
-/* Configuration space: a host with root ports behind each other, devices on three buses, any access, and
+/* Configuration space: a host with root ports and bridges behind each other, devices on three buses, any access, and
  * BARs wherever that puts them; devices that come and go meanwhile. */
 #include "../unit/virtio_guest.h"
 
 #include "core/error.h"
+#include "hw/pci/bridge.h"
 #include "hw/pci/root_port.h"
 #include "tape.h"
 
@@ -23,6 +24,10 @@ static struct guest *world_new(void)
     guest_add(g, rng, "bus", "rp2", "id", "h3", NULL);
     guest_add(g, &root_port_class, "id", "rp4", "addr", "2.2", NULL);
     guest_add(g, rng, "bus", "pcie.0", "addr", "3", NULL);
+    guest_add(g, &i82801b11_bridge_class, "id", "br1", "addr", "4", NULL);
+    guest_add(g, &pci_bridge_class, "id", "br2", "bus", "br1", "addr", "0", "chassis_nr", "1",
+              NULL);
+    guest_add(g, rng, "bus", "br2", "addr", "0", NULL);
     vm_reset(g->b->vm);
     return g;
 }
@@ -30,10 +35,10 @@ static struct guest *world_new(void)
 /* Mostly a function that is there and a register that does something. */
 static gpa config_address(struct tape *t)
 {
-    static const uint8_t devfns[] = { 0x00, 0x10, 0x11, 0x18, 0x12 };
+    static const uint8_t devfns[] = { 0x00, 0x10, 0x11, 0x18, 0x12, 0x20 };
     uint8_t kind = tape_u8(t);
     gpa at = GUEST_ECAM + (gpa)(tape_u8(t) % 5) * MIB;
-    at += (kind & 1 ? tape_u8(t) : devfns[kind / 2 % 5] & (at == GUEST_ECAM ? 0xff : 0)) << 12;
+    at += (kind & 1 ? tape_u8(t) : devfns[kind / 2 % 6] & (at == GUEST_ECAM ? 0xff : 0)) << 12;
     return at + (kind & 128 ? tape_u16(t) % 4096 : tape_u8(t));
 }
 

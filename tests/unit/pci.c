@@ -1,5 +1,6 @@
 /* PCI as a guest sees it: configuration space, BARs, buses, interrupts. */
 #include "core/error.h"
+#include "hw/pci/bridge.h"
 #include "hw/pci/root_port.h"
 #include "virtio_guest.h"
 
@@ -422,14 +423,106 @@ static void ports_behind_ports_that_point_at_themselves_end(void **unused)
     guest_free(g);
 }
 
-/* ---- interrupts ---------------------------------------------------------------------------------------- */
-
 static void set_intx(struct card *c, bool level)
 {
     device_lock(&c->dev);
     pci_set_intx(&c->fn, level);
     device_unlock(&c->dev);
 }
+
+enum { BRIDGED = BUS1 + (4 << 3) }; /* slot 4 of bus 1 */
+
+static struct guest *behind_bridge(const struct device_class *cls, struct card **card)
+{
+    struct guest *g = guest_new();
+    guest_add(g, cls, "id", "br1", "addr", "2", NULL);
+    *card = card_add(g, "br1", "4");
+    port_number(g);
+    guest_config_write(g, BRIDGED, PCI_BAR0, 4, 0x40100000);
+    guest_config_write(g, BRIDGED, PCI_BAR0 + 4 * BAR_IO, 4, 0x2000);
+    guest_config_write(g, BRIDGED, PCI_COMMAND, 2, 7);
+    guest_config_write(g, PORT, PCI_COMMAND, 2, 7);
+    return g;
+}
+
+static void bridges_have_a_bus_of_many_slots(void **unused)
+{
+    static const struct {
+        const struct device_class *cls;
+        uint32_t id, express;
+    } bridges[] = { { &pci_bridge_class, 0x00011b36, 0 },
+                    { &pcie_pci_bridge_class, 0x000e1b36, 7 },
+                    { &i82801b11_bridge_class, 0x244e8086, 0 } };
+    for (size_t i = 0; i < ARRAY_LEN(bridges); i++) {
+        struct card *card;
+        struct guest *g = behind_bridge(bridges[i].cls, &card);
+        assert_int_equal(guest_config_read(g, PORT, 0, 4), bridges[i].id);
+        assert_int_equal(guest_config_read(g, PORT, PCI_CLASS + 1, 2), 0x0604);
+        assert_int_equal(guest_config_read(g, PORT, PCI_HEADER_TYPE, 1), 1);
+        unsigned cap = guest_capability(g, PORT, PCI_CAP_EXPRESS, 0);
+        assert_int_equal(cap ? guest_config_read(g, PORT, cap + 2, 2) >> 4 & 15 : 0,
+                         bridges[i].express);
+        assert_int_equal(guest_config_read(g, BRIDGED, 0, 4), 0x56781234);
+        card_add(g, "br1", "1f.0");
+        assert_int_equal(guest_config_read(g, BUS1 + (31 << 3), 0, 4), 0x56781234);
+        set_intx(card, true);
+        assert_true(g->b->lines[2].level); /* slot 4 behind slot 2: 4 + 2, modulo 4 */
+        board_check(g->b);
+        guest_free(g);
+    }
+}
+
+static void bridge_forwards_only_its_windows(void **unused)
+{
+    struct card *card;
+    struct guest *g = behind_bridge(&pci_bridge_class, &card);
+    assert_false(answers(g, 0x40100000, BAR_MEM32));
+    guest_config_write(g, PORT, PCI_MEM_BASE, 4, 0x40104010);
+    guest_config_write(g, PORT, PCI_IO_BASE, 2, 0x2020);
+    assert_true(answers(g, 0x40100000, BAR_MEM32));
+    assert_true(answers(g, GUEST_PIO + 0x2000, BAR_IO));
+    guest_free(g);
+}
+
+static void subtractive_bridge_forwards_what_nobody_claims(void **unused)
+{
+    struct card *card;
+    struct guest *g = behind_bridge(&i82801b11_bridge_class, &card);
+    assert_int_equal(guest_config_read(g, PORT, PCI_CLASS, 1), 1);
+    assert_true(answers(g, 0x40100000, BAR_MEM32));
+    assert_true(answers(g, GUEST_PIO + 0x2000, BAR_IO));
+    guest_config_write(g, PORT, PCI_COMMAND, 2, PCI_COMMAND_IO);
+    assert_false(answers(g, 0x40100000, BAR_MEM32));
+    assert_true(answers(g, GUEST_PIO + 0x2000, BAR_IO));
+    guest_free(g);
+}
+
+static void bridge_tells_its_chassis(void **unused)
+{
+    enum { SLOT_NUMBERING = 4 };
+    struct guest *g = guest_new();
+    guest_add(g, &pci_bridge_class, "id", "br1", "addr", "2", "chassis_nr", "9", NULL);
+    guest_add(g, &pci_bridge_class, "id", "br2", "bus", "br1", "addr", "3", NULL);
+    unsigned cap = guest_capability(g, PORT, SLOT_NUMBERING, 0);
+    assert_int_equal(guest_config_read(g, PORT, cap + 2, 2), 0x0920);
+    port_number(g);
+    assert_int_equal(guest_capability(g, BUS1 + (3 << 3), SLOT_NUMBERING, 0), 0);
+    guest_free(g);
+}
+
+static void virtio_behind_a_bridge_is_no_express_device(void **unused)
+{
+    struct guest *g = guest_new();
+    const struct device_class *rng = device_class_find("virtio-rng-pci");
+    guest_add(g, &pci_bridge_class, "id", "br1", "addr", "2", NULL);
+    guest_add(g, rng, "bus", "br1", "addr", "4", NULL);
+    port_number(g);
+    assert_int_equal(guest_config_read(g, BRIDGED, 0, 4), 0x10051af4); /* transitional */
+    assert_int_equal(guest_capability(g, BRIDGED, PCI_CAP_EXPRESS, 0), 0);
+    guest_free(g);
+}
+
+/* ---- interrupts ---------------------------------------------------------------------------------------- */
 
 static void pins_are_swizzled_and_shared(void **unused)
 {
@@ -569,6 +662,11 @@ int main(void)
         cmocka_unit_test(secondary_bus_reset_resets_what_is_below),
         cmocka_unit_test(port_needs_an_id_of_its_own),
         cmocka_unit_test(ports_behind_ports_that_point_at_themselves_end),
+        cmocka_unit_test(bridges_have_a_bus_of_many_slots),
+        cmocka_unit_test(bridge_forwards_only_its_windows),
+        cmocka_unit_test(subtractive_bridge_forwards_what_nobody_claims),
+        cmocka_unit_test(bridge_tells_its_chassis),
+        cmocka_unit_test(virtio_behind_a_bridge_is_no_express_device),
         cmocka_unit_test(pins_are_swizzled_and_shared),
         cmocka_unit_test(pin_of_a_bridged_device_is_swizzled_twice),
         cmocka_unit_test(pin_can_be_disabled),

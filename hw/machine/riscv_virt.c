@@ -712,6 +712,7 @@ const struct machine_class riscv_virt_machine = {
     .default_cpus = 1,
     .max_cpus = MAX_HARTS,
     .default_ram_size = 512 * MIB,
+    .ram_name = "riscv_virt_board.ram",
     .options = TABLE(virt_options),
     .size = sizeof(struct virt),
     .set_option = virt_set_option,

@@ -299,6 +299,9 @@ struct device_global {
 
 static struct error *no_such_class(const char *name)
 {
+    for (size_t i = 0; i < n_device_absents; i++)
+        if (!strcmp(device_absents[i].name, name))
+            return error_new("there is no device '%s' here; %s", name, device_absents[i].instead);
     const char **names = xcalloc(n_device_classes, sizeof(*names));
     for (size_t i = 0; i < n_device_classes; i++)
         names[i] = device_classes[i]->name;

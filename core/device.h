@@ -134,6 +134,13 @@ const struct device_class *device_class_find(const char *name); /* NULL if unkno
 extern const struct device_class *const device_classes[];
 extern const size_t n_device_classes;
 
+/* Names that command lines for other emulators have: none of them is a class here, something else serves. */
+struct device_absent {
+    const char *name, *instead;
+};
+extern const struct device_absent device_absents[];
+extern const size_t n_device_absents;
+
 /* Allocate an instance with its defaults; then set properties; then realize. device_create does all
  * three: for unknown names the error carries the nearest. `bus` NULL lets the class choose one. */
 struct device *device_new(struct vm *vm, const struct device_class *cls);

@@ -122,3 +122,27 @@ const struct device_class *const device_classes[] = {
     &usb_storage_class,
 };
 const size_t n_device_classes = ARRAY_LEN(device_classes);
+
+#define UHCI_OHCI_EHCI "qemu-xhci is the USB controller for devices of every speed"
+#define NO_UAS         "usb-storage,drive=ID is a USB disk"
+#define NO_HOST_USB    "devices of the host cannot be passed through"
+const struct device_absent device_absents[] = {
+    { "piix3-usb-uhci", UHCI_OHCI_EHCI },
+    { "piix4-usb-uhci", UHCI_OHCI_EHCI },
+    { "ich9-usb-uhci1", UHCI_OHCI_EHCI },
+    { "ich9-usb-uhci2", UHCI_OHCI_EHCI },
+    { "ich9-usb-uhci3", UHCI_OHCI_EHCI },
+    { "ich9-usb-uhci4", UHCI_OHCI_EHCI },
+    { "ich9-usb-uhci5", UHCI_OHCI_EHCI },
+    { "ich9-usb-uhci6", UHCI_OHCI_EHCI },
+    { "ich9-usb-ehci1", UHCI_OHCI_EHCI },
+    { "ich9-usb-ehci2", UHCI_OHCI_EHCI },
+    { "usb-ehci", UHCI_OHCI_EHCI },
+    { "pci-ohci", UHCI_OHCI_EHCI },
+    { "usb-hub", "qemu-xhci,p2=15,p3=15 has 15 ports" },
+    { "usb-uas", NO_UAS },
+    { "usb-bot", NO_UAS },
+    { "usb-host", NO_HOST_USB },
+    { "usb-redir", NO_HOST_USB },
+};
+const size_t n_device_absents = ARRAY_LEN(device_absents);

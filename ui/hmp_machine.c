@@ -8,6 +8,7 @@
 #include "hw/machine/machine.h"
 #include "hw/machine/numa.h"
 #include "hw/pci/pci.h"
+#include "hw/usb/usb.h"
 #include "tandem-config.h"
 #include "ui/hmp.h"
 #include "ui/hmp_tables.h"
@@ -180,6 +181,38 @@ static void info_pci(struct hmp_call *c)
         hmp_say(c, "this machine has no PCI");
 }
 
+/* ---- USB --------------------------------------------------------------------------------------------------- */
+static void print_usb_bus(struct hmp_call *c, unsigned number, struct usb_bus *bus)
+{
+    static const char *const speeds[] = { "?", "12", "1.5", "480", "5000" };
+    for (unsigned i = 0; i < bus->n_ports; i++) {
+        usb_lock(bus);
+        const struct usb_device *u = bus->ports[i].dev;
+        unsigned address = u ? u->address : 0;
+        bool configured = u && usb_configured(u);
+        usb_unlock(bus);
+        if (u) /* devices come and go on this thread */
+            hmp_say(c, "  Device %u.%u, Port %u, Speed %s Mb/s, Product %s %s%s%s%s", number,
+                    address, i + 1, speeds[u->speed], u->model->manufacturer, u->model->name,
+                    u->dev.id ? ", ID: " : "", u->dev.id ? u->dev.id : "",
+                    configured ? "" : " (not in use)");
+    }
+}
+
+static void info_usb(struct hmp_call *c)
+{
+    unsigned n = 0;
+    for (struct device *d = c->vm->devices; d; d = d->next) {
+        struct usb_bus *bus = usb_bus_of(d);
+        if (!bus)
+            continue;
+        hmp_say(c, "Bus %u: %s, %s, %u ports", n, bus->name, d->cls->name, bus->n_ports);
+        print_usb_bus(c, n++, bus);
+    }
+    if (!n)
+        hmp_say(c, "no USB controller; -usb or device_add qemu-xhci makes one");
+}
+
 /* ---- what was counted -------------------------------------------------------------------------------------- */
 struct filter {
     struct hmp_call *c;
@@ -291,6 +324,7 @@ static const struct hmp_command infos[] = {
     { "pic", NULL, "", "interrupt controllers of the board", info_pic },
     { "lapic", NULL, "", "local interrupt controllers", info_lapic },
     { "pci", NULL, "", "PCI functions and where they are mapped", info_pci },
+    { "usb", NULL, "", "USB controllers and what is plugged in", info_usb },
     { "jit", NULL, "", "what the translator counted", info_jit },
     { "exits", NULL, "", "why the guest was left, and for which device", info_exits },
     { "numa", NULL, "", "NUMA nodes", info_numa },

@@ -32,6 +32,7 @@ struct world {
     struct guest *g;
     gpa bar;
     struct tape *t;
+    struct device *kbd; /* NULL: it is out */
     unsigned n_commands, n_put[N_SLOTS + 1][8];
 };
 
@@ -175,6 +176,13 @@ static void some_events(struct world *w)
     input_send_event(w->g->b->vm, tape_u8(t) % N_INPUT_KINDS, &e, 1);
 }
 
+static void plug(struct world *w)
+{
+    if (w->kbd)
+        device_free(w->kbd);
+    w->kbd = w->kbd ? NULL : board_add(w->g->b, "usb-kbd", "port", "1", NULL);
+}
+
 static void step(struct world *w)
 {
     struct tape *t = w->t;
@@ -205,7 +213,11 @@ static void step(struct world *w)
     case 12: some_wrapper(w); break;
     case 13: some_events(w); break;
     case 14: board_peek(w->g->b, w->bar + (tape_u16(t) & 0x3fff), 1u << (what >> 4 & 3)); break;
-    default: board_advance_ns(w->g->b, tape_u16(t) * 1000ull);
+    default:
+        if (what & 0x40)
+            plug(w);
+        else
+            board_advance_ns(w->g->b, tape_u16(t) * 1000ull);
     }
 }
 
@@ -216,19 +228,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     struct board *b = w.g->b;
     int fd = drive_add(b->vm);
     guest_add(w.g, &qemu_xhci_class, "addr", "3", NULL);
-    struct device *kbd = board_add(b, "usb-kbd", NULL);
+    w.kbd = board_add(b, "usb-kbd", NULL);
     board_add(b, "usb-tablet", NULL);
     struct device *disk = board_add(b, "usb-storage", "drive", "d0", NULL);
     guest_place_bars(w.g, XHCI);
     w.bar = guest_config_read(w.g, XHCI, PCI_BAR0, 4) & ~15u;
     bring_up(&w);
-    for (unsigned i = 0; i < MAX_STEPS && tape_left(&t); i++) {
+    for (unsigned i = 0; i < MAX_STEPS && tape_left(&t); i++)
         step(&w);
-        if (i == 200 && kbd) {
-            device_free(kbd);
-            kbd = NULL;
-        }
-    }
     device_free(disk); /* waits for what is under way */
     board_check(b);
     guest_free(w.g);

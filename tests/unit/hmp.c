@@ -2,6 +2,7 @@
 #include "ui/hmp.h"
 
 #include "core/chardev.h"
+#include "core/device.h"
 #include "core/error.h"
 #include "core/loop.h"
 #include "core/util.h"
@@ -165,6 +166,36 @@ static void every_command_has_help_and_every_subject_prints(void **unused)
     mentions(vm, "info qom-tree", "rng0 (virtio-rng-pci)");
     mentions(vm, "info pci", "id rng0");
     mentions(vm, "info lapic", "cpus[1].");
+    prints(vm, "info usb", "no USB controller; -usb or device_add qemu-xhci makes one\n");
+    end(vm);
+}
+
+static void usb_devices_come_and_go(void **unused)
+{
+    struct vm *vm = q35();
+    struct device *dev;
+    struct error *err =
+        device_create(vm, "qemu-xhci", &(struct prop_value){ "id", "usb" }, 1, &dev);
+    assert_null(err);
+    prints(vm, "device_add usb-kbd,id=k0,port=2", "");
+    prints(vm, "device_add usb-tablet,id=t0,bus=usb.0", "");
+    prints(vm, "device_add usb-mouse,id=m0", "");
+    prints(
+        vm, "info usb",
+        "Bus 0: usb.0, qemu-xhci, 4 ports\n"
+        "  Device 0.0, Port 1, Speed 480 Mb/s, Product Tandem USB Tablet, ID: t0 (not in use)\n"
+        "  Device 0.0, Port 2, Speed 480 Mb/s, Product Tandem USB Keyboard, ID: k0 (not in use)\n"
+        "  Device 0.0, Port 3, Speed 480 Mb/s, Product Tandem USB Mouse, ID: m0 (not in use)\n");
+    mentions(vm, "device_add usb-kbd,port=2", "port='2' is not a free port of the bus");
+    mentions(vm, "device_add usb-kbd,bus=usb.1", "usb.1");
+    mentions(vm, "device_add usb-storage", "drive");
+    mentions(vm, "device_add piix3-usb-uhci,id=u", "qemu-xhci");
+    mentions(vm, "device_add usb-hub", "p2=15");
+    prints(vm, "device_del t0", "");
+    prints(vm, "device_del k0", "");
+    prints(vm, "device_add usb-kbd,id=k0", "");
+    mentions(vm, "device_del t0", "there is no device 't0'");
+    mentions(vm, "device_del usb", "does not support hotplugging"); /* it is not in a root port */
     end(vm);
 }
 
@@ -309,6 +340,7 @@ int main(void)
         cmocka_unit_test(expressions_have_the_order_of_c),
         cmocka_unit_test(unknown_words_are_named),
         cmocka_unit_test(every_command_has_help_and_every_subject_prints),
+        cmocka_unit_test(usb_devices_come_and_go),
         cmocka_unit_test(memory_is_dumped_in_the_format_asked_for),
         cmocka_unit_test(a_walk_through_page_tables_is_explained),
         cmocka_unit_test(words_are_completed),

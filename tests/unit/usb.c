@@ -521,6 +521,17 @@ static void contexts_are_checked(void **unused)
     guest_free(d.g);
 }
 
+static void what_is_plugged_in_goes_with_its_controller(void **unused)
+{
+    struct driver d = with_keyboard();
+    put(&d, 3, BOARD_RAM + DATA, 8, NORMAL << 10 | IOC);
+    ring(&d, 3); /* it waits for a key */
+    device_unplugged(d.host);
+    for (struct device *dev = d.g->b->vm->devices; dev; dev = dev->next)
+        assert_null(strstr(dev->cls->name, "usb"));
+    guest_free(d.g);
+}
+
 static void a_bus_or_port_that_is_not_there_is_refused(void **unused)
 {
     struct driver d = start();
@@ -558,6 +569,7 @@ int main(void)
         cmocka_unit_test(movements_that_nobody_asks_for_add_up_to_a_bound),
         cmocka_unit_test(rings_outside_memory_stop_the_controller),
         cmocka_unit_test(contexts_are_checked),
+        cmocka_unit_test(what_is_plugged_in_goes_with_its_controller),
         cmocka_unit_test(a_bus_or_port_that_is_not_there_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -49,19 +49,13 @@ struct build {
     const char *irqchip; /* -M kernel-irqchip=, which is the engine's */
 };
 
-/* A value for a key=value list: commas doubled. */
-static const char *quoted(struct cli *cli, const char *value)
+/* An error about one option's text: "-device: ...", and before it where that stands if it is in a file. */
+static struct error *blame(const struct build *b, struct error *err, const char *option,
+                           const char *text)
 {
-    char *text = xmalloc(2 * strlen(value) + 1), *to = text;
-    for (; *value; value++) {
-        if (*value == ',')
-            *to++ = ',';
-        *to++ = *value;
-    }
-    *to = 0;
-    const char *kept = cli_text(cli, "%s", text);
-    free(text);
-    return kept;
+    const char *place = cli_place_of(b->cli, text);
+    err = error_in(err, "%s", option);
+    return place ? error_in(err, "%s", place) : err;
 }
 
 /* ---- log, memory, engine --------------------------------------------------------------------- */
@@ -264,7 +258,7 @@ static struct error *split_machine(struct build *b)
     struct error *err = error_in(options_split(cli->machine, "type", &list), "-M");
     if (err)
         return err;
-    const char *name = options_get(&list, "type"), *accel = options_get(&list, "accel");
+    const char *accel = options_get(&list, "accel");
     const char *memory = options_get(&list, "memory-backend");
     b->irqchip = options_get(&list, "kernel-irqchip");
     if (!b->irqchip)
@@ -274,12 +268,7 @@ static struct error *split_machine(struct build *b)
         add_accel_list(cli, accel);
     if (memory)
         err = use_memory_backend(b, memory);
-    const char *text = name ? name : "";
-    for (size_t i = 0; i < list.n; i++)
-        if (!list.used[i])
-            text = cli_text(cli, "%s%s%s=%s", text, *text ? "," : "", list.at[i].name,
-                            quoted(cli, list.at[i].value));
-    b->machine.machine = cli_text(cli, "%s", text);
+    b->machine.machine = cli_rest(cli, &list, "type");
     options_free(&list);
     return err;
 }
@@ -289,7 +278,8 @@ static struct error *make_objects(struct build *b)
 {
     struct error *err = NULL;
     for (size_t i = 0; i < b->cli->objects.n && !err; i++)
-        err = error_in(object_create(b->vm, b->cli->objects.at[i]), "-object");
+        err =
+            blame(b, object_create(b->vm, b->cli->objects.at[i]), "-object", b->cli->objects.at[i]);
     return err;
 }
 
@@ -310,7 +300,7 @@ static struct error *take_pflash(struct build *b, const struct drive_info *info)
 static const char *drive_text(struct build *b, const struct cli_drive *d)
 {
     struct cli *cli = b->cli;
-    const char *file = quoted(cli, d->text);
+    const char *file = cli_quoted(cli, d->text);
     bool ide = !strcmp(b->drive_if, "ide");
     switch (d->kind) {
     case DRIVE_DRIVE: return cli_text(cli, "if=%s,%s", b->drive_if, d->text);
@@ -340,7 +330,7 @@ static struct error *make_drive(struct build *b, const struct cli_drive *d)
     struct drive_info info;
     const char *text = drive_text(b, d);
     if (d->kind == DRIVE_BLOCKDEV)
-        return error_in(blk_add_blockdev(b->vm, text), "-blockdev");
+        return blame(b, blk_add_blockdev(b->vm, text), "-blockdev", text);
     if (cli->snapshot)
         text = cli_text(cli, "%s,snapshot=on", text);
     struct error *err = blk_add_drive(b->vm, text, &info);
@@ -352,7 +342,7 @@ static struct error *make_drive(struct build *b, const struct cli_drive *d)
         b->ide = xrealloc(b->ide, (b->n_ide + 1) * sizeof(*b->ide));
         b->ide[b->n_ide++] = info;
     }
-    return error_in(err, "%s", options[d->kind]);
+    return blame(b, err, options[d->kind], d->text);
 }
 
 static struct error *choose_drive_if(struct build *b)
@@ -377,7 +367,7 @@ static struct error *add_nic(struct build *b, const char *spec, const char *opti
     struct nic_info info;
     struct error *err = nic_add(b->vm, spec, &info);
     if (err || info.none)
-        return error_in(err, "%s", option);
+        return blame(b, err, option, spec);
     b->nics = xrealloc(b->nics, (b->n_nics + 1) * sizeof(*b->nics));
     b->nics[b->n_nics++] = info;
     b->out->uses_network = true;
@@ -412,7 +402,7 @@ static struct error *make_networks(struct build *b)
     struct cli *cli = b->cli;
     struct error *err = NULL;
     for (size_t i = 0; i < cli->netdevs.n && !err; i++) {
-        err = error_in(netdev_add(b->vm, cli->netdevs.at[i]), "-netdev");
+        err = blame(b, netdev_add(b->vm, cli->netdevs.at[i]), "-netdev", cli->netdevs.at[i]);
         b->out->uses_network = true;
     }
     for (size_t i = 0; i < cli->nics.n && !err; i++)
@@ -494,8 +484,8 @@ static struct error *add_monitor_options(struct build *b, const struct text_list
 {
     struct error *err = NULL;
     for (size_t i = 0; i < list->n && !err; i++)
-        err = error_in(add_monitor_option(b, option + 1, (unsigned)i, list->at[i], kind), "%s",
-                       option);
+        err = blame(b, add_monitor_option(b, option + 1, (unsigned)i, list->at[i], kind), option,
+                    list->at[i]);
     return err;
 }
 
@@ -579,12 +569,14 @@ static struct error *make_terminals(struct build *b)
     struct cli *cli = b->cli;
     struct error *err = NULL;
     for (size_t i = 0; i < cli->chardevs.n && !err; i++)
-        err = error_in(chardev_add_option(b->vm, cli->chardevs.at[i]), "-chardev");
+        err = blame(b, chardev_add_option(b->vm, cli->chardevs.at[i]), "-chardev",
+                    cli->chardevs.at[i]);
     if (!err && cli->debugcon)
         err = add_debugcon(b);
     default_terminals(cli);
     for (size_t i = 0; i < cli->serials.n && !err; i++)
-        err = error_in(add_serial(b, (unsigned)i, cli->serials.at[i]), "-serial");
+        err =
+            blame(b, add_serial(b, (unsigned)i, cli->serials.at[i]), "-serial", cli->serials.at[i]);
     if (!err)
         err = add_monitor_options(b, &cli->monitors, "-monitor", MONITOR_HUMAN);
     if (!err)
@@ -592,7 +584,7 @@ static struct error *make_terminals(struct build *b)
     if (!err)
         err = add_monitor_options(b, &cli->pretty_qmps, "-qmp-pretty", MONITOR_QMP_PRETTY);
     for (size_t i = 0; i < cli->mons.n && !err; i++)
-        err = error_in(add_mon(b, cli->mons.at[i]), "-mon");
+        err = blame(b, add_mon(b, cli->mons.at[i]), "-mon", cli->mons.at[i]);
     return err;
 }
 
@@ -605,6 +597,12 @@ static bool is_true_anyway(const char *text)
         if (!strcmp(text, globals[i]))
             return true;
     return false;
+}
+
+static bool is_long_global(const char *text)
+{
+    return !strncmp(text, "driver=", 7) || !strncmp(text, "property=", 9) ||
+           !strncmp(text, "value=", 6);
 }
 
 /* driver=NAME,property=NAME,value=TEXT: for drivers with a dot in their names. */
@@ -626,7 +624,7 @@ static struct error *add_long_global(struct build *b, const char *text)
     if (!err)
         err = device_add_global(b->vm, part[0], part[1], part[2]);
     options_free(&o);
-    return error_in(err, "-global");
+    return blame(b, err, "-global", text);
 }
 
 static struct error *add_globals(struct build *b)
@@ -636,7 +634,7 @@ static struct error *add_globals(struct build *b)
         if (is_true_anyway(text))
             continue;
         const char *equals = strchr(text, '='), *dot = strchr(text, '.');
-        if (!strncmp(text, "driver=", 7)) {
+        if (is_long_global(text)) {
             struct error *err = add_long_global(b, text);
             if (err)
                 return err;
@@ -648,7 +646,7 @@ static struct error *add_globals(struct build *b)
         const char *prop = cli_text(b->cli, "%.*s", (int)(equals - dot - 1), dot + 1);
         struct error *err = device_add_global(b->vm, driver, prop, equals + 1);
         if (err)
-            return error_in(err, "-global");
+            return blame(b, err, "-global", text);
     }
     return NULL;
 }
@@ -688,7 +686,7 @@ static struct error *make_device(struct build *b, const char *text)
     struct device *dev;
     struct error *err = options_split(text, "driver", &list);
     if (err)
-        return error_in(err, "-device");
+        return blame(b, err, "-device", text);
     const char *driver = options_get(&list, "driver");
     const struct device_class *cls = driver ? device_class_find(driver) : NULL;
     struct prop_value *props = xcalloc(list.n, sizeof(*props));
@@ -704,7 +702,7 @@ static struct error *make_device(struct build *b, const char *text)
         err = device_create(b->vm, driver, props, n, &dev);
     free(props);
     options_free(&list);
-    return error_in(err, "-device");
+    return blame(b, err, "-device", text);
 }
 
 /* The controller whose ports are called ide.0 and so on: the machine's own, or one for these drives. */
@@ -887,7 +885,7 @@ static struct error *make_faces(struct build *b)
         err = keys_set_layout(b->vm, cli->layout);
     for (size_t i = 0; i < cli->vncs.n && !err; i++)
         if (strcmp(cli->vncs.at[i], "none") != 0)
-            err = error_in(vnc_add(b->vm, cli->vncs.at[i]), "-vnc");
+            err = blame(b, vnc_add(b->vm, cli->vncs.at[i]), "-vnc", cli->vncs.at[i]);
     if (!err && cli->display && !cli->nographic)
         err = error_in(faces_add_display(b->vm, cli->display, cli->full_screen), "-display");
     else if (!err && cli->full_screen && !cli->display)
@@ -904,7 +902,7 @@ static struct error *note_numa(struct build *b)
     if (b->cli->numas.n)
         b->machine.numa = b->out->numa = xcalloc(1, sizeof(struct numa));
     for (size_t i = 0; i < b->cli->numas.n && !err; i++)
-        err = error_in(numa_add(b->out->numa, b->cli->numas.at[i]), "-numa");
+        err = blame(b, numa_add(b->out->numa, b->cli->numas.at[i]), "-numa", b->cli->numas.at[i]);
     return err;
 }
 
@@ -914,7 +912,8 @@ static struct error *note_smbios(struct build *b)
     if (b->cli->smbios.n)
         b->machine.smbios = b->out->smbios = smbios_options_new();
     for (size_t i = 0; i < b->cli->smbios.n && !err; i++)
-        err = error_in(smbios_options_add(b->out->smbios, b->cli->smbios.at[i]), "-smbios");
+        err = blame(b, smbios_options_add(b->out->smbios, b->cli->smbios.at[i]), "-smbios",
+                    b->cli->smbios.at[i]);
     return err;
 }
 
@@ -924,7 +923,8 @@ static struct error *note_acpi_tables(struct build *b)
     if (b->cli->acpi_tables.n)
         b->machine.acpi = b->out->acpi = acpi_options_new();
     for (size_t i = 0; i < b->cli->acpi_tables.n && !err; i++)
-        err = error_in(acpi_options_add(b->out->acpi, b->cli->acpi_tables.at[i]), "-acpitable");
+        err = blame(b, acpi_options_add(b->out->acpi, b->cli->acpi_tables.at[i]), "-acpitable",
+                    b->cli->acpi_tables.at[i]);
     return err;
 }
 
@@ -983,7 +983,7 @@ static struct error *set_up(struct build *b)
     for (size_t i = 0; i < cli->actions.n; i++) {
         struct error *err = set_action(vm, cli->actions.at[i]);
         if (err)
-            return error_in(err, "-action");
+            return blame(b, err, "-action", cli->actions.at[i]);
     }
     return vm_catch_signals(vm);
 }

@@ -69,10 +69,22 @@ struct cli {
     const char *engine_line; /* which engine and why not another; NULL: the best or the one asked for */
     const char *last_line; /* the verdict, once the run has ended */
     struct text_list owned;
+    /* Texts of options from configuration files, and "FILE:LINE" of each. */
+    struct text_list from_files, places;
+    const char *origin; /* the place of the option under way; NULL: the command line */
 };
+/* Where this text of an option stands: "FILE:LINE", or NULL: on the command line. */
+const char *cli_place_of(const struct cli *cli, const char *text);
+/* -readconfig: as if what the file says stood on the command line. Errors begin with FILE:LINE. */
+struct error *cli_read_config(struct cli *cli, const char *path);
 
 /* Text that lives as long as cli. */
 const char *cli_text(struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* A value for a key=value list: commas doubled. */
+const char *cli_quoted(struct cli *cli, const char *value);
+/* The list again, less what was asked for: the value of `first` bare, then name=value,... */
+const char *cli_rest(struct cli *cli, struct options *list, const char *first);
 
 /* cli_parse: argv into the struct, values checked that can be without a machine. */
 void cli_init(struct cli *cli);

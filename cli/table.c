@@ -29,15 +29,57 @@ const char *cli_text(struct cli *cli, const char *fmt, ...)
     return text;
 }
 
+const char *cli_quoted(struct cli *cli, const char *value)
+{
+    char *text = xmalloc(2 * strlen(value) + 1), *to = text;
+    for (; *value; value++) {
+        if (*value == ',')
+            *to++ = ',';
+        *to++ = *value;
+    }
+    *to = 0;
+    const char *kept = cli_text(cli, "%s", text);
+    free(text);
+    return kept;
+}
+
+const char *cli_rest(struct cli *cli, struct options *list, const char *first)
+{
+    const char *value = options_get(list, first), *text = cli_text(cli, "%s", value ? value : "");
+    for (size_t i = 0; i < list->n; i++)
+        if (!list->used[i])
+            text = cli_text(cli, "%s%s%s=%s", text, *text ? "," : "", list->at[i].name,
+                            cli_quoted(cli, list->at[i].value));
+    return text;
+}
+
 static void *member(void *opaque, const struct option *o)
 {
     return (char *)opaque + o->offset;
+}
+
+const char *cli_place_of(const struct cli *cli, const char *text)
+{
+    for (size_t i = 0; i < cli->from_files.n; i++)
+        if (cli->from_files.at[i] == text)
+            return cli->places.at[i];
+    return NULL;
+}
+
+/* For errors that come later. */
+static void note_place(struct cli *cli, const char *text)
+{
+    if (!cli->origin)
+        return;
+    text_add(&cli->from_files, text);
+    text_add(&cli->places, cli->origin);
 }
 
 /* ---- handlers that serve several options ---------------------------------------------------- */
 static struct error *set_text(void *opaque, const struct option *o, const char *arg)
 {
     *(const char **)member(opaque, o) = arg;
+    note_place(opaque, arg);
     return NULL;
 }
 
@@ -50,6 +92,7 @@ static struct error *set_flag(void *opaque, const struct option *o, const char *
 static struct error *add_text(void *opaque, const struct option *o, const char *arg)
 {
     text_add(member(opaque, o), arg);
+    note_place(opaque, arg);
     return NULL;
 }
 
@@ -94,14 +137,50 @@ static struct error *print_version(void *opaque, const struct option *o, const c
     return NULL;
 }
 
+/* What -machine says of the kernel is said by options of their own here. */
+static struct error *take_boot_files(struct cli *cli, const char *arg, const char **rest)
+{
+    const struct {
+        const char *name, **to;
+    } files[] = { { "kernel", &cli->kernel },
+                  { "initrd", &cli->initrd },
+                  { "append", &cli->append },
+                  { "dtb", &cli->dtb },
+                  { "firmware", &cli->bios } };
+    struct options list;
+    struct error *err = options_split(arg, "type", &list);
+    if (err)
+        return err;
+    bool any = false;
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        const char *value = options_get(&list, files[i].name);
+        if (value)
+            *files[i].to = cli_text(cli, "%s", value);
+        any |= value != NULL;
+    }
+    if (any)
+        *rest = cli_rest(cli, &list, "type");
+    options_free(&list);
+    return NULL;
+}
+
 /* Several -machine add up: the later ones' options override. */
 static struct error *add_machine(void *opaque, const struct option *o, const char *arg)
 {
     struct cli *cli = opaque;
     if (!*arg)
         return error_new("the board's name is missing; -M help lists them");
+    struct error *err = take_boot_files(cli, arg, &arg);
+    if (!*arg)
+        return err;
     cli->machine = cli->machine ? cli_text(cli, "%s,%s", cli->machine, arg) : arg;
-    return NULL;
+    note_place(cli, cli->machine);
+    return err;
+}
+
+static struct error *read_config(void *opaque, const struct option *o, const char *arg)
+{
+    return cli_read_config(opaque, arg);
 }
 
 /* -no-acpi and -no-hpet, from before they were options of the machine. */
@@ -125,6 +204,7 @@ static struct error *add_drive(void *opaque, const struct option *o, const char 
     struct cli *cli = opaque;
     cli->drives = xrealloc(cli->drives, (cli->n_drives + 1) * sizeof(*cli->drives));
     cli->drives[cli->n_drives++] = (struct cli_drive){ (enum cli_drive_kind)o->offset, arg };
+    note_place(cli, arg);
     return NULL;
 }
 
@@ -542,7 +622,9 @@ static const struct option table[] = {
     { "object", "TYPE,id=ID[,PROPERTY=VALUE...]",
       "thread, random source or memory for others to use; -object help", add_text, AT(objects) },
     { "nodefaults", NULL, "only the devices asked for", set_flag, AT(nodefaults) },
-    { "no-user-config", NULL, "accepted; there are no configuration files", accept },
+    { "readconfig", "FILE", "more options, from a file: [drive \"d0\"] file = \"disk.img\"",
+      read_config },
+    { "no-user-config", NULL, "accepted; no configuration file is read unasked", accept },
 
     { .help = "Disks" },
     { "drive", "file=FILE[,if=none|ide|virtio|pflash][,id=ID][,media=cdrom][,readonly=on]...",
@@ -654,7 +736,6 @@ static const struct option table[] = {
     { "runas", "USER", "start it as that user" },
     { "run-with", "...", "start it that way" },
     { "chroot", "DIR", "start it there" },
-    { "readconfig", "FILE", "there are no configuration files" },
     { "set", "...", "give the property with its device" },
     { "seed", "N", "random numbers come from the host" },
     { "echr", "N", "the escape character is Ctrl-A" },
@@ -698,10 +779,13 @@ struct error *cli_parse(struct cli *cli, int argc, char **argv)
 
 void cli_free(struct cli *cli)
 {
-    struct text_list *lists[] = { &cli->vncs,    &cli->accels,   &cli->devices, &cli->objects,
-                                  &cli->netdevs, &cli->nics,     &cli->nets,    &cli->chardevs,
-                                  &cli->serials, &cli->monitors, &cli->mons,    &cli->fw_cfgs,
-                                  &cli->globals, &cli->numas,    &cli->smbios,  &cli->acpi_tables };
+    struct text_list *lists[] = { &cli->vncs,        &cli->accels,      &cli->devices,
+                                  &cli->objects,     &cli->netdevs,     &cli->nics,
+                                  &cli->nets,        &cli->chardevs,    &cli->serials,
+                                  &cli->monitors,    &cli->mons,        &cli->fw_cfgs,
+                                  &cli->globals,     &cli->numas,       &cli->smbios,
+                                  &cli->acpi_tables, &cli->from_files,  &cli->places,
+                                  &cli->qmps,        &cli->pretty_qmps, &cli->actions };
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         free(lists[i]->at);
     for (size_t i = 0; i < cli->owned.n; i++)

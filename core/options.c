@@ -8,8 +8,7 @@
 #include <stdlib.h>
 
 /* ---- the option table ----------------------------------------------------------------------- */
-/* `name` may go on with "=..." for an option that takes its argument that way. */
-static const struct option *option_find(const struct option_table *table, const char *name)
+const struct option *option_find(const struct option_table *table, const char *name)
 {
     size_t n = strcspn(name, "=");
     for (size_t i = 0; i < table->n; i++) {

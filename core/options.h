@@ -24,6 +24,8 @@ struct option_table {
     size_t n;
 };
 
+/* By its name, which may go on with "=..." where the option takes its argument that way. NULL: there is none. */
+const struct option *option_find(const struct option_table *table, const char *name);
 /* Handle argv[1..argc): "-opt arg" and "--opt arg" by the table, everything else by `positional`.
  * The first error ends it; an unknown option's names the nearest one. */
 struct error *options_parse(const struct option_table *table, int argc, char **argv,

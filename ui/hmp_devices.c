@@ -96,11 +96,13 @@ static void show_chardev(void *opaque, enum backend_kind kind, const char *id, v
 {
     struct hmp_call *c = opaque;
     struct chardev_counts n;
+    const char *where = chardev_where(backend);
     if (kind != BACKEND_CHARDEV)
         return;
     chardev_counts(backend, &n);
     hmp_say(c, "%s: %s%s%s; in %" PRIu64 ", out %" PRIu64 ", dropped %" PRIu64 " bytes", id,
-            chardev_where(backend), chardev_is_connected(backend) ? "" : " (nobody there)",
+            *where ? where : chardev_kind(backend),
+            chardev_is_connected(backend) ? "" : " (nobody there)",
             chardev_is_mux(backend) ? " mux" : "", n.in, n.out, n.dropped);
 }
 

@@ -8,6 +8,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -295,6 +296,21 @@ static void time_that_was_set_goes_on(void **unused)
     board_free(b);
 }
 
+/* -rtc base= */
+static void time_starts_where_it_is_told(void **unused)
+{
+    struct board *b = board_new();
+    b->vm->rtc_offset_ns = ((int64_t)2000000000 - (int64_t)time(NULL)) * 1000000000;
+    board_add(b, "mc146818rtc", NULL);
+    assert_int_equal(rtc_read(b, 0x32), 0x20);
+    assert_int_equal(rtc_read(b, 9), 0x33); /* 2033-05-18 03:33:20 */
+    assert_int_equal(rtc_read(b, 8), 0x05);
+    assert_int_equal(rtc_read(b, 7), 0x18);
+    assert_int_equal(rtc_read(b, 4), 0x03);
+    assert_int_equal(rtc_read(b, 2), 0x33);
+    board_free(b);
+}
+
 static void time_reads_in_every_format(void **unused)
 {
     struct board *b = rtc_board();
@@ -433,6 +449,7 @@ int main(void)
         cmocka_unit_test(legacy_replacement_takes_the_lines_of_8254_and_clock),
         cmocka_unit_test(a_32_bit_comparator_wraps),
         cmocka_unit_test(time_that_was_set_goes_on),
+        cmocka_unit_test(time_starts_where_it_is_told),
         cmocka_unit_test(time_reads_in_every_format),
         cmocka_unit_test(update_in_progress_shows_before_the_second),
         cmocka_unit_test(update_interrupt_comes_each_second_and_needs_reading_c),

@@ -17,6 +17,7 @@
 #include "hw/pci/pci.h"
 #include "hw/storage/ide.h"
 #include "net/net.h"
+#include "ui/audio.h"
 #include "ui/display.h"
 #include "ui/faces.h"
 #include "ui/gdb.h"
@@ -401,6 +402,8 @@ static struct error *make_networks(struct build *b)
 {
     struct cli *cli = b->cli;
     struct error *err = NULL;
+    for (size_t i = 0; i < cli->audiodevs.n && !err; i++)
+        err = error_in(audio_add(b->vm, cli->audiodevs.at[i]), "-audiodev");
     for (size_t i = 0; i < cli->netdevs.n && !err; i++) {
         err = blame(b, netdev_add(b->vm, cli->netdevs.at[i]), "-netdev", cli->netdevs.at[i]);
         b->out->uses_network = true;

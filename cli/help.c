@@ -10,6 +10,7 @@
 #include "hw/machine/machine.h"
 #include "target/riscv/riscv.h"
 #include "target/x86_64/x86.h"
+#include "ui/audio.h"
 #include "ui/faces.h"
 #include "ui/qmp_session.h"
 
@@ -48,10 +49,10 @@ static void help_devices(void)
 }
 
 static const char *const kind_names[] = {
-    [PROP_BOOL] = "on|off",    [PROP_UINT] = "number",    [PROP_SIZE] = "size",
-    [PROP_STRING] = "text",    [PROP_ENUM] = "word",      [PROP_MAC] = "MAC address",
-    [PROP_DRIVE] = "-drive",   [PROP_NETDEV] = "-netdev", [PROP_CHARDEV] = "-chardev",
-    [PROP_OBJECT] = "-object",
+    [PROP_BOOL] = "on|off",    [PROP_UINT] = "number",     [PROP_SIZE] = "size",
+    [PROP_STRING] = "text",    [PROP_ENUM] = "word",       [PROP_MAC] = "MAC address",
+    [PROP_DRIVE] = "-drive",   [PROP_NETDEV] = "-netdev",  [PROP_CHARDEV] = "-chardev",
+    [PROP_OBJECT] = "-object", [PROP_AUDIO] = "-audiodev",
 };
 
 static void help_property(const struct prop *p)
@@ -212,6 +213,11 @@ struct error *cli_print_help(struct cli *cli, bool *printed)
     for (size_t i = 0; i < cli->qmps.n; i++)
         if (asks_help(cli->qmps.at[i], name, sizeof(name))) {
             qmp_help(print_line, NULL);
+            return NULL;
+        }
+    for (size_t i = 0; i < cli->audiodevs.n; i++)
+        if (asks_help(cli->audiodevs.at[i], name, sizeof(name))) {
+            audio_help(print_line, NULL);
             return NULL;
         }
     for (size_t i = 0; i < cli->netdevs.n; i++)

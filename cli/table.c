@@ -101,20 +101,6 @@ static struct error *accept(void *opaque, const struct option *o, const char *ar
     return NULL;
 }
 
-/* Management names a back end for sound even where there is no card. */
-static struct error *set_audio(void *opaque, const struct option *o, const char *arg)
-{
-    struct options list;
-    struct error *err = options_split(arg, "driver", &list);
-    if (err)
-        return err;
-    const char *driver = options_get(&list, "driver");
-    if (!driver || strcmp(driver, "none"))
-        err = error_new("driver '%s': there is no sound yet; accepted: none", driver ? driver : "");
-    options_free(&list);
-    return err;
-}
-
 /* ---- handlers of one option ----------------------------------------------------------------- */
 static struct error *print_help(void *opaque, const struct option *o, const char *arg)
 {
@@ -686,7 +672,8 @@ static const struct option table[] = {
     { "action", "reboot=..,shutdown=..,panic=..,watchdog=..",
       "what to do when the guest resets, powers off or crashes, or a watchdog expires", add_text,
       AT(actions) },
-    { "audiodev", "none,id=ID", "sound that nobody hears; there is no other yet", set_audio },
+    { "audiodev", "none|sdl|wav,id=ID[,path=FILE][,out.frequency=HZ]...",
+      "where sound goes; -audiodev help lists drivers", add_text, AT(audiodevs) },
     { "daemonize", NULL, "go to the background once everything is set up", set_flag,
       AT(daemonize) },
     { "pidfile", "FILE", "write the process id there", set_text, AT(pidfile) },
@@ -779,13 +766,13 @@ struct error *cli_parse(struct cli *cli, int argc, char **argv)
 
 void cli_free(struct cli *cli)
 {
-    struct text_list *lists[] = { &cli->vncs,        &cli->accels,      &cli->devices,
-                                  &cli->objects,     &cli->netdevs,     &cli->nics,
-                                  &cli->nets,        &cli->chardevs,    &cli->serials,
-                                  &cli->monitors,    &cli->mons,        &cli->fw_cfgs,
-                                  &cli->globals,     &cli->numas,       &cli->smbios,
-                                  &cli->acpi_tables, &cli->from_files,  &cli->places,
-                                  &cli->qmps,        &cli->pretty_qmps, &cli->actions };
+    struct text_list *lists[] = {
+        &cli->vncs,        &cli->accels,     &cli->devices,  &cli->objects, &cli->netdevs,
+        &cli->nics,        &cli->nets,       &cli->chardevs, &cli->serials, &cli->monitors,
+        &cli->mons,        &cli->fw_cfgs,    &cli->globals,  &cli->numas,   &cli->smbios,
+        &cli->acpi_tables, &cli->from_files, &cli->places,   &cli->qmps,    &cli->pretty_qmps,
+        &cli->actions,     &cli->audiodevs
+    };
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         free(lists[i]->at);
     for (size_t i = 0; i < cli->owned.n; i++)

@@ -25,6 +25,7 @@ static const struct {
     [BACKEND_CHARDEV] = { "character back end", "-chardev TYPE," },
     [BACKEND_OBJECT] = { "object", "-object TYPE," },
     [BACKEND_IOTHREAD] = { "I/O thread", "-object iothread," },
+    [BACKEND_AUDIO] = { "sound back end", "-audiodev DRIVER," },
 };
 
 static struct backend *find(struct vm *vm, enum backend_kind kind, const char *id)

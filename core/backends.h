@@ -18,7 +18,7 @@ struct error *backend_take_chardev(struct vm *vm, const char *id, struct chardev
 void backend_give_back(struct vm *vm, void *backend);
 
 /* Register one under its id; the VM owns it and calls `free` at its end. Error: id in use. */
-enum backend_kind { BACKEND_DRIVE, BACKEND_NETDEV, BACKEND_CHARDEV, BACKEND_OBJECT, BACKEND_IOTHREAD };
+enum backend_kind { BACKEND_DRIVE, BACKEND_NETDEV, BACKEND_CHARDEV, BACKEND_OBJECT, BACKEND_IOTHREAD, BACKEND_AUDIO };
 struct error *backend_add(struct vm *vm, enum backend_kind kind, const char *id, void *backend,
                           void (*free)(void *backend));
 /* As backend_find, for one of several users; also undone by backend_give_back. */

@@ -130,6 +130,12 @@ static struct error *set_backend(struct vm *vm, const struct prop *p, void **to,
     case PROP_DRIVE: err = backend_take_drive(vm, value, (struct blk **)&got); break;
     case PROP_NETDEV: err = backend_take_netdev(vm, value, (struct netdev **)&got); break;
     case PROP_CHARDEV: err = backend_take_chardev(vm, value, (struct chardev **)&got); break;
+    case PROP_AUDIO:
+        got = backend_hold(vm, BACKEND_AUDIO, value);
+        if (!got)
+            err = error_new("there is no sound back end '%s'; -audiodev DRIVER,id=%s makes one",
+                            value, value);
+        break;
     default:
         got = backend_hold(vm, BACKEND_OBJECT, value);
         if (!got)
@@ -435,6 +441,7 @@ static void prop_drop(struct device *dev, const struct prop *p)
     case PROP_DRIVE:
     case PROP_NETDEV:
     case PROP_CHARDEV:
+    case PROP_AUDIO:
     case PROP_OBJECT:
         if (*at)
             backend_give_back(dev->vm, *at);

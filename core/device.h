@@ -38,6 +38,7 @@ enum prop_kind {
     PROP_DRIVE,  /* -drive/-blockdev id -> struct blk * */
     PROP_NETDEV, /* -netdev id -> struct netdev * */
     PROP_CHARDEV, /* -chardev id -> struct chardev * */
+    PROP_AUDIO,  /* -audiodev id -> struct audio *; several devices may use one */
     PROP_OBJECT, /* -object id -> struct object * (core/object.h) */
 };
 struct prop {

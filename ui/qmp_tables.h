@@ -15,4 +15,4 @@ extern const struct qmp_table qmp_net_table;
 extern const struct qmp_table qmp_pci_table;
 extern const struct qmp_table qmp_qom_table;
 extern const struct qmp_table qmp_run_table;
-extern const struct qmp_table qmp_stats_table;
+extern const struct qmp_table qmp_stats_table, qmp_audio_table;

@@ -32,6 +32,9 @@ extern const struct device_class virtio_net_pci_class, virtio_net_device_class;
 extern const struct device_class virtio_serial_pci_class, virtio_serial_device_class;
 extern const struct device_class virtconsole_class, virtserialport_class;
 extern const struct device_class virtio_rng_pci_class, virtio_rng_device_class;
+extern const struct device_class intel_hda_class, ich9_intel_hda_class;
+extern const struct device_class hda_output_class, hda_duplex_class, hda_micro_class;
+extern const struct device_class virtio_snd_pci_class, virtio_snd_device_class;
 extern const struct device_class virtio_balloon_pci_class, virtio_balloon_device_class;
 extern const struct device_class virtio_keyboard_pci_class, virtio_keyboard_device_class;
 extern const struct device_class virtio_mouse_pci_class, virtio_mouse_device_class;
@@ -106,6 +109,13 @@ const struct device_class *const device_classes[] = {
     &virtserialport_class,
     &virtio_rng_pci_class,
     &virtio_rng_device_class,
+    &intel_hda_class,
+    &ich9_intel_hda_class,
+    &hda_output_class,
+    &hda_duplex_class,
+    &hda_micro_class,
+    &virtio_snd_pci_class,
+    &virtio_snd_device_class,
     &virtio_balloon_pci_class,
     &virtio_balloon_device_class,
     &virtio_keyboard_pci_class,

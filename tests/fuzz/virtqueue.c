@@ -26,7 +26,7 @@ static const struct {
     { "virtio-serial", NULL, NULL },  { "virtio-rng", NULL, NULL },
     { "virtio-balloon", NULL, NULL }, { "virtio-keyboard", NULL, NULL },
     { "virtio-mouse", NULL, NULL },   { "virtio-tablet", NULL, NULL },
-    { "virtio-gpu", NULL, NULL },
+    { "virtio-gpu", NULL, NULL },     { "virtio-sound", NULL, NULL },
 };
 
 struct world {

@@ -43,6 +43,7 @@ struct loop {
     _Atomic bool quit;
     _Atomic(pthread_t) owner; /* the thread that runs it */
     _Atomic bool running;     /* loop_run */
+    _Atomic uint64_t poll_ns;
     bool has_thread;
     char thread_name[16];
     int tid; /* under lock */
@@ -363,6 +364,26 @@ static void drain(int fd)
         return;
 }
 
+void loop_set_poll_ns(struct loop *loop, uint64_t ns)
+{
+    loop->poll_ns = ns;
+}
+
+uint64_t loop_poll_ns(const struct loop *loop)
+{
+    return loop->poll_ns;
+}
+
+/* As epoll_wait. */
+static int wait_ready(const struct loop *loop, struct epoll_event *ready, int most, int timeout_ms)
+{
+    uint64_t poll_ns = timeout_ms ? loop->poll_ns : 0, start = poll_ns ? host_now_ns() : 0;
+    int n = 0;
+    while (!n && poll_ns && host_now_ns() - start < poll_ns)
+        n = epoll_wait(loop->epoll_fd, ready, most, 0);
+    return n ? n : epoll_wait(loop->epoll_fd, ready, most, timeout_ms);
+}
+
 void loop_once(struct loop *loop, int timeout_ms)
 {
     enum { BATCH = 32 };
@@ -374,7 +395,7 @@ void loop_once(struct loop *loop, int timeout_ms)
         arm_timer(loop, sleep_ns);
     if (loop->idle)
         loop->idle(loop->idle_opaque, true);
-    int n = epoll_wait(loop->epoll_fd, ready, BATCH, timeout_ms);
+    int n = wait_ready(loop, ready, BATCH, timeout_ms);
     if (loop->idle)
         loop->idle(loop->idle_opaque, false);
     for (int i = 0; i < n; i++) {

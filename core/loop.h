@@ -37,6 +37,11 @@ void loop_remove_prepare(struct loop *loop, loop_prepare_fn *fn, void *opaque);
  * loop; core/memory.c uses it to know when no callback looks at guest memory. */
 typedef void loop_idle_fn(void *opaque, bool idle);
 void loop_set_idle(struct loop *loop, loop_idle_fn *fn, void *opaque);
+/* For how long the loop looks for work before it goes to sleep, 0 (at first) to LOOP_MAX_POLL_NS: it costs a processor
+ * and saves the switch to another thread and back. Any thread. */
+#define LOOP_MAX_POLL_NS UINT64_C(1000000000)
+void loop_set_poll_ns(struct loop *loop, uint64_t ns);
+uint64_t loop_poll_ns(const struct loop *loop);
 /* Is the caller the thread that runs this loop? Before any ran it: the one that made it. */
 bool loop_is_mine(const struct loop *loop);
 /* Is loop_run under way? Others wait for it then, and its callbacks for nobody. */

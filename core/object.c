@@ -27,9 +27,37 @@ static void object_free(void *opaque)
     free(o);
 }
 
+bool object_get_number(const struct object *o, const char *name, uint64_t *value)
+{
+    bool known = o->kind == OBJECT_IOTHREAD && !strcmp(name, "poll-max-ns");
+    if (known)
+        *value = loop_poll_ns(o->loop);
+    return known;
+}
+
+struct error *object_set_number(struct object *o, const char *name, uint64_t value)
+{
+    if (o->kind != OBJECT_IOTHREAD || strcmp(name, "poll-max-ns"))
+        return error_new("Property '%s.%s' cannot be set", o->type, name);
+    if (value > LOOP_MAX_POLL_NS)
+        return error_new("poll-max-ns=%llu is over %llu", (unsigned long long)value,
+                         (unsigned long long)LOOP_MAX_POLL_NS);
+    loop_set_poll_ns(o->loop, value);
+    return NULL;
+}
+
 static struct error *make_iothread(struct object *o, struct options *args)
 {
-    return loop_new(&o->loop); /* its thread starts when all is well, see object_make */
+    const char *poll = options_get(args, "poll-max-ns");
+    uint64_t ns = 0;
+    if (poll && !parse_uint(poll, LOOP_MAX_POLL_NS, &ns))
+        return error_new("poll-max-ns='%s' is not a number up to %llu", poll,
+                         (unsigned long long)LOOP_MAX_POLL_NS);
+    struct error *err =
+        loop_new(&o->loop); /* its thread starts when all is well, see object_make */
+    if (!err)
+        loop_set_poll_ns(o->loop, ns);
+    return err;
 }
 
 static struct error *make_rng_builtin(struct object *o, struct options *args)
@@ -85,9 +113,9 @@ static const struct object_type {
     struct error *(*make)(struct object *o, struct options *args);
 } types[] = {
     { "iothread",
-      "a thread that serves queues of virtio devices",
+      "a thread that serves queues of virtio devices; poll-max-ns=0 before it sleeps",
       OBJECT_IOTHREAD,
-      { "id" },
+      { "id", "poll-max-ns" },
       make_iothread },
     { "rng-builtin",
       "random numbers of the host's kernel",

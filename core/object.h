@@ -26,6 +26,10 @@ struct object {
 struct error *object_create(struct vm *vm, const char *text);
 /* Error: there is none, or somebody uses it. */
 struct error *object_remove(struct vm *vm, const char *id);
+/* Properties that have a number and can be changed: an iothread's poll-max-ns. Get: false if there is none of this name.
+ * Set: error if there is none, or the value does not fit. */
+bool object_get_number(const struct object *o, const char *name, uint64_t *value);
+struct error *object_set_number(struct object *o, const char *name, uint64_t value);
 /* The n-th type, and the i-th name that it takes ("id" is one); NULL: there are fewer. */
 const char *object_type_name(size_t n);
 const char *object_type_property(size_t n, size_t i);

@@ -264,8 +264,10 @@ static const struct qmp_type types[] = {
     QMP_ENUM_TYPE("ObjectType", "iothread rng-builtin rng-random memory-backend-ram "
                                 "memory-backend-memfd secret"),
     QMP_UNION_TYPE("ObjectOptions", "qom-type:ObjectType id:str", "qom-type",
-                   "rng-random:RngRandomProperties memory-backend-ram:MemoryBackendProperties "
+                   "rng-random:RngRandomProperties iothread:IothreadProperties "
+                   "memory-backend-ram:MemoryBackendProperties "
                    "memory-backend-memfd:MemoryBackendProperties secret:SecretProperties"),
+    QMP_STRUCT_TYPE("IothreadProperties", "*poll-max-ns:int"),
     QMP_STRUCT_TYPE("RngRandomProperties", "*filename:str"),
     QMP_STRUCT_TYPE("MemoryBackendProperties",
                     "size:size *prealloc:bool *share:bool *dump:bool *merge:bool"),

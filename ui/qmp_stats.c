@@ -13,9 +13,10 @@
 static void add_thread(void *opaque, enum backend_kind kind, const char *id, void *backend)
 {
     if (kind == BACKEND_IOTHREAD)
-        json_array_append_new(opaque, json_pack("{sssisisisisi}", "id", id, "thread-id",
-                                                loop_tid(backend), "poll-max-ns", 0, "poll-grow", 0,
-                                                "poll-shrink", 0, "aio-max-batch", 0));
+        json_array_append_new(opaque,
+                              json_pack("{sssisIsisisi}", "id", id, "thread-id", loop_tid(backend),
+                                        "poll-max-ns", (json_int_t)loop_poll_ns(backend),
+                                        "poll-grow", 0, "poll-shrink", 0, "aio-max-batch", 0));
 }
 
 static struct error *query_iothreads(struct qmp_call *c)

@@ -281,6 +281,8 @@ json_t *qom_list(struct vm *vm, const struct qom *q)
     case QOM_OBJECT:
         if (q->object->kind == OBJECT_MEMORY)
             add_entry(list, "size", "int");
+        if (q->object->kind == OBJECT_IOTHREAD)
+            add_entry(list, "poll-max-ns", "int");
         break;
     case QOM_CHARDEV: break;
     case QOM_CPU: list_cpu(vm, list); break;
@@ -353,6 +355,7 @@ struct error *qom_get(struct vm *vm, const struct qom *q, const char *name, json
 {
     char buf[120];
     bool is_device = q->kind == QOM_DEVICE || q->kind == QOM_VIRTIO_BACKEND;
+    uint64_t number;
     *value = NULL;
     if (!strcmp(name, "type"))
         *value = json_string(type_of(vm, q, buf, sizeof(buf)));
@@ -368,6 +371,8 @@ struct error *qom_get(struct vm *vm, const struct qom *q, const char *name, json
         *value = cpu_property(vm, name);
     else if (q->kind == QOM_OBJECT && q->object->kind == OBJECT_MEMORY && !strcmp(name, "size"))
         *value = json_integer((json_int_t)q->object->size);
+    else if (q->kind == QOM_OBJECT && object_get_number(q->object, name, &number))
+        *value = json_integer((json_int_t)number);
     return *value ? NULL
                   : error_new("Property '%s.%s' not found", type_of(vm, q, buf, sizeof(buf)), name);
 }
@@ -376,6 +381,7 @@ struct error *qom_get(struct vm *vm, const struct qom *q, const char *name, json
 struct error *qom_set(struct vm *vm, const struct qom *q, const char *name, json_t *value)
 {
     char buf[120];
+    uint64_t number;
     json_t *now;
     struct error *err = qom_get(vm, q, name, &now);
     if (err)
@@ -386,6 +392,11 @@ struct error *qom_set(struct vm *vm, const struct qom *q, const char *name, json
         if (!json_is_integer(value) || seconds < 0 || seconds > 86400)
             return error_new("guest-stats-polling-interval is a number of seconds from 0 to 86400");
         return balloon_set_polling(q->dev, (uint32_t)seconds);
+    }
+    if (q->kind == QOM_OBJECT && object_get_number(q->object, name, &number)) {
+        if (!json_is_integer(value) || json_integer_value(value) < 0)
+            return error_new("%s is a number that is not negative", name);
+        return object_set_number(q->object, name, (uint64_t)json_integer_value(value));
     }
     return error_new("Attempt to set property '%s' of '%s' after it was realized", name,
                      type_of(vm, q, buf, sizeof(buf)));

@@ -163,6 +163,25 @@ static void many_threads_may_post(void **unused)
     assert_int_equal(p.calls, 8000);
 }
 
+static void a_loop_that_polls_does_all_the_same(void **unused)
+{
+    struct loop *loop;
+    int n = 0;
+    assert_null(loop_new(&loop));
+    loop_set_poll_ns(loop, 2000000);
+    assert_int_equal(loop_poll_ns(loop), 2000000);
+    uint64_t before = host_now_ns();
+    loop_once(loop, 1); /* nothing comes: it looks for 2 ms, then sleeps for 1 */
+    assert_true(host_now_ns() - before >= 2000000);
+    loop_post(loop, count_up, &n);
+    loop_once(loop, -1);
+    assert_int_equal(n, 1);
+    before = host_now_ns();
+    loop_once(loop, 0); /* a look is a look */
+    assert_true(host_now_ns() - before < 1000000000);
+    loop_free(loop);
+}
+
 static void a_quit_before_the_run_is_not_lost(void **unused)
 {
     struct loop *loop = new_loop();
@@ -347,6 +366,7 @@ int main(void)
         cmocka_unit_test(posted_work_runs_in_order),
         cmocka_unit_test(a_loop_in_a_thread_does_what_is_called),
         cmocka_unit_test(many_threads_may_post),
+        cmocka_unit_test(a_loop_that_polls_does_all_the_same),
         cmocka_unit_test(a_quit_before_the_run_is_not_lost),
         cmocka_unit_test(prepare_bounds_the_sleep),
         cmocka_unit_test(a_timer_fires_once_when_it_is_due),

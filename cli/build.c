@@ -425,7 +425,7 @@ enum monitor_kind { MONITOR_HUMAN, MONITOR_QMP, MONITOR_QMP_PRETTY };
 static struct error *add_monitor(struct build *b, struct chardev *c, enum monitor_kind kind)
 {
     struct built *out = b->out;
-    struct monitor_hooks hooks = { print_stats, &out->stats, &cli_options };
+    struct monitor_hooks hooks = { print_stats, &out->stats, &cli_options, &out->gdb };
     struct error *err = NULL;
     if (out->n_monitors == MAX_MONITORS)
         return error_new("there can be %d monitors", MAX_MONITORS);
@@ -944,16 +944,17 @@ static void run_command(void *opaque, const char *line, void (*print)(void *to, 
                         void *to)
 {
     struct built *out = opaque;
-    struct monitor_hooks hooks = { print_stats, &out->stats, &cli_options };
+    struct monitor_hooks hooks = { print_stats, &out->stats, &cli_options, NULL };
     monitor_execute(out->vm, &hooks, line, print, to);
 }
 
 static struct error *make_debugger(struct build *b)
 {
-    struct gdb_hooks hooks = { run_command, b->out };
+    struct gdb_place *place = &b->out->gdb;
+    place->hooks = (struct gdb_hooks){ run_command, b->out };
     if (!b->cli->gdb)
         return NULL;
-    return error_in(gdb_open(b->vm, b->cli->gdb, &hooks, &b->out->gdb), "-gdb");
+    return error_in(gdb_open(b->vm, b->cli->gdb, &place->hooks, &place->gdb), "-gdb");
 }
 
 static struct error *set_action(struct vm *vm, const char *text)
@@ -1017,7 +1018,7 @@ void cli_unbuild(struct built *b)
 {
     if (!b->vm)
         return;
-    gdb_free(b->gdb);
+    gdb_free(b->gdb.gdb);
     for (size_t i = 0; i < b->n_monitors; i++)
         monitor_free(b->monitors[i]);
     faces_free(b->vm);

@@ -6,6 +6,7 @@
 
 #include "core/options.h"
 #include "hw/machine/machine.h"
+#include "ui/gdb.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,7 +15,6 @@
 struct acpi_options;
 struct device;
 struct error;
-struct gdb;
 struct monitor;
 struct numa;
 struct smbios_options;
@@ -106,7 +106,7 @@ struct built {
     struct vm *vm;
     struct monitor *monitors[MAX_MONITORS];
     size_t n_monitors;
-    struct gdb *gdb;
+    struct gdb_place gdb;
     bool uses_network, only_dumps;
     bool managed; /* by QMP, which opens files and sockets while the VM runs */
     struct numa *numa;

@@ -5,7 +5,7 @@
 #include "core/util.h"
 #include "core/vcpu.h"
 #include "core/vm.h"
-#include "ui/gdb.h"
+#include "ui/gdb_session.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,4 +41,29 @@ struct error *gdb_open(struct vm *vm, const char *spec, const struct gdb_hooks *
     if (!err)
         *out = gdb_new(vm, c, hooks);
     return err;
+}
+
+const char *gdb_where(const struct gdb *g)
+{
+    return chardev_where(g->link.chardev);
+}
+
+bool gdb_has_client(const struct gdb *g)
+{
+    return g->attached;
+}
+
+void gdb_close(struct gdb *g)
+{
+    struct vm *vm = g->vm;
+    struct chardev *c = g->link.chardev;
+    const char *id = backend_id(vm, c);
+    bool own = id && !strcmp(id, "gdb");
+    gdb_detach(g, true);
+    g->waits = false; /* the run has not ended */
+    gdb_free(g);
+    if (!chardev_is_mux(c))
+        backend_give_back(vm, c);
+    if (own)
+        error_free(backend_remove(vm, BACKEND_CHARDEV, "gdb"));
 }

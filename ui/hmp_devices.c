@@ -114,7 +114,8 @@ static void info_chardev(struct hmp_call *c)
 static void show_thread(void *opaque, enum backend_kind kind, const char *id, void *backend)
 {
     if (kind == BACKEND_IOTHREAD)
-        hmp_say(opaque, "%s: thread_id=%d", id, loop_tid(backend));
+        hmp_say(opaque, "%s: thread_id=%d, poll-max-ns=%" PRIu64, id, loop_tid(backend),
+                loop_poll_ns(backend));
 }
 
 static void info_iothreads(struct hmp_call *c)
@@ -131,6 +132,21 @@ static void show_object(void *opaque, enum backend_kind kind, const char *id, vo
 static void info_objects(struct hmp_call *c)
 {
     backends_each(c->vm, show_object, c);
+}
+
+static void show_memory(void *opaque, enum backend_kind kind, const char *id, void *backend)
+{
+    const struct object *o = backend;
+    if (kind != BACKEND_OBJECT || o->kind != OBJECT_MEMORY)
+        return;
+    hmp_say(opaque, "memory backend: %s", id);
+    hmp_say(opaque, "  size: %" PRIu64, o->size);
+    hmp_say(opaque, "  prealloc: %s", o->prealloc ? "true" : "false");
+}
+
+static void info_memdev(struct hmp_call *c)
+{
+    backends_each(c->vm, show_memory, c);
 }
 
 static void info_balloon(struct hmp_call *c)
@@ -367,6 +383,7 @@ static const struct hmp_command infos[] = {
     { "network", NULL, "", "network back ends and cards", info_network },
     { "chardev", NULL, "", "character back ends", info_chardev },
     { "iothreads", NULL, "", "I/O threads", info_iothreads },
+    { "memdev", NULL, "", "memory that -object made", info_memdev },
     { "objects", NULL, "", "what -object made", info_objects },
     { "balloon", NULL, "", "memory the guest has, and its statistics", info_balloon },
 };

@@ -40,23 +40,30 @@ static void info_memory_size(struct hmp_call *c)
     hmp_say(c, "plugged memory: 0");
 }
 
-/* ---- devices ------------------------------------------------------------------------------------------------ */
-static void print_tree(struct hmp_call *c, const struct device *parent, unsigned depth)
+static void say_block(void *opaque, struct mem_region *r)
 {
-    for (const struct device *d = c->vm->devices; d; d = d->next) {
-        if (d->parent != parent)
-            continue;
-        hmp_say(c, "%*s%s (%s)", (int)(2 * depth), "", d->id ? d->id : d->path, d->cls->name);
-        print_tree(c, d, depth + 1);
-    }
+    const struct ram_block *ram = mem_region_ram(r);
+    if (ram && !strcmp(ram->name, mem_region_name(r))) /* an alias has a name of its own */
+        hmp_say(opaque, "%-24s %10" PRIu64 " KiB%s", ram->name, ram->size / KIB,
+                ram->rom ? ", read-only" : "");
 }
 
+static void info_ramblock(struct hmp_call *c)
+{
+    mem_each_region(c->vm, say_block, c);
+}
+
+/* ---- devices ------------------------------------------------------------------------------------------------ */
 static void info_qom_tree(struct hmp_call *c)
 {
     hmp_say(c, "/machine (%s)", ((struct machine *)c->vm->machine)->name);
     for (unsigned i = 0; i < c->vm->n_vcpus; i++)
-        hmp_say(c, "  device[%u] (%s CPU)", i, c->vm->target->name);
-    print_tree(c, NULL, 1);
+        hmp_say(c, "  unattached/device[%u] (%s CPU)", i, c->vm->target->name);
+    for (const struct device *d = c->vm->devices; d; d = d->next) {
+        char path[DEVICE_QOM_PATH];
+        device_qom_path(d, path);
+        hmp_say(c, "  %s (%s)", path + strlen("/machine/"), d->cls->name);
+    }
 }
 
 /* Its state list, by id or path. */
@@ -317,7 +324,8 @@ static const struct hmp_command infos[] = {
     { "accel", NULL, "", "the engine, and the guest's architecture", info_accel },
     { "kvm", NULL, "", "is KVM in use", info_kvm },
     { "memory_size_summary", NULL, "", "guest memory", info_memory_size },
-    { "qom-tree", NULL, "", "devices, each below the one whose bus it is on", info_qom_tree },
+    { "ramblock", NULL, "", "pieces of host memory that the guest's is made of", info_ramblock },
+    { "qom-tree", NULL, "", "devices by the names that QMP has for them", info_qom_tree },
     { "state", NULL, "DEVICE", "everything that a device would save, by id or path", info_state,
       HMP_DEVICES },
     { "irq", NULL, "", "interrupts that the CPUs took", info_irq },

@@ -12,24 +12,6 @@ static void info_mtree(struct hmp_call *c)
     mem_print(c->vm, c->print, c->to);
 }
 
-static void print_device(struct hmp_call *c, const struct device *dev)
-{
-    hmp_say(c, "dev: %s, id \"%s\", at %s%s", dev->cls->name, dev->id ? dev->id : "", dev->path,
-            dev->broken ? " (broken by the guest)" : "");
-    for (size_t i = 0; i < dev->cls->props.n; i++) {
-        char value[256];
-        if (device_get((struct device *)dev, dev->cls->props.at[i].name, value, sizeof(value)) &&
-            *value)
-            hmp_say(c, "  %s = %s", dev->cls->props.at[i].name, value);
-    }
-}
-
-static void info_qtree(struct hmp_call *c)
-{
-    for (const struct device *dev = c->vm->devices; dev; dev = dev->next)
-        print_device(c, dev);
-}
-
 /* "info registers -a" is all of them. */
 static void info_registers(struct hmp_call *c)
 {
@@ -78,7 +60,6 @@ static const struct hmp_command commands[] = {
 };
 static const struct hmp_command infos[] = {
     { "mtree", NULL, "", "the physical memory map", info_mtree },
-    { "qtree", NULL, "", "devices and their properties", info_qtree },
     { "registers", NULL, "[-a]", "the CPU's registers; -a: all CPUs'", info_registers },
     { "cpus", NULL, "", "what each CPU does", info_cpus },
     { "stats", NULL, "", "what the engine and the devices counted", info_stats },

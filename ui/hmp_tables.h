@@ -3,6 +3,7 @@
 
 struct hmp_table;
 
+extern const struct hmp_table hmp_buses_table;
 extern const struct hmp_table hmp_code_table;
 extern const struct hmp_table hmp_devices_table;
 extern const struct hmp_table hmp_display_table;

@@ -6,6 +6,7 @@
 
 struct chardev;
 struct error;
+struct gdb_place;
 struct monitor;
 struct option_table;
 struct vm;
@@ -19,6 +20,7 @@ struct monitor_hooks {
     void (*stats)(void *opaque, void (*print)(void *opaque, const char *line), void *to);
     void *opaque;
     const struct option_table *options; /* for query-command-line-options; NULL: none */
+    struct gdb_place *gdb; /* for gdbserver; NULL: it is gdb that asks, or there can be none */
 };
 
 /* Attaches to c, or to a port of its own of a mux. Main loop's thread, as all of it. */

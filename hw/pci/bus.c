@@ -43,7 +43,7 @@ static const struct {
     { &i82801b11_bridge_class, pci_bridge_bus },
 };
 
-static struct pci_bus *bus_of(struct device *dev)
+struct pci_bus *pci_bus_behind(struct device *dev)
 {
     for (size_t i = 0; i < ARRAY_LEN(bus_owners); i++) {
         if (dev->cls == bus_owners[i].cls)
@@ -55,7 +55,7 @@ static struct pci_bus *bus_of(struct device *dev)
 struct pci_bus *pci_bus_find(struct vm *vm, const char *name)
 {
     for (struct device *dev = vm->devices; dev; dev = dev->next) {
-        struct pci_bus *bus = bus_of(dev);
+        struct pci_bus *bus = pci_bus_behind(dev);
         if (bus && (name ? !strcmp(bus->name, name) : !bus->bridge))
             return bus;
     }
@@ -66,7 +66,7 @@ char *pci_bus_names(struct vm *vm)
 {
     char *names = xstrdup("");
     for (struct device *dev = vm->devices; dev; dev = dev->next) {
-        struct pci_bus *bus = bus_of(dev);
+        struct pci_bus *bus = pci_bus_behind(dev);
         if (!bus)
             continue;
         char *more = xasprintf("%s%s%s", names, *names ? ", " : "", bus->name);

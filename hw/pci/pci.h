@@ -242,6 +242,8 @@ void pci_remap(struct pci_host *h);
 void pci_follow(_Atomic uint32_t *wanted, void (*follow)(void *opaque), void *opaque);
 /* The bus of that name ("pcie.0" or a bridge's id), or NULL; a NULL name is the first host's. */
 struct pci_bus *pci_bus_find(struct vm *vm, const char *name);
+/* The bus that a device carries, or NULL. */
+struct pci_bus *pci_bus_behind(struct device *dev);
 /* Names of all buses, for messages: "pcie.0, rp1". Caller frees. */
 char *pci_bus_names(struct vm *vm);
 

@@ -588,6 +588,29 @@ static void the_end_of_the_run_is_told(void **unused)
     close_vm(&s);
 }
 
+static void a_closed_server_lets_the_guest_run_on(void **unused)
+{
+    struct session s;
+    open_riscv(&s, count_up, 3, 1);
+    send_text(&s, "Z1,80004004,4");
+    assert_string_equal(receive(&s), "OK");
+    assert_true(gdb_has_client(s.g));
+    send_text(&s, "c");
+    assert_non_null(strstr(receive(&s), "T05"));
+    assert_int_equal(s.vm->state, RUN_PAUSED);
+    gdb_close(s.g);
+    s.g = NULL;
+    assert_int_equal(s.vm->state, RUN_RUNNING);
+    assert_false(s.vm->is_debugged);
+    for (unsigned i = 0; i < ROUNDS && !s.vm->n_asleep; i++)
+        loop_once(s.vm->loop, 0);
+    send_text(&s, "?");
+    assert_true(is_quiet(&s)); /* nobody listens, and nothing is said */
+    assert_int_equal(s.vm->state, RUN_RUNNING);
+    vm_pause(s.vm);
+    close_vm(&s);
+}
+
 static void a_guest_that_hangs_ends_only_undebugged(void **unused)
 {
     static const uint32_t hang[] = { 0x10500073, 0xffdff06f }; /* 1: wfi; j 1b */
@@ -711,6 +734,7 @@ int main(void)
         cmocka_unit_test(who_detaches_leaves_no_trace),
         cmocka_unit_test(a_stop_by_others_is_told),
         cmocka_unit_test(the_end_of_the_run_is_told),
+        cmocka_unit_test(a_closed_server_lets_the_guest_run_on),
         cmocka_unit_test(a_guest_that_hangs_ends_only_undebugged),
         cmocka_unit_test(the_monitor_answers),
         cmocka_unit_test(real_mode_shows_offsets_and_stops_at_linear_addresses),

@@ -12,6 +12,7 @@
 #include "target/x86_64/x86.h"
 #include "ui/expr.h"
 #include "ui/faces.h"
+#include "ui/gdb.h"
 #include "ui/monitor.h"
 #include "x86_board.h"
 
@@ -199,6 +200,50 @@ static void usb_devices_come_and_go(void **unused)
     end(vm);
 }
 
+static void devices_stand_below_the_bus_they_are_on(void **unused)
+{
+    struct vm *vm;
+    const struct machine_options o = {
+        .machine = "q35", .arch = "x86_64", .bios = bios_path, .ram_size = 64 * MIB, .smp = 1
+    };
+    assert_null(x86_machine_with(&o, IRQCHIP_USER, "qemu-xhci,id=x", &vm));
+    prints(vm, "device_add usb-tablet,id=tab,port=2", "");
+    mentions(vm, "info qtree -b", "\n    bus: pcie.0, type pci\n      dev: ICH9-LPC, id \"\"");
+    mentions(vm, "info qtree -b",
+             "\n      dev: qemu-xhci, id \"x\", at pcie.0/01.0/qemu-xhci\n        bus: x.0, type "
+             "usb-bus\n"
+             "          dev: usb-tablet, id \"tab\"");
+    mentions(vm, "info qtree", "\n            port = 2\n");
+    mentions(vm, "info ramblock", "65536 KiB");
+    end(vm);
+}
+
+static void gdb_is_served_where_the_monitor_says(void **unused)
+{
+    struct vm *vm = q35();
+    struct gdb_place place = { NULL, { NULL, NULL } };
+    const struct monitor_hooks with_place = { no_stats, NULL, NULL, &place };
+    static const struct {
+        const char *command, *says;
+    } steps[] = {
+        { "info gdb", "not served; gdbserver starts it\n" },
+        { "gdbserver null", "Waiting for gdb connection on device 'null'\n" },
+        { "gdbserver null", "Waiting for gdb connection on device 'null'\n" }, /* in place of it */
+        { "info gdb", "served\n" },
+        { "gdbserver none", "Disabled gdbserver\n" },
+        { "info gdb", "not served; gdbserver starts it\n" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        char *text = xstrdup("");
+        monitor_execute(vm, &with_place, steps[i].command, add_line, &text);
+        assert_string_equal(text, steps[i].says);
+        free(text);
+    }
+    mentions(vm, "gdbserver null", "gdb cannot replace its own server");
+    assert_null(place.gdb);
+    end(vm);
+}
+
 static void memory_is_dumped_in_the_format_asked_for(void **unused)
 {
     struct vm *vm = q35();
@@ -341,6 +386,8 @@ int main(void)
         cmocka_unit_test(unknown_words_are_named),
         cmocka_unit_test(every_command_has_help_and_every_subject_prints),
         cmocka_unit_test(usb_devices_come_and_go),
+        cmocka_unit_test(devices_stand_below_the_bus_they_are_on),
+        cmocka_unit_test(gdb_is_served_where_the_monitor_says),
         cmocka_unit_test(memory_is_dumped_in_the_format_asked_for),
         cmocka_unit_test(a_walk_through_page_tables_is_explained),
         cmocka_unit_test(words_are_completed),

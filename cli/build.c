@@ -826,8 +826,10 @@ static struct error *make_usb(struct build *b)
     bool wanted = cli->usb || cli->usb_devices.n || machine_wants_usb(b->vm);
     if (wanted && !pci_bus_find(b->vm, NULL))
         return error_new("-usb: this machine has no PCI, which USB controllers sit on");
-    if (wanted)
-        err = error_in(device_create(b->vm, "qemu-xhci", NULL, 0, &dev), "-usb");
+    if (wanted) {
+        struct prop_value at = { "addr", machine_usb_addr(b->vm) };
+        err = error_in(device_create(b->vm, "qemu-xhci", &at, at.value != NULL, &dev), "-usb");
+    }
     for (size_t i = 0; i < cli->usb_devices.n && !err; i++) {
         const char *name = cli->usb_devices.at[i];
         char *cls = xasprintf("usb-%s", strcmp(name, "keyboard") ? name : "kbd");

@@ -234,6 +234,12 @@ bool machine_wants_usb(const struct vm *vm)
     return m && m->wants_usb;
 }
 
+const char *machine_usb_addr(const struct vm *vm)
+{
+    const struct machine *m = vm->machine;
+    return m ? m->cls->usb_addr : NULL;
+}
+
 bool machine_only_dumps(const struct vm *vm)
 {
     const struct machine *m = vm->machine;

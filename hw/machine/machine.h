@@ -73,6 +73,7 @@ struct machine_class {
     unsigned default_cpus, max_cpus;
     uint64_t default_ram_size;
     const char *drive_if; /* what -drive and -hda mean without more words: "ide"; NULL: "virtio" */
+    const char *usb_addr; /* PCI address of the controller that -usb makes; NULL: any free slot of it */
     const char *vga; /* class of the graphics card that a machine has unless told otherwise; NULL: none */
     bool has_tables; /* ACPI, SMBIOS and NUMA; other machines refuse their options */
     struct {
@@ -106,6 +107,7 @@ struct error *machine_create(struct vm *vm, const struct machine_options *o);
 struct error *machine_ready(struct vm *vm);
 /* -M usb=on: whoever makes the user's devices makes a controller first. */
 bool machine_wants_usb(const struct vm *vm);
+const char *machine_usb_addr(const struct vm *vm); /* machine_class.usb_addr */
 /* machine_ready wrote what the user wanted to see: exit 0 without running. */
 bool machine_only_dumps(const struct vm *vm);
 /* Last, before vm_free; NULL machine is fine. */

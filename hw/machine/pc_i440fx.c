@@ -110,6 +110,7 @@ const struct machine_class i440fx_machine = {
     .default_ram_size = 128 * MIB,
     .drive_if = "ide",
     .vga = "VGA",
+    .usb_addr = "1.2", /* beside the bridge to ISA, where a PIIX3 has its own */
     .has_tables = true,
     .options = TABLE(i440fx_options),
     .size = sizeof(struct pc),

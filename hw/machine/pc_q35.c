@@ -113,6 +113,7 @@ const struct machine_class q35_machine = {
     .default_ram_size = 128 * MIB,
     .drive_if = "ide",
     .vga = "VGA",
+    .usb_addr = "1d.0", /* as an ICH9 has it */
     .has_tables = true,
     .options = TABLE(q35_options),
     .size = sizeof(struct pc),

@@ -38,6 +38,7 @@ enum {
 };
 enum { TEXT_MANUFACTURER = 1, TEXT_PRODUCT, TEXT_SERIAL };
 enum { MAX_DESCRIPTOR = 256 };
+#define NAMELESS "usb-bus." /* a number follows */
 
 /* ---- packets -------------------------------------------------------------------------------------------- */
 uint32_t usb_move(struct usb_packet *p, void *data, uint32_t n)
@@ -330,7 +331,7 @@ void usb_bus_init(struct usb_bus *bus, struct device *host, const struct usb_hos
     if (host->id)
         snprintf(bus->name, sizeof(bus->name), "%.130s.0", host->id);
     else
-        snprintf(bus->name, sizeof(bus->name), "usb-bus.%u", n);
+        snprintf(bus->name, sizeof(bus->name), NAMELESS "%u", n);
     bus->host = host;
     bus->ops = ops;
 }
@@ -365,13 +366,22 @@ static bool find_port(struct usb_device *u, struct usb_bus *bus)
     return false;
 }
 
+/* libvirt has "usb.0" for the bus of -usb. Nothing is named so but by a controller's id. */
+static bool is_bus(const struct usb_bus *bus, const char *name)
+{
+    if (!name || !strcmp(bus->name, name))
+        return true;
+    return !bus->host->id && !strncmp(name, "usb.", 4) &&
+           !strcmp(name + 4, bus->name + strlen(NAMELESS)) && !device_find(bus->host->vm, "usb");
+}
+
 static struct error *find_bus(struct usb_device *u, struct usb_bus **out)
 {
     bool any = false, named = false;
     for (struct device *d = u->dev.vm->devices; d; d = d->next) {
         struct usb_bus *bus = usb_bus_of(d);
         any |= bus != NULL;
-        if (!bus || (u->bus_name && strcmp(bus->name, u->bus_name)))
+        if (!bus || !is_bus(bus, u->bus_name))
             continue;
         named = true;
         *out = bus;

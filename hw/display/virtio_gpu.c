@@ -44,21 +44,21 @@ enum { /* 5.7.6.7 */
        ERR_INVALID_PARAMETER,
 };
 
-/* 5.7.6.8, named by the order of bytes in memory: the shifts that make a host's 0xAARRGGBB of a load. */
+/* 5.7.6.8, named by the order of bytes in memory: where the parts of a host's 0xAARRGGBB are. Screens do not look at
+ * alpha, and cursors have it in the fourth byte even of X formats, in which Linux makes them for Xorg. */
 static const struct gpu_format {
     uint32_t number;
-    uint8_t red, green, blue, alpha; /* bit of a little-endian word; alpha NO_ALPHA: opaque */
+    uint8_t red, green, blue, alpha; /* bit of a little-endian word */
 } formats[] = {
-    { 1, 16, 8, 0, 24 },    /* B8G8R8A8 */
-    { 2, 16, 8, 0, 255 },   /* B8G8R8X8 */
-    { 3, 8, 16, 24, 0 },    /* A8R8G8B8 */
-    { 4, 8, 16, 24, 255 },  /* X8R8G8B8 */
-    { 67, 0, 8, 16, 24 },   /* R8G8B8A8 */
-    { 68, 24, 16, 8, 255 }, /* X8B8G8R8 */
-    { 121, 24, 16, 8, 0 },  /* A8B8G8R8 */
-    { 134, 0, 8, 16, 255 }, /* R8G8B8X8 */
+    { 1, 16, 8, 0, 24 },   /* B8G8R8A8 */
+    { 2, 16, 8, 0, 24 },   /* B8G8R8X8 */
+    { 3, 8, 16, 24, 0 },   /* A8R8G8B8 */
+    { 4, 8, 16, 24, 0 },   /* X8R8G8B8 */
+    { 67, 0, 8, 16, 24 },  /* R8G8B8A8 */
+    { 68, 24, 16, 8, 0 },  /* X8B8G8R8 */
+    { 121, 24, 16, 8, 0 }, /* A8B8G8R8 */
+    { 134, 0, 8, 16, 24 }, /* R8G8B8X8 */
 };
-enum { NO_ALPHA = 255 };
 
 /* A command being executed. */
 struct command {
@@ -83,8 +83,7 @@ static const struct gpu_format *format_of(uint32_t number)
 static uint32_t argb_of(const struct gpu_format *f, const uint8_t *p)
 {
     uint32_t v = (uint32_t)load_le(p, 4);
-    uint32_t alpha = f->alpha == NO_ALPHA ? 0xff : v >> f->alpha & 0xff;
-    return alpha << 24 | (v >> f->red & 0xff) << 16 | (v >> f->green & 0xff) << 8 |
+    return (v >> f->alpha & 0xff) << 24 | (v >> f->red & 0xff) << 16 | (v >> f->green & 0xff) << 8 |
            (v >> f->blue & 0xff);
 }
 

@@ -300,6 +300,20 @@ static void the_cursor_has_shape_and_place(void **unused)
     stop();
 }
 
+static void a_cursor_without_alpha_in_its_format_has_it(void **unused)
+{
+    start(&virtio_gpu_pci_class, NULL, NULL);
+    picture(3, BGRX, 64, 64);
+    paint(0, 0xff00ff00);
+    paint(4, 0x00000000);
+    assert_int_equal(COMMAND(TRANSFER, 0, 0, 64, 64, 0, 0, 3, 0), OK);
+    run(&cursor, CURSOR_UPDATE, (const uint32_t[]){ 0, 0, 0, 0, 3, 0, 0, 0 }, 8, NULL, 0);
+    const struct cursor_shape *shape = head_cursor(head_of(0));
+    assert_int_equal(shape->argb[0], 0xff00ff00);
+    assert_int_equal(shape->argb[1], 0);
+    stop();
+}
+
 /* ---- what is refused ----------------------------------------------------------------------------------- */
 static void wrong_commands_are_refused(void **unused)
 {
@@ -478,6 +492,7 @@ int main(void)
         cmocka_unit_test(display_info_and_edid_say_what_a_viewer_wishes),
         cmocka_unit_test(fences_come_back),
         cmocka_unit_test(the_cursor_has_shape_and_place),
+        cmocka_unit_test(a_cursor_without_alpha_in_its_format_has_it),
         cmocka_unit_test(wrong_commands_are_refused),
         cmocka_unit_test(memory_is_bounded),
         cmocka_unit_test(a_saved_gpu_goes_on_showing),

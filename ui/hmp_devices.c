@@ -13,6 +13,7 @@
 #include "hw/net/virtio_net.h"
 #include "hw/virtio/balloon.h"
 #include "net/net.h"
+#include "ui/audio.h"
 #include "ui/cards.h"
 #include "ui/drives.h"
 #include "ui/hmp.h"
@@ -134,6 +135,26 @@ static void info_objects(struct hmp_call *c)
     backends_each(c->vm, show_object, c);
 }
 
+static void show_audio(void *opaque, enum backend_kind kind, const char *id, void *backend)
+{
+    static const char *const names[] = { [AUDIO_OUT] = "out", [AUDIO_IN] = "in" };
+    struct audio_info info;
+    if (kind != BACKEND_AUDIO)
+        return;
+    audio_query(backend, &info);
+    hmp_say(opaque, "%s: %s%s%s, every %u us", id, info.driver, info.path ? ", " : "",
+            info.path ? info.path : "", info.period_us);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (info.set[i])
+            hmp_say(opaque, "    %s: %s, %u channels, %u Hz", names[i],
+                    audio_format_names[info.of[i].format], info.of[i].channels, info.of[i].rate);
+}
+
+static void info_audiodev(struct hmp_call *c)
+{
+    backends_each(c->vm, show_audio, c);
+}
+
 static void show_memory(void *opaque, enum backend_kind kind, const char *id, void *backend)
 {
     const struct object *o = backend;
@@ -208,6 +229,43 @@ static void do_break(struct hmp_call *c)
         chardev_break(chardev);
     else
         hmp_say(c, "there is no character back end '%s'", id);
+}
+
+static struct chardev *ring(struct hmp_call *c)
+{
+    char id[100];
+    if (!hmp_word(c, "the id", id, sizeof(id)))
+        return NULL;
+    struct chardev *chardev = backend_find(c->vm, BACKEND_CHARDEV, id);
+    if (chardev && chardev_is_ringbuf(chardev))
+        return chardev;
+    hmp_say(c, "there is no ring buffer '%s'", id);
+    return NULL;
+}
+
+/* Lines; what a terminal would obey is shown as dots. */
+static void do_ring_read(struct hmp_call *c)
+{
+    uint8_t bytes[4096];
+    uint64_t size;
+    struct chardev *chardev = ring(c);
+    if (!chardev || !hmp_number(c, "the number of bytes", &size))
+        return;
+    size_t n = chardev_ringbuf_read(chardev, bytes, MIN(size, sizeof(bytes) - 1));
+    char *text = (char *)bytes, *line;
+    bytes[n] = 0;
+    for (size_t i = 0; i < n; i++)
+        if (bytes[i] != '\n' && (bytes[i] < ' ' || bytes[i] == 0x7f))
+            bytes[i] = bytes[i] == '\r' ? ' ' : '.';
+    while (n && (line = strsep(&text, "\n")))
+        hmp_say(c, "%s", line);
+}
+
+static void do_ring_write(struct hmp_call *c)
+{
+    struct chardev *chardev = ring(c);
+    if (chardev)
+        chardev_feed(chardev, (const uint8_t *)c->args, strlen(c->args));
 }
 
 static void do_drive_add(struct hmp_call *c)
@@ -362,6 +420,10 @@ static const struct hmp_command commands[] = {
       do_chardev_add },
     { "chardev-remove", NULL, "ID", "close one that nobody uses", do_chardev_remove, HMP_CHARDEVS },
     { "chardev-send-break", NULL, "ID", "a break on the line", do_break, HMP_CHARDEVS },
+    { "ringbuf_read", NULL, "ID SIZE", "the newest bytes that the guest wrote to a ring buffer",
+      do_ring_read, HMP_CHARDEVS },
+    { "ringbuf_write", NULL, "ID TEXT", "what the guest reads from it", do_ring_write,
+      HMP_CHARDEVS },
     { "blockdev_add", NULL, "driver=raw,node-name=ID...", "open an image, as -blockdev does",
       do_drive_add },
     { "drive_del", NULL, "ID", "close one that no device uses", do_drive_del, HMP_DRIVES },
@@ -382,6 +444,7 @@ static const struct hmp_command infos[] = {
     { "blockstats", NULL, "", "what was read and written", info_blockstats },
     { "network", NULL, "", "network back ends and cards", info_network },
     { "chardev", NULL, "", "character back ends", info_chardev },
+    { "audiodev", NULL, "", "where sound goes", info_audiodev },
     { "iothreads", NULL, "", "I/O threads", info_iothreads },
     { "memdev", NULL, "", "memory that -object made", info_memdev },
     { "objects", NULL, "", "what -object made", info_objects },

@@ -1,5 +1,6 @@
 /* The machine's insides for a person: PCI, interrupt controllers, what engine and devices counted, the log. */
 #include "core/accel.h"
+#include "core/clock.h"
 #include "core/device.h"
 #include "core/error.h"
 #include "core/log.h"
@@ -14,9 +15,11 @@
 #include "ui/hmp_tables.h"
 #include "ui/monitor.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* ---- who we are ------------------------------------------------------------------------------------------- */
 static void info_version(struct hmp_call *c)
@@ -312,8 +315,46 @@ static void do_log(struct hmp_call *c)
         c->vm->log.kinds = kinds;
 }
 
+static void do_logfile(struct hmp_call *c)
+{
+    char path[512];
+    if (!hmp_word(c, "the file", path, sizeof(path)))
+        return;
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_APPEND, 0644);
+    if (fd < 0) {
+        hmp_ok(c, error_errno("cannot write '%s'", path));
+        return;
+    }
+    if (c->vm->log.fd <= STDERR_FILENO) { /* it stays for others */
+        c->vm->log.fd = fd;
+        return;
+    }
+    dup3(fd, c->vm->log.fd, O_CLOEXEC); /* who prints meanwhile goes to one or the other */
+    close(fd);
+}
+
+static void info_log(struct hmp_call *c)
+{
+    const struct log *log = &c->vm->log;
+    for (unsigned i = 0; i < n_log_items; i++)
+        hmp_say(c, "%s %-14s %s", log->kinds & log_items[i].kind ? "*" : " ", log_items[i].name,
+                log_items[i].help);
+    for (unsigned i = 0; i < log->n_filter; i++)
+        hmp_say(c, "only code at 0x%" PRIx64 " to 0x%" PRIx64, log->filter[i].from,
+                log->filter[i].to);
+}
+
+static void info_clock(struct hmp_call *c)
+{
+    uint64_t now = vm_now_ns(c->vm);
+    hmp_say(c, "guest time %" PRIu64 ".%09" PRIu64 " s, %s; %u timers are set",
+            (uint64_t)(now / NS_PER_S), (uint64_t)(now % NS_PER_S),
+            c->vm->state == RUN_RUNNING ? "running" : "standing still", timers_pending(c->vm));
+}
+
 static const struct hmp_command commands[] = {
     { "log", NULL, "ITEM,ITEM...|none", "what is logged from now on; -d help lists it", do_log },
+    { "logfile", NULL, "FILE", "where to", do_logfile },
     { "savevm", NULL, "[TAG]", "refused: there are no snapshots yet", no_snapshots },
     { "loadvm", NULL, "TAG", "refused: there are no snapshots yet", no_snapshots },
     { "delvm", NULL, "TAG", "refused: there are no snapshots yet", no_snapshots },
@@ -337,6 +378,8 @@ static const struct hmp_command infos[] = {
     { "exits", NULL, "", "why the guest was left, and for which device", info_exits },
     { "numa", NULL, "", "NUMA nodes", info_numa },
     { "roms", NULL, "", "read-only memory", info_roms },
+    { "log", NULL, "", "what is logged", info_log },
+    { "clock", NULL, "", "the guest's time, and timers", info_clock },
     { "snapshots", NULL, "", "refused: there are none yet", no_snapshots },
     { "migrate", NULL, "", "refused: there is none yet", no_migration },
 };

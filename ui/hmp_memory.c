@@ -169,6 +169,76 @@ static void do_xp(struct hmp_call *c)
     examine(c, true);
 }
 
+/* ---- sums, ports --------------------------------------------------------------------------------------- */
+static void do_sum(struct hmp_call *c)
+{
+    uint64_t at, size;
+    uint16_t sum = 0; /* the BSD checksum */
+    if (!hmp_number(c, "the address", &at) || !hmp_number(c, "the size", &size))
+        return;
+    if (size > GIB) {
+        hmp_say(c, "at most 1 GiB at a time");
+        return;
+    }
+    for (uint64_t i = 0; i < size;) {
+        uint8_t bytes[4096];
+        size_t n = MIN(size - i, sizeof(bytes));
+        if (!mem_read(c->vm, at + i, bytes, n)) {
+            hmp_say(c, "Cannot access memory at 0x%" PRIx64, at + i);
+            return;
+        }
+        for (size_t k = 0; k < n; k++)
+            sum = (uint16_t)((sum >> 1 | sum << 15) + bytes[k]);
+        i += n;
+    }
+    hmp_say(c, "%05u", sum);
+}
+
+/* What the ports of a guest's CPU and the format let through. */
+static bool take_port(struct hmp_call *c, struct format *f, uint64_t *port)
+{
+    if (!take_format(c, f) || !hmp_number(c, "the port", port))
+        return false;
+    const char *why = !mem_ports_now(c->vm)->n ? "this machine has no ports"
+                      : c->vm->tape            ? "not while engines are compared"
+                      : f->size > 4            ? "ports have 1, 2 or 4 bytes: b, h, w"
+                      : *port > 0xffff         ? "ports are 0 to 0xffff"
+                                               : NULL;
+    if (why)
+        hmp_say(c, "%s", why);
+    return !why;
+}
+
+static void do_in(struct hmp_call *c)
+{
+    struct format f;
+    uint64_t port;
+    uint32_t value = UINT32_MAX;
+    if (!take_port(c, &f, &port))
+        return;
+    bool ran = hmp_hold(c);
+    bool answered = mem_port_read(c->vm, (uint32_t)port, f.size, &value);
+    hmp_let_go(c, ran);
+    hmp_say(c, "port%c[0x%04x] = 0x%0*x%s",
+            f.size == 1   ? 'b'
+            : f.size == 2 ? 'w'
+                          : 'l',
+            (unsigned)port, (int)(2 * f.size), value & UINT32_MAX >> (32 - 8 * f.size),
+            answered ? "" : " (nothing is there)");
+}
+
+static void do_out(struct hmp_call *c)
+{
+    struct format f;
+    uint64_t port, value;
+    if (!take_port(c, &f, &port) || !hmp_number(c, "the value", &value))
+        return;
+    bool ran = hmp_hold(c);
+    if (!mem_port_write(c->vm, (uint32_t)port, f.size, (uint32_t)value))
+        hmp_say(c, "nothing is at port 0x%04x", (unsigned)port);
+    hmp_let_go(c, ran);
+}
+
 static void do_print(struct hmp_call *c)
 {
     struct format f;
@@ -454,6 +524,9 @@ static const struct hmp_command commands[] = {
     { "xp", NULL, "/FMT ADDRESS", "the same at a physical one", do_xp },
     { "print", "p", "/FMT EXPRESSION", "a number, or an expression of numbers and registers",
       do_print },
+    { "i", NULL, "/FMT PORT", "read a port as the guest would: i/b 0x71", do_in },
+    { "o", NULL, "/FMT PORT VALUE", "write to one", do_out },
+    { "sum", NULL, "ADDRESS SIZE", "a checksum of physical memory", do_sum },
     { "gva2gpa", NULL, "ADDRESS", "what a virtual address is physically", do_gva2gpa },
     { "walk", NULL, "ADDRESS", "the way through the page tables to it, level by level", do_walk },
     { "memsave", NULL, "ADDRESS SIZE FILE", "virtual memory into a file", do_memsave },

@@ -218,6 +218,35 @@ static void devices_stand_below_the_bus_they_are_on(void **unused)
     end(vm);
 }
 
+static void ports_are_read_and_written_as_by_the_guest(void **unused)
+{
+    struct vm *vm = q35();
+    prints(vm, "o/b 0x70 0x0f", "");
+    prints(vm, "o/b 0x71 0x5a", "");
+    prints(vm, "i/b 0x71", "portb[0x0071] = 0x5a\n");
+    prints(vm, "o/w 0xcf8 0x80000000", "");
+    prints(vm, "i/w 0xcfc", "portl[0x0cfc] = 0x29c08086\n");
+    prints(vm, "i/h 0xcfe", "portw[0x0cfe] = 0x29c0\n");
+    prints(vm, "i/b 0x300", "portb[0x0300] = 0xff (nothing is there)\n");
+    prints(vm, "o/b 0x300 1", "nothing is at port 0x0300\n");
+    prints(vm, "i/g 0x70", "ports have 1, 2 or 4 bytes: b, h, w\n");
+    prints(vm, "i/b 0x10000", "ports are 0 to 0xffff\n");
+    end(vm);
+}
+
+static void ring_buffers_are_read_and_written(void **unused)
+{
+    struct vm *vm = q35();
+    struct chardev *c;
+    assert_null(chardev_add(vm, "r0", "ringbuf,size=64", &c));
+    chardev_write(c, (const uint8_t *)"one\r\ntwo\33", 9);
+    prints(vm, "ringbuf_read r0 64", "one \ntwo.\n");
+    prints(vm, "ringbuf_read r0 64", "");
+    prints(vm, "ringbuf_read r1 64", "there is no ring buffer 'r1'\n");
+    prints(vm, "ringbuf_write r0 hello", ""); /* nobody reads: forgotten */
+    end(vm);
+}
+
 static void gdb_is_served_where_the_monitor_says(void **unused)
 {
     struct vm *vm = q35();
@@ -253,6 +282,8 @@ static void memory_is_dumped_in_the_format_asked_for(void **unused)
     prints(vm, "xp/3c 0x1000", "0000000000001000: 'A' 'B' '\\x80'\n");
     prints(vm, "xp/1ub 0x1002", "0000000000001002: 128\n");
     mentions(vm, "xp/1xw 0xd0000000000", "Cannot access memory");
+    prints(vm, "sum 0x1000 4", "41049\n");
+    mentions(vm, "sum 0xd0000000000 1", "Cannot access memory");
     prints(vm, "p/d 2+3", "5\n");
     prints(vm, "print 0x10", "0x10\n");
     prints(vm, "print $rip", "0xfff0\n");
@@ -387,6 +418,8 @@ int main(void)
         cmocka_unit_test(every_command_has_help_and_every_subject_prints),
         cmocka_unit_test(usb_devices_come_and_go),
         cmocka_unit_test(devices_stand_below_the_bus_they_are_on),
+        cmocka_unit_test(ports_are_read_and_written_as_by_the_guest),
+        cmocka_unit_test(ring_buffers_are_read_and_written),
         cmocka_unit_test(gdb_is_served_where_the_monitor_says),
         cmocka_unit_test(memory_is_dumped_in_the_format_asked_for),
         cmocka_unit_test(a_walk_through_page_tables_is_explained),

@@ -2,12 +2,18 @@
 #include "cli/cli.h"
 #include "cli/stats.h"
 
+#include "core/accel.h"
+#include "core/backends.h"
+#include "core/chardev.h"
 #include "core/error.h"
+#include "core/loop.h"
 #include "core/sandbox.h"
 #include "core/vm.h"
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -84,12 +90,64 @@ static void note_verdict(struct cli *cli, const struct vm *vm)
                  good || !*info->advice ? "" : "; ", good ? "" : info->advice);
 }
 
-static bool names_socket(const struct text_list *list)
+/* ---- what is given up ---------------------------------------------------------------------------------- */
+struct needs {
+    struct sandbox_needs sandbox;
+    struct text_list unlinks;
+};
+
+static void add_needs(void *opaque, enum backend_kind kind, const char *id, void *backend)
 {
-    bool found = false;
-    for (size_t i = 0; i < list->n; i++)
-        found |= strstr(list->at[i], "unix:") || strstr(list->at[i], "socket");
-    return found;
+    struct needs *n = opaque;
+    struct chardev_needs c;
+    if (kind != BACKEND_CHARDEV)
+        return;
+    chardev_needs(backend, &c);
+    n->sandbox.connect_inet |= c.connect_inet;
+    n->sandbox.connect_unix |= c.connect_unix;
+    if (c.unlink)
+        text_add(&n->unlinks, c.unlink);
+}
+
+/* Of a VNC server: "unix:PATH,..." or "vnc=unix:PATH,...". */
+static void add_vnc_path(struct cli *cli, struct needs *n, const char *text)
+{
+    const char *path = text ? strstr(text, "unix:") : NULL;
+    if (path)
+        text_add(&n->unlinks, cli_text(cli, "%.*s", (int)strcspn(path + 5, ","), path + 5));
+}
+
+static void join_files(void *confined)
+{
+    sandbox_join_files(*(int *)confined);
+}
+
+static void confine_thread(void *opaque, enum backend_kind kind, const char *id, void *backend)
+{
+    if (kind == BACKEND_IOTHREAD)
+        loop_call(backend, join_files, opaque);
+}
+
+static struct error *give_up(struct cli *cli, const struct built *b)
+{
+    struct needs n = { .sandbox = { .network = b->uses_network,
+                                    .manage = b->managed,
+                                    .code = strcmp(b->vm->accel->name, "kvm") == 0 } };
+    if (cli->pidfile)
+        text_add(&n.unlinks, cli->pidfile);
+    backends_each(b->vm, add_needs, &n);
+    for (size_t i = 0; i < cli->vncs.n; i++)
+        add_vnc_path(cli, &n, cli->vncs.at[i]);
+    add_vnc_path(cli, &n, cli->display);
+    n.sandbox.unlinks = n.unlinks.at;
+    n.sandbox.n_unlinks = n.unlinks.n;
+    int confined = sandbox_confine_files(&n.sandbox);
+    if (confined >= 0)
+        backends_each(b->vm, confine_thread, &confined);
+    sandbox_close_files(confined);
+    struct error *err = sandbox_enter(&n.sandbox);
+    free(n.unlinks.at);
+    return err;
 }
 
 struct error *cli_run(struct cli *cli, struct built *b, int ready_fd, int *status)
@@ -104,15 +162,8 @@ struct error *cli_run(struct cli *cli, struct built *b, int ready_fd, int *statu
         return err;
     if (ready_fd >= 0)
         finish_detach(ready_fd);
-    bool unlinks = cli->pidfile || names_socket(&cli->serials) || names_socket(&cli->monitors) ||
-                   names_socket(&cli->chardevs) || names_socket(&cli->vncs) ||
-                   names_socket(&cli->qmps) || names_socket(&cli->pretty_qmps) ||
-                   (cli->gdb && !strncmp(cli->gdb, "unix:", 5));
-    struct sandbox_needs needs = { .network = b->uses_network,
-                                   .unlink = unlinks || b->managed,
-                                   .manage = b->managed };
     if (cli->sandbox)
-        err = sandbox_enter(&needs);
+        err = give_up(cli, b);
     if (!err)
         *status = vm_run(b->vm);
     if (!err && cli->stats)

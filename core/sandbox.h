@@ -1,18 +1,29 @@
-/* What the process gives up once it is set up: privileges through execve, and every system call a
- * running VM does not need. Applies to all threads, for good. */
+/* What the process gives up once it is set up: privileges through execve, every system call a running VM does not need,
+ * and, where the host has Landlock, files that it will not open or remove. For good. docs/sandbox.md tells which calls
+ * are left, and why. */
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct error;
 
 /* What this VM's back ends will still do while it runs. */
 struct sandbox_needs {
-    bool network; /* open connections, resolve names (user networking) */
-    bool unlink;  /* remove a pid file or a socket at the end */
-    bool manage;  /* open files, sockets and terminals that QMP names */
+    bool network;                    /* user networking: connect anywhere, read the names of name servers */
+    bool connect_inet, connect_unix; /* clients that connect again */
+    bool manage;                     /* open files, sockets and terminals that QMP names */
+    bool code;                       /* map more memory for translated code */
+    const char *const *unlinks;      /* files of ours that are removed at the end */
+    size_t n_unlinks;
 };
-/* Error when the host refuses the filter. */
+/* All threads, those of libraries, too. Error when the host refuses the filter. */
 struct error *sandbox_enter(const struct sandbox_needs *needs);
 /* False in builds without libseccomp: sandbox_enter then only gives up gaining privileges. */
 bool sandbox_filters(void);
+
+/* Files, before sandbox_enter: what this thread, and each that it starts from now on, may open and remove. Older
+ * threads join by themselves. A number to join with, or -1: the host has no such thing, or QMP may name any file. */
+int sandbox_confine_files(const struct sandbox_needs *needs);
+void sandbox_join_files(int confined); /* any other thread */
+void sandbox_close_files(int confined);

@@ -14,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <termios.h>
+#include <unistd.h>
 
 static const char *const allowed[] = {
     /* memory: RAM blocks, code caches, stacks and heaps */
@@ -39,11 +40,9 @@ static const char *const allowed[] = {
     "futex_waitv",
     "sched_yield",
     "sched_getaffinity",
-    "sched_setaffinity",
     "gettid",
     "getpid",
     "getppid",
-    "tgkill",
     "exit",
     "exit_group",
     "restart_syscall",
@@ -107,9 +106,6 @@ static const char *const allowed[] = {
     "statx",
     "fstatfs",
     "statfs",
-    "io_uring_enter",
-    "io_uring_setup",
-    "io_uring_register",
     "copy_file_range",
     "flock",
     /* sockets already open */
@@ -126,7 +122,6 @@ static const char *const allowed[] = {
     "sendto",
     "setsockopt",
     "shutdown",
-    "socketpair",
     /* what the C library asks */
     "getrandom",
     "getuid",
@@ -138,12 +133,13 @@ static const char *const allowed[] = {
     "getrlimit",
 };
 static const char *const allowed_for_network[] = { "bind", "connect", "listen" };
+static const char *const allowed_for_clients[] = { "connect" };
 static const char *const allowed_for_manage[] = { "open",      "openat",     "bind",
                                                   "connect",   "listen",     "access",
                                                   "faccessat", "faccessat2", "readlink",
                                                   "ftruncate", "fallocate",  "memfd_create",
                                                   "rename",    "renameat",   "renameat2" };
-static const char *const allowed_for_unlink[] = { "unlink", "unlinkat" };
+static const char *const allowed_for_unlink[] = { "unlink" };
 
 /* Nothing in a running VM comes near these. */
 static const char *const deadly[] = {
@@ -218,14 +214,13 @@ struct conditional {
         uint64_t mask, value;
     } is[2]; /* mask 0: no second condition */
 };
+#define SOCK_KIND  UINT64_C(0xf)
 #define LOW32      UINT64_C(0xffffffff)
 #define KVM_IOCTLS UINT64_C(0xae) /* KVMIO of linux/kvm.h: what they reach is open already */
 static const struct conditional allowed_if[] = {
     { "clone", { { 0, CLONE_THREAD | CLONE_VM, CLONE_THREAD | CLONE_VM } } }, /* no processes */
     /* memory may be writable or executable, never both (DESIGN 3.9), nor become executable */
-    { "mmap", { { 2, PROT_WRITE | PROT_EXEC, PROT_WRITE } } },
-    { "mmap", { { 2, PROT_WRITE | PROT_EXEC, PROT_EXEC } } },
-    { "mmap", { { 2, PROT_WRITE | PROT_EXEC, 0 } } },
+    { "mmap", { { 2, PROT_EXEC, 0 } } },
     { "mprotect", { { 2, PROT_EXEC, 0 } } },
     { "ioctl", { { 1, LOW32, TCGETS } } },
     { "ioctl", { { 1, LOW32, TCSETS } } },
@@ -247,10 +242,18 @@ static const struct conditional allowed_if[] = {
     { "fcntl", { { 1, LOW32, F_OFD_SETLK } } },
     { "fcntl", { { 1, LOW32, F_ADD_SEALS } } },
     { "prctl", { { 0, LOW32, PR_SET_NAME } } },
+    /* a pair of datagram sockets could send to others' */
+    { "socketpair", { { 0, LOW32, AF_UNIX }, { 1, SOCK_KIND, SOCK_STREAM } } },
     { "prlimit64", { { 2, ~UINT64_C(0), 0 } } }, /* ask, not set */
 };
-#define SOCK_KIND UINT64_C(0xf)
-#define WRITES    (uint64_t)(O_ACCMODE | O_CREAT | O_TRUNC)
+/* The second mapping of a code cache that is made later: what KVM cannot execute is translated. */
+static const struct conditional allowed_if_code[] = {
+    { "mmap", { { 2, PROT_WRITE | PROT_EXEC, PROT_EXEC }, { 3, MAP_ANONYMOUS, 0 } } },
+};
+static const struct conditional allowed_if_unlink[] = {
+    { "unlinkat", { { 2, LOW32, 0 } } }, /* no folders */
+};
+#define WRITES (uint64_t)(O_ACCMODE | O_CREAT | O_TRUNC)
 static const struct conditional allowed_if_network[] = {
     { "open", { { 1, WRITES, O_RDONLY } } }, /* resolv.conf */
     { "openat", { { 2, WRITES, O_RDONLY } } },
@@ -260,9 +263,18 @@ static const struct conditional allowed_if_network[] = {
     { "socket", { { 0, LOW32, AF_INET6 }, { 1, SOCK_KIND, SOCK_DGRAM } } },
 };
 
+static const struct conditional allowed_if_inet[] = {
+    { "socket", { { 0, LOW32, AF_INET }, { 1, SOCK_KIND, SOCK_STREAM } } },
+    { "socket", { { 0, LOW32, AF_INET6 }, { 1, SOCK_KIND, SOCK_STREAM } } },
+};
+static const struct conditional allowed_if_unix[] = {
+    { "socket", { { 0, LOW32, AF_UNIX }, { 1, SOCK_KIND, SOCK_STREAM } } },
+};
 static const struct conditional allowed_if_manage[] = {
     { "socket", { { 0, LOW32, AF_INET }, { 1, SOCK_KIND, SOCK_STREAM } } },
     { "socket", { { 0, LOW32, AF_INET6 }, { 1, SOCK_KIND, SOCK_STREAM } } },
+    { "socket", { { 0, LOW32, AF_INET }, { 1, SOCK_KIND, SOCK_DGRAM } } },
+    { "socket", { { 0, LOW32, AF_INET6 }, { 1, SOCK_KIND, SOCK_DGRAM } } },
     { "socket", { { 0, LOW32, AF_UNIX }, { 1, SOCK_KIND, SOCK_STREAM } } },
     { "ioctl", { { 1, LOW32, TIOCGPTN } } },
     { "ioctl", { { 1, LOW32, TIOCSPTLCK } } },
@@ -303,23 +315,45 @@ static int add_conditionals(scmp_filter_ctx filter, const struct conditional *c,
     return rc;
 }
 
-static int fill(scmp_filter_ctx filter, const struct sandbox_needs *needs)
+/* Signals for threads of this process, not for others of the user's. */
+static int add_tgkill(scmp_filter_ctx filter)
 {
-    int rc = add_names(filter, SCMP_ACT_ALLOW, allowed, ARRAY_LEN(allowed));
+    const struct scmp_arg_cmp us = { 0, SCMP_CMP_MASKED_EQ, LOW32, (uint32_t)getpid() };
+    return add_rule(filter, SCMP_ACT_ALLOW, "tgkill", 1, &us);
+}
+
+static int fill(scmp_filter_ctx filter, const struct sandbox_needs *n)
+{
+    const struct {
+        bool wanted;
+        const char *const *names;
+        size_t n_names;
+        const struct conditional *conditionals;
+        size_t n_conditionals;
+    } parts[] = {
+        { true, allowed, ARRAY_LEN(allowed), allowed_if, ARRAY_LEN(allowed_if) },
+        { n->network, allowed_for_network, ARRAY_LEN(allowed_for_network), allowed_if_network,
+          ARRAY_LEN(allowed_if_network) },
+        { n->manage, allowed_for_manage, ARRAY_LEN(allowed_for_manage), allowed_if_manage,
+          ARRAY_LEN(allowed_if_manage) },
+        { n->n_unlinks || n->manage, allowed_for_unlink, ARRAY_LEN(allowed_for_unlink),
+          allowed_if_unlink, ARRAY_LEN(allowed_if_unlink) },
+        { n->connect_inet, allowed_for_clients, ARRAY_LEN(allowed_for_clients), allowed_if_inet,
+          ARRAY_LEN(allowed_if_inet) },
+        { n->connect_unix, allowed_for_clients, ARRAY_LEN(allowed_for_clients), allowed_if_unix,
+          ARRAY_LEN(allowed_if_unix) },
+        { n->code, NULL, 0, allowed_if_code, ARRAY_LEN(allowed_if_code) },
+    };
+    int rc = add_names(filter, SCMP_ACT_KILL_PROCESS, deadly, ARRAY_LEN(deadly));
+    for (size_t i = 0; i < ARRAY_LEN(parts) && !rc; i++) {
+        if (!parts[i].wanted)
+            continue;
+        rc = add_names(filter, SCMP_ACT_ALLOW, parts[i].names, parts[i].n_names);
+        if (!rc)
+            rc = add_conditionals(filter, parts[i].conditionals, parts[i].n_conditionals);
+    }
     if (!rc)
-        rc = add_names(filter, SCMP_ACT_KILL_PROCESS, deadly, ARRAY_LEN(deadly));
-    if (!rc)
-        rc = add_conditionals(filter, allowed_if, ARRAY_LEN(allowed_if));
-    if (!rc && needs->unlink)
-        rc = add_names(filter, SCMP_ACT_ALLOW, allowed_for_unlink, ARRAY_LEN(allowed_for_unlink));
-    if (!rc && needs->network)
-        rc = add_names(filter, SCMP_ACT_ALLOW, allowed_for_network, ARRAY_LEN(allowed_for_network));
-    if (!rc && needs->network)
-        rc = add_conditionals(filter, allowed_if_network, ARRAY_LEN(allowed_if_network));
-    if (!rc && needs->manage)
-        rc = add_names(filter, SCMP_ACT_ALLOW, allowed_for_manage, ARRAY_LEN(allowed_for_manage));
-    if (!rc && needs->manage)
-        rc = add_conditionals(filter, allowed_if_manage, ARRAY_LEN(allowed_if_manage));
+        rc = add_tgkill(filter);
     /* clone3 hides its flags behind a pointer; the C library falls back to clone. */
     return rc ? rc : add_rule(filter, SCMP_ACT_ERRNO(ENOSYS), "clone3", 0, NULL);
 }

@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -21,7 +22,8 @@
 
 #include <cmocka.h>
 
-static const struct sandbox_needs nothing, network = { .network = true };
+static const struct sandbox_needs nothing, network = { .network = true }, code = { .code = true },
+                                           clients = { .connect_unix = true };
 
 /* The wait status of a child that enters the sandbox and then runs fn, whose result is its exit
  * status. */
@@ -113,6 +115,42 @@ static int data_to_code(void)
     return mprotect(p, 4096, PROT_READ | PROT_EXEC) ? errno : 0;
 }
 
+/* A second mapping of memory that is written by the first. */
+static int code_by_two_mappings(void)
+{
+    int fd = memfd_create("x", MFD_CLOEXEC);
+    return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0) == MAP_FAILED ? errno : 0;
+}
+
+static int signal_a_stranger(void)
+{
+    return syscall(SYS_tgkill, getppid(), getppid(), 0) ? errno : 0;
+}
+
+static int signal_ourselves(void)
+{
+    return syscall(SYS_tgkill, getpid(), gettid(), 0) ? errno : 0;
+}
+
+/* Its operations would pass the filter. */
+static int set_up_a_ring(void)
+{
+    char params[256] = { 0 };
+    return syscall(SYS_io_uring_setup, 1, params) < 0 ? errno : 0;
+}
+
+static int datagrams(void)
+{
+    int pair[2];
+    return socketpair(AF_UNIX, SOCK_DGRAM, 0, pair) ? errno : 0;
+}
+
+static int streams(void)
+{
+    int pair[2];
+    return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) ? errno : 0;
+}
+
 static void assert_fails(const struct sandbox_needs *needs, int (*fn)(void), int error)
 {
     int status = run_inside(needs, fn);
@@ -133,6 +171,110 @@ static void the_rest_fails_with_eperm(void **unused)
     assert_fails(&network, tcp_socket, 0);
     assert_fails(&nothing, writable_code, EPERM);
     assert_fails(&nothing, data_to_code, EPERM);
+    assert_fails(&nothing, code_by_two_mappings, EPERM);
+    assert_fails(&code, code_by_two_mappings, 0);
+    assert_fails(&code, writable_code, EPERM);
+    assert_fails(&code, data_to_code, EPERM);
+    assert_fails(&network, signal_a_stranger, EPERM);
+    assert_fails(&nothing, signal_ourselves, 0);
+    assert_fails(&network, set_up_a_ring, EPERM);
+    assert_fails(&network, datagrams, EPERM);
+    assert_fails(&nothing, streams, 0);
+    assert_fails(&clients, unix_socket, 0);
+    assert_fails(&clients, tcp_socket, EPERM);
+}
+
+/* ---- files ---------------------------------------------------------------------------------------- */
+static char ours[64], theirs[64];
+
+static int touch(const char *folder, const char *name)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    return fd < 0 ? -1 : close(fd);
+}
+
+static int remove_at(const char *folder)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "%s/x", folder);
+    return unlink(path) ? errno : 0;
+}
+
+static int remove_ours(void)
+{
+    return remove_at(ours);
+}
+
+static int remove_theirs(void)
+{
+    return remove_at(theirs);
+}
+
+static int read_theirs(void)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "%s/x", theirs);
+    return open(path, O_RDONLY) < 0 ? errno : 0;
+}
+
+static int read_name_servers(void)
+{
+    return open("/etc/resolv.conf", O_RDONLY) < 0 ? errno : 0;
+}
+
+static int make_ours(void)
+{
+    return touch(ours, "y") ? errno : 0;
+}
+
+/* The result of fn in a child that is confined, in its first thread or (late) in one that joins; -1: this host cannot. */
+static int confined(const struct sandbox_needs *needs, int (*fn)(void), bool joins)
+{
+    int status;
+    pid_t child = fork();
+    if (!child) {
+        int files = sandbox_confine_files(needs);
+        if (files < 0)
+            _exit(255);
+        if (joins)
+            sandbox_join_files(files);
+        sandbox_close_files(files);
+        _exit(sandbox_enter(needs) ? 99 : fn());
+    }
+    assert_true(waitpid(child, &status, 0) == child && WIFEXITED(status));
+    return WEXITSTATUS(status) == 255 ? -1 : WEXITSTATUS(status);
+}
+
+static void files_that_nobody_named_stay_shut(void **unused)
+{
+    char path[96];
+    strcpy(ours, "/tmp/sandbox-XXXXXX");
+    strcpy(theirs, "/tmp/sandbox-XXXXXX");
+    assert_true(mkdtemp(ours) && mkdtemp(theirs) && !touch(ours, "x") && !touch(theirs, "x"));
+    snprintf(path, sizeof(path), "%s/socket", ours);
+    const char *unlinks[] = { path };
+    struct sandbox_needs needs = { .network = true, .unlinks = unlinks, .n_unlinks = 1 };
+    if (!sandbox_filters() || confined(&nothing, signal_ourselves, false) < 0)
+        skip(); /* no Landlock */
+    assert_int_equal(confined(&needs, remove_theirs, false), EACCES);
+    assert_int_equal(confined(&needs, remove_theirs, true), EACCES);
+    assert_int_equal(confined(&needs, read_theirs, false), EACCES);
+    assert_int_equal(confined(&needs, make_ours, false), EPERM);
+    assert_int_equal(confined(&needs, remove_ours, false), 0);
+    assert_int_equal(confined(&nothing, read_theirs, false), EPERM);
+    if (!access("/etc/resolv.conf", R_OK))
+        assert_int_equal(confined(&needs, read_name_servers, false), 0);
+    assert_int_equal(remove_at(theirs), 0);
+    rmdir(ours);
+    rmdir(theirs);
+}
+
+static void what_qmp_may_name_is_not_confined(void **unused)
+{
+    const struct sandbox_needs needs = { .manage = true };
+    assert_int_equal(sandbox_confine_files(&needs), -1);
 }
 
 static void *idle(void *unused)
@@ -195,6 +337,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_only_attackers_want_kills),
         cmocka_unit_test(the_rest_fails_with_eperm),
+        cmocka_unit_test(files_that_nobody_named_stay_shut),
+        cmocka_unit_test(what_qmp_may_name_is_not_confined),
         cmocka_unit_test(a_vm_lives_on),
         cmocka_unit_test(older_threads_are_inside_too),
     };

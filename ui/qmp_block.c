@@ -258,11 +258,19 @@ static struct error *change_medium(struct qmp_call *c)
     return err ? err : disc_change(dev, qmp_str(c, "filename"), qmp_bool(c, "force", false));
 }
 
+static struct error *no_jobs(struct qmp_call *c)
+{
+    c->reply = json_array();
+    return NULL;
+}
+
 static const struct qmp_command commands[] = {
     { "query-block", "*flat:bool", "[BlockInfo]", "devices with disks, and what is in them",
       query_block },
     { "query-named-block-nodes", "*flat:bool", "[BlockDeviceInfo]", "every drive and node",
       query_nodes },
+    { "query-block-jobs", "", "[BlockJobInfo]", "jobs under way: there are none", no_jobs },
+    { "query-jobs", "", "[JobInfo]", "the same", no_jobs },
     { "query-blockstats", "*query-nodes:bool", "[BlockStats]", "what was read and written",
       query_stats },
     { "block_resize", "*device:str *node-name:str size:int", "", "make an image longer or shorter",
@@ -282,6 +290,16 @@ static const struct qmp_command commands[] = {
 };
 
 static const struct qmp_type types[] = {
+    QMP_ENUM_TYPE("JobType", "commit stream mirror backup create amend snapshot-load "
+                             "snapshot-save snapshot-delete"),
+    QMP_ENUM_TYPE("JobStatus", "undefined created running paused ready standby waiting pending "
+                               "aborting concluded null"),
+    QMP_STRUCT_TYPE("JobInfo", "id:str type:JobType status:JobStatus current-progress:int "
+                               "total-progress:int *error:str"),
+    QMP_STRUCT_TYPE("BlockJobInfo",
+                    "device:str type:JobType len:int offset:int busy:bool paused:bool speed:int "
+                    "io-status:BlockDeviceIoStatus ready:bool status:JobStatus "
+                    "auto-finalize:bool auto-dismiss:bool *error:str"),
     QMP_ENUM_TYPE("BlockDeviceIoStatus", "ok failed nospace"),
     QMP_STRUCT_TYPE("BlockInfo", "device:str type:str *qdev:str removable:bool locked:bool "
                                  "*tray_open:bool *io-status:BlockDeviceIoStatus "

@@ -310,6 +310,22 @@ static struct error *memory_devices(struct qmp_call *c)
     return NULL;
 }
 
+/* What management asks of hosts that have more than this one. */
+static struct error *no_gic(struct qmp_call *c)
+{
+    return error_new("GIC hardware is not available on this target");
+}
+
+static struct error *no_sev(struct qmp_call *c)
+{
+    return error_new("SEV is not enabled in KVM");
+}
+
+static struct error *no_sgx(struct qmp_call *c)
+{
+    return error_new("SGX is not enabled in KVM");
+}
+
 /* Copies guest memory to a file. by_cpu NULL: physical addresses. */
 static struct error *save(struct vm *vm, uint64_t at, uint64_t size, const char *path,
                           struct vcpu *by_cpu)
@@ -453,6 +469,10 @@ static const struct qmp_command commands[] = {
       "the features that both have", model_baseline },
     { "query-memory-size-summary", "", "MemoryInfo", "guest memory", memory_summary },
     { "query-memory-devices", "", "[MemoryDeviceInfo]", "memory that was plugged", memory_devices },
+    { "query-gic-capabilities", "", "[GICCapability]", "refused: there is no Arm guest", no_gic },
+    { "query-sev-capabilities", "", "SevCapability", "refused: guests' memory is not encrypted",
+      no_sev },
+    { "query-sgx-capabilities", "", "SgxInfo", "refused: there are no enclaves", no_sgx },
     { "memsave", "val:int size:int filename:str *cpu-index:int", "",
       "write guest memory at a virtual address to a file", do_memsave },
     { "pmemsave", "val:int size:int filename:str", "",
@@ -486,6 +506,11 @@ static const struct qmp_type types[] = {
                     "result:CpuModelCompareResult responsible-properties:[str]"),
     QMP_STRUCT_TYPE("CpuModelBaselineInfo", "model:CpuModelInfo"),
     QMP_STRUCT_TYPE("MemoryInfo", "base-memory:size *plugged-memory:size"),
+    QMP_STRUCT_TYPE("GICCapability", "version:int emulated:bool kernel:bool"),
+    QMP_STRUCT_TYPE("SevCapability",
+                    "pdh:str cert-chain:str cpu0-id:str cbitpos:int reduced-phys-bits:int"),
+    QMP_STRUCT_TYPE("SgxInfo", "sgx:bool sgx1:bool sgx2:bool flc:bool sections:[SgxEpcSection]"),
+    QMP_STRUCT_TYPE("SgxEpcSection", "node:int size:uint64"),
     QMP_ENUM_TYPE("MemoryDeviceInfoKind", "dimm"),
     QMP_STRUCT_TYPE("MemoryDeviceInfo", "type:MemoryDeviceInfoKind data:PCDIMMDeviceInfo"),
     QMP_STRUCT_TYPE("PCDIMMDeviceInfo", "*id:str addr:int size:int slot:int node:int memdev:str "

@@ -5,8 +5,11 @@
 #include "hw/pci/pci.h"
 #include "hw/storage/ide.h"
 #include "hw/usb/usb.h"
+#include "hw/virtio/virtio.h"
 #include "ui/hmp.h"
 #include "ui/hmp_tables.h"
+
+#include <inttypes.h>
 
 /* The device whose bus this one is on; NULL: it is the board's. */
 static struct device *carrier_of(struct device *dev)
@@ -61,7 +64,55 @@ static void info_qtree(struct hmp_call *c)
     print_bus(c, NULL, 0, brief);
 }
 
+/* ---- virtio ------------------------------------------------------------------------------------------- */
+static const struct virtio_device *virtio_of(const struct device *dev)
+{
+    bool is = (dev->cls->inner && !strcmp(dev->cls->inner, "virtio-backend")) ||
+              dev->cls->realize == virtio_mmio_realize;
+    return is && dev->realized ? (const struct virtio_device *)dev : NULL;
+}
+
+/* VIRTIO 1.3, 2.1. */
+static const char *status_text(const struct virtio_device *v)
+{
+    enum { DRIVER = 2, DRIVER_OK = 4, NEEDS_RESET = 64, FAILED = 128 };
+    return v->status & NEEDS_RESET ? "broken by its driver"
+           : v->status & FAILED    ? "given up by its driver"
+           : v->status & DRIVER_OK ? "in use"
+           : v->status & DRIVER    ? "being set up"
+                                   : "without a driver";
+}
+
+static void print_virtio(struct hmp_call *c, const struct virtio_device *v)
+{
+    hmp_say(c, "%s, id \"%s\", at %s: %s%s", v->dev.cls->name, v->dev.id ? v->dev.id : "",
+            v->dev.path, status_text(v), v->legacy ? ", by the legacy interface" : "");
+    hmp_say(c, "    features 0x%" PRIx64 " of 0x%" PRIx64, v->driver_features, v->features);
+    for (unsigned i = 0; i < v->n_queues; i++) {
+        const struct virtq *q = &v->queues[i];
+        if (q->enabled)
+            hmp_say(c,
+                    "    queue %u: %u entries%s, rung %" PRIu64 " times, %" PRIu64
+                    " chains, %" PRIu64 " interrupts, %" PRIu64 " spared",
+                    i, q->size, q->packed ? " (packed)" : "", q->counts.kicks, q->counts.chains,
+                    q->counts.interrupts, q->counts.interrupts_saved);
+    }
+}
+
+static void info_virtio(struct hmp_call *c)
+{
+    for (struct device *d = c->vm->devices; d; d = d->next) {
+        const struct virtio_device *v = virtio_of(d);
+        if (!v)
+            continue;
+        device_lock(d);
+        print_virtio(c, v);
+        device_unlock(d);
+    }
+}
+
 static const struct hmp_command infos[] = {
     { "qtree", NULL, "[-b]", "devices by bus, with their properties; -b: without", info_qtree },
+    { "virtio", NULL, "", "virtio devices: drivers, features, queues", info_virtio },
 };
 const struct hmp_table hmp_buses_table = { .infos = TABLE(infos) };

@@ -166,6 +166,8 @@ static void every_command_has_help_and_every_subject_prints(void **unused)
     }
     mentions(vm, "info qom-tree", "rng0 (virtio-rng-pci)");
     mentions(vm, "info pci", "id rng0");
+    mentions(vm, "info virtio",
+             "virtio-rng-pci, id \"rng0\", at pcie.0/01.0/virtio-rng-pci: without a driver\n");
     mentions(vm, "info lapic", "cpus[1].");
     prints(vm, "info usb", "no USB controller; -usb or device_add qemu-xhci makes one\n");
     end(vm);

@@ -41,7 +41,7 @@ extern const struct device_class virtio_mouse_pci_class, virtio_mouse_device_cla
 extern const struct device_class virtio_tablet_pci_class, virtio_tablet_device_class;
 extern const struct device_class qemu_xhci_class, nec_usb_xhci_class;
 extern const struct device_class usb_kbd_class, usb_mouse_class, usb_tablet_class;
-extern const struct device_class usb_storage_class;
+extern const struct device_class usb_storage_class, usb_hub_class;
 
 const struct device_class *const device_classes[] = {
     &plic_class,
@@ -130,6 +130,7 @@ const struct device_class *const device_classes[] = {
     &usb_mouse_class,
     &usb_tablet_class,
     &usb_storage_class,
+    &usb_hub_class,
 };
 const size_t n_device_classes = ARRAY_LEN(device_classes);
 
@@ -149,7 +150,6 @@ const struct device_absent device_absents[] = {
     { "ich9-usb-ehci2", UHCI_OHCI_EHCI },
     { "usb-ehci", UHCI_OHCI_EHCI },
     { "pci-ohci", UHCI_OHCI_EHCI },
-    { "usb-hub", "qemu-xhci,p2=15,p3=15 has 15 ports" },
     { "usb-uas", NO_UAS },
     { "usb-bot", NO_UAS },
     { "usb-host", NO_HOST_USB },

@@ -196,16 +196,21 @@ static void print_usb_bus(struct hmp_call *c, unsigned number, struct usb_bus *b
 {
     static const char *const speeds[] = { "?", "12", "1.5", "480", "5000" };
     for (unsigned i = 0; i < bus->n_ports; i++) {
+        const struct usb_device *u = bus->ports[i].dev; /* comes and goes on this thread */
+        char port[USB_PATH_SIZE];
+        if (!u)
+            continue;
         usb_lock(bus);
-        const struct usb_device *u = bus->ports[i].dev;
-        unsigned address = u ? u->address : 0;
-        bool configured = u && usb_configured(u);
+        unsigned address = u->address;
+        bool configured = usb_configured(u);
         usb_unlock(bus);
-        if (u) /* devices come and go on this thread */
-            hmp_say(c, "  Device %u.%u, Port %u, Speed %s Mb/s, Product %s %s%s%s%s", number,
-                    address, i + 1, speeds[u->speed], u->model->manufacturer, u->model->name,
-                    u->dev.id ? ", ID: " : "", u->dev.id ? u->dev.id : "",
-                    configured ? "" : " (not in use)");
+        usb_port_path(u, port);
+        hmp_say(c, "  Device %u.%u, Port %s, Speed %s Mb/s, Product %s %s%s%s%s", number, address,
+                port, speeds[u->speed], u->model->manufacturer, u->model->name,
+                u->dev.id ? ", ID: " : "", u->dev.id ? u->dev.id : "",
+                configured ? "" : " (not in use)");
+        if (u->hub)
+            print_usb_bus(c, number, u->hub);
     }
 }
 

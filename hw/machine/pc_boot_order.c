@@ -4,6 +4,7 @@
 
 #include "core/vm.h"
 #include "hw/storage/ide.h"
+#include "hw/usb/usb.h"
 #include "hw/usb/xhci.h"
 
 #include <stdio.h>
@@ -73,15 +74,28 @@ static bool function_path(struct vm *vm, const struct device *dev, char *to, siz
     return true;
 }
 
+/* The controller, hubs on the way, the device. */
+static bool usb_path(struct vm *vm, const struct usb_device *u, char *to, size_t room)
+{
+    const struct usb_device *hub = u->bus->hub;
+    if (!(hub ? usb_path(vm, hub, to, room) : function_path(vm, u->bus->host, to, room)))
+        return false;
+    size_t n = strlen(to);
+    snprintf(to + n, room - n, "/%s@%x", u->hub ? "hub" : "storage",
+             hub ? u->port + 1 : xhci_root_port(u));
+    return true;
+}
+
 static bool path_of(struct vm *vm, struct device *dev, char *to, size_t room)
 {
     unsigned port, unit;
-    struct device *hba = ide_drive_controller(dev, &port, &unit), *usb = xhci_of_device(dev, &port);
-    if (!function_path(vm, hba ? hba : usb ? usb : dev, to, room))
+    struct device *hba = ide_drive_controller(dev, &port, &unit);
+    const struct usb_device *usb = usb_device_of(dev);
+    if (!(usb ? usb_path(vm, usb, to, room) : function_path(vm, hba ? hba : dev, to, room)))
         return false;
     size_t n = strlen(to);
     if (usb)
-        snprintf(to + n, room - n, "/storage@%x/channel@0/disk@0,0", port);
+        snprintf(to + n, room - n, "/channel@0/disk@0,0");
     else if (hba)
         snprintf(to + n, room - n, "/drive@%u/disk@%u", port, unit);
     else

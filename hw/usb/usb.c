@@ -351,16 +351,38 @@ static uint32_t common_speed(const struct usb_model *m, const struct usb_bus *bu
     return USB_NONE;
 }
 
-static bool find_port(struct usb_device *u, struct usb_bus *bus)
+static bool take_port(struct usb_device *u, struct usb_bus *bus, unsigned port)
 {
-    char name[16];
+    if (bus->ports[port].dev)
+        return false;
+    u->speed = common_speed(u->model, bus, port);
+    u->port = port;
+    u->bus = bus;
+    return u->speed != USB_NONE && (!u->hub || bus->depth < USB_MAX_HUBS);
+}
+
+/* "1.2": port 2 of the hub at port 1. */
+static bool find_named_port(struct usb_device *u, struct usb_bus *bus, const char *name)
+{
+    char *end;
+    unsigned long n = *name >= '1' && *name <= '9' ? strtoul(name, &end, 10) : 0;
+    if (!n || n > bus->n_ports)
+        return false;
+    if (!*end)
+        return take_port(u, bus, (unsigned)n - 1);
+    const struct usb_device *hub = bus->ports[n - 1].dev;
+    return *end == '.' && hub && hub->hub && find_named_port(u, hub->hub, end + 1);
+}
+
+/* Those of the controller before those of hubs. */
+static bool find_any_port(struct usb_device *u, struct usb_bus *bus)
+{
+    for (unsigned i = 0; i < bus->n_ports; i++)
+        if (take_port(u, bus, i))
+            return true;
     for (unsigned i = 0; i < bus->n_ports; i++) {
-        snprintf(name, sizeof(name), "%u", i + 1);
-        if (bus->ports[i].dev || (u->port_name && strcmp(name, u->port_name)))
-            continue;
-        u->speed = common_speed(u->model, bus, i);
-        u->port = i;
-        if (u->speed != USB_NONE)
+        const struct usb_device *hub = bus->ports[i].dev;
+        if (hub && hub->hub && find_any_port(u, hub->hub))
             return true;
     }
     return false;
@@ -375,7 +397,8 @@ static bool is_bus(const struct usb_bus *bus, const char *name)
            !strcmp(name + 4, bus->name + strlen(NAMELESS)) && !device_find(bus->host->vm, "usb");
 }
 
-static struct error *find_bus(struct usb_device *u, struct usb_bus **out)
+/* Sets bus, port and speed. */
+static struct error *find_place(struct usb_device *u)
 {
     bool any = false, named = false;
     for (struct device *d = u->dev.vm->devices; d; d = d->next) {
@@ -384,10 +407,10 @@ static struct error *find_bus(struct usb_device *u, struct usb_bus **out)
         if (!bus || !is_bus(bus, u->bus_name))
             continue;
         named = true;
-        *out = bus;
-        if (find_port(u, bus))
+        if (u->port_name ? find_named_port(u, bus, u->port_name) : find_any_port(u, bus))
             return NULL;
     }
+    u->bus = NULL;
     if (!any)
         return error_new(
             "No 'usb-bus' bus found for device '%s'; -usb or -device qemu-xhci before it makes one",
@@ -396,7 +419,8 @@ static struct error *find_bus(struct usb_device *u, struct usb_bus **out)
         return error_new("bus='%s' is not a USB controller's: its id and .0", u->bus_name);
     if (u->port_name)
         return error_new("port='%s' is not a free port of the bus", u->port_name);
-    return error_new("no free port on the bus; -device qemu-xhci,p2=15,p3=15 has more");
+    return error_new(
+        "no free port on the bus; -device qemu-xhci,p2=15,p3=15 has more, and so has usb-hub");
 }
 
 static void plugged(struct device *dev)
@@ -411,26 +435,60 @@ static struct error *unplug(struct device *dev)
 
 static const struct hot_plug usb_hot_plug = { plugged, unplug };
 
+struct usb_device *usb_device_of(struct device *dev)
+{
+    return dev->hot_plug == &usb_hot_plug ? container_of(dev, struct usb_device, dev) : NULL;
+}
+
+void usb_port_path(const struct usb_device *u, char path[USB_PATH_SIZE])
+{
+    size_t n = 0;
+    path[0] = 0;
+    if (u->bus && u->bus->hub) {
+        usb_port_path(u->bus->hub, path);
+        n = strlen(path);
+    }
+    snprintf(path + n, USB_PATH_SIZE - n, "%s%u", n ? "." : "", u->port + 1);
+}
+
 struct error *usb_attach(struct usb_device *u, const struct usb_model *model)
 {
-    struct usb_bus *bus = NULL;
+    char path[USB_PATH_SIZE];
     u->model = model;
-    struct error *err = find_bus(u, &bus);
-    if (err)
-        return err;
     if (u->serial && strlen(u->serial) > 126)
         return error_new("serial number '%s' is longer than 126 characters", u->serial);
-    u->dev.parent = bus->host;
+    struct error *err = find_place(u);
+    if (err)
+        return err;
+    struct usb_bus *bus = u->bus;
+    usb_port_path(u, path);
+    u->dev.parent = bus->hub ? &bus->hub->dev : bus->host;
     u->dev.hot_plug = &usb_hot_plug;
-    snprintf(u->dev.path, sizeof(u->dev.path), "%.56s/%u/%.24s", bus->host->path, u->port + 1,
+    snprintf(u->dev.path, sizeof(u->dev.path), "%.46s/%s/%.23s", bus->host->path, path,
              u->dev.cls->name);
     usb_lock(bus);
-    u->bus = bus;
+    if (u->hub) {
+        u->hub->host = bus->host;
+        u->hub->hub = u;
+        u->hub->depth = bus->depth + 1;
+    }
     bus->ports[u->port].dev = u;
     usb_reset(u);
     bus->ops->attached(bus, u->port);
     usb_unlock(bus);
     return NULL;
+}
+
+void usb_orphan(struct usb_bus *bus)
+{
+    for (unsigned i = 0; i < bus->n_ports; i++) {
+        struct usb_device *u = bus->ports[i].dev;
+        if (!u)
+            continue;
+        u->bus = NULL;
+        if (u->hub)
+            usb_orphan(u->hub);
+    }
 }
 
 void usb_detach(struct usb_device *u)
@@ -439,8 +497,11 @@ void usb_detach(struct usb_device *u)
     if (!bus)
         return;
     usb_lock(bus);
-    bus->ops->detached(bus, u->port, u);
+    bus->ops->forget(bus, u);
+    if (u->hub)
+        usb_orphan(u->hub);
     bus->ports[u->port].dev = NULL;
+    bus->ops->detached(bus, u->port);
     u->bus = NULL;
     usb_unlock(bus);
 }

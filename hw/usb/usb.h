@@ -15,7 +15,8 @@ enum {
     USB_MAX_PORTS = 15,
     USB_MAX_ENDPOINT = 16,  /* numbers 0 to 15 */
     USB_MAX_CONTROL = 4096, /* bytes of a control transfer's data */
-    USB_PATH_SIZE = 32,
+    USB_MAX_HUBS = 5,   /* in a row, 4.1.1 */
+    USB_PATH_SIZE = 24, /* "1.2.15" */
 };
 /* As xHCI numbers them (7.2.1). */
 enum usb_speed { USB_NONE, USB_FULL, USB_LOW, USB_HIGH, USB_SUPER };
@@ -86,14 +87,15 @@ struct usb_device {
     uint16_t halted[2]; /* endpoints, OUT and IN */
     /* fixed at realize */
     const struct usb_model *model;
-    struct usb_bus *bus; /* NULL: the controller went first */
+    struct usb_bus *bus; /* a controller's or a hub's; NULL: that went first */
+    struct usb_bus *hub; /* what is behind a hub; NULL: it is none */
     unsigned port;       /* of the bus, from 0 */
     uint32_t speed;      /* enum usb_speed */
 };
 #define USB_PROPS(type, member)                                                                  \
     PROP(type, member.bus_name, "bus", PROP_STRING, .help = "a controller's id and .0: usb0.0"), \
         PROP(type, member.port_name, "port", PROP_STRING,                                        \
-             .help = "number, from 1; default: any free"),                                       \
+             .help = "number, from 1; 1.2: of the hub at 1; default: any free"),                 \
         PROP(type, member.serial, "serial", PROP_STRING,                                         \
              .help = "serial number in the descriptor")
 extern const struct field usb_device_fields[6];
@@ -116,13 +118,17 @@ static inline bool usb_configured(const struct usb_device *u)
 /* ---- buses, for host controllers ---------------------------------------------------------------------- */
 struct usb_host_ops {
     void (*attached)(struct usb_bus *bus, unsigned port);
-    void (*detached)(struct usb_bus *bus, unsigned port, struct usb_device *u);
+    void (*detached)(struct usb_bus *bus, unsigned port);
+    /* Packets of a device that goes, here or behind a hub, are cancelled. */
+    void (*forget)(struct usb_bus *bus, struct usb_device *u);
     void (*wakeup)(struct usb_bus *bus, struct usb_device *u, uint8_t endpoint);
     void (*done)(struct usb_bus *bus, struct usb_packet *p);
 };
 struct usb_bus {
-    char name[136];
-    struct device *host;
+    char name[136];         /* of a controller's; those of hubs have none */
+    struct device *host;    /* the controller, whose lock guards it */
+    struct usb_device *hub; /* that it is behind; NULL: it is the controller's */
+    unsigned depth;         /* hubs on the way */
     const struct usb_host_ops *ops;
     unsigned n_ports;
     struct {
@@ -132,8 +138,14 @@ struct usb_bus {
 };
 /* "ID.0", or "usb-bus.0" where the controller has no id. */
 void usb_bus_init(struct usb_bus *bus, struct device *host, const struct usb_host_ops *ops);
-/* The bus that a device carries, or NULL. */
+/* The bus that a controller carries; NULL: it is none. */
 struct usb_bus *usb_bus_of(struct device *dev);
+/* NULL: it is no USB device. */
+struct usb_device *usb_device_of(struct device *dev);
+/* Where it is plugged in: "2", "1.2". */
+void usb_port_path(const struct usb_device *u, char path[USB_PATH_SIZE]);
+/* The bus goes before what is plugged in. Lock held, or nobody looks any more. */
+void usb_orphan(struct usb_bus *bus);
 /* Start a packet. */
 enum usb_result usb_submit(struct usb_packet *p);
 void usb_cancel(struct usb_packet *p);

@@ -160,33 +160,53 @@ static void port_write(struct xhci *x, unsigned port, uint32_t v)
         port_write_link(x, port, (enum link_state)(v >> 5 & 15));
 }
 
-static unsigned root_port_of(const struct xhci *x, const struct usb_device *u)
-{
-    return u->speed == USB_SUPER ? x->p2 + u->port : u->port;
-}
-
 static void attached(struct usb_bus *bus, unsigned n)
 {
     struct xhci *x = container_of(bus, struct xhci, bus);
-    unsigned port = root_port_of(x, bus->ports[n].dev);
+    unsigned port = xhci_root_port(bus->ports[n].dev) - 1;
     port_connect(x, port);
     port_event(x, port, PORT_CONNECT_CHANGE);
 }
 
-static void detached(struct usb_bus *bus, unsigned n, struct usb_device *u)
+/* Of the two root ports of a connector, the one that had it. */
+static void detached(struct usb_bus *bus, unsigned n)
 {
     struct xhci *x = container_of(bus, struct xhci, bus);
-    unsigned port = root_port_of(x, u);
-    for (unsigned slot = 1; slot <= N_SLOTS; slot++)
-        if (x->slots[slot].enabled && x->slots[slot].port == port + 1)
-            for (unsigned i = 1; i < N_ENDPOINTS; i++)
-                endpoint_drop(x, slot, i, true);
-    bus->ports[n].dev = NULL;
-    port_connect(x, port);
-    port_event(x, port, PORT_CONNECT_CHANGE);
+    for (unsigned port = 0; port < n_root_ports(x); port++) {
+        bool here = port == n || port == x->p2 + n;
+        if (!here || !(x->portsc[port] & PORT_CONNECTED))
+            continue;
+        if (xhci_device_at(x, port + 1))
+            continue;
+        port_connect(x, port);
+        port_event(x, port, PORT_CONNECT_CHANGE);
+    }
 }
 
-static const struct usb_host_ops host_ops = { attached, detached, xhci_wakeup, xhci_done };
+static void forget(struct usb_bus *bus, struct usb_device *u)
+{
+    struct xhci *x = container_of(bus, struct xhci, bus);
+    for (unsigned slot = 1; slot <= N_SLOTS; slot++)
+        if (xhci_slot_device(x, slot) == u)
+            for (unsigned i = 1; i < N_ENDPOINTS; i++)
+                endpoint_drop(x, slot, i, true);
+}
+
+/* 4.15.2: a device whose port sleeps, and which may, asks for it to be resumed. */
+static void wakeup(struct usb_bus *bus, struct usb_device *u, uint8_t endpoint)
+{
+    struct xhci *x = container_of(bus, struct xhci, bus);
+    if (u->bus == bus && u->remote_wakeup) {
+        unsigned port = xhci_root_port(u) - 1;
+        if ((x->portsc[port] >> 5 & 15) == LINK_U3) {
+            port_set_state(x, port, u->speed == USB_SUPER ? LINK_U0 : LINK_RESUME);
+            port_event(x, port, PORT_STATE_CHANGE);
+        }
+    }
+    xhci_wakeup(x, u, endpoint);
+}
+
+static const struct usb_host_ops host_ops = { attached, detached, forget, wakeup, xhci_done };
 
 /* ---- registers: 5.3 to 5.6 ------------------------------------------------------------------------------------ */
 /* 4.2, 5.4.1.1: all but the registers of PCI. What is plugged in stays. */
@@ -438,15 +458,9 @@ struct usb_bus *xhci_bus(struct device *dev)
     return is_one ? &xhci_of(dev)->bus : NULL;
 }
 
-struct device *xhci_of_device(struct device *dev, unsigned *port)
+unsigned xhci_root_port(const struct usb_device *u)
 {
-    struct usb_bus *bus = dev->parent ? usb_bus_of(dev->parent) : NULL;
-    for (unsigned i = 0; bus && i < bus->n_ports; i++)
-        if (bus->ports[i].dev && &bus->ports[i].dev->dev == dev) {
-            *port = root_port_of(xhci_of(bus->host), bus->ports[i].dev) + 1;
-            return bus->host;
-        }
-    return NULL;
+    return 1 + u->port + (u->speed == USB_SUPER ? xhci_of(u->bus->host)->p2 : 0);
 }
 
 static void go_on(void *opaque)
@@ -504,9 +518,7 @@ static void xhci_unrealize(struct device *dev)
     timer_free(x->again);
     for (unsigned slot = 1; slot <= N_SLOTS; slot++)
         slot_drop_all(x, slot);
-    for (unsigned i = 0; i < x->bus.n_ports; i++)
-        if (x->bus.ports[i].dev)
-            x->bus.ports[i].dev->bus = NULL;
+    usb_orphan(&x->bus);
     pci_unrealize(&x->fn);
 }
 
@@ -554,6 +566,7 @@ static const struct field slot_state[] = {
     FIELD(struct xhci_slot, enabled),
     FIELD(struct xhci_slot, state, .max = SLOT_CONFIGURED),
     FIELD(struct xhci_slot, port, .max = N_ROOT_PORTS),
+    FIELD(struct xhci_slot, route, .max = 0xfffff),
     FIELD(struct xhci_slot, interrupter, .max = 1023),
     FIELD(struct xhci_slot, context),
     FIELD_SUB(struct xhci_slot, endpoints, endpoint_state, N_ENDPOINTS),

@@ -3,8 +3,9 @@
 
 struct device;
 struct usb_bus;
+struct usb_device;
 
 /* NULL: the device is none. */
 struct usb_bus *xhci_bus(struct device *dev);
-/* The controller of a USB device, and its root port there, from 1. NULL: it is no USB device. */
-struct device *xhci_of_device(struct device *dev, unsigned *port);
+/* The root port of a device that is plugged into the controller itself, from 1. */
+unsigned xhci_root_port(const struct usb_device *u);

@@ -125,18 +125,19 @@ static enum trb_code address_device(struct xhci *x, struct xhci_slot *s, const s
     if (!xhci_dma_read(x, t->parameter & ~UINT64_C(15), input, sizeof(input)) ||
         !xhci_dma_read(x, x->dcbaap + 8 * (gpa)slot, pointer, sizeof(pointer)))
         return CODE_PARAMETER_ERROR;
-    unsigned route = (unsigned)(load_le(slot_context, 4) & 0xfffff);
-    if (load_le(input, 4) || load_le(input + 4, 4) != 3 || !endpoint_is_valid(ep0, 1) || route)
+    uint32_t route = (uint32_t)(load_le(slot_context, 4) & 0xfffff);
+    if (load_le(input, 4) || load_le(input + 4, 4) != 3 || !endpoint_is_valid(ep0, 1))
         return CODE_PARAMETER_ERROR;
-    struct usb_device *u = xhci_device_at(x, slot_port(slot_context));
+    struct usb_device *u = xhci_device_behind(x, slot_port(slot_context), route);
     if (!u)
         return CODE_TRANSACTION_ERROR;
     for (unsigned i = 1; i <= N_SLOTS; i++) /* 4.5.3: two slots cannot have one device */
         if (i != slot && x->slots[i].enabled && x->slots[i].state >= SLOT_ADDRESSED &&
-            x->slots[i].port == slot_port(slot_context))
+            x->slots[i].port == slot_port(slot_context) && x->slots[i].route == route)
             return CODE_PARAMETER_ERROR;
     s->context = load_le(pointer, 8) & ~UINT64_C(63);
     s->port = (uint8_t)slot_port(slot_context);
+    s->route = route;
     s->interrupter = slot_interrupter(slot_context);
     if (!block)
         u->address = (uint8_t)slot;

@@ -105,6 +105,7 @@ struct xhci_endpoint {
 struct xhci_slot {
     bool enabled;
     uint8_t state, port; /* port: of the root, from 1 */
+    uint32_t route;      /* ports of the hubs behind it, from 1, four bits each (3.2, 8.9) */
     uint16_t interrupter;
     gpa context; /* output device context */
     struct xhci_endpoint endpoints[N_ENDPOINTS];
@@ -180,13 +181,16 @@ void xhci_kick_all(struct xhci *x);
 void xhci_go_on_later(struct xhci *x);
 void xhci_go_on(struct xhci *x);
 void xhci_done(struct usb_bus *bus, struct usb_packet *p);
-void xhci_wakeup(struct usb_bus *bus, struct usb_device *u, uint8_t endpoint);
+void xhci_wakeup(struct xhci *x, struct usb_device *u, uint8_t endpoint);
 /* What is under way is forgotten; if `tell`, an event says that it stopped. */
 void endpoint_drop(struct xhci *x, unsigned slot, unsigned endpoint, bool tell);
 /* New state, into the guest's context, too. */
 void endpoint_set(struct xhci *x, unsigned slot, unsigned endpoint, enum endpoint_state state);
 /* The device behind a root port, from 1; NULL: none. */
 struct usb_device *xhci_device_at(const struct xhci *x, unsigned port);
+/* The same behind hubs, and where a slot says. */
+struct usb_device *xhci_device_behind(const struct xhci *x, unsigned port, uint32_t route);
+struct usb_device *xhci_slot_device(const struct xhci *x, unsigned slot);
 void slot_drop_all(struct xhci *x, unsigned slot);
 
 /* ---- xhci_command.c -------------------------------------------------------------------------------------- */

@@ -150,6 +150,23 @@ struct usb_device *xhci_device_at(const struct xhci *x, unsigned port)
     return NULL;
 }
 
+struct usb_device *xhci_device_behind(const struct xhci *x, unsigned port, uint32_t route)
+{
+    struct usb_device *u = xhci_device_at(x, port);
+    for (; u && route; route >>= 4) {
+        unsigned n = route & 15;
+        const struct usb_bus *hub = u->hub;
+        u = hub && n && n <= hub->n_ports ? hub->ports[n - 1].dev : NULL;
+    }
+    return u;
+}
+
+struct usb_device *xhci_slot_device(const struct xhci *x, unsigned slot)
+{
+    const struct xhci_slot *s = &x->slots[slot];
+    return s->enabled && s->port ? xhci_device_behind(x, s->port, s->route) : NULL;
+}
+
 static bool is_in(const struct xhci_td *td, const struct xhci_endpoint *e)
 {
     if (e->type != EP_CONTROL)
@@ -163,11 +180,11 @@ static enum usb_result td_start(struct xhci_td *td)
     struct xhci_slot *s = &x->slots[td->slot];
     struct xhci_endpoint *e = &s->endpoints[td->endpoint];
     struct usb_packet *p = &td->packet;
-    p->dev = xhci_device_at(x, s->port);
+    p->dev = xhci_slot_device(x, td->slot);
     p->endpoint = (uint8_t)(td->endpoint / 2);
     p->in = is_in(td, e);
-    if (!p->dev)
-        return p->result = USB_GONE;
+    if (!p->dev || p->dev->address != (s->state >= SLOT_ADDRESSED ? td->slot : 0))
+        return p->result = USB_GONE; /* nobody answers */
     if (trb_type(&td->trbs[0]) == TRB_NOOP)
         return p->result = USB_OK;
     if (e->type == EP_CONTROL)
@@ -375,13 +392,11 @@ void xhci_done(struct usb_bus *bus, struct usb_packet *p)
     xhci_kick(x, slot, endpoint);
 }
 
-void xhci_wakeup(struct usb_bus *bus, struct usb_device *u, uint8_t address)
+void xhci_wakeup(struct xhci *x, struct usb_device *u, uint8_t address)
 {
-    struct xhci *x = container_of(bus, struct xhci, bus);
     unsigned endpoint = 2u * (address & 15) + (address >> 7);
     for (unsigned slot = 1; slot <= N_SLOTS; slot++)
-        if (x->slots[slot].enabled && x->slots[slot].port &&
-            xhci_device_at(x, x->slots[slot].port) == u)
+        if (xhci_slot_device(x, slot) == u)
             mark_kicked(x, slot, endpoint);
     run_kicked(x);
 }

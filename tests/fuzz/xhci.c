@@ -1,4 +1,4 @@
-/* Everything a guest can do to an xHCI controller with a keyboard, a tablet and a disk: registers, commands,
+/* Everything a guest can do to an xHCI controller with a keyboard, a tablet, a disk, a hub and a mouse behind it: registers, commands,
  * contexts and transfers right and wrong, while a user types and pulls plugs. */
 #include "../unit/virtio_guest.h"
 
@@ -15,7 +15,14 @@
 
 extern const struct device_class qemu_xhci_class;
 
-enum { XHCI = 3 << 3, DISK_SIZE = 64 * 1024, MAX_STEPS = 300, N_EVENTS = 64, N_SLOTS = 3 };
+enum {
+    XHCI = 3 << 3,
+    DISK_SIZE = 64 * 1024,
+    MAX_STEPS = 300,
+    N_EVENTS = 64,
+    DISK_SLOT = 3,
+    N_SLOTS = 5
+};
 enum { OP = 0x40, PORTSC = 0x440, RUNTIME = 0x1000, DOORBELL = 0x2000 };
 enum { /* in RAM */
        DCBAA = 0x1000,
@@ -99,7 +106,8 @@ static void put_endpoint(struct world *w, unsigned slot, unsigned endpoint, unsi
 /* A driver that did all right until now. */
 static void bring_up(struct world *w)
 {
-    static const uint8_t ports[N_SLOTS + 1] = { 0, 1, 2, 7 };
+    static const uint8_t ports[N_SLOTS + 1] = { 0, 1, 2, 7, 4, 4 },
+                                         routes[N_SLOTS + 1] = { [N_SLOTS] = 2 };
     set(w, OP + 0x38, 8);
     set(w, OP + 0x30, BOARD_RAM + DCBAA);
     set(w, OP + 0x18, (BOARD_RAM + COMMANDS) | 1);
@@ -114,11 +122,13 @@ static void bring_up(struct world *w)
         command(w, 0, 0, 9 << 10);
         ram(w, DCBAA + 8 * slot, 8, BOARD_RAM + CONTEXTS + 0x400 * slot);
         ram(w, INPUT + 4, 4, 3);
+        ram(w, INPUT + 32, 4, routes[slot]);
         ram(w, INPUT + 36, 4, (uint32_t)ports[slot] << 16);
         put_endpoint(w, slot, 1, 4);
-        set(w, PORTSC + 16 * (ports[slot] - 1u), 1 << 4);
+        if (!routes[slot])
+            set(w, PORTSC + 16 * (ports[slot] - 1u), 1 << 4);
         command(w, BOARD_RAM + INPUT, 0, 11 << 10 | slot << 24);
-        put_endpoint(w, slot, 3, slot == N_SLOTS ? 6 : 7);
+        put_endpoint(w, slot, 3, slot == DISK_SLOT ? 6 : 7);
         put_endpoint(w, slot, 4, 2);
         ram(w, INPUT + 4, 4, 1 | 3 << 3);
         command(w, BOARD_RAM + INPUT, 0, 12 << 10 | slot << 24);
@@ -139,9 +149,9 @@ static uint64_t some_address(struct tape *t)
 static void some_control(struct world *w, unsigned slot)
 {
     struct tape *t = w->t;
-    static const uint16_t requests[] = { 0x0680, 0x0681, 0x0900, 0x0921, 0x0a21, 0x0b21,
-                                         0x01a1, 0x0102, 0x0302, 0xff21, 0xfea1, 0x0080,
-                                         0x0b01, 0x3000, 0x02a1, 0x0500 };
+    static const uint16_t requests[] = { 0x0680, 0x0681, 0x0900, 0x0921, 0x0a21, 0x0b21, 0x01a1,
+                                         0x0102, 0x0302, 0xff21, 0xfea1, 0x0080, 0x0b01, 0x3000,
+                                         0x02a1, 0x0500, 0x06a0, 0x00a3, 0x0323, 0x0323, 0x0123 };
     uint16_t request = requests[tape_u8(t) % ARRAY_LEN(requests)], n = tape_u8(t);
     uint64_t setup = request | (uint64_t)tape_u16(t) << 16 | (uint64_t)(tape_u8(t) & 0x83) << 32 |
                      (uint64_t)n << 48;
@@ -165,8 +175,8 @@ static void some_wrapper(struct world *w)
     for (unsigned i = 16; i < 31; i++)
         cbw[i] = tape_u8(t) & 7;
     board_ram_write(w->g->b, DATA, cbw, sizeof(cbw));
-    put(w, N_SLOTS, 4, BOARD_RAM + DATA, tape_u8(t) == 7 ? 30 : 31, 1 << 10 | 1 << 5);
-    set(w, DOORBELL + 4 * N_SLOTS, 4);
+    put(w, DISK_SLOT, 4, BOARD_RAM + DATA, tape_u8(t) == 7 ? 30 : 31, 1 << 10 | 1 << 5);
+    set(w, DOORBELL + 4 * DISK_SLOT, 4);
 }
 
 static void some_events(struct world *w)
@@ -230,12 +240,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     guest_add(w.g, &qemu_xhci_class, "addr", "3", NULL);
     w.kbd = board_add(b, "usb-kbd", NULL);
     board_add(b, "usb-tablet", NULL);
+    struct device *hub = board_add(b, "usb-hub", "port", "4", NULL);
+    board_add(b, "usb-mouse", "port", "4.2", NULL);
     struct device *disk = board_add(b, "usb-storage", "drive", "d0", NULL);
     guest_place_bars(w.g, XHCI);
     w.bar = guest_config_read(w.g, XHCI, PCI_BAR0, 4) & ~15u;
     bring_up(&w);
     for (unsigned i = 0; i < MAX_STEPS && tape_left(&t); i++)
         step(&w);
+    if (n & 1)
+        device_unplugged(hub);
     device_free(disk); /* waits for what is under way */
     board_check(b);
     guest_free(w.g);

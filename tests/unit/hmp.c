@@ -193,7 +193,7 @@ static void usb_devices_come_and_go(void **unused)
     mentions(vm, "device_add usb-kbd,bus=usb.1", "usb.1");
     mentions(vm, "device_add usb-storage", "drive");
     mentions(vm, "device_add piix3-usb-uhci,id=u", "qemu-xhci");
-    mentions(vm, "device_add usb-hub", "p2=15");
+    mentions(vm, "device_add usb-uas", "usb-storage");
     prints(vm, "device_del t0", "");
     prints(vm, "device_del k0", "");
     prints(vm, "device_add usb-kbd,id=k0", "");

@@ -1,4 +1,5 @@
 /* USB: an xHCI driver with rings in the board's RAM, the devices behind it, and guests that mean harm. */
+#include "hw/usb/usb.h"
 #include "block/block.h"
 #include "core/backends.h"
 #include "core/error.h"
@@ -521,6 +522,72 @@ static void contexts_are_checked(void **unused)
     guest_free(d.g);
 }
 
+static void a_keyboard_behind_a_hub_is_reached(void **unused)
+{
+    struct driver d = start();
+    board_add(d.g->b, "usb-hub", "port", "2", "ports", "4", NULL);
+    struct device *kbd = board_add(d.g->b, "usb-kbd", "port", "2.3", NULL);
+    run(&d);
+    address(&d, 2);
+    put_endpoint(&d, 3, 7, 2);
+    configure(&d, 1 << 3);
+    assert_int_equal(control(&d, 0x00090000290006a0, 9), SUCCESS);
+    assert_int_equal(peek(&d, DATA, 3), 0x042909);
+    assert_int_equal(control(&d, 0x300080323, 0), SUCCESS); /* power for port 3 */
+    put(&d, 3, BOARD_RAM + DATA, 2, NORMAL << 10 | IOC | ISP);
+    assert_int_equal(ring(&d, 3).status >> 24, SHORT); /* of 2 bytes, for up to 15 ports */
+    assert_int_equal(peek(&d, DATA, 1), 1 << 3);
+    assert_int_equal(control(&d, 0x00040003000000a3, 4), SUCCESS);
+    assert_int_equal(peek(&d, DATA, 4), 0x10501); /* high speed, power, connected, that is new */
+    assert_int_equal(control(&d, 0x300040323, 0), SUCCESS); /* reset */
+    assert_int_equal(control(&d, 0x9000080323, 0), STALL);  /* there is no port 144 */
+
+    for (unsigned i = 0; i < N_TRBS; i++)
+        put_trb(&d, RINGS + 0x1000 + 16 * i, 0, 0, 0);
+    d.n_put[1] = 0;
+    assert_int_equal(command(&d, 0, 9 << 10), SUCCESS);
+    ram(&d, DCBAA + 8 * d.slot, 8, BOARD_RAM + CONTEXT + 0x400);
+    ram(&d, INPUT + 4, 4, 3);
+    put_endpoint(&d, 1, 4, 64);
+    static const struct {
+        uint32_t route;
+        unsigned code;
+    } routes[] = { { 4, 4 }, { 5, 4 }, { 0x33, 4 }, { 0x30, 4 }, { 3, SUCCESS } };
+    for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
+        ram(&d, INPUT + 32, 4, 1u << 27 | routes[i].route);
+        assert_int_equal(command(&d, BOARD_RAM + INPUT, 11 << 10 | d.slot << 24), routes[i].code);
+    }
+    assert_int_equal(control(&d, 0x0012000001000680, 18), SUCCESS);
+    assert_int_equal(peek(&d, DATA + 8, 4), 0x10627); /* the keyboard's vendor and product */
+    device_free(kbd);
+    put(&d, 1, 0x0012000001000680, 8, SETUP << 10 | IDT | 3 << 16);
+    put(&d, 1, 0, 0, STATUS << 10 | IOC);
+    assert_int_equal(ring(&d, 1).status >> 24, 4); /* nobody answers */
+    board_check(d.g->b);
+    guest_free(d.g);
+}
+
+static void hubs_are_five_deep(void **unused)
+{
+    struct driver d = start();
+    static const char *const ports[] = { "1", "1.8", "1.8.1", "1.8.1.4", "1.8.1.4.8" };
+    for (size_t i = 0; i < ARRAY_LEN(ports); i++)
+        board_add(d.g->b, "usb-hub", "port", ports[i], NULL);
+    char *text = board_refuses(d.g->b, "usb-hub", "port", "1.8.1.4.8.1", NULL);
+    assert_non_null(strstr(text, "port='1.8.1.4.8.1'"));
+    free(text);
+    struct device *kbd = board_add(d.g->b, "usb-kbd", "port", "1.8.1.4.8.1", NULL);
+    struct device *top = board_add(d.g->b, "usb-hub", "port", "3", NULL);
+    struct device *below = board_add(d.g->b, "usb-mouse", "port", "3.1", NULL);
+    assert_ptr_equal(usb_device_of(kbd)->bus->host, d.host);
+    assert_ptr_equal(below->parent, top);
+    device_unplugged(top);
+    assert_null(usb_device_of(d.host));
+    text = board_refuses(d.g->b, "usb-kbd", "port", "3.1", NULL);
+    free(text);
+    guest_free(d.g); /* the controller goes first */
+}
+
 static void what_is_plugged_in_goes_with_its_controller(void **unused)
 {
     struct driver d = with_keyboard();
@@ -569,6 +636,8 @@ int main(void)
         cmocka_unit_test(movements_that_nobody_asks_for_add_up_to_a_bound),
         cmocka_unit_test(rings_outside_memory_stop_the_controller),
         cmocka_unit_test(contexts_are_checked),
+        cmocka_unit_test(a_keyboard_behind_a_hub_is_reached),
+        cmocka_unit_test(hubs_are_five_deep),
         cmocka_unit_test(what_is_plugged_in_goes_with_its_controller),
         cmocka_unit_test(a_bus_or_port_that_is_not_there_is_refused),
     };

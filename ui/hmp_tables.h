@@ -10,5 +10,6 @@ extern const struct hmp_table hmp_display_table;
 extern const struct hmp_table hmp_help_table;
 extern const struct hmp_table hmp_machine_table;
 extern const struct hmp_table hmp_memory_table;
+extern const struct hmp_table hmp_qom_table;
 extern const struct hmp_table hmp_run_table;
 extern const struct hmp_table hmp_state_table;

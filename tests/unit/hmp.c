@@ -236,6 +236,27 @@ static void ports_are_read_and_written_as_by_the_guest(void **unused)
     end(vm);
 }
 
+static void objects_are_found_by_path_and_by_id(void **unused)
+{
+    struct vm *vm = q35();
+    char *text = run(vm, "qom-list /");
+    bool there = strncmp(text, "unknown", 7) != 0;
+    free(text);
+    if (there) {
+        mentions(vm, "qom-list /machine/peripheral", "rng0 (child<virtio-rng-pci>)\n");
+        prints(vm, "qom-get rng0 rombar", "1\n");
+        prints(vm, "qom-get /machine/peripheral/rng0 multifunction", "false\n");
+        mentions(vm, "qom-get rng0 colour", "'virtio-rng-pci.colour' not found");
+        mentions(vm, "qom-set rng0 rombar 0", "after it was realized");
+        mentions(vm, "qom-set nothing rombar 0", "there is no object 'nothing'");
+        prints(vm, "object_add iothread,id=t0", "");
+        prints(vm, "qom-set t0 poll-max-ns 77", "");
+        prints(vm, "qom-get t0 poll-max-ns", "77\n");
+        mentions(vm, "qom-set t0 poll-max-ns soon", "not negative");
+    }
+    end(vm);
+}
+
 static void ring_buffers_are_read_and_written(void **unused)
 {
     struct vm *vm = q35();
@@ -421,6 +442,7 @@ int main(void)
         cmocka_unit_test(usb_devices_come_and_go),
         cmocka_unit_test(devices_stand_below_the_bus_they_are_on),
         cmocka_unit_test(ports_are_read_and_written_as_by_the_guest),
+        cmocka_unit_test(objects_are_found_by_path_and_by_id),
         cmocka_unit_test(ring_buffers_are_read_and_written),
         cmocka_unit_test(gdb_is_served_where_the_monitor_says),
         cmocka_unit_test(memory_is_dumped_in_the_format_asked_for),

@@ -136,31 +136,36 @@ static void flush(struct chardev_host *h)
         tell(h, CHARDEV_WRITABLE);
 }
 
-/* When somebody waits for a reader that takes nothing, until when? Lock held. */
-static uint64_t patience_end(const struct chardev_host *h)
+/* How long a reader that takes nothing has left, until those who write for consoles wait for it no more; UINT64_MAX: it
+ * is not so. Lock held. */
+static uint64_t patience_left(struct chardev_host *h)
 {
-    bool waits = h->out_blocked && h->was_full && !h->stalled && h->blocked_at_ns;
-    return waits ? h->blocked_at_ns + STALLED_NS : 0;
+    if (!h->out_blocked || h->stalled || !h->blocked_at_ns)
+        return UINT64_MAX;
+    uint64_t end = h->blocked_at_ns + STALLED_NS, now = host_now_ns();
+    return now < end ? end - now : 0;
 }
 
+/* The time until something is to be done. */
 static uint64_t prepare(void *opaque)
 {
     struct chardev_host *h = opaque;
     pthread_mutex_lock(&h->lock);
-    uint64_t at = h->flush_at_ns, end = patience_end(h);
-    uint64_t now = at || end ? host_now_ns() : 0;
-    bool stalls = end && now >= end;
-    h->stalled |= stalls;
+    uint64_t at = h->flush_at_ns;
     pthread_mutex_unlock(&h->lock);
-    if (stalls)
-        tell(h, CHARDEV_WRITABLE);
-    uint64_t left = end && !stalls ? end - now : UINT64_MAX;
-    if (!at)
-        return left;
-    if (now < at)
-        return MIN(at - now, left);
-    flush(h);
-    return left;
+    uint64_t now = at ? host_now_ns() : 0, until_flush = UINT64_MAX;
+    if (at && now < at)
+        until_flush = at - now;
+    else if (at)
+        flush(h);
+    pthread_mutex_lock(&h->lock);
+    uint64_t left = patience_left(h);
+    h->stalled |= left == 0;
+    pthread_mutex_unlock(&h->lock);
+    if (left)
+        return MIN(left, until_flush);
+    tell(h, CHARDEV_WRITABLE);
+    return until_flush;
 }
 
 static void nothing(void *unused)

@@ -136,6 +136,7 @@ const size_t n_device_classes = ARRAY_LEN(device_classes);
 
 #define UHCI_OHCI_EHCI "qemu-xhci is the USB controller for devices of every speed"
 #define NO_UAS         "usb-storage,drive=ID is a USB disk"
+#define OTHER_SOUND    "sound cards are intel-hda with hda-duplex, and virtio-sound-pci"
 #define NO_HOST_USB    "devices of the host cannot be passed through"
 const struct device_absent device_absents[] = {
     { "piix3-usb-uhci", UHCI_OHCI_EHCI },
@@ -154,5 +155,13 @@ const struct device_absent device_absents[] = {
     { "usb-bot", NO_UAS },
     { "usb-host", NO_HOST_USB },
     { "usb-redir", NO_HOST_USB },
+    { "AC97", OTHER_SOUND },
+    { "ES1370", OTHER_SOUND },
+    { "sb16", OTHER_SOUND },
+    { "adlib", OTHER_SOUND },
+    { "cs4231a", OTHER_SOUND },
+    { "gus", OTHER_SOUND },
+    { "usb-audio", OTHER_SOUND },
+    { "isa-pcspk", "-machine pcspk-audiodev=ID makes the loudspeaker heard" },
 };
 const size_t n_device_absents = ARRAY_LEN(device_absents);

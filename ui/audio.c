@@ -8,11 +8,14 @@
 #include "core/vm.h"
 #include "ui/audio_driver.h"
 
+#include <assert.h>
+#include <inttypes.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { CHUNK = 512 };                         /* frames that are mixed at a time */
+enum { CHUNK = 512 }; /* frames that are mixed at a time */
+enum { LEAST_PERIOD_US = 1000, MOST_PERIOD_US = 40000 };
 #define MOST_LATE_NS (50 * UINT64_C(1000000)) /* time beyond is skipped */
 
 const char *const audio_format_names[AUDIO_N_FORMATS + 1] = { "u8",  "s8",  "u16", "s16",
@@ -22,6 +25,7 @@ static const struct audio_driver *const drivers[] = { &audio_none, &audio_sdl, &
 struct audio_stream {
     struct audio *a;
     enum audio_direction direction;
+    const struct device *dev;
     audio_move_fn *move;
     void *opaque;
     struct audio_stream *next;
@@ -37,7 +41,8 @@ struct audio_stream {
     uint32_t begun; /* of starts */
     double gain_now[2];
     bool running, primed;
-    uint32_t phase; /* between `before` and `after`, in frames of the other side's rate */
+    uint64_t frames; /* moved */
+    uint32_t phase;  /* between `before` and `after`, in frames of the other side's rate */
     double before[AUDIO_MAX_CHANNELS], after[AUDIO_MAX_CHANNELS];
 };
 
@@ -48,11 +53,12 @@ struct audio {
     char *path;
     struct audio_settings of[2];
     bool set[2];
-    uint64_t period_ns;
+    uint64_t period_us; /* as the user said */
     struct timer *tick;
     pthread_mutex_t lock;         /* a leaf, but for timers */
     struct audio_stream *streams; /* changed by the main loop while no vCPU runs */
     bool ticking;                 /* under the lock: the timer is set */
+    bool stands;                  /* under the lock: the VM is stopped */
     uint64_t since_ns;            /* under the lock: moved up to here */
 
     /* Main loop's. */
@@ -196,7 +202,9 @@ static void play_stream(struct audio_stream *s, unsigned n)
     unsigned k = frames_needed(s, n, own->rate, host->rate);
     struct scratch in = scratch_new(k, own->channels), out = scratch_new(n, own->channels);
     size_t want = (size_t)k * audio_frame_size(own), got = s->move(s->opaque, in.raw, want);
-    read_frames(own, in.raw, (unsigned)(MIN(got, want) / audio_frame_size(own)), in.samples);
+    unsigned got_frames = (unsigned)(MIN(got, want) / audio_frame_size(own));
+    s->frames += got_frames;
+    read_frames(own, in.raw, got_frames, in.samples);
     convert_rate(s, in.samples, own->channels, own->rate, host->rate, out.samples, n);
     for (unsigned i = 0; i < n; i++) {
         double frame[AUDIO_MAX_CHANNELS], *at = out.samples + (size_t)i * own->channels;
@@ -233,6 +241,7 @@ static void record_stream(struct audio_stream *s, unsigned n)
                     s->before[c] + (s->after[c] - s->before[c]) * j / more;
     }
     write_frames(own, out.samples, k, out.raw);
+    s->frames += k;
     if (k)
         s->move(s->opaque, out.raw, (size_t)k * audio_frame_size(own));
     scratch_free(&out);
@@ -256,14 +265,20 @@ static void move_chunk(struct audio *a, enum audio_direction direction, unsigned
     }
 }
 
+/* Between two moves: what the user said, within what makes sense. */
+static uint64_t period_ns(const struct audio *a)
+{
+    return MAX(LEAST_PERIOD_US, MIN(a->period_us, MOST_PERIOD_US)) * 1000;
+}
+
 /* Take over what was asked for since the last time: is anything to be done? And for how long. */
-static bool look(struct audio *a, bool any[2], uint64_t *passed_ns)
+static void look(struct audio *a, bool any[2], uint64_t *passed_ns)
 {
     any[AUDIO_OUT] = any[AUDIO_IN] = false;
     pthread_mutex_lock(&a->lock);
     for (struct audio_stream *s = a->streams; s; s = s->next) {
-        s->running = s->on;
-        any[s->direction] |= s->on;
+        s->running = s->on && !a->stands;
+        any[s->direction] |= s->running;
         memcpy(s->gain_now, s->gain, sizeof(s->gain));
         if (s->begun == s->starts)
             continue;
@@ -279,9 +294,8 @@ static bool look(struct audio *a, bool any[2], uint64_t *passed_ns)
     a->since_ns = now;
     a->ticking = any[AUDIO_OUT] || any[AUDIO_IN];
     if (a->ticking)
-        timer_set(a->tick, now + a->period_ns);
+        timer_set(a->tick, now + period_ns(a));
     pthread_mutex_unlock(&a->lock);
-    return any[AUDIO_OUT] || any[AUDIO_IN];
 }
 
 static void tick(void *opaque)
@@ -306,13 +320,33 @@ static void tick(void *opaque)
     }
 }
 
+/* While the VM stands the host's side does, too; guest memory is not touched. */
+static void follow_vm(void *opaque, bool running)
+{
+    struct audio *a = opaque;
+    bool any = false;
+    pthread_mutex_lock(&a->lock);
+    a->stands = !running;
+    for (struct audio_stream *s = a->streams; s; s = s->next)
+        any |= s->on;
+    if (running && any && !a->ticking) {
+        a->ticking = true;
+        a->since_ns = vm_now_ns(a->vm);
+        timer_set(a->tick, a->since_ns + period_ns(a));
+    }
+    pthread_mutex_unlock(&a->lock);
+    if (!running)
+        tick(a);
+}
+
 /* ---- streams ----------------------------------------------------------------------------------- */
 struct audio_stream *audio_stream_new(struct audio *a, enum audio_direction direction,
-                                      audio_move_fn *move, void *opaque)
+                                      const struct device *dev, audio_move_fn *move, void *opaque)
 {
     struct audio_stream *s = xcalloc(1, sizeof(*s));
     *s = (struct audio_stream){ .a = a,
                                 .direction = direction,
+                                .dev = dev,
                                 .move = move,
                                 .opaque = opaque,
                                 .gain = { 1, 1 },
@@ -354,7 +388,7 @@ bool audio_stream_start(struct audio_stream *s, const struct audio_settings *set
     if (good && !a->ticking) {
         a->ticking = true;
         a->since_ns = vm_now_ns(a->vm);
-        timer_set(a->tick, a->since_ns + a->period_ns);
+        timer_set(a->tick, a->since_ns + period_ns(a));
     }
     pthread_mutex_unlock(&a->lock);
     return good;
@@ -379,6 +413,7 @@ void audio_stream_set_gain(struct audio_stream *s, double left, double right)
 static void audio_free(void *backend)
 {
     struct audio *a = backend;
+    vm_forget(a->vm, a);
     timer_free(a->tick);
     a->driver->close(a->data);
     pthread_mutex_destroy(&a->lock);
@@ -386,16 +421,16 @@ static void audio_free(void *backend)
     free(a);
 }
 
-static struct error *read_number(struct options *o, const char *name, uint64_t min, uint64_t max,
-                                 uint64_t *value, bool *set)
+struct error *audio_read_number(struct options *o, const char *name, uint64_t min, uint64_t max,
+                                uint64_t *value, bool *set)
 {
     const char *text = options_get(o, name);
     uint64_t v;
     if (!text)
         return NULL;
     if (!parse_uint(text, max, &v) || v < min)
-        return error_new("%s=%s: a number from %llu to %llu is accepted", name, text,
-                         (unsigned long long)min, (unsigned long long)max);
+        return error_new("%s=%s: a number from %" PRIu64 " to %" PRIu64 " is accepted", name, text,
+                         min, max);
     *value = v;
     *set = true;
     return NULL;
@@ -415,52 +450,103 @@ static struct error *read_format(struct options *o, const char *name, enum audio
                 : NULL;
 }
 
-static const char *const direction_options[2][3] = {
-    { "out.frequency", "out.channels", "out.format" },
-    { "in.frequency", "in.channels", "in.format" },
+/* ---- options: QEMU's names --------------------------------------------------------------------- */
+enum {
+    O_FREQUENCY,
+    O_CHANNELS,
+    O_FORMAT,
+    O_MIXING_ENGINE,
+    O_FIXED_SETTINGS,
+    O_VOICES,
+    O_BUFFER_LENGTH,
+    N_DIRECTION_OPTIONS
 };
+static const char *const direction_options[2][N_DIRECTION_OPTIONS] = {
+    { "out.frequency", "out.channels", "out.format", "out.mixing-engine", "out.fixed-settings",
+      "out.voices", "out.buffer-length" },
+    { "in.frequency", "in.channels", "in.format", "in.mixing-engine", "in.fixed-settings",
+      "in.voices", "in.buffer-length" },
+};
+
+/* How it is here in any case may be said, but not that it be otherwise. */
+static struct error *read_fixed(struct options *o, const char *const names[N_DIRECTION_OPTIONS])
+{
+    static const char *const why[] = {
+        [O_MIXING_ENGINE] = "what guests play is always mixed",
+        [O_FIXED_SETTINGS] = "the host's side keeps its settings, guests' are converted",
+    };
+    uint64_t any = 1;
+    bool unused;
+    for (unsigned i = O_MIXING_ENGINE; i <= O_FIXED_SETTINGS; i++) {
+        bool on = true;
+        struct error *err = options_get_bool(o, names[i], &on);
+        if (!err && !on)
+            err = error_new("%s=off: %s; accepted is on", names[i], why[i]);
+        if (err)
+            return err;
+    }
+    /* All streams share one voice. What a back end buffers is its own affair. */
+    struct error *err = audio_read_number(o, names[O_VOICES], 1, 1024, &any, &unused);
+    return err ? err
+               : audio_read_number(o, names[O_BUFFER_LENGTH], 1, AUDIO_MOST_BUFFER_US, &any,
+                                   &unused);
+}
+
+static struct error *read_direction(struct audio *a, struct options *o, unsigned d)
+{
+    const char *const *names = direction_options[d];
+    uint64_t rate = 44100, channels = 2;
+    a->of[d].format = PCM_S16;
+    struct error *err = audio_read_number(o, names[O_FREQUENCY], 8000, 192000, &rate, &a->set[d]);
+    if (!err)
+        err = audio_read_number(o, names[O_CHANNELS], 1, AUDIO_MAX_CHANNELS, &channels, &a->set[d]);
+    if (!err)
+        err = read_format(o, names[O_FORMAT], &a->of[d].format, &a->set[d]);
+    a->of[d].rate = (unsigned)rate;
+    a->of[d].channels = (unsigned)channels;
+    return err ? err : read_fixed(o, names);
+}
 
 static struct error *read_options(struct audio *a, struct options *o)
 {
-    uint64_t period_us = 10000;
     bool unused;
-    struct error *err = read_number(o, "timer-period", 1000, 1000000 / 25, &period_us, &unused);
-    a->period_ns = period_us * 1000;
-    for (unsigned d = 0; d < 2 && !err; d++) {
-        uint64_t rate = 44100, channels = 2;
-        a->of[d].format = PCM_S16;
-        err = read_number(o, direction_options[d][0], 8000, 192000, &rate, &a->set[d]);
-        if (!err)
-            err = read_number(o, direction_options[d][1], 1, AUDIO_MAX_CHANNELS, &channels,
-                              &a->set[d]);
-        if (!err)
-            err = read_format(o, direction_options[d][2], &a->of[d].format, &a->set[d]);
-        a->of[d].rate = (unsigned)rate;
-        a->of[d].channels = (unsigned)channels;
-    }
+    a->period_us = 10000;
+    struct error *err = audio_read_number(o, "timer-period", 1, UINT32_MAX, &a->period_us, &unused);
+    for (unsigned d = 0; d < 2 && !err; d++)
+        err = read_direction(a, o, d);
     return err;
 }
 
 static struct error *refuse_rest(struct audio *a, struct options *o)
 {
-    const char *known[16] = { "driver", "id", "timer-period" };
+    const char *known[32] = { "driver", "id", "timer-period" };
     size_t n = 3;
-    for (unsigned i = 0; i < 6; i++)
-        known[n++] = direction_options[i / 3][i % 3];
-    for (unsigned i = 0; a->driver->options[i]; i++)
+    for (unsigned d = 0; d < 2; d++)
+        for (unsigned i = 0; i < N_DIRECTION_OPTIONS; i++)
+            known[n++] = direction_options[d][i];
+    for (unsigned i = 0; a->driver->options[i]; i++) {
+        assert(n < ARRAY_LEN(known));
         known[n++] = a->driver->options[i];
+    }
     return options_refuse_rest(o, known, n);
 }
 
 static struct error *find_driver(const char *name, const struct audio_driver **out)
 {
+    static const char *const behind_sdl[] = { "alsa", "coreaudio", "dsound",   "jack",
+                                              "oss",  "pa",        "pipewire", "sndio" };
+    if (!name)
+        return error_new("driver= is missing; accepted are none, sdl, wav");
     for (size_t i = 0; i < ARRAY_LEN(drivers); i++)
-        if (name && !strcmp(drivers[i]->name, name)) {
+        if (!strcmp(drivers[i]->name, name)) {
             *out = drivers[i];
             return NULL;
         }
-    return error_new("there is no sound driver '%s'; accepted are none, sdl, wav",
-                     name ? name : "");
+    for (size_t i = 0; i < ARRAY_LEN(behind_sdl); i++)
+        if (!strcmp(behind_sdl[i], name))
+            return error_new("there is no sound driver '%s'; sdl plays through what the host has",
+                             name);
+    return error_new("there is no sound driver '%s'; accepted are none, sdl, wav", name);
 }
 
 static struct error *make(struct vm *vm, struct options *o)
@@ -490,6 +576,7 @@ static struct error *make(struct vm *vm, struct options *o)
     }
     pthread_mutex_init(&a->lock, NULL);
     a->tick = timer_new(vm, tick, a);
+    vm_on_run(vm, follow_vm, a);
     return backend_add(vm, BACKEND_AUDIO, id, a, audio_free);
 }
 
@@ -526,10 +613,25 @@ void audio_query(const struct audio *a, struct audio_info *out)
 {
     *out = (struct audio_info){ .driver = a->driver->name,
                                 .path = a->path,
-                                .period_us = (uint32_t)(a->period_ns / 1000) };
+                                .period_us = (uint32_t)a->period_us };
     for (unsigned d = 0; d < 2; d++) {
         out->of[d] = a->of[d];
         out->set[d] = a->set[d];
+    }
+}
+
+void audio_each_stream(struct audio *a, void (*see)(void *opaque, const struct audio_stream_info *),
+                       void *opaque)
+{
+    for (struct audio_stream *s = a->streams; s; s = s->next) {
+        struct audio_stream_info info = { .dev = s->dev,
+                                          .direction = s->direction,
+                                          .frames = s->frames };
+        pthread_mutex_lock(&a->lock);
+        info.on = s->on;
+        info.settings = s->wanted;
+        pthread_mutex_unlock(&a->lock);
+        see(opaque, &info);
     }
 }
 

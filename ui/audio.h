@@ -9,10 +9,16 @@
 
 struct audio;
 struct audio_stream;
+struct device;
 struct error;
 struct vm;
 
-enum { AUDIO_MAX_CHANNELS = 8, AUDIO_MIN_RATE = 1000, AUDIO_MAX_RATE = 384000 };
+enum {
+    AUDIO_MAX_CHANNELS = 8,
+    AUDIO_MIN_RATE = 1000,
+    AUDIO_MAX_RATE = 384000,
+    AUDIO_MOST_BUFFER_US = 10000000
+};
 enum audio_format { PCM_U8, PCM_S8, PCM_U16, PCM_S16, PCM_U32, PCM_S32, PCM_F32, AUDIO_N_FORMATS };
 extern const char *const audio_format_names[AUDIO_N_FORMATS + 1]; /* "u8", ..., NULL */
 unsigned audio_format_size(enum audio_format format); /* bytes of a sample, little-endian */
@@ -36,7 +42,7 @@ typedef size_t audio_move_fn(void *opaque, uint8_t *buf, size_t n);
 struct audio *audio_default(struct vm *vm);
 /* Main loop's thread while no vCPU runs: realize and unrealize. */
 struct audio_stream *audio_stream_new(struct audio *a, enum audio_direction direction,
-                                      audio_move_fn *move, void *opaque);
+                                      const struct device *dev, audio_move_fn *move, void *opaque);
 void audio_stream_free(struct audio_stream *s); /* NULL is allowed */
 /* Any thread, the device's lock may be held. Starting what runs with these settings changes nothing. False: settings
  * out of bounds; it is then stopped. */
@@ -53,8 +59,19 @@ void audio_help(void (*print)(void *opaque, const char *line), void *opaque);
 
 struct audio_info {
     const char *driver, *path;   /* path: wav's, else NULL */
-    uint32_t period_us;          /* how often samples are moved */
+    uint32_t period_us;          /* how often samples are to be moved */
     struct audio_settings of[2]; /* what the host's side has, by direction */
     bool set[2];                 /* the user chose something there */
 };
 void audio_query(const struct audio *a, struct audio_info *out);
+
+struct audio_stream_info {
+    const struct device *dev;
+    enum audio_direction direction;
+    bool on;
+    struct audio_settings settings; /* while it is on */
+    uint64_t frames;                /* moved since it was made, in the device's settings */
+};
+/* Main loop's thread. */
+void audio_each_stream(struct audio *a, void (*see)(void *opaque, const struct audio_stream_info *),
+                       void *opaque);

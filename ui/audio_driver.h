@@ -7,7 +7,7 @@ struct options;
 
 struct audio_driver {
     const char *name, *help;
-    const char *const *options; /* of its own, NULL-terminated */
+    const char *const *options; /* of its own, NULL-terminated: to be read by open */
     /* `of` is the host's side, with what the user chose; the driver may change it. */
     struct error *(*open)(struct vm *vm, struct options *o, struct audio_settings of[2],
                           void **out);
@@ -21,6 +21,9 @@ struct audio_driver {
 };
 extern const struct audio_driver audio_none, audio_wav, audio_sdl;
 
+/* An option's number, within bounds; *value stays if it is not there. */
+struct error *audio_read_number(struct options *o, const char *name, uint64_t min, uint64_t max,
+                                uint64_t *value, bool *set);
 /* A sample to and from -1..1 (not clipped before it is put). */
 double audio_sample(enum audio_format format, const uint8_t *at);
 void audio_put_sample(enum audio_format format, uint8_t *at, double v);

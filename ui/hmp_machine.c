@@ -1,5 +1,6 @@
 /* The machine's insides for a person: PCI, interrupt controllers, what engine and devices counted, the log. */
 #include "core/accel.h"
+#include "core/backends.h"
 #include "core/clock.h"
 #include "core/device.h"
 #include "core/error.h"
@@ -11,6 +12,7 @@
 #include "hw/pci/pci.h"
 #include "hw/usb/usb.h"
 #include "tandem-config.h"
+#include "ui/audio.h"
 #include "ui/hmp.h"
 #include "ui/hmp_tables.h"
 #include "ui/monitor.h"
@@ -309,6 +311,37 @@ static void info_roms(struct hmp_call *c)
                     mem_region_name(view->ranges[i].region));
 }
 
+static void say_stream(void *opaque, const struct audio_stream_info *s)
+{
+    const char *what = s->direction == AUDIO_OUT ? "plays" : "records";
+    if (s->on)
+        hmp_say(opaque, "  %s %s %u Hz, %u channels, %s; %" PRIu64 " frames until now",
+                s->dev->path, what, s->settings.rate, s->settings.channels,
+                audio_format_names[s->settings.format], s->frames);
+    else
+        hmp_say(opaque, "  %s %s nothing; %" PRIu64 " frames until now", s->dev->path, what,
+                s->frames);
+}
+
+static void say_audio(void *opaque, enum backend_kind kind, const char *id, void *backend)
+{
+    struct audio_info info;
+    if (kind != BACKEND_AUDIO)
+        return;
+    audio_query(backend, &info);
+    const struct audio_settings *out = &info.of[AUDIO_OUT], *in = &info.of[AUDIO_IN];
+    hmp_say(opaque, "%s: %s%s%s: out %u Hz, %u channels, %s; in %u Hz, %u channels, %s", id,
+            info.driver, info.path ? " " : "", info.path ? info.path : "", out->rate, out->channels,
+            audio_format_names[out->format], in->rate, in->channels,
+            audio_format_names[in->format]);
+    audio_each_stream(backend, say_stream, opaque);
+}
+
+static void info_audio(struct hmp_call *c)
+{
+    backends_each(c->vm, say_audio, c);
+}
+
 /* ---- the log ------------------------------------------------------------------------------------------------ */
 static void do_log(struct hmp_call *c)
 {
@@ -379,6 +412,7 @@ static const struct hmp_command infos[] = {
     { "lapic", NULL, "", "local interrupt controllers", info_lapic },
     { "pci", NULL, "", "PCI functions and where they are mapped", info_pci },
     { "usb", NULL, "", "USB controllers and what is plugged in", info_usb },
+    { "audio", NULL, "", "where sound goes, and what plays and records", info_audio },
     { "jit", NULL, "", "what the translator counted", info_jit },
     { "exits", NULL, "", "why the guest was left, and for which device", info_exits },
     { "numa", NULL, "", "NUMA nodes", info_numa },

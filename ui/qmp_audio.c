@@ -45,9 +45,16 @@ static const struct qmp_type types[] = {
     QMP_ENUM_TYPE("AudiodevDriver", "none sdl wav"),
     QMP_ENUM_TYPE("AudioFormat", "u8 s8 u16 s16 u32 s32 f32"),
     QMP_STRUCT_TYPE("AudiodevPerDirectionOptions",
-                    "*frequency:uint32 *channels:uint32 *format:AudioFormat"),
+                    "*mixing-engine:bool *fixed-settings:bool *frequency:uint32 *channels:uint32 "
+                    "*voices:uint32 *format:AudioFormat *buffer-length:uint32"),
     QMP_UNION_TYPE("Audiodev", "id:str driver:AudiodevDriver *timer-period:uint32", "driver",
-                   "none:AudiodevGenericOptions sdl:AudiodevGenericOptions wav:AudiodevWavOptions"),
+                   "none:AudiodevGenericOptions sdl:AudiodevSdlOptions wav:AudiodevWavOptions"),
+    QMP_STRUCT_TYPE(
+        "AudiodevSdlPerDirectionOptions",
+        "*mixing-engine:bool *fixed-settings:bool *frequency:uint32 *channels:uint32 "
+        "*voices:uint32 *format:AudioFormat *buffer-length:uint32 *buffer-count:uint32"),
+    QMP_STRUCT_TYPE("AudiodevSdlOptions", "*in:AudiodevSdlPerDirectionOptions "
+                                          "*out:AudiodevSdlPerDirectionOptions"),
     QMP_STRUCT_TYPE("AudiodevGenericOptions", DIRECTIONS),
     QMP_STRUCT_TYPE("AudiodevWavOptions", DIRECTIONS " *path:str"),
 };

@@ -296,9 +296,9 @@ static struct error *codec_realize(struct device *dev)
         return err;
     struct audio *a = c->audio ? c->audio : audio_default(dev->vm);
     if (class_of(c)->has[AUDIO_OUT])
-        c->converters[AUDIO_OUT].stream = audio_stream_new(a, AUDIO_OUT, codec_play, c);
+        c->converters[AUDIO_OUT].stream = audio_stream_new(a, AUDIO_OUT, dev, codec_play, c);
     if (class_of(c)->has[AUDIO_IN])
-        c->converters[AUDIO_IN].stream = audio_stream_new(a, AUDIO_IN, codec_record, c);
+        c->converters[AUDIO_IN].stream = audio_stream_new(a, AUDIO_IN, dev, codec_record, c);
     return NULL;
 }
 
@@ -362,6 +362,7 @@ static const struct field codec_state[] = {
         .bus = "HDA",                                             \
         .version = 1,                                             \
         .user_creatable = true,                                   \
+        .can_hot_plug = true,                                     \
         .size = sizeof(struct hda_codec),                         \
         .props = TABLE(codec_props),                              \
         .state = TABLE(codec_state),                              \

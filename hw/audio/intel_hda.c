@@ -14,7 +14,8 @@ enum {
     N_STREAMS = N_IN + N_OUT,
     BAR_SIZE = 0x4000,
     RING = 256,
-    BDL_ENTRIES = 256
+    BDL_ENTRIES = 256,
+    LEAST_PIECE = 16, /* on average; 3.6.2 wants 128 */
 };
 enum { /* 3.3 */
        GCAP = 0x00,
@@ -134,9 +135,10 @@ static void follow_interrupts(struct hda *h)
 {
     uint32_t now = h->intctl & GIE ? causes(h) & h->intctl : 0, fresh = now & ~h->raised;
     h->raised = now;
-    if (fresh && pci_msi_fire(&h->fn))
-        return;
-    pci_set_intx(&h->fn, now != 0);
+    if (fresh)
+        pci_msi_fire(&h->fn);
+    bool by_message = h->fn.msi_cap && h->fn.config[h->fn.msi_cap + 2] & 1;
+    pci_set_intx(&h->fn, now && !by_message);
 }
 
 /* ---- streams ----------------------------------------------------------------------------------- */
@@ -145,22 +147,38 @@ static unsigned tag_of(const struct hda_stream *s)
     return s->ctl >> 20 & 15;
 }
 
+/* 3.3.17: streams that are to begin together wait for each other. */
+static bool runs(const struct hda *h, unsigned i)
+{
+    return h->streams[i].ctl & RUN && !(h->ssync >> i & 1);
+}
+
 static void follow_streams(struct hda *h)
 {
-    uint16_t runs[2] = { 0 };
+    uint16_t running[2] = { 0 };
     for (unsigned i = 0; i < N_STREAMS; i++)
-        if (h->streams[i].ctl & RUN)
-            runs[i < N_IN ? AUDIO_IN : AUDIO_OUT] |= (uint16_t)(1u << tag_of(&h->streams[i]));
+        if (runs(h, i))
+            running[i < N_IN ? AUDIO_IN : AUDIO_OUT] |= (uint16_t)(1u << tag_of(&h->streams[i]));
     for (unsigned i = 0; i < HDA_N_CODECS; i++)
         if (h->codecs[i])
-            hda_codec_follow(h->codecs[i], runs);
+            hda_codec_follow(h->codecs[i], running);
+}
+
+static bool dma_read(struct hda *h, gpa at, void *to, size_t n)
+{
+    return pci_may_master(&h->fn) && mem_read(h->dev.vm, at, to, n);
+}
+
+static bool dma_write(struct hda *h, gpa at, const void *from, size_t n)
+{
+    return pci_may_master(&h->fn) && mem_write(h->dev.vm, at, from, n);
 }
 
 static bool fetch_entry(struct hda *h, struct hda_stream *s)
 {
     uint8_t raw[16];
     gpa list = (uint64_t)s->bdpu << 32 | s->bdpl;
-    if (!pci_may_master(&h->fn) || !mem_read(h->dev.vm, list + 16u * s->entry, raw, sizeof(raw)))
+    if (!dma_read(h, list + 16u * s->entry, raw, sizeof(raw)))
         return device_broken(&h->dev, "descriptor %u of the list at %#" PRIx64 " is outside memory",
                              s->entry, list);
     s->at = load_le(raw, 8);
@@ -187,12 +205,12 @@ static void broken(struct hda_stream *s)
     s->has_entry = false;
 }
 
-/* At most n bytes between buf and the guest's buffers; entries without bytes are no way to spin. */
+/* At most n bytes between buf and the guest's buffers. A piece is what is left of a buffer or of the cycle; many
+ * that are tiny or empty are no way to keep us busy. */
 static size_t transfer(struct hda *h, struct hda_stream *s, bool in, uint8_t *buf, size_t n)
 {
-    size_t moved = 0;
-    unsigned empty = 0;
-    while (moved < n && empty <= BDL_ENTRIES) {
+    size_t moved = 0, pieces = 0;
+    while (moved < n) {
         if (!s->has_entry && !fetch_entry(h, s)) {
             broken(s);
             break;
@@ -201,24 +219,24 @@ static size_t transfer(struct hda *h, struct hda_stream *s, bool in, uint8_t *bu
         if (s->cbl)
             part = MIN(part, s->cbl - MIN(s->lpib, s->cbl - 1));
         gpa at = s->at + s->done;
-        if (part && !(in ? mem_write(h->dev.vm, at, buf + moved, part)
-                         : mem_read(h->dev.vm, at, buf + moved, part))) {
+        if (part &&
+            !(in ? dma_write(h, at, buf + moved, part) : dma_read(h, at, buf + moved, part))) {
             device_broken(&h->dev, "buffer at %#" PRIx64 " is outside memory", at);
             broken(s);
             break;
         }
         moved += part;
-        empty = part ? 0 : empty + 1;
         s->done += (uint32_t)part;
         s->lpib += (uint32_t)part;
         if (s->cbl && s->lpib >= s->cbl)
             s->lpib = 0;
         if (s->done >= s->length)
             next_entry(s);
-    }
-    if (empty > BDL_ENTRIES) {
-        device_broken(&h->dev, "a list of descriptors without a byte");
-        broken(s);
+        if (++pieces > BDL_ENTRIES + n / LEAST_PIECE) {
+            device_broken(&h->dev, "buffers of less than %d bytes", LEAST_PIECE);
+            broken(s);
+            break;
+        }
     }
     return moved;
 }
@@ -228,7 +246,7 @@ static void put_position(struct hda *h, unsigned i)
     uint8_t raw[4];
     gpa base = (uint64_t)h->position[1] << 32 | (h->position[0] & ~(uint32_t)0x7f);
     store_le(raw, 4, h->streams[i].lpib);
-    if (h->position[0] & 1 && !mem_write(h->dev.vm, base + 8 * i, raw, sizeof(raw)))
+    if (h->position[0] & 1 && !dma_write(h, base + 8 * i, raw, sizeof(raw)))
         device_broken(&h->dev, "positions at %#" PRIx64 " are outside memory", base);
 }
 
@@ -240,7 +258,7 @@ size_t hda_move(struct hda *h, struct hda_codec *codec, enum audio_direction d, 
     unsigned tag = codec->converters[d].tag, first = d == AUDIO_IN ? 0 : N_IN;
     for (unsigned i = first; i < first + 4 && tag; i++) {
         struct hda_stream *s = &h->streams[i];
-        if (!(s->ctl & RUN) || tag_of(s) != tag)
+        if (!runs(h, i) || tag_of(s) != tag)
             continue;
         moved = transfer(h, s, d == AUDIO_IN, buf, n);
         put_position(h, i);
@@ -284,7 +302,7 @@ static bool respond(struct hda *h, uint32_t response, unsigned address)
     h->rirbwp = (h->rirbwp + 1) % RING;
     gpa base = (uint64_t)h->rirb[1] << 32 | h->rirb[0];
     h->responses++;
-    return mem_write(h->dev.vm, base + 8u * h->rirbwp, raw, sizeof(raw)) ||
+    return dma_write(h, base + 8u * h->rirbwp, raw, sizeof(raw)) ||
            device_broken(&h->dev, "responses at %#" PRIx64 " are outside memory", base);
 }
 
@@ -297,7 +315,7 @@ static void run_commands(struct hda *h)
         uint8_t raw[4];
         uint32_t response;
         h->corbrp = (h->corbrp + 1) % RING;
-        if (!mem_read(h->dev.vm, base + 4u * h->corbrp, raw, sizeof(raw))) {
+        if (!dma_read(h, base + 4u * h->corbrp, raw, sizeof(raw))) {
             device_broken(&h->dev, "commands at %#" PRIx64 " are outside memory", base);
             h->corbsts |= CMEI;
             h->corbctl &= ~RING_RUN;
@@ -477,7 +495,10 @@ static void reg_set(struct hda *h, unsigned at, uint32_t v, uint32_t written)
     switch (at) {
     case GSTS: h->gsts &= (uint16_t) ~(written & FSTS); break;
     case INTCTL: h->intctl = v & (GIE | CIE | ((1u << N_STREAMS) - 1)); break;
-    case SSYNC: h->ssync = v & ((1u << N_STREAMS) - 1); break;
+    case SSYNC:
+        h->ssync = v & ((1u << N_STREAMS) - 1);
+        follow_streams(h);
+        break;
     case CORBLBASE: h->corb[0] = v & ~0x7fu; break;
     case CORBUBASE: h->corb[1] = v; break;
     case CORBWP: h->corbwp = v & 0xff; break;
@@ -601,6 +622,26 @@ void hda_follow(struct hda *h)
 }
 
 /* ---- codecs ------------------------------------------------------------------------------------ */
+/* 4.3: a codec that comes is seen as one that woke. It may be pulled out at any time. */
+static void codec_plugged(struct device *dev)
+{
+    const struct hda_codec *c = (struct hda_codec *)dev;
+    struct hda *h = c->hda;
+    device_lock(&h->dev);
+    if (h->gctl & CRST)
+        h->statests |= (uint16_t)(1u << c->address);
+    follow_interrupts(h);
+    device_unlock(&h->dev);
+}
+
+static struct error *codec_unplug(struct device *dev)
+{
+    device_unplugged(dev);
+    return NULL;
+}
+
+static const struct hot_plug codec_hot_plug = { codec_plugged, codec_unplug };
+
 static struct error *take_address(struct hda *h, struct hda_codec *c)
 {
     unsigned i = c->address == UINT32_MAX ? 0 : c->address;
@@ -613,6 +654,8 @@ static struct error *take_address(struct hda *h, struct hda_codec *c)
     c->address = i;
     c->hda = h;
     c->dev.parent = &h->dev;
+    c->dev.hot_plug = &codec_hot_plug;
+    snprintf(c->dev.path, sizeof(c->dev.path), "%.56s/%u/%.24s", h->dev.path, i, c->dev.cls->name);
     h->codecs[i] = c;
     return NULL;
 }

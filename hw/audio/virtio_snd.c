@@ -11,6 +11,7 @@ enum {
     CONFIG_SIZE = 12,
     MAX_STREAMS = 2,
     MAX_JACKS = 2,
+    MAX_CHANNELS = 2,
     STATUS_SIZE = 8,
     XFER_SIZE = 4
 };
@@ -68,6 +69,7 @@ struct virtio_snd {
     struct audio *audio; /* property; NULL: the default */
     uint32_t n_jacks, n_streams, n_chmaps;
     struct snd_pcm pcms[MAX_STREAMS]; /* 0 plays, 1 records */
+    bool stands;                      /* derived: the VM is stopped, buffers stay in their ring */
 };
 
 static struct virtio_snd *snd_of(struct virtio_device *v)
@@ -97,7 +99,7 @@ static bool format_find(uint8_t number, enum audio_format *out)
 
 static bool settings_of(const struct snd_pcm *p, struct audio_settings *out)
 {
-    if (p->rate >= ARRAY_LEN(rates) || !p->channels || p->channels > AUDIO_MAX_CHANNELS)
+    if (p->rate >= ARRAY_LEN(rates) || !p->channels || p->channels > MAX_CHANNELS)
         return false;
     out->channels = p->channels;
     out->rate = rates[p->rate];
@@ -119,8 +121,8 @@ static void finish(struct virtq_chain *c, uint32_t status, bool input)
     uint8_t raw[STATUS_SIZE] = { 0 };
     uint64_t at = input ? sound_bytes(c, true) : 0;
     store_le(raw, 4, status);
-    chain_write(c, at, raw, sizeof(raw));
-    virtq_push(c, (uint32_t)(input ? at : 0) + STATUS_SIZE);
+    size_t n = chain_write(c, at, raw, sizeof(raw));
+    virtq_push(c, (uint32_t)(at + n));
 }
 
 static void finish_head(struct snd_pcm *p, uint32_t status, bool input)
@@ -172,7 +174,7 @@ static size_t move(struct virtio_snd *d, unsigned stream, uint8_t *buf, size_t n
     uint64_t left;
     size_t done = 0;
     device_lock(&d->v.dev);
-    while (done < n && p->state == STREAM_RUNNING && virtio_running(&d->v) &&
+    while (done < n && !d->stands && p->state == STREAM_RUNNING && virtio_running(&d->v) &&
            (c = buffer_now(d, stream, &left))) {
         size_t want = MIN(n - done, left);
         size_t got = is_input(stream) ? chain_write(c, p->done, buf + done, want)
@@ -288,7 +290,7 @@ static unsigned pcm_info(unsigned i, uint8_t *to)
     store_le(to + 16, 8, VIRTIO_BIT(ARRAY_LEN(rates)) - 1);
     to[24] = is_input(i);
     to[25] = 1;
-    to[26] = 2;
+    to[26] = MAX_CHANNELS;
     return 32;
 }
 
@@ -347,6 +349,8 @@ static void handle_queue(struct virtio_device *v, struct virtq *q)
     uint64_t left;
     if (q->index == EVENTQ)
         return; /* jacks stay plugged in */
+    if (d->stands && q->index != CONTROLQ)
+        return; /* asked again when the VM goes on */
     if (q->index == TXQ || q->index == RXQ) {
         buffer_now(d, q->index == RXQ, &left); /* what is wrong goes back at once */
         virtq_notify(q);
@@ -411,6 +415,7 @@ static void runs(void *opaque, bool running)
     struct virtio_snd *d =
         container_of(opaque, struct virtio_snd, pcms); /* v itself is the core's hook */
     device_lock(&d->v.dev);
+    d->stands = !running;
     for (unsigned i = 0; i < MAX_STREAMS && !running; i++) {
         struct snd_pcm *p = &d->pcms[i];
         if (p->head)
@@ -426,8 +431,8 @@ static struct error *realize(struct virtio_device *v)
     struct audio *a = d->audio ? d->audio : audio_default(v->dev.vm);
     for (unsigned i = 0; i < N_QUEUES; i++)
         virtio_add_queue(v, QUEUE_SIZE);
-    d->pcms[0].stream = audio_stream_new(a, AUDIO_OUT, play, d);
-    d->pcms[1].stream = audio_stream_new(a, AUDIO_IN, record, d);
+    d->pcms[0].stream = audio_stream_new(a, AUDIO_OUT, &v->dev, play, d);
+    d->pcms[1].stream = audio_stream_new(a, AUDIO_IN, &v->dev, record, d);
     vm_on_run(v->dev.vm, runs, d->pcms);
     return NULL;
 }
@@ -473,6 +478,8 @@ static const struct field pcm_fields[] = {
         P(n_streams, "streams", PROP_UINT, .def = "2", .min = 1, .max = MAX_STREAMS,      \
           .help = "1: it only plays"),                                                    \
         P(n_chmaps, "chmaps", PROP_UINT, .def = "2", .max = MAX_STREAMS)
-#define SND_STATE , FIELD_SUB(struct virtio_snd, pcms, pcm_fields, MAX_STREAMS)
+#define SND_STATE                                                  \
+    , FIELD_SUB(struct virtio_snd, pcms, pcm_fields, MAX_STREAMS), \
+        DERIVED(struct virtio_snd, stands)
 VIRTIO_CLASSES(virtio_snd, "virtio-sound", "sound", struct virtio_snd, snd_model, SND_PROPS,
                SND_STATE)

@@ -72,7 +72,8 @@ static void pace_is_the_guest_clock(void **unused)
     const struct audio_settings settings = { PCM_S16, 1, 44100 };
     size_t n;
     add_wav(b->vm, ",out.channels=1");
-    struct audio_stream *stream = audio_stream_new(audio_default(b->vm), AUDIO_OUT, give_ramp, &s);
+    struct audio_stream *stream =
+        audio_stream_new(audio_default(b->vm), AUDIO_OUT, NULL, give_ramp, &s);
     assert_true(audio_stream_start(stream, &settings));
     board_step(b); /* the clock stands: nothing is played */
     assert_int_equal(s.at, 0);
@@ -100,7 +101,8 @@ static void rates_are_converted_along_lines(void **unused)
     const struct audio_settings settings = { PCM_S16, 1, 22050 };
     size_t n;
     add_wav(b->vm, ",out.channels=2");
-    struct audio_stream *stream = audio_stream_new(audio_default(b->vm), AUDIO_OUT, give_ramp, &s);
+    struct audio_stream *stream =
+        audio_stream_new(audio_default(b->vm), AUDIO_OUT, NULL, give_ramp, &s);
     assert_true(audio_stream_start(stream, &settings));
     for (unsigned i = 0; i < 10; i++)
         board_advance_ns(b, 10 * MS);
@@ -121,7 +123,7 @@ static void recording_has_the_streams_rate(void **unused)
     struct source s = { 0 };
     const struct audio_settings settings = { PCM_S32, 2, 48000 };
     assert_null(audio_add(b->vm, "none,id=a0"));
-    struct audio_stream *stream = audio_stream_new(audio_default(b->vm), AUDIO_IN, take, &s);
+    struct audio_stream *stream = audio_stream_new(audio_default(b->vm), AUDIO_IN, NULL, take, &s);
     assert_true(audio_stream_start(stream, &settings));
     for (unsigned i = 0; i < 10; i++)
         board_advance_ns(b, 10 * MS);
@@ -143,6 +145,14 @@ static void options_are_checked(void **unused)
         "none,id=a0,in.format=s17",
         "none,id=a0,out.channels=0",
         "wav,id=a0,path=/tmp/x.wav,out.format=u16",
+        "pa,id=a0",
+        "id=a0",
+        "none,id=a0,in.mixing-engine=off",
+        "none,id=a0,out.fixed-settings=off",
+        "none,id=a0,out.voices=0",
+        "none,id=a0,timer-period=0",
+        "none,id=a0,out.buffer-count=4",
+        "none,id=a0,in.buffer-length=x",
     };
     struct board *b = board_new();
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
@@ -151,6 +161,10 @@ static void options_are_checked(void **unused)
         error_free(err);
     }
     assert_null(audio_add(b->vm, "none,id=a0"));
+    assert_null(audio_add(b->vm, "none,id=a1,timer-period=40,in.voices=1,out.buffer-length=10000,"
+                                 "out.mixing-engine=on,in.fixed-settings=on,in.channels=1"));
+    assert_null(audio_add(b->vm, "{\"driver\":\"none\",\"id\":\"a2\",\"out\":"
+                                 "{\"mixing-engine\":true,\"frequency\":48000}}"));
     struct error *err = audio_add(b->vm, "{\"driver\":\"none\",\"id\":\"a0\"}");
     assert_non_null(err);
     error_free(err);
@@ -174,27 +188,28 @@ static uint32_t ask(struct guest *g, struct ring *r, const uint32_t *words, unsi
     return (uint32_t)load_le(raw, 4);
 }
 
-static void virtio_plays_a_ramp_to_the_sample(void **unused)
+/* 44100 Hz, s16, stereo */
+static const uint32_t params[] = { 0x101, 0, 4 * FRAMES * 4, FRAMES * 4, 0, 2 | 5 << 8 | 6 << 16 };
+
+static struct guest *virtio_guest(struct ring *control, struct ring *tx)
 {
     struct guest *g = guest_new();
-    uint8_t raw[32];
-    size_t n;
     add_wav(g->b->vm, "");
     g->dev = guest_add(g, &virtio_snd_pci_class, "audiodev", "a0", NULL);
     guest_find(g);
     assert_true(guest_negotiate(g, VIRTIO_BIT(VIRTIO_F_VERSION_1)));
-    struct ring control = ring_new(g, 0, 8, false), tx = ring_new(g, 2, 8, false);
+    *control = ring_new(g, 0, 8, false);
+    *tx = ring_new(g, 2, 8, false);
     guest_driver_ok(g);
-    assert_int_equal(ask(g, &control, (uint32_t[]){ 0x100, 0, 2, 32 }, 4, 4 + 64), 0x8000);
-    board_ram_read(g->b, 0x8104, raw, 32);
-    assert_int_equal(raw[24], 0); /* plays */
-    assert_true(load_le(raw + 8, 8) >> 5 & 1);
-    assert_int_equal(ask(g, &control, (uint32_t[]){ 0x100, 1, 2, 32 }, 4, 4 + 64), 0x8001);
-    assert_int_equal(ask(g, &control, (uint32_t[]){ 0x104, 0 }, 2, 4), 0x8001); /* not prepared */
-    /* 44100 Hz, s16, stereo */
-    const uint32_t params[] = { 0x101, 0, 4 * FRAMES * 4, FRAMES * 4, 0, 2 | 5 << 8 | 6 << 16 };
-    assert_int_equal(ask(g, &control, params, 6, 4), 0x8000);
-    assert_int_equal(ask(g, &control, (uint32_t[]){ 0x102, 0 }, 2, 4), 0x8000);
+    return g;
+}
+
+/* Four buffers of a ramp wait, and the stream is started. */
+static void play_virtio(struct guest *g, struct ring *control, struct ring *tx)
+{
+    struct used used;
+    assert_int_equal(ask(g, control, params, 6, 4), 0x8000);
+    assert_int_equal(ask(g, control, (uint32_t[]){ 0x102, 0 }, 2, 4), 0x8000);
     for (unsigned k = 0; k < 4; k++) {
         uint8_t data[4 + FRAMES * 4] = { 0 };
         for (unsigned i = 0; i < FRAMES * 2; i++)
@@ -202,13 +217,36 @@ static void virtio_plays_a_ramp_to_the_sample(void **unused)
         uint64_t at = 0x20000 + k * 0x1000;
         board_ram_write(g->b, at, data, sizeof(data));
         const struct buffer buffers[] = { { at, sizeof(data), false }, { at + 0x800, 8, true } };
-        ring_add(&tx, buffers, 2, false);
+        ring_add(tx, buffers, 2, false);
     }
     guest_kick(g, 2);
-    struct used used;
-    assert_false(ring_take(&tx, &used));
-    assert_int_equal(ask(g, &control, (uint32_t[]){ 0x104, 0 }, 2, 4), 0x8000);
+    assert_false(ring_take(tx, &used));
+    assert_int_equal(ask(g, control, (uint32_t[]){ 0x104, 0 }, 2, 4), 0x8000);
+}
+
+static void is_ramp(unsigned n_wanted)
+{
+    size_t n;
+    int16_t *got = samples(&n);
+    assert_true(n >= n_wanted);
+    for (unsigned i = 0; i < n; i++)
+        assert_int_equal(got[i], i < n_wanted ? ramp(i) : 0);
+}
+
+static void virtio_plays_a_ramp_to_the_sample(void **unused)
+{
+    struct ring control, tx;
+    struct guest *g = virtio_guest(&control, &tx);
+    uint8_t raw[32];
+    assert_int_equal(ask(g, &control, (uint32_t[]){ 0x100, 0, 2, 32 }, 4, 4 + 64), 0x8000);
+    board_ram_read(g->b, 0x8104, raw, 32);
+    assert_int_equal(raw[24], 0); /* plays */
+    assert_true(load_le(raw + 8, 8) >> 5 & 1);
+    assert_int_equal(ask(g, &control, (uint32_t[]){ 0x100, 1, 2, 32 }, 4, 4 + 64), 0x8001);
+    assert_int_equal(ask(g, &control, (uint32_t[]){ 0x104, 0 }, 2, 4), 0x8001); /* not prepared */
+    play_virtio(g, &control, &tx);
     for (unsigned i = 0; i < 4; i++) {
+        struct used used;
         board_advance_ns(g->b, 10 * MS);
         assert_true(ring_take(&tx, &used));
         assert_int_equal(used.len, 8);
@@ -219,10 +257,79 @@ static void virtio_plays_a_ramp_to_the_sample(void **unused)
     assert_int_equal(ask(g, &control, (uint32_t[]){ 0x103, 0 }, 2, 4), 0x8000);
     board_check(g->b);
     guest_free(g);
-    int16_t *got = samples(&n);
-    assert_int_equal(n, 4 * FRAMES * 2);
-    for (unsigned i = 0; i < n; i++)
-        assert_int_equal(got[i], ramp(i));
+    is_ramp(4 * FRAMES * 2);
+}
+
+static void virtio_refuses_what_it_did_not_offer(void **unused)
+{
+    static const struct {
+        unsigned word;
+        uint32_t value, answer;
+    } wrong[] = {
+        { 1, 2, 0x8001 },                      /* a third stream */
+        { 3, 0, 0x8001 },                      /* periods without bytes */
+        { 3, FRAMES, 0x8000 },                 /* right: four of them in each of ours */
+        { 3, 4 * FRAMES + 1, 0x8001 },         /* not a part of the buffer */
+        { 4, 1, 0x8002 },                      /* features */
+        { 5, 3 | 5 << 8 | 6 << 16, 0x8002 },   /* three channels */
+        { 5, 0 | 5 << 8 | 6 << 16, 0x8002 },   /* none */
+        { 5, 2 | 20 << 8 | 6 << 16, 0x8002 },  /* doubles */
+        { 5, 2 | 5 << 8 | 14u << 16, 0x8002 }, /* the rate behind the last */
+        { 5, 2 | 5 << 8 | 255u << 16, 0x8002 },
+    };
+    struct ring control, tx;
+    struct guest *g = virtio_guest(&control, &tx);
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        uint32_t words[6];
+        memcpy(words, params, sizeof(words));
+        words[wrong[i].word] = wrong[i].value;
+        assert_int_equal(ask(g, &control, words, 6, 4), wrong[i].answer);
+    }
+    assert_int_equal(ask(g, &control, params, 5, 4), 0x8001); /* cut short */
+    board_check(g->b);
+    guest_free(g);
+    is_ramp(0);
+}
+
+static void virtio_goes_on_where_the_vm_stood(void **unused)
+{
+    struct ring control, tx;
+    struct guest *g = virtio_guest(&control, &tx);
+    struct used used;
+    g->b->vm->was_reset = true; /* or its start does it */
+    play_virtio(g, &control, &tx);
+    board_advance_ns(g->b, 15 * MS);
+    vm_start(g->b->vm);
+    vm_pause(g->b->vm);
+    while (ring_take(&tx, &used))
+        ;
+    board_advance_ns(g->b, 100 * MS); /* nothing is played while it stands, nor taken */
+    guest_kick(g, 2);
+    board_check(g->b);
+    assert_false(ring_take(&tx, &used));
+    vm_start(g->b->vm);
+    vm_pause(g->b->vm);
+    vm_start(g->b->vm);
+    for (unsigned i = 0; i < 10; i++)
+        board_advance_ns(g->b, 10 * MS);
+    vm_pause(g->b->vm);
+    assert_true(ring_take(&tx, &used) && ring_take(&tx, &used));
+    guest_free(g);
+    is_ramp(4 * FRAMES * 2);
+}
+
+static void virtio_reset_amid_a_stream_silences_it(void **unused)
+{
+    struct ring control, tx;
+    struct guest *g = virtio_guest(&control, &tx);
+    play_virtio(g, &control, &tx);
+    board_advance_ns(g->b, 15 * MS);
+    guest_set_status(g, 0);
+    assert_int_equal(guest_status(g), 0);
+    board_advance_ns(g->b, 30 * MS);
+    board_check(g->b);
+    guest_free(g);
+    is_ramp(2 * (FRAMES * 3 / 2));
 }
 
 /* ---- intel-hda --------------------------------------------------------------------------------- */
@@ -305,17 +412,21 @@ static void play_hda(struct guest *g, unsigned entries, unsigned bytes)
     board_poke(b, sd, 4, 0x00100006);
 }
 
-static void hda_plays_a_ramp_to_the_sample(void **unused)
+static void put_ramp(struct board *b)
 {
-    struct guest *g = hda_guest("");
-    struct board *b = g->b;
-    gpa sd = bar + 0x80 + 4 * 0x20;
-    size_t n;
     for (unsigned i = 0; i < 4 * FRAMES * 2; i++) {
         uint8_t raw[2];
         store_le(raw, 2, (uint16_t)ramp(i));
         board_ram_write(b, DATA + 2 * i, raw, 2);
     }
+}
+
+static void hda_plays_a_ramp_to_the_sample(void **unused)
+{
+    struct guest *g = hda_guest("");
+    struct board *b = g->b;
+    gpa sd = bar + 0x80 + 4 * 0x20;
+    put_ramp(b);
     play_hda(g, 4, FRAMES * 4);
     for (unsigned i = 1; i < 4; i++) {
         uint8_t raw[4];
@@ -334,29 +445,116 @@ static void hda_plays_a_ramp_to_the_sample(void **unused)
     board_poke(b, sd, 1, 0);
     board_advance_ns(b, 10 * MS);
     guest_free(g);
-    int16_t *got = samples(&n);
-    assert_int_equal(n, 4 * FRAMES * 2);
-    for (unsigned i = 0; i < n; i++)
-        assert_int_equal(got[i], ramp(i));
+    is_ramp(4 * FRAMES * 2);
 }
 
-static void lists_without_bytes_or_memory_stop_the_stream(void **unused)
+static void messages_come_without_the_line(void **unused)
 {
-    for (unsigned which = 0; which < 2; which++) {
+    struct guest *g = hda_guest("");
+    struct board *b = g->b;
+    size_t n;
+    unsigned cap = guest_capability(g, HDA, 5, 0);
+    assert_true(cap);
+    guest_config_write(g, HDA, cap + 4, 4, BOARD_MSI);
+    guest_config_write(g, HDA, cap + 2, 2, 1);
+    play_hda(g, 4, FRAMES * 4);
+    board_advance_ns(b, 10 * MS);
+    assert_int_equal(b->n_msis, 1);
+    board_advance_ns(b, 10 * MS); /* not acknowledged yet */
+    assert_int_equal(b->n_msis, 1);
+    assert_false(b->lines[3].level);
+    board_poke(b, bar + 0x80 + 4 * 0x20 + 3, 1, 4);
+    board_advance_ns(b, 10 * MS);
+    assert_int_equal(b->n_msis, 2);
+    guest_free(g);
+    samples(&n);
+}
+
+static void streams_wait_to_begin_together(void **unused)
+{
+    struct guest *g = hda_guest("");
+    struct board *b = g->b;
+    put_ramp(b);
+    board_poke(b, bar + 0x38, 4, 1 << 4);
+    play_hda(g, 4, FRAMES * 4);
+    board_advance_ns(b, 20 * MS);
+    assert_int_equal(board_peek(b, bar + 0x80 + 4 * 0x20 + 4, 4), 0);
+    board_poke(b, bar + 0x38, 4, 0);
+    board_advance_ns(b, 10 * MS);
+    assert_int_equal(board_peek(b, bar + 0x80 + 4 * 0x20 + 4, 4), FRAMES * 4);
+    guest_free(g);
+    is_ramp(FRAMES * 2);
+}
+
+static void link_reset_amid_a_stream_silences_it(void **unused)
+{
+    for (unsigned which = 0; which < 3; which++) {
+        struct guest *g = hda_guest("");
+        struct board *b = g->b;
+        gpa sd = bar + 0x80 + 4 * 0x20;
+        put_ramp(b);
+        play_hda(g, 4, FRAMES * 4);
+        board_advance_ns(b, 10 * MS);
+        if (which == 0)
+            board_poke(b, bar + 0x08, 4, 0);
+        else if (which == 1)
+            board_poke(b, sd, 1, 1);
+        else
+            verb(g, 0x00270600); /* the converter follows no stream any more */
+        board_advance_ns(b, 20 * MS);
+        if (which < 2)
+            assert_int_equal(board_peek(b, sd + 4, 4), 0);
+        board_check(b);
+        guest_free(g);
+        is_ramp(FRAMES * 2);
+    }
+}
+
+/* Lists without a byte, with hardly any, outside memory; buffers outside; no bus mastering. */
+static void lists_that_cannot_be_followed_stop_the_stream(void **unused)
+{
+    for (unsigned which = 0; which < 5; which++) {
         struct guest *g = hda_guest("");
         struct board *b = g->b;
         gpa sd = bar + 0x80 + 4 * 0x20;
         size_t n;
-        play_hda(g, 4, which ? FRAMES * 4 : 0);
-        if (which)
+        play_hda(g, 4, which == 0 ? 0 : which == 1 ? 3 : FRAMES * 4);
+        if (which == 2)
             board_poke(b, sd + 0x1c, 4, 0xfffffff0); /* the list's upper half */
+        if (which == 3)
+            board_ram_write(b, BDL + 4, "\xff\xff\xff\xff", 4);
+        if (which == 4)
+            guest_config_write(g, HDA, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
         board_advance_ns(b, 10 * MS);
         assert_int_equal(board_peek(b, sd + 3, 1) & 16, 16);
         assert_int_equal(board_peek(b, sd, 1) & 2, 0);
-        assert_int_equal(b->vm->n_guest_errors, 1);
+        assert_in_range(b->vm->n_guest_errors, 1, 2);
         guest_free(g);
         samples(&n);
     }
+}
+
+static void codecs_come_and_go(void **unused)
+{
+    struct guest *g = hda_guest("");
+    struct board *b = g->b;
+    size_t n;
+    const struct prop_value props[] = { { "id", "late" }, { "audiodev", "a0" } };
+    board_poke(b, bar + 0x0e, 2, 0x7fff);
+    board_poke(b, bar + 0x0c, 2, 0x7fff);
+    board_poke(b, bar + 0x20, 4, 0xc0000000);
+    assert_null(device_plug(b->vm, "hda-micro", props, 2));
+    assert_int_equal(board_peek(b, bar + 0x0e, 2), 2);
+    assert_true(b->lines[3].level);
+    assert_int_equal(verb(g, 0x100f0000), 0x1af40032);
+    assert_null(device_unplug(device_find(b->vm, "late")));
+    assert_null(device_find(b->vm, "late"));
+    board_poke(b, bar + 0x60, 4, 0x100f0000);
+    board_poke(b, bar + 0x68, 2, 1);
+    assert_int_equal(board_peek(b, bar + 0x68, 2) & 2, 0); /* nobody answers */
+    board_check(b);
+    guest_free(g);
+    samples(&n);
 }
 
 int main(void)
@@ -367,9 +565,16 @@ int main(void)
         cmocka_unit_test(recording_has_the_streams_rate),
         cmocka_unit_test(options_are_checked),
         cmocka_unit_test(virtio_plays_a_ramp_to_the_sample),
+        cmocka_unit_test(virtio_refuses_what_it_did_not_offer),
+        cmocka_unit_test(virtio_goes_on_where_the_vm_stood),
+        cmocka_unit_test(virtio_reset_amid_a_stream_silences_it),
         cmocka_unit_test(rings_carry_verbs_and_interrupt),
         cmocka_unit_test(hda_plays_a_ramp_to_the_sample),
-        cmocka_unit_test(lists_without_bytes_or_memory_stop_the_stream),
+        cmocka_unit_test(messages_come_without_the_line),
+        cmocka_unit_test(streams_wait_to_begin_together),
+        cmocka_unit_test(link_reset_amid_a_stream_silences_it),
+        cmocka_unit_test(lists_that_cannot_be_followed_stop_the_stream),
+        cmocka_unit_test(codecs_come_and_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -97,9 +97,9 @@ static void show_chardev(void *opaque, enum backend_kind kind, const char *id, v
 {
     struct hmp_call *c = opaque;
     struct chardev_counts n;
-    const char *where = chardev_where(backend);
     if (kind != BACKEND_CHARDEV)
         return;
+    const char *where = chardev_where(backend);
     chardev_counts(backend, &n);
     hmp_say(c, "%s: %s%s%s; in %" PRIu64 ", out %" PRIu64 ", dropped %" PRIu64 " bytes", id,
             *where ? where : chardev_kind(backend),

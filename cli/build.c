@@ -654,6 +654,8 @@ static struct error *add_globals(struct build *b)
     return NULL;
 }
 
+static bool shows_vga(struct build *b);
+
 static struct error *make_machine(struct build *b)
 {
     struct cli *cli = b->cli;
@@ -676,6 +678,7 @@ static struct error *make_machine(struct build *b)
     m->n_fw_cfg = cli->fw_cfgs.n;
     m->boot_said = cli->boot_said;
     m->sercon = cli->sercon;
+    m->vga = shows_vga(b);
     if (cli->append && !cli->kernel)
         return error_new("-append is for a kernel; give one with -kernel");
     if (cli->initrd && !cli->kernel)
@@ -748,16 +751,28 @@ static const char *virtio_name(struct build *b, const char *pci, const char *slo
 }
 
 /* ---- the graphics card ------------------------------------------------------------------------------ */
-static bool is_graphics_card(const char *text)
+enum { N_VGAS = 3 }; /* the first of them have a VGA's registers */
+static const char *const graphics_cards[] = { "VGA", "isa-vga", "virtio-vga", "bochs-display",
+                                              "ramfb" };
+
+/* Does -device say one of the first n cards? */
+static bool is_card(const char *text, size_t n_cards)
 {
-    static const char *const cards[] = { "VGA", "isa-vga", "virtio-vga", "bochs-display", "ramfb" };
     size_t n = strcspn(text, ",");
     if (!strncmp(text, "driver=", 7)) {
         text += 7;
         n = strcspn(text, ",");
     }
-    for (size_t i = 0; i < ARRAY_LEN(cards); i++)
-        if (!strncmp(text, cards[i], n) && !cards[i][n])
+    for (size_t i = 0; i < n_cards; i++)
+        if (!strncmp(text, graphics_cards[i], n) && !graphics_cards[i][n])
+            return true;
+    return false;
+}
+
+static bool has_card(const struct cli *cli, size_t n_cards)
+{
+    for (size_t i = 0; i < cli->devices.n; i++)
+        if (is_card(cli->devices.at[i], n_cards))
             return true;
     return false;
 }
@@ -766,10 +781,30 @@ static bool is_graphics_card(const char *text)
 static const char *default_card(struct build *b, const struct machine_class *cls)
 {
     const struct cli *cli = b->cli;
-    for (size_t i = 0; i < cli->devices.n; i++)
-        if (is_graphics_card(cli->devices.at[i]))
-            return NULL;
-    return cli->nodefaults || cli->nographic ? NULL : cls->vga;
+    bool none = cli->nodefaults || cli->nographic || has_card(cli, ARRAY_LEN(graphics_cards));
+    return none ? NULL : cls->vga;
+}
+
+/* Is there a VGA that somebody looks at: one that was asked for, or the machine's usual one and a face for it? */
+static bool shows_vga(struct build *b)
+{
+    const struct cli *cli = b->cli;
+    const struct machine_class *cls;
+    struct error *err = machine_find(b->machine.machine, cli->arch, &cls);
+    bool none = err || cli->nographic;
+    error_free(err);
+    if (none)
+        return false;
+    if (has_card(cli, N_VGAS) || (cli->vga && strcmp(cli->vga, "none") != 0))
+        return true;
+    if (cli->vga || !default_card(b, cls))
+        return false;
+    for (size_t i = 0; i < cli->vncs.n; i++)
+        if (strcmp(cli->vncs.at[i], "none") != 0)
+            return true;
+    if (cli->display)
+        return !faces_display_is(cli->display, "none");
+    return !cli->vncs.n && !cli->daemonize && !faces_no_window();
 }
 
 static struct error *make_card(struct build *b)

@@ -37,6 +37,7 @@ struct machine_options {
     const char *pflash[MACHINE_MAX_PFLASH]; /* drive ids */
     bool parallel;                          /* PCs: a parallel port with nothing on it */
     bool sercon;                            /* PCs: firmware's console is the first serial port */
+    bool vga; /* PCs: a VGA is to be looked at, so -kernel starts by the firmware that sets it up */
     struct machine_boot boot;
     bool boot_said; /* other machines refuse it */
     const char *const *fw_cfg; /* -fw_cfg as typed, for machines that have one; as long as the machine */

@@ -407,13 +407,17 @@ static struct error *make_devices(struct pc *pc, const struct machine_options *o
 }
 
 /* ---- memory and CPUs --------------------------------------------------------------------------------- */
-static struct error *make_ram(struct pc *pc)
+static void split_ram(struct pc *pc)
 {
-    struct vm *vm = pc->m.vm;
     uint64_t size = pc->m.ram_size, below = pc->model->ram_below_4g(size, pc->max_ram_below);
     pc->ram_below_4g = MIN(size, below);
     pc->ram_above_4g = size - pc->ram_below_4g;
-    struct error *err = mem_add_ram(vm, "pc.ram", size, false, &pc->ram);
+}
+
+static struct error *make_ram(struct pc *pc)
+{
+    struct vm *vm = pc->m.vm;
+    struct error *err = mem_add_ram(vm, "pc.ram", pc->m.ram_size, false, &pc->ram);
     if (err)
         return error_in(err, "-m");
     mem_map(mem_add_alias(vm, "ram-below-4g", pc->ram, 0, pc->ram_below_4g, false), 0, 0);
@@ -499,18 +503,20 @@ struct error *pc_init(struct machine *m, const struct machine_options *o,
     pc->model = model;
     pthread_mutex_init(&pc->line_lock, NULL);
     struct error *err = keep_options(pc, o);
-    pc->direct = pc_is_direct(pc, o);
+    if (err)
+        return err;
+    split_ram(pc);
     x86_take_nmis(m->vm);
-    if (!err)
-        err = make_cpus(pc, o);
+    const struct x86_boot_options boot = { o->kernel, o->initrd, o->append, pc->ram_below_4g };
+    err = x86_boot_open(m->vm, &boot, &pc->image);
+    if (err)
+        return err;
+    pc->direct = pc_is_direct(pc, o);
+    err = make_cpus(pc, o);
     if (!err)
         err = make_ram(pc);
     if (!err)
         err = make_devices(pc, o);
-    if (err)
-        return err;
-    const struct x86_boot_options boot = { o->kernel, o->initrd, o->append, pc->ram_below_4g };
-    err = x86_boot_open(m->vm, &boot, &pc->image);
     if (!err)
         vm_on_reset(m->vm, after_reset, pc);
     return err;

@@ -108,15 +108,16 @@ struct error *pc_make(struct pc *pc, const char *cls, struct device **out,
 /* Serial ports that are the user's -device: their ports and lines. Before the tables. */
 struct error *pc_place_serials(struct pc *pc);
 
-/* pc_firmware.c: flash chips or a file, below 4 GiB and at the end of the first MiB. */
+/* pc_firmware.c: is there a SeaBIOS; flash chips or a file, below 4 GiB and at the end of the first MiB. */
+bool pc_has_bios(void);
 struct error *pc_make_firmware(struct pc *pc, const struct machine_options *o);
 
 /* pc_tables.c: what the board tells firmware, by CMOS and fw_cfg. */
 struct error *pc_ready(struct machine *m);
 void pc_set_boot_order(struct pc *pc, const char *order);
 
-/* pc_direct.c: without firmware, the registers and tables that a kernel expects of it. Is that so? At each reset;
- * once, when all devices are there (tables: NULL if there are none). */
+/* pc_direct.c: without firmware, the registers and tables that a kernel expects of it. Is that so? (pc->image is
+ * open.) At each reset; once, when all devices are there (tables: NULL if there are none). */
 bool pc_is_direct(const struct pc *pc, const struct machine_options *o);
 void pc_direct_reset(struct pc *pc);
 struct error *pc_direct_smbios(struct pc *pc, const struct smbios *tables);

@@ -15,12 +15,21 @@
 enum { FIRST_IO = 0xc000, PCI_IRQS = 1 << 10 | 1 << 11, ECAM_ON = 1, PM_ON = 1, SMBUS_ON = 1 };
 enum { LPC = 0x1f << 3, SMBUS = LPC | 3, PIIX3 = 1 << 3, PIIX4 = PIIX3 | 3 }; /* devfn */
 
+/* A kernel for which firmware is not asked for: the screen is dark until its own driver runs, so with a VGA that
+ * somebody looks at it starts by SeaBIOS. */
+static bool wants_bios(const struct pc *pc, const struct machine_options *o)
+{
+    return o->vga && !pc->no_graphics && pc_has_bios() && !x86_boot_needs_direct(pc->image);
+}
+
 bool pc_is_direct(const struct pc *pc, const struct machine_options *o)
 {
     for (unsigned i = 0; i < PC_N_FLASH; i++)
         if (pc->pflash[i] || o->pflash[i])
             return false;
-    return o->kernel && (!o->bios || !strcmp(o->bios, "none"));
+    if (!o->kernel || (o->bios && strcmp(o->bios, "none") != 0))
+        return false;
+    return o->bios || !wants_bios(pc, o);
 }
 
 /* ---- registers, at each reset ---------------------------------------------------------------------- */

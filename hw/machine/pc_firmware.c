@@ -46,6 +46,13 @@ static char *find_bios(const char *name)
     return xstrdup(name);
 }
 
+bool pc_has_bios(void)
+{
+    char *path = find_bios(NULL);
+    free(path);
+    return path != NULL;
+}
+
 static uint64_t most_of(const struct pc *pc)
 {
     return pc->max_firmware ? pc->max_firmware : USUAL_MOST;

@@ -36,6 +36,7 @@ struct side {
 };
 struct compare {
     const char *program; /* argv[0]: its name may choose an architecture */
+    bool wants_window;   /* it was asked for */
     char **options;
     int n_options;
     bool json, console;
@@ -101,6 +102,7 @@ static struct error *check_options(struct compare *c, struct cli *cli)
         err = cli_choose(cli);
     if (!err && (cli->accels.n || (cli->machine && strstr(cli->machine, "accel="))))
         err = error_new("compare: the engines are -a and -b, not -accel");
+    c->wants_window = cli->display || cli->full_screen;
     if (!err && (cli->daemonize || cli->stats))
         err =
             error_new("compare: %s does not go with it", cli->daemonize ? "-daemonize" : "-stats");
@@ -142,6 +144,7 @@ static struct error *check_engine(const char *text, const char *arch)
 
 /* ---- one run ----------------------------------------------------------------------------------------- */
 
+/* No windows unless they were asked for: that somebody sits at a screen is no reason for two. */
 static void become_guest(const struct compare *c, const char *engine, int stats_fd, int out,
                          int err)
 {
@@ -152,6 +155,10 @@ static void become_guest(const struct compare *c, const char *engine, int stats_
     argv[n++] = "-accel";
     argv[n++] = (char *)engine;
     memcpy(argv + n, c->options, (size_t)c->n_options * sizeof(*argv));
+    if (!c->wants_window) {
+        unsetenv("DISPLAY");
+        unsetenv("WAYLAND_DISPLAY");
+    }
     int null = open("/dev/null", O_RDWR);
     dup2(null, 0);
     dup2(out, 1);

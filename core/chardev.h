@@ -46,6 +46,11 @@ void chardev_help(void (*print)(void *opaque, const char *line), void *opaque);
 void chardev_close(struct chardev *c);
 /* Give terminals back to the user as they were. Also done at exit and by fatal signals. */
 void chardev_restore_terminals(void);
+/* Somebody else has the terminal on standard input in a mode of its own: what it was before, and bytes that undo the
+ * rest, at most 64, are its when the process ends in whatever way; until that somebody has put it right again. */
+struct termios;
+void chardev_keep_terminal(const struct termios *before, const char *undo);
+void chardev_release_terminal(void);
 
 /* Main loop's thread, or while it does not run. */
 void chardev_attach(struct chardev *c, const struct chardev_front *front);

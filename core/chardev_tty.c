@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
@@ -22,6 +23,8 @@ static struct saved {
     bool is_tty, flags_changed;
     int fd, flags;
     struct termios before, raw;
+    char undo[64]; /* what the terminal is to be told besides */
+    size_t n_undo;
 } saved[4];
 
 /* Called in signal handlers: async-signal-safe only. */
@@ -31,6 +34,8 @@ void chardev_restore_terminals(void)
         struct saved *s = &saved[i];
         if (!atomic_exchange(&s->used, false))
             continue;
+        if (s->n_undo && write(s->fd, s->undo, s->n_undo) < 0)
+            s->n_undo = 0; /* nothing else can be done */
         if (s->is_tty)
             tcsetattr(s->fd, TCSANOW, &s->before);
         if (s->flags_changed)
@@ -80,6 +85,27 @@ static struct saved *remember(int fd)
         }
     }
     return NULL;
+}
+
+void chardev_keep_terminal(const struct termios *before, const char *undo)
+{
+    struct saved *s = remember(0);
+    if (!s || tcgetattr(0, &s->raw))
+        return;
+    s->before = *before;
+    s->n_undo = MIN(strlen(undo), sizeof(s->undo));
+    memcpy(s->undo, undo, s->n_undo);
+    s->is_tty = true;
+    s->used = true;
+    atexit(chardev_restore_terminals);
+    catch_signals();
+}
+
+void chardev_release_terminal(void)
+{
+    for (size_t i = 0; i < ARRAY_LEN(saved); i++)
+        if (saved[i].n_undo)
+            saved[i].used = false;
 }
 
 static void make_raw(bool signals)

@@ -1,5 +1,6 @@
 #include "ui/curses.h"
 
+#include "core/chardev.h"
 #include "core/error.h"
 #include "core/loop.h"
 #include "core/util.h"
@@ -19,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <termios.h>
 #include <unistd.h>
 
 #define FUNCTIONS(X) \
@@ -46,6 +48,7 @@
     X(mvwaddnstr)    \
     X(wrefresh)      \
     X(curs_set)      \
+    X(tigetstr)      \
     X(wget_wch)
 struct curses_library {
     FUNCTIONS(LIBRARY_MEMBER)
@@ -282,11 +285,28 @@ static void on_stdin(void *opaque, uint32_t ready)
 }
 
 /* ---- coming and going ------------------------------------------------------------------------------ */
+/* Should the process crash: attributes off, the cursor seen, the keypad as it was, the screen from before. */
+static void prepare_for_crash(struct curses *c, const struct termios *before)
+{
+    static const char *const capabilities[] = { "sgr0", "cnorm", "rmkx", "rmcup" };
+    char undo[64] = "";
+    for (size_t i = 0; i < ARRAY_LEN(capabilities); i++) {
+        const char *text = c->lib.tigetstr((char *)capabilities[i]);
+        bool is_there = text && text != (const char *)-1;
+        size_t n = is_there ? strcspn(text, "$") : 0; /* delays follow */
+        if (strlen(undo) + n < sizeof(undo))
+            strncat(undo, text, n);
+    }
+    chardev_keep_terminal(before, undo);
+}
+
 static struct error *open_terminal(struct curses *c)
 {
     struct error *err = library_open("libncursesw.so.6", names, ARRAY_LEN(names), &c->lib);
     if (err)
         return err;
+    struct termios before;
+    tcgetattr(0, &before);
     setlocale(LC_CTYPE, ""); /* how to write what is not ASCII */
     c->screen = c->lib.newterm(NULL, stdout, stdin);
     if (!c->screen)
@@ -299,6 +319,7 @@ static struct error *open_terminal(struct curses *c)
     c->lib.set_escdelay(25);
     c->lib.keypad(c->window, TRUE);
     c->lib.nodelay(c->window, TRUE);
+    prepare_for_crash(c, &before);
     c->colours = c->lib.has_colors() && c->lib.start_color() == OK;
     for (short pair = 0; pair < N_COLOURS * N_COLOURS && c->colours; pair++)
         c->lib.init_pair((short)(pair + 1), pair % N_COLOURS, pair / N_COLOURS);
@@ -342,6 +363,7 @@ void curses_free(struct vm *vm)
     keyboard_free(c->keyboard);
     c->lib.delwin(c->window);
     c->lib.endwin();
+    chardev_release_terminal();
     c->lib.delscreen(c->screen);
     free(c);
 }

@@ -371,7 +371,6 @@ static struct error *add_nic(struct build *b, const char *spec, const char *opti
         return blame(b, err, option, spec);
     b->nics = xrealloc(b->nics, (b->n_nics + 1) * sizeof(*b->nics));
     b->nics[b->n_nics++] = info;
-    b->out->uses_network = true;
     return NULL;
 }
 
@@ -406,7 +405,6 @@ static struct error *make_networks(struct build *b)
         err = error_in(audio_add(b->vm, cli->audiodevs.at[i]), "-audiodev");
     for (size_t i = 0; i < cli->netdevs.n && !err; i++) {
         err = blame(b, netdev_add(b->vm, cli->netdevs.at[i]), "-netdev", cli->netdevs.at[i]);
-        b->out->uses_network = true;
     }
     for (size_t i = 0; i < cli->nics.n && !err; i++)
         err = add_nic(b, cli->nics.at[i], "-nic");

@@ -107,7 +107,7 @@ struct built {
     struct monitor *monitors[MAX_MONITORS];
     size_t n_monitors;
     struct gdb_place gdb;
-    bool uses_network, only_dumps;
+    bool only_dumps;
     bool managed; /* by QMP, which opens files and sockets while the VM runs */
     struct numa *numa;
     struct smbios_options *smbios;

@@ -9,6 +9,7 @@
 #include "core/loop.h"
 #include "core/sandbox.h"
 #include "core/vm.h"
+#include "net/net.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -100,6 +101,8 @@ static void add_needs(void *opaque, enum backend_kind kind, const char *id, void
 {
     struct needs *n = opaque;
     struct chardev_needs c;
+    if (kind == BACKEND_NETDEV)
+        n->sandbox.network |= netdev_opens(backend);
     if (kind != BACKEND_CHARDEV)
         return;
     chardev_needs(backend, &c);
@@ -130,12 +133,13 @@ static void confine_thread(void *opaque, enum backend_kind kind, const char *id,
 
 static struct error *give_up(struct cli *cli, const struct built *b)
 {
-    struct needs n = { .sandbox = { .network = b->uses_network,
-                                    .manage = b->managed,
+    struct needs n = { .sandbox = { .manage = b->managed,
                                     .code = strcmp(b->vm->accel->name, "kvm") == 0 } };
     if (cli->pidfile)
         text_add(&n.unlinks, cli->pidfile);
     backends_each(b->vm, add_needs, &n);
+    for (size_t i = 0; i < cli->audiodevs.n; i++)
+        n.sandbox.sound |= strstr(cli->audiodevs.at[i], "sdl") != NULL;
     for (size_t i = 0; i < cli->vncs.n; i++)
         add_vnc_path(cli, &n, cli->vncs.at[i]);
     add_vnc_path(cli, &n, cli->display);

@@ -13,6 +13,7 @@ struct sandbox_needs {
     bool network;                    /* user networking: connect anywhere, read the names of name servers */
     bool connect_inet, connect_unix; /* clients that connect again */
     bool manage;                     /* open files, sockets and terminals that QMP names */
+    bool sound;                      /* play and record at the host's sound cards, which are open */
     bool code;                       /* map more memory for translated code */
     const char *const *unlinks;      /* files of ours that are removed at the end */
     size_t n_unlinks;
@@ -22,8 +23,8 @@ struct error *sandbox_enter(const struct sandbox_needs *needs);
 /* False in builds without libseccomp: sandbox_enter then only gives up gaining privileges. */
 bool sandbox_filters(void);
 
-/* Files, before sandbox_enter: what this thread, and each that it starts from now on, may open and remove. Older
- * threads join by themselves. A number to join with, or -1: the host has no such thing, or QMP may name any file. */
+/* Files, before sandbox_enter: what this thread, others that take signals, and those they start from now on may open and
+ * remove. Threads that block signals join by themselves. A number to join with, or -1: the host has no such thing, or QMP may name any file. */
 int sandbox_confine_files(const struct sandbox_needs *needs);
 void sandbox_join_files(int confined); /* any other thread */
 void sandbox_close_files(int confined);

@@ -2,10 +2,17 @@
  * without it leaves the system call filter, which refuses whole calls and cannot see names. */
 #include "core/sandbox.h"
 
+#include "core/util.h"
+
+#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/landlock.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -53,6 +60,62 @@ static void allow_name_servers(int ruleset)
         allow_where(ruleset, real, LANDLOCK_ACCESS_FS_READ_FILE);
 }
 
+/* ---- threads of libraries ------------------------------------------------------------------------- */
+/* Landlock is a thread's own affair. Threads that are not ours are asked by a signal, which brings this along. */
+struct ask {
+    int confined;
+    _Atomic unsigned n_joined;
+};
+
+static void on_ask(int number, siginfo_t *info, void *context)
+{
+    struct ask *ask = info->si_value.sival_ptr;
+    int keep = errno;
+    sandbox_join_files(ask->confined);
+    ask->n_joined++;
+    errno = keep;
+}
+
+static bool blocks_signal(const char *tid, int number)
+{
+    char path[64], line[128];
+    unsigned long long mask = ~0ull;
+    snprintf(path, sizeof(path), "/proc/self/task/%.20s/status", tid);
+    FILE *file = fopen(path, "re");
+    while (file && fgets(line, sizeof(line), file))
+        if (!strncmp(line, "SigBlk:", 7))
+            mask = strtoull(line + 7, NULL, 16);
+    if (file)
+        fclose(file);
+    return mask >> (number - 1) & 1;
+}
+
+/* Those that block signals are left out: ours join by themselves. */
+static void ask_others(int confined)
+{
+    const int number = SIGRTMAX - 1;
+    struct sigaction before, act = { .sa_sigaction = on_ask, .sa_flags = SA_RESTART | SA_SIGINFO };
+    struct ask *ask = xcalloc(1, sizeof(*ask));
+    siginfo_t info = { .si_signo = number, .si_code = SI_QUEUE, .si_value.sival_ptr = ask };
+    DIR *tasks = opendir("/proc/self/task");
+    unsigned n_asked = 0;
+    ask->confined = confined;
+    sigaction(number, &act, &before);
+    for (struct dirent *e; tasks && (e = readdir(tasks));) {
+        int tid = atoi(e->d_name);
+        if (tid > 0 && tid != gettid() && !blocks_signal(e->d_name, number))
+            n_asked += !syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, number, &info);
+    }
+    for (unsigned ms = 0; ask->n_joined < n_asked && ms < 1000; ms++)
+        usleep(1000);
+    if (ask->n_joined == n_asked) {
+        sigaction(number, &before, NULL);
+        free(ask); /* else one may still come */
+    }
+    if (tasks)
+        closedir(tasks);
+}
+
 int sandbox_confine_files(const struct sandbox_needs *needs)
 {
     long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
@@ -66,6 +129,7 @@ int sandbox_confine_files(const struct sandbox_needs *needs)
         allow_name_servers(ruleset);
     for (size_t i = 0; i < needs->n_unlinks; i++)
         allow_where(ruleset, needs->unlinks[i], LANDLOCK_ACCESS_FS_REMOVE_FILE);
+    ask_others(ruleset); /* first: then /proc can no longer be looked at */
     sandbox_join_files(ruleset);
     return ruleset;
 }

@@ -250,6 +250,10 @@ static const struct conditional allowed_if[] = {
 static const struct conditional allowed_if_code[] = {
     { "mmap", { { 2, PROT_WRITE | PROT_EXEC, PROT_EXEC }, { 3, MAP_ANONYMOUS, 0 } } },
 };
+/* ALSA's of PCM devices (sound/asound.h: type 'A'); other sound servers are talked to over sockets. */
+static const struct conditional allowed_if_sound[] = {
+    { "ioctl", { { 1, 0xff00, (uint64_t)'A' << 8 } } },
+};
 static const struct conditional allowed_if_unlink[] = {
     { "unlinkat", { { 2, LOW32, 0 } } }, /* no folders */
 };
@@ -343,6 +347,7 @@ static int fill(scmp_filter_ctx filter, const struct sandbox_needs *n)
         { n->connect_unix, allowed_for_clients, ARRAY_LEN(allowed_for_clients), allowed_if_unix,
           ARRAY_LEN(allowed_if_unix) },
         { n->code, NULL, 0, allowed_if_code, ARRAY_LEN(allowed_if_code) },
+        { n->sound, NULL, 0, allowed_if_sound, ARRAY_LEN(allowed_if_sound) },
     };
     int rc = add_names(filter, SCMP_ACT_KILL_PROCESS, deadly, ARRAY_LEN(deadly));
     for (size_t i = 0; i < ARRAY_LEN(parts) && !rc; i++) {

@@ -53,6 +53,8 @@ bool netdev_send(struct netdev *n, const struct iovec *iov, unsigned n_iov);
 void netdev_ready(struct netdev *n);
 /* What a line of text says of the other side: "user, 10.0.2.0/24". */
 const char *netdev_describe(const struct netdev *n);
+/* Will it open sockets and read the host's list of name servers while the guest runs? For the sandbox. */
+bool netdev_opens(const struct netdev *n);
 
 struct netdev_counts {
     uint64_t sent, sent_bytes;         /* from the guest */

@@ -232,6 +232,11 @@ const char *netdev_describe(const struct netdev *n)
     return n->description;
 }
 
+bool netdev_opens(const struct netdev *n)
+{
+    return n->type->opens;
+}
+
 void netdev_counts(struct netdev *n, struct netdev_counts *out)
 {
     *out = (struct netdev_counts){

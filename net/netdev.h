@@ -11,6 +11,7 @@ struct options;
 struct netdev_type {
     const char *name; /* "user" */
     const char *desc;
+    bool opens;              /* sockets and files, while the guest runs */
     const char *const *keys; /* option names, NULL-terminated; id is common to all */
     size_t size;             /* of the struct, whose first member is struct netdev */
     /* All run on the main loop's thread. open sets n->description. */

@@ -553,6 +553,7 @@ static void user_input_done(struct netdev *n)
 const struct netdev_type user_netdev_type = {
     .name = "user",
     .desc = "a private network with the host as its gateway; needs no privilege",
+    .opens = true,
     .keys = user_keys,
     .size = sizeof(struct user_net),
     .open = user_open,

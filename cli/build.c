@@ -7,6 +7,7 @@
 #include "core/backends.h"
 #include "core/chardev.h"
 #include "core/error.h"
+#include "core/fdset.h"
 #include "core/log.h"
 #include "core/object.h"
 #include "core/vm.h"
@@ -28,6 +29,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -271,6 +273,41 @@ static struct error *split_machine(struct build *b)
         err = use_memory_backend(b, memory);
     b->machine.machine = cli_rest(cli, &list, "type");
     options_free(&list);
+    return err;
+}
+
+/* ---- descriptors of the caller's -------------------------------------------------------------- */
+/* One that is closed on exec is ours. */
+static struct error *add_fd(struct vm *vm, const char *text)
+{
+    static const char *const known[] = { "fd", "set", "opaque" };
+    struct options list;
+    uint64_t fd, set;
+    struct error *err = options_split(text, NULL, &list);
+    if (err)
+        return err;
+    const char *number = options_get(&list, "fd"), *to = options_get(&list, "set");
+    const char *opaque = options_get(&list, "opaque");
+    int flags = number && parse_uint(number, INT_MAX, &fd) ? fcntl((int)fd, F_GETFD) : -1;
+    if (!number || !to)
+        err = error_new("%s= is missing", number ? "set" : "fd");
+    else if (!parse_uint(to, INT64_MAX, &set))
+        err = error_new("set='%s' is not a number", to);
+    else if (flags < 0 || flags & FD_CLOEXEC || fd <= STDERR_FILENO)
+        err = error_new("fd='%s' is not a descriptor that the caller left open", number);
+    else
+        err = options_refuse_rest(&list, known, ARRAY_LEN(known));
+    if (!err && !fcntl((int)fd, F_SETFD, FD_CLOEXEC))
+        fdset_add(vm, (int64_t)set, (int)fd, opaque);
+    options_free(&list);
+    return err;
+}
+
+static struct error *add_fds(struct build *b)
+{
+    struct error *err = NULL;
+    for (size_t i = 0; i < b->cli->fds.n && !err; i++)
+        err = blame(b, add_fd(b->vm, b->cli->fds.at[i]), "-add-fd", b->cli->fds.at[i]);
     return err;
 }
 
@@ -1029,10 +1066,10 @@ static struct error *set_up(struct build *b)
 
 /* Each step relies on those before it; the first error ends it. */
 static struct error *(*const steps[])(struct build *b) = {
-    set_up,       open_log,     open_stats,       make_objects,  split_machine,
-    choose_accel, check_memory, make_drives,      make_networks, make_terminals,
-    note_numa,    note_smbios,  note_acpi_tables, add_globals,   make_machine,
-    make_devices, make_faces,   make_ready,       make_debugger,
+    set_up,         add_fds,      open_log,     open_stats,       make_objects,
+    split_machine,  choose_accel, check_memory, make_drives,      make_networks,
+    make_terminals, note_numa,    note_smbios,  note_acpi_tables, add_globals,
+    make_machine,   make_devices, make_faces,   make_ready,       make_debugger,
 };
 
 struct error *cli_build(struct cli *cli, struct built *out)

@@ -47,7 +47,7 @@ struct cli {
     const char *machine, *cpu, *kernel, *initrd, *append, *dtb, *bios, *name, *uuid;
     const char *log_items, *log_file, *log_filter, *pidfile, *stats_file, *image;
     const char *debugcon, *memory, *smp, *parallel, *vga, *display, *gdb, *layout;
-    struct text_list vncs, audiodevs;
+    struct text_list vncs, audiodevs, fds;
     struct text_list accels, devices, usb_devices, objects, netdevs, nics, nets, chardevs, serials, monitors,
         mons, qmps, pretty_qmps, actions, fw_cfgs, globals, numas, smbios, acpi_tables;
     struct cli_drive *drives;

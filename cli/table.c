@@ -674,6 +674,8 @@ static const struct option table[] = {
       AT(actions) },
     { "audiodev", "none|sdl|wav,id=ID[,path=FILE][,out.frequency=HZ]...",
       "where sound goes; -audiodev help lists drivers", add_text, AT(audiodevs) },
+    { "add-fd", "fd=N,set=M[,opaque=TEXT]", "a file that the caller left open, as /dev/fdset/M",
+      add_text, AT(fds) },
     { "daemonize", NULL, "go to the background once everything is set up", set_flag,
       AT(daemonize) },
     { "pidfile", "FILE", "write the process id there", set_text, AT(pidfile) },
@@ -719,7 +721,6 @@ static const struct option table[] = {
     { "trace", "...", "use -d" },
     { "tpmdev", "...", "there is no TPM" },
     { "watchdog-action", "ACTION", "there is no watchdog" },
-    { "add-fd", "...", "pass files by name" },
     { "runas", "USER", "start it as that user" },
     { "run-with", "...", "start it that way" },
     { "chroot", "DIR", "start it there" },
@@ -771,7 +772,7 @@ void cli_free(struct cli *cli)
         &cli->nics,        &cli->nets,       &cli->chardevs, &cli->serials, &cli->monitors,
         &cli->mons,        &cli->fw_cfgs,    &cli->globals,  &cli->numas,   &cli->smbios,
         &cli->acpi_tables, &cli->from_files, &cli->places,   &cli->qmps,    &cli->pretty_qmps,
-        &cli->actions,     &cli->audiodevs
+        &cli->actions,     &cli->audiodevs,  &cli->fds
     };
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         free(lists[i]->at);

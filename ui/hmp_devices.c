@@ -13,7 +13,6 @@
 #include "hw/net/virtio_net.h"
 #include "hw/virtio/balloon.h"
 #include "net/net.h"
-#include "ui/audio.h"
 #include "ui/cards.h"
 #include "ui/drives.h"
 #include "ui/hmp.h"
@@ -133,26 +132,6 @@ static void show_object(void *opaque, enum backend_kind kind, const char *id, vo
 static void info_objects(struct hmp_call *c)
 {
     backends_each(c->vm, show_object, c);
-}
-
-static void show_audio(void *opaque, enum backend_kind kind, const char *id, void *backend)
-{
-    static const char *const names[] = { [AUDIO_OUT] = "out", [AUDIO_IN] = "in" };
-    struct audio_info info;
-    if (kind != BACKEND_AUDIO)
-        return;
-    audio_query(backend, &info);
-    hmp_say(opaque, "%s: %s%s%s, every %u us", id, info.driver, info.path ? ", " : "",
-            info.path ? info.path : "", info.period_us);
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        if (info.set[i])
-            hmp_say(opaque, "    %s: %s, %u channels, %u Hz", names[i],
-                    audio_format_names[info.of[i].format], info.of[i].channels, info.of[i].rate);
-}
-
-static void info_audiodev(struct hmp_call *c)
-{
-    backends_each(c->vm, show_audio, c);
 }
 
 static void show_memory(void *opaque, enum backend_kind kind, const char *id, void *backend)
@@ -444,7 +423,6 @@ static const struct hmp_command infos[] = {
     { "blockstats", NULL, "", "what was read and written", info_blockstats },
     { "network", NULL, "", "network back ends and cards", info_network },
     { "chardev", NULL, "", "character back ends", info_chardev },
-    { "audiodev", NULL, "", "where sound goes", info_audiodev },
     { "iothreads", NULL, "", "I/O threads", info_iothreads },
     { "memdev", NULL, "", "memory that -object made", info_memdev },
     { "objects", NULL, "", "what -object made", info_objects },

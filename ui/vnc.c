@@ -1,11 +1,13 @@
 /* The server: its options, its sockets, who is there, the password. */
 #include "ui/vnc.h"
 
+#include "core/backends.h"
 #include "core/error.h"
 #include "core/loop.h"
 #include "core/options.h"
 #include "core/util.h"
 #include "core/vm.h"
+#include "ui/audio.h"
 #include "ui/display.h"
 #include "ui/faces.h"
 #include "ui/vnc_client.h"
@@ -314,8 +316,8 @@ static struct error *split_display(const char *text, char *host, size_t room, un
 }
 
 /* ---- options --------------------------------------------------------------------------------------------- */
-static const char *const known[] = { "vnc",   "id",   "password", "to",   "share",
-                                     "lossy", "ipv4", "ipv6",     "head", "display" };
+static const char *const known[] = { "vnc",  "id",   "password", "to",      "share",   "lossy",
+                                     "ipv4", "ipv6", "head",     "display", "audiodev" };
 
 static struct error *refuse_unsupported(struct options *o)
 {
@@ -329,7 +331,6 @@ static struct error *refuse_unsupported(struct options *o)
         { "sasl-authz", "accepted: password=on" },
         { "password-secret", "use password=on and set_password in the monitor" },
         { "reverse", "the server waits for viewers" },
-        { "audiodev", "sound does not go to VNC viewers" },
     };
     for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
         const char *value = options_get(o, refused[i].name);
@@ -381,10 +382,29 @@ static struct error *read_number(struct options *o, const char *name, unsigned m
     return NULL;
 }
 
+/* Management always names one, which nobody hears unless somebody was to. */
+static struct error *check_audiodev(struct vm *vm, struct options *o)
+{
+    const char *id = options_get(o, "audiodev");
+    const struct audio *audio = id ? backend_find(vm, BACKEND_AUDIO, id) : NULL;
+    struct audio_info info;
+    if (!id)
+        return NULL;
+    if (!audio)
+        return error_new("audiodev='%s': there is no -audiodev of this id", id);
+    audio_query(audio, &info);
+    return strcmp(info.driver, "none") ? error_new("audiodev='%s': sound does not go to VNC "
+                                                   "viewers; accepted: an -audiodev none",
+                                                   id)
+                                       : NULL;
+}
+
 static struct error *read_options(struct vnc *v, struct options *o, int *family)
 {
     struct error *err = refuse_unsupported(o);
     const char *id = options_get(o, "id"), *device = options_get(o, "display");
+    if (!err)
+        err = check_audiodev(v->vm, o);
     if (!err)
         err = options_get_bool(o, "password", &v->wants_password);
     if (!err)

@@ -101,6 +101,7 @@ static void add_needs(void *opaque, enum backend_kind kind, const char *id, void
 {
     struct needs *n = opaque;
     struct chardev_needs c;
+    n->sandbox.n_threads += kind == BACKEND_IOTHREAD;
     if (kind == BACKEND_NETDEV)
         n->sandbox.network |= netdev_opens(backend);
     if (kind != BACKEND_CHARDEV)

@@ -17,6 +17,7 @@ struct sandbox_needs {
     bool code;                       /* map more memory for translated code */
     const char *const *unlinks;      /* files of ours that are removed at the end */
     size_t n_unlinks;
+    unsigned n_threads; /* that call sandbox_join_files */
 };
 /* All threads, those of libraries, too. Error when the host refuses the filter. */
 struct error *sandbox_enter(const struct sandbox_needs *needs);

@@ -90,30 +90,57 @@ static bool blocks_signal(const char *tid, int number)
     return mask >> (number - 1) & 1;
 }
 
-/* Those that block signals are left out: ours join by themselves. */
-static void ask_others(int confined)
+struct asked {
+    int tids[256];
+    unsigned n;
+};
+
+static bool was_asked(const struct asked *a, int tid)
+{
+    for (unsigned i = 0; i < a->n; i++)
+        if (a->tids[i] == tid)
+            return true;
+    return false;
+}
+
+/* Ask those that were not; how many cannot be asked, as they block the signal. */
+static unsigned ask_new(struct asked *asked, int number, struct ask *ask)
+{
+    siginfo_t info = { .si_signo = number, .si_code = SI_QUEUE, .si_value.sival_ptr = ask };
+    DIR *tasks = opendir("/proc/self/task");
+    unsigned n_deaf = 0;
+    for (struct dirent *e; tasks && (e = readdir(tasks));) {
+        int tid = atoi(e->d_name);
+        if (tid <= 0 || tid == gettid() || was_asked(asked, tid))
+            continue;
+        if (blocks_signal(e->d_name, number) || asked->n == ARRAY_LEN(asked->tids))
+            n_deaf++;
+        else if (!syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, number, &info))
+            asked->tids[asked->n++] = tid;
+    }
+    if (tasks)
+        closedir(tasks);
+    return n_deaf;
+}
+
+/* A thread that is new blocks signals until it runs, so ask again for a while; ours (n_own) always do, and join by
+ * themselves, and so may those of some libraries, which are left out then. */
+static void ask_others(int confined, unsigned n_own)
 {
     const int number = SIGRTMAX - 1;
     struct sigaction before, act = { .sa_sigaction = on_ask, .sa_flags = SA_RESTART | SA_SIGINFO };
     struct ask *ask = xcalloc(1, sizeof(*ask));
-    siginfo_t info = { .si_signo = number, .si_code = SI_QUEUE, .si_value.sival_ptr = ask };
-    DIR *tasks = opendir("/proc/self/task");
-    unsigned n_asked = 0;
+    struct asked asked = { 0 };
     ask->confined = confined;
     sigaction(number, &act, &before);
-    for (struct dirent *e; tasks && (e = readdir(tasks));) {
-        int tid = atoi(e->d_name);
-        if (tid > 0 && tid != gettid() && !blocks_signal(e->d_name, number))
-            n_asked += !syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, number, &info);
-    }
-    for (unsigned ms = 0; ask->n_joined < n_asked && ms < 1000; ms++)
+    for (unsigned i = 0; ask_new(&asked, number, ask) > n_own && i < 50; i++)
+        usleep(2000);
+    for (unsigned ms = 0; ask->n_joined < asked.n && ms < 1000; ms++)
         usleep(1000);
-    if (ask->n_joined == n_asked) {
+    if (ask->n_joined == asked.n) {
         sigaction(number, &before, NULL);
         free(ask); /* else one may still come */
     }
-    if (tasks)
-        closedir(tasks);
 }
 
 int sandbox_confine_files(const struct sandbox_needs *needs)
@@ -129,7 +156,7 @@ int sandbox_confine_files(const struct sandbox_needs *needs)
         allow_name_servers(ruleset);
     for (size_t i = 0; i < needs->n_unlinks; i++)
         allow_where(ruleset, needs->unlinks[i], LANDLOCK_ACCESS_FS_REMOVE_FILE);
-    ask_others(ruleset); /* first: then /proc can no longer be looked at */
+    ask_others(ruleset, needs->n_threads); /* first: then /proc can no longer be looked at */
     sandbox_join_files(ruleset);
     return ruleset;
 }

@@ -412,7 +412,12 @@ bool usb_hid_available(struct vm *vm, enum input_kind kind)
 uint32_t usb_hid_leds(struct vm *vm)
 {
     struct usb_hid *h = find_hid(vm, INPUT_KEYBOARD);
-    return h ? h->leds & 7 : 0;
+    if (!h)
+        return 0;
+    usb_lock(h->u.bus);
+    uint32_t leds = h->leds & 7;
+    usb_unlock(h->u.bus);
+    return leds;
 }
 
 static bool take_key(struct usb_hid *h, const struct input_event *e)

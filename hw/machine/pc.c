@@ -89,6 +89,8 @@ struct error *pc_set_option(struct machine *m, const char *name, const char *val
         return set_size(&pc->max_firmware, name, value, 64 * KIB, 16 * MIB);
     if (!strcmp(name, "pflash0"))
         return set_text(&pc->pflash[0], value);
+    if (!strcmp(name, "pcspk-audiodev"))
+        return set_text(&pc->speaker, value);
     if (!strcmp(name, "pflash1"))
         return set_text(&pc->pflash[1], value);
     if (!strcmp(name, "x-oem-id"))
@@ -105,6 +107,8 @@ static char *copy_text(const char *s)
 
 static struct error *keep_options(struct pc *pc, const struct machine_options *o)
 {
+    if (pc->speaker && pc->no_pit)
+        return error_new("-M pcspk-audiodev=%s: with pit=off there is no loudspeaker", pc->speaker);
     if (o->dtb)
         return error_new("-dtb: machine '%s' has no device tree", pc->m.name);
     if (o->ram_size < 2 * MIB)
@@ -181,7 +185,8 @@ static struct error *make_timers(struct pc *pc)
     if (!pc->no_hpet)
         err = PC_MAKE(pc, "hpet", &pc->hpet, "addr", addr, "intcap", pc->model->hpet_inputs);
     if (!err && !pc->no_pit && pc->m.vm->irqchip != IRQCHIP_ENGINE)
-        err = PC_MAKE(pc, "isa-pit", &pit, "iobase", "0x40", "portb", "0x61");
+        err = PC_MAKE(pc, "isa-pit", &pit, "iobase", "0x40", "portb", "0x61", "audiodev",
+                      pc->speaker);
     if (!err)
         err = PC_MAKE(pc, "mc146818rtc", &pc->rtc, "iobase", "0x70");
     if (err)
@@ -457,7 +462,7 @@ static struct error *make_cpus(struct pc *pc, const struct machine_options *o)
     struct vm *vm = pc->m.vm;
     vm->target = &x86_64_target;
     vm->irqchips = 1 << IRQCHIP_USER | 1 << IRQCHIP_SPLIT;
-    if (!pc->no_pic && !pc->no_pit)
+    if (!pc->no_pic && !pc->no_pit && !pc->speaker) /* an engine's timer has no loudspeaker */
         vm->irqchips |= 1 << IRQCHIP_ENGINE;
     struct error *err = vm->target->cpu_model(vm, o->cpu);
     if (err)
@@ -525,8 +530,10 @@ struct error *pc_init(struct machine *m, const struct machine_options *o,
 void pc_free(struct machine *m)
 {
     struct pc *pc = (struct pc *)m;
-    char *const texts[] = { pc->pflash[0], pc->pflash[1],          pc->kernel,           pc->bios,
-                            pc->splash,    (char *)pc->boot.order, (char *)pc->boot.once };
+    char *const texts[] = {
+        pc->speaker, pc->pflash[0], pc->pflash[1],          pc->kernel,
+        pc->bios,    pc->splash,    (char *)pc->boot.order, (char *)pc->boot.once
+    };
     vm_forget(m->vm, pc);
     mem_free_region(pc->isa_bios); /* before the flash chip whose memory it shows */
     x86_boot_free(pc->image);

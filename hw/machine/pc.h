@@ -43,6 +43,7 @@ struct pc {
     enum { SMM_AUTO, SMM_OFF, SMM_ON } smm;
     uint64_t max_ram_below, max_firmware; /* 0: the usual */
     char *pflash[PC_N_FLASH];
+    char *speaker; /* id of an -audiodev */
     char oem_id[7], oem_table_id[9];
 
     unsigned sockets, cores, threads;
@@ -139,6 +140,7 @@ char *pc_boot_order(struct vm *vm, const char *first, bool strict);
         { "smbus", "on|off", "SMBus, with what memory modules say of themselves" },           \
         { "fd-bootchk", "on|off", "the BIOS checks floppies before it boots them" },         \
         { "graphics", "on|off", "off: firmware uses the serial port" },                      \
+        { "pcspk-audiodev", "ID", "back end for sound (-audiodev) of the loudspeaker" },      \
         { "pflash0", "ID", "drive of the first flash chip, which ends at 4 GiB: code" },     \
         { "pflash1", "ID", "drive of the second, below it: variables" },                     \
         { "max-ram-below-4g", "SIZE", "less RAM below 4 GiB than usual" },                   \

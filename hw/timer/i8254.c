@@ -1,4 +1,4 @@
-/* 8254. Sections are headings of Intel's data sheet (order number 231164-005). Outputs and counts follow from
+/* 8254, and the loudspeaker behind its counter 2. Sections are headings of Intel's data sheet (order number 231164-005). Outputs and counts follow from
  * the guest clock; only counter 0 needs a host timer, for the rising edges of its output. A guest too slow for
  * its rate loses ticks. Port B: 82801I (ICH9) data sheet, 13.7.1. */
 #include "hw/timer/i8254.h"
@@ -6,11 +6,19 @@
 #include "core/clock.h"
 #include "core/error.h"
 #include "hw/place.h"
+#include "ui/audio.h"
 
 enum { N_COUNTERS = 3, CONTROL = 3, SPEAKER = 2 };
 enum { ACCESS_LATCH, ACCESS_LOW, ACCESS_HIGH, ACCESS_BOTH };
 enum { STATUS_OUT = 1 << 7, STATUS_NULL = 1 << 6, READ_BACK = 3 };
-enum { PORTB_GATE = 1 << 0, PORTB_REFRESH = 1 << 4, PORTB_OUT = 1 << 5, PORTB_KEPT = 0x0f };
+enum {
+    PORTB_GATE = 1 << 0,
+    PORTB_SPEAKER = 1 << 1,
+    PORTB_REFRESH = 1 << 4,
+    PORTB_OUT = 1 << 5,
+    PORTB_KEPT = 0x0f
+};
+enum { SOUND_HZ = 48000, LOUD = 8000 }; /* of 32767 */
 enum { MIN_PERIOD_NS = 20000, REFRESH_NS = 15085 };
 
 struct counter {
@@ -35,6 +43,9 @@ struct pit {
     struct counter counters[N_COUNTERS];
     uint8_t portb;
     struct irq out;
+    struct audio *audio; /* property; NULL: nobody hears the loudspeaker */
+    struct audio_stream *speaker;
+    uint64_t sounded;    /* derived: where in its wave the speaker is, in 1 / SOUND_HZ of a tick */
     struct timer *timer; /* derived */
     uint64_t due_ns;     /* derived: what it is set to */
 };
@@ -155,6 +166,46 @@ static void pit_rings(void *opaque)
         pit_arm(p);
     }
     device_unlock(&p->dev);
+}
+
+/* ---- loudspeaker ------------------------------------------------------------------------------- */
+static bool speaker_sounds(const struct pit *p)
+{
+    const struct counter *c = &p->counters[SPEAKER];
+    return p->portb & PORTB_SPEAKER && c->mode == 3 && c->gate && c->loaded;
+}
+
+static void speaker_follow(struct pit *p)
+{
+    static const struct audio_settings settings = { PCM_S16, 1, SOUND_HZ };
+    if (p->speaker && speaker_sounds(p))
+        audio_stream_start(p->speaker, &settings);
+    else if (p->speaker)
+        audio_stream_stop(p->speaker);
+}
+
+/* How long the output was high up to a place in a wave that never ends. */
+static uint64_t high_until(uint64_t at, uint64_t wave, uint64_t high)
+{
+    return at / wave * high + MIN(at % wave, high);
+}
+
+/* A sample is the mean of the output while it lasts: what is beyond hearing is silent. */
+static size_t speaker_play(void *opaque, uint8_t *buf, size_t n)
+{
+    struct pit *p = opaque;
+    size_t done = 0;
+    device_lock(&p->dev);
+    const struct counter *c = &p->counters[SPEAKER];
+    uint64_t wave = (uint64_t)c->count * SOUND_HZ, high = (c->count + 1) / 2 * (uint64_t)SOUND_HZ;
+    for (; done < n && speaker_sounds(p); done += 2) {
+        uint64_t at = p->sounded % wave, end = at + I8254_HZ;
+        int64_t twice = 2 * (int64_t)(high_until(end, wave, high) - high_until(at, wave, high));
+        store_le(buf + done, 2, (uint64_t)((twice - I8254_HZ) * LOUD / I8254_HZ));
+        p->sounded = end % wave;
+    }
+    device_unlock(&p->dev);
+    return done;
 }
 
 /* ---- "Programming the 8254" ------------------------------------------------------------------- */
@@ -285,6 +336,7 @@ static void pit_write(void *opaque, uint64_t off, unsigned size, uint64_t value)
     else
         counter_write(p, &p->counters[off], (uint8_t)value);
     pit_update(p);
+    speaker_follow(p);
     device_unlock(&p->dev);
 }
 
@@ -304,6 +356,7 @@ static void portb_write(void *opaque, uint64_t off, unsigned size, uint64_t valu
     device_lock(&p->dev);
     p->portb = value & PORTB_KEPT;
     set_gate(p, &p->counters[SPEAKER], value & PORTB_GATE);
+    speaker_follow(p);
     device_unlock(&p->dev);
 }
 
@@ -369,6 +422,7 @@ void i8254_set(struct device *dev, const struct i8254_regs counters[3], uint8_t 
     }
     p->portb = portb & PORTB_KEPT;
     pit_update(p);
+    speaker_follow(p);
     device_unlock(dev);
 }
 
@@ -380,6 +434,8 @@ static struct error *pit_realize(struct device *dev)
     p->portb_ports = mem_add_mmio(dev->vm, "port-b", 1, &portb_ops, p);
     place_ports(p->ports, p->iobase);
     place_ports(p->portb_ports, p->portb_base);
+    if (p->audio)
+        p->speaker = audio_stream_new(p->audio, AUDIO_OUT, dev, speaker_play, p);
     return NULL;
 }
 
@@ -388,6 +444,7 @@ static void pit_unrealize(struct device *dev)
     struct pit *p = (struct pit *)dev;
     mem_free_region(p->ports);
     mem_free_region(p->portb_ports);
+    audio_stream_free(p->speaker);
     timer_free(p->timer);
 }
 
@@ -401,6 +458,7 @@ static void pit_reset(struct device *dev)
         };
     p->portb = 0;
     pit_update(p);
+    speaker_follow(p);
 }
 
 static struct error *pit_loaded(struct device *dev)
@@ -410,12 +468,15 @@ static struct error *pit_loaded(struct device *dev)
         if (p->counters[i].count == 0 || p->counters[i].access == ACCESS_LATCH)
             return error_new("isa-pit: counter %u has no count or no access", i);
     pit_update(p);
+    speaker_follow(p);
     return NULL;
 }
 
 static const struct prop pit_props[] = {
     PORT_PROP(struct pit, iobase, "iobase"),
     PORT_PROP(struct pit, portb_base, "portb"),
+    PROP(struct pit, audio, "audiodev", PROP_AUDIO,
+         .help = "id of an -audiodev for the loudspeaker; default: nobody hears it"),
 };
 
 static const struct field counter_state[] = {
@@ -440,6 +501,7 @@ static const struct field pit_state[] = {
     FIELD_SUB(struct pit, counters, counter_state, N_COUNTERS),
     FIELD(struct pit, portb, .valid = PORTB_KEPT),
     DERIVED(struct pit, due_ns),
+    DERIVED(struct pit, sounded),
 };
 
 const struct device_class i8254_class = {

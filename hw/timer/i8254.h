@@ -1,5 +1,5 @@
-/* 8254 interval timer and the PC's system control port B, which gates and shows its counter 2. Class
- * "isa-pit"; ports "iobase" (0x40) and "portb" (0x61). */
+/* 8254 interval timer and the PC's system control port B, which gates and shows its counter 2 and lets the
+ * loudspeaker have it. Class "isa-pit"; ports "iobase" (0x40) and "portb" (0x61). */
 #pragma once
 
 #include "core/device.h"

@@ -820,6 +820,8 @@ static void what_is_not_there_is_refused(void **unused)
         { "q35,max-ram-below-4g=1", "64K" },
         { "q35,x-oem-id=TOOLONGID", "6" },
         { "q35,hpte=off", "hpet" },
+        { "q35,pcspk-audiodev=a7", "a7" },
+        { "pc,pcspk-audiodev=a7,pit=off", "pit=off" },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct machine_options o = plain(cases[i].machine);

@@ -171,6 +171,49 @@ static void options_are_checked(void **unused)
     board_free(b);
 }
 
+/* ---- loudspeaker ------------------------------------------------------------------------------- */
+static void speaker_set(struct board *b, uint8_t mode, uint16_t count, uint8_t port_b)
+{
+    board_poke(b, b->regions[0] + 3, 1, 0xb0 | mode << 1);
+    board_poke(b, b->regions[0] + 2, 1, count & 0xff);
+    board_poke(b, b->regions[0] + 2, 1, count >> 8);
+    board_poke(b, b->regions[1], 1, port_b);
+}
+
+static void speaker_follows_counter_2(void **unused)
+{
+    struct board *b = board_new();
+    size_t n;
+    unsigned changes = 0, low = 0;
+    add_wav(b->vm, ",out.channels=1,out.frequency=48000");
+    board_add(b, "isa-pit", "audiodev", "a0", NULL);
+    speaker_set(b, 3, 1193, 1); /* the gate alone */
+    board_advance_ns(b, 10 * MS);
+    speaker_set(b, 2, 1193, 3); /* no square wave */
+    board_advance_ns(b, 10 * MS);
+    speaker_set(b, 3, 1193, 3); /* 1000 Hz */
+    for (unsigned i = 0; i < 10; i++)
+        board_advance_ns(b, 10 * MS);
+    board_check(b);
+    speaker_set(b, 3, 20, 3); /* 59 kHz */
+    board_advance_ns(b, 10 * MS);
+    board_poke(b, b->regions[1], 1, 1);
+    board_advance_ns(b, 10 * MS);
+    board_free(b);
+    int16_t *got = samples(&n);
+    assert_int_equal(n, 4800 + 480);
+    for (unsigned i = 0; i < n; i++)
+        assert_in_range(got[i] + 8000, 0, 16000);
+    for (unsigned i = 1; i < 4800; i++) {
+        changes += (got[i] < 0) != (got[i - 1] < 0);
+        low += got[i] < 0;
+    }
+    assert_in_range(changes, 198, 201);
+    assert_in_range(low, 2380, 2420);
+    for (unsigned i = 4800; i < n; i++)
+        assert_in_range(got[i] + 8000, 3000, 13000);
+}
+
 /* ---- virtio-sound ------------------------------------------------------------------------------ */
 static uint32_t ask(struct guest *g, struct ring *r, const uint32_t *words, unsigned n,
                     unsigned room)
@@ -564,6 +607,7 @@ int main(void)
         cmocka_unit_test(rates_are_converted_along_lines),
         cmocka_unit_test(recording_has_the_streams_rate),
         cmocka_unit_test(options_are_checked),
+        cmocka_unit_test(speaker_follows_counter_2),
         cmocka_unit_test(virtio_plays_a_ramp_to_the_sample),
         cmocka_unit_test(virtio_refuses_what_it_did_not_offer),
         cmocka_unit_test(virtio_goes_on_where_the_vm_stood),

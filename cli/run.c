@@ -10,6 +10,7 @@
 #include "core/sandbox.h"
 #include "core/vm.h"
 #include "net/net.h"
+#include "ui/audio.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -104,6 +105,8 @@ static void add_needs(void *opaque, enum backend_kind kind, const char *id, void
     n->sandbox.n_threads += kind == BACKEND_IOTHREAD;
     if (kind == BACKEND_NETDEV)
         n->sandbox.network |= netdev_opens(backend);
+    if (kind == BACKEND_AUDIO)
+        n->sandbox.sound |= audio_uses_host(backend);
     if (kind != BACKEND_CHARDEV)
         return;
     chardev_needs(backend, &c);
@@ -139,8 +142,6 @@ static struct error *give_up(struct cli *cli, const struct built *b)
     if (cli->pidfile)
         text_add(&n.unlinks, cli->pidfile);
     backends_each(b->vm, add_needs, &n);
-    for (size_t i = 0; i < cli->audiodevs.n; i++)
-        n.sandbox.sound |= strstr(cli->audiodevs.at[i], "sdl") != NULL;
     for (size_t i = 0; i < cli->vncs.n; i++)
         add_vnc_path(cli, &n, cli->vncs.at[i]);
     add_vnc_path(cli, &n, cli->display);

@@ -620,6 +620,11 @@ void audio_query(const struct audio *a, struct audio_info *out)
     }
 }
 
+bool audio_uses_host(const struct audio *a)
+{
+    return a->driver == &audio_sdl;
+}
+
 void audio_each_stream(struct audio *a, void (*see)(void *opaque, const struct audio_stream_info *),
                        void *opaque)
 {

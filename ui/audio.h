@@ -65,6 +65,9 @@ struct audio_info {
 };
 void audio_query(const struct audio *a, struct audio_info *out);
 
+/* It plays and records through the host's devices; else files at most. */
+bool audio_uses_host(const struct audio *a);
+
 struct audio_stream_info {
     const struct device *dev;
     enum audio_direction direction;

@@ -340,7 +340,10 @@ static void deliver(struct chardev_host *h)
         size_t n = MIN(room, h->n_held);
         h->n_held -= n;
         h->held_at += n;
+        bool outer = h->delivering;
+        h->delivering = true;
         c->front.receive(c->front.opaque, h->held + h->held_at - n, n);
+        h->delivering = outer;
     }
     if (!h->n_held)
         h->held_at = 0;
@@ -655,6 +658,15 @@ void chardev_swap(struct chardev *a, struct chardev *b)
     struct chardev_host *of_a = a->host;
     adopt(a, b->host);
     adopt(b, of_a);
+    struct chardev *both[] = { a, b };
+    for (size_t i = 0; i < ARRAY_LEN(both); i++) /* who waited for the other host waits no more */
+        if (both[i]->attached)
+            both[i]->front.event(both[i]->front.opaque, CHARDEV_WRITABLE);
+}
+
+bool chardev_is_delivering(const struct chardev *c)
+{
+    return c->host->delivering;
 }
 
 bool chardev_is_mux(const struct chardev *c)

@@ -40,6 +40,9 @@ struct error *chardev_open(struct vm *vm, const char *id, const char *spec, stru
 struct error *chardev_add(struct vm *vm, const char *id, const char *spec, struct chardev **out);
 /* -chardev BACKEND,id=ID,name=value,... ("socket,id=c0,path=/tmp/s,server=on,wait=off"). */
 struct error *chardev_add_option(struct vm *vm, const char *text);
+/* Put another back end, as -chardev describes it, in place of one that devices use; they do not notice. Main loop's
+ * thread. */
+struct error *chardev_change(struct vm *vm, const char *id, const char *text);
 /* One line a back end, for -chardev help. */
 void chardev_help(void (*print)(void *opaque, const char *line), void *opaque);
 /* Sends what a reader takes within a moment, then frees. The VM calls it for those it owns. */

@@ -74,6 +74,7 @@ struct chardev_host {
     /* Main loop's thread: input that the focused front end had no room for. */
     uint8_t *held;
     size_t held_at, n_held;
+    bool delivering; /* to a front end, which may ask for anything but this host's end */
     _Atomic bool wants_room; /* chardev_accept has something to do */
     bool accept_posted;      /* under lock */
 };
@@ -88,6 +89,7 @@ void chardev_host_disconnect(struct chardev_host *h);
 /* Only the output ended; input goes on. For hosts with two descriptors. Main loop's thread. */
 void chardev_host_end_output(struct chardev_host *h);
 
+bool chardev_is_delivering(const struct chardev *c);
 /* Bytes of a protocol, past everything that front ends send; lost if there is no room. Main loop's thread. */
 void chardev_host_send(struct chardev_host *h, const uint8_t *data, size_t n);
 /* Input from the other side, less what belongs to the protocol. Main loop's thread. */

@@ -5,6 +5,7 @@
 #include "core/fdset.h"
 #include "core/options.h"
 #include "core/util.h"
+#include "core/vm.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -349,6 +350,35 @@ struct error *chardev_add_option(struct vm *vm, const char *text)
         err = chardev_add(vm, id, text, &c);
     options_free(&o);
     return err;
+}
+
+/* The new one is made beside the old one, then they change places. */
+struct error *chardev_change(struct vm *vm, const char *id, const char *text)
+{
+    struct chardev *now = backend_find(vm, BACKEND_CHARDEV, id);
+    if (!now)
+        return error_new("Chardev '%.80s' not found", id);
+    if (chardev_is_mux(now))
+        return error_new("Mux chardev '%.80s' cannot be changed", id);
+    if (chardev_is_delivering(now))
+        return error_new("Chardev '%.80s' is where this was said", id);
+    if (!strncmp(text, "chardev:", 8))
+        return error_new("'%.80s' is another one; write TYPE,name=value...", text);
+    struct chardev *other;
+    struct error *err = chardev_open(vm, id, text, &other);
+    if (err)
+        return err;
+    if (chardev_is_mux(other)) {
+        chardev_close(other);
+        return error_new("a mux is made at the start only");
+    }
+    bool ran = vm->state == RUN_RUNNING;
+    vm_pause(vm); /* no vCPU writes meanwhile */
+    chardev_swap(now, other);
+    if (ran)
+        vm_start(vm);
+    chardev_close(other);
+    return NULL;
 }
 
 void chardev_help(void (*print)(void *opaque, const char *line), void *opaque)

@@ -191,6 +191,14 @@ static void do_chardev_add(struct hmp_call *c)
     hmp_ok(c, chardev_add_option(c->vm, c->args));
 }
 
+/* chardev-change ID TYPE,... */
+static void do_chardev_change(struct hmp_call *c)
+{
+    char id[100];
+    if (hmp_word(c, "the id", id, sizeof(id)))
+        hmp_ok(c, chardev_change(c->vm, id, c->args + strspn(c->args, " ")));
+}
+
 static void do_chardev_remove(struct hmp_call *c)
 {
     char id[100];
@@ -397,6 +405,8 @@ static const struct hmp_command commands[] = {
     { "netdev_del", NULL, "ID", "close one that no device uses", do_netdev_del, HMP_NETDEVS },
     { "chardev-add", NULL, "TYPE,id=ID...", "make a character back end, as -chardev does",
       do_chardev_add },
+    { "chardev-change", NULL, "ID TYPE...", "put another in its place, the device does not notice",
+      do_chardev_change, HMP_CHARDEVS },
     { "chardev-remove", NULL, "ID", "close one that nobody uses", do_chardev_remove, HMP_CHARDEVS },
     { "chardev-send-break", NULL, "ID", "a break on the line", do_break, HMP_CHARDEVS },
     { "ringbuf_read", NULL, "ID SIZE", "the newest bytes that the guest wrote to a ring buffer",

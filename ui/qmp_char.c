@@ -222,33 +222,19 @@ static struct error *del(struct qmp_call *c)
     return err ? err : backend_remove(c->vm, BACKEND_CHARDEV, id);
 }
 
-/* The new one is made beside the old one, then they change places under the device. */
 static struct error *change(struct qmp_call *c)
 {
-    struct chardev *now, *other;
+    struct chardev *now;
+    char *text = NULL;
     const char *id = qmp_str(c, "id");
-    char *text;
     struct error *err = find(c, id, &now);
-    if (!err && chardev_is_mux(now))
-        err = error_new("Mux chardev '%.80s' cannot be changed", id);
-    if (err)
-        return err;
-    char *temporary = xasprintf("%s (new)", id);
-    err = describe(c, temporary, json_object_get(c->args, "backend"), &text);
     if (!err)
-        err = chardev_add_option(c->vm, text);
-    if (!err) {
-        bool ran = c->vm->state == RUN_RUNNING;
-        vm_pause(c->vm); /* no vCPU writes meanwhile */
-        other = backend_find(c->vm, BACKEND_CHARDEV, temporary);
-        chardev_swap(now, other);
+        err = describe(c, id, json_object_get(c->args, "backend"), &text);
+    if (!err)
+        err = chardev_change(c->vm, id, text);
+    if (!err)
         tell_pty(c, now);
-        err = backend_remove(c->vm, BACKEND_CHARDEV, temporary);
-        if (ran)
-            vm_start(c->vm);
-    }
     free(text);
-    free(temporary);
     return err;
 }
 

@@ -824,6 +824,29 @@ static void a_console_does_not_wait_for_ever(void **unused)
     board_free(b);
 }
 
+/* A front end that waits for space in one host goes on with the other. */
+static void a_change_wakes_who_waited(void **unused)
+{
+    struct board *b = board_new();
+    struct front f = { 0 };
+    int fd;
+    static uint8_t text[65536];
+    struct chardev *c = serve_tcp(b, "tcp", &fd), *other = open_it(b, "ringbuf");
+    attach(c, &f);
+    for (int i = 0; i < 5000 && chardev_space(c); i++) {
+        chardev_write(c, text, sizeof(text));
+        settle(b);
+    }
+    unsigned before = f.events[CHARDEV_WRITABLE];
+    chardev_swap(c, other);
+    assert_int_equal(f.events[CHARDEV_WRITABLE], before + 1);
+    assert_true(chardev_space(c) > 0);
+    close(fd);
+    chardev_close(c);
+    chardev_close(other);
+    board_free(b);
+}
+
 static void a_running_machine_waits_for_nobody(void *opaque)
 {
     static const char *const specs[] = { "tcp:127.0.0.1:0,server=on,wait=on",
@@ -909,6 +932,7 @@ int main(void)
         cmocka_unit_test(udp_sends_and_receives),
         cmocka_unit_test(a_log_gets_what_nobody_reads),
         cmocka_unit_test(a_console_does_not_wait_for_ever),
+        cmocka_unit_test(a_change_wakes_who_waited),
         cmocka_unit_test(nobody_is_waited_for_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

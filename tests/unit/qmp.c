@@ -473,6 +473,22 @@ static void back_ends_come_and_go(void **unused)
         { "chardev-change", "{\"id\":\"r\",\"backend\":{\"type\":\"null\"}}", NULL, NULL },
         { "ringbuf-read", "{\"device\":\"r\",\"size\":9}", "GenericError", "not a ringbuf" },
         { "chardev-send-break", "{\"id\":\"r\"}", NULL, NULL },
+        { "chardev-change",
+          "{\"id\":\"r\",\"backend\":{\"type\":\"pipe\",\"data\":{\"device\":\"/nowhere\"}}}",
+          "GenericError", "/nowhere" },
+        { "chardev-add",
+          "{\"id\":\"s\",\"backend\":{\"type\":\"udp\",\"data\":{\"remote\":{\"type\":\"unix\","
+          "\"data\":{\"path\":\"/x\"}}}}}",
+          "GenericError", "inet" },
+        { "chardev-add",
+          "{\"id\":\"s\",\"backend\":{\"type\":\"socket\",\"data\":{\"addr\":{\"type\":\"inet\","
+          "\"data\":{\"host\":\"127.0.0.1\",\"port\":\"0\"}},\"server\":true,\"wait\":true}}}",
+          "GenericError", "'wait'" },
+        { "chardev-add",
+          "{\"id\":\"s\",\"backend\":{\"type\":\"socket\",\"data\":{\"addr\":{\"type\":\"inet\","
+          "\"data\":{\"host\":\"127.0.0.1\",\"port\":\"0\"}},\"telnet\":true,\"logfile\":\"/"
+          "nowhere/x\"}}}",
+          "GenericError", "/nowhere/x" },
         { "chardev-remove", "{\"id\":\"r\"}", NULL, NULL },
         { "chardev-remove", "{\"id\":\"r\"}", "GenericError", "not found" },
         { "netdev_add", "{\"type\":\"user\",\"id\":\"n\",\"speed\":1}", "GenericError",

@@ -105,10 +105,11 @@ static void image_done(struct blk_request *req, int result)
         return;
     usb_lock(bus);
     struct usb_packet *p = s->waits;
+    bool was_reset = s->forget; /* while the packet waited */
     s->waits = NULL;
     image_finish(s, result);
     if (p) {
-        p->result = go_on(s, p);
+        p->result = was_reset ? USB_GONE : go_on(s, p);
         if (p->result != USB_PENDING)
             usb_done(p);
     } else {

@@ -420,7 +420,8 @@ void endpoint_drop(struct xhci *x, unsigned slot, unsigned endpoint, bool tell)
     if (td && tell) {
         struct trb first = td->trbs[0];
         first.control &= ~(uint32_t)TRB_BLOCK_EVENT;
-        transfer_event(td, &first, CODE_STOPPED, trb_length(&first));
+        transfer_event(td, &first, CODE_STOPPED,
+                       trb_length(&first) - MIN(trb_length(&first), td->packet.actual));
     }
     if (td)
         td_free(td);

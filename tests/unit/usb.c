@@ -331,27 +331,62 @@ static unsigned status_of(struct driver *d)
     return (unsigned)peek(d, DATA + 0x810c, 1);
 }
 
+/* A disk of 1 MiB at a port of SuperSpeed, which has told of its reset. */
+static struct driver with_disk(char *path, int *fd)
+{
+    static const uint8_t ready[6];
+    struct driver d = start();
+    struct blk *blk;
+    *fd = mkstemp(path);
+    assert_true(*fd >= 0 && !ftruncate(*fd, 1 << 20));
+    assert_null(blk_open(d.g->b->vm, &(struct blk_options){ .file = path }, &blk));
+    assert_null(backend_add(d.g->b->vm, BACKEND_DRIVE, "d0", blk, close_blk));
+    board_add(d.g->b, "usb-storage", "drive", "d0", NULL);
+    run(&d);
+    address(&d, 5); /* behind the four ports of USB 2 */
+    put_endpoint(&d, 3, 6, 1024);
+    put_endpoint(&d, 4, 2, 1024);
+    configure(&d, 3 << 3);
+    transport(&d, false, 0, ready, 6);
+    assert_int_equal(status_of(&d), 1);
+    return d;
+}
+
+static void a_reset_ends_what_waits_for_the_image(void **unused)
+{
+    static const uint8_t write[10] = { 0x2a, 8 /* to the medium itself */, [8] = 1 }, ready[6];
+    char path[] = "/tmp/tandem-usb-XXXXXX";
+    struct event e;
+    int fd;
+    struct driver d = with_disk(path, &fd);
+    transport(&d, false, 512, write, 10);
+    put(&d, 4, BOARD_RAM + DATA, 512, NORMAL << 10 | IOC);
+    set(&d, DOORBELL + 4 * d.slot, 4);
+    assert_false(take_event(&d, 32, &e));
+    assert_int_equal(control(&d, 0xff21, 0), SUCCESS);
+    e = wait_for_transfer(&d);
+    assert_int_equal(e.control >> 16 & 31, 4);
+    assert_int_equal(e.status >> 24, 4); /* transaction error */
+    assert_int_equal(command(&d, 0, 14 << 10 | d.slot << 24 | 4 << 16), SUCCESS);
+    assert_int_equal(command(&d, (BOARD_RAM + RINGS + 0x4000 + 16 * d.n_put[4]) | 1,
+                             16 << 10 | d.slot << 24 | 4 << 16),
+                     SUCCESS);
+    transport(&d, false, 0, ready, 6);
+    assert_int_equal(status_of(&d), 0);
+    guest_free(d.g);
+    close(fd);
+    unlink(path);
+}
+
 static void a_disk_is_written_and_read(void **unused)
 {
     static const uint8_t ready[6], write[10] = { 0x2a, [5] = 3, [8] = 2 },
                                    read[10] = { 0x28, [5] = 3, [8] = 2 },
                                    far[10] = { 0x28, 0, 0, 0xff, [8] = 1 };
-    struct driver d = start();
-    struct blk *blk;
-    struct event e;
     char path[] = "/tmp/tandem-usb-XXXXXX";
-    int fd = mkstemp(path);
-    assert_true(fd >= 0 && !ftruncate(fd, 1 << 20));
-    assert_null(blk_open(d.g->b->vm, &(struct blk_options){ .file = path }, &blk));
-    assert_null(backend_add(d.g->b->vm, BACKEND_DRIVE, "d0", blk, close_blk));
-    board_add(d.g->b, "usb-storage", "drive", "d0", NULL);
-    run(&d);
-    address(&d, 5); /* SuperSpeed: behind the four ports of USB 2 */
-    put_endpoint(&d, 3, 6, 1024);
-    put_endpoint(&d, 4, 2, 1024);
-    configure(&d, 3 << 3);
-    transport(&d, false, 0, ready, 6);
-    assert_int_equal(status_of(&d), 1); /* it was reset, and says so once */
+    struct event e;
+    int fd;
+    struct driver d = with_disk(path, &fd); /* it was reset, and said so once */
     transport(&d, false, 0, ready, 6);
     assert_int_equal(status_of(&d), 0);
 
@@ -629,6 +664,7 @@ int main(void)
         cmocka_unit_test(a_key_arrives_as_a_report),
         cmocka_unit_test(a_stopped_endpoint_goes_on_where_it_is_told),
         cmocka_unit_test(a_disk_is_written_and_read),
+        cmocka_unit_test(a_reset_ends_what_waits_for_the_image),
         cmocka_unit_test(rings_that_never_end_do_not_hang),
         cmocka_unit_test(a_ring_that_never_ends_lets_others_have_their_turn),
         cmocka_unit_test(a_long_command_ring_goes_on_by_itself),

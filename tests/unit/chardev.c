@@ -704,6 +704,51 @@ static void a_client_comes_back(void **unused)
     board_free(b);
 }
 
+static void a_server_looks_for_a_free_port(void **unused)
+{
+    struct board *b = board_new();
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t n = sizeof(at);
+    char spec[96];
+    int taken = socket(AF_INET, SOCK_STREAM, 0);
+    assert_true(!bind(taken, (struct sockaddr *)&at, n) && !listen(taken, 1) &&
+                !getsockname(taken, (struct sockaddr *)&at, &n));
+    unsigned port = ntohs(at.sin_port), last = port > 65000 ? 65535 : port + 200;
+    snprintf(spec, sizeof(spec), "socket,host=127.0.0.1,port=%u,to=%u,server=on,wait=off", port,
+             last);
+    struct chardev *c = open_it(b, spec);
+    unsigned found = (unsigned)atoi(strrchr(chardev_where(c), ':') + 1);
+    assert_true(found > port && found <= last);
+    chardev_close(c);
+    close(taken);
+    board_free(b);
+}
+
+static void a_name_may_be_in_no_folder(void **unused)
+{
+    struct board *b = board_new();
+    char spec[96];
+    for (int tight = 0; tight < 2; tight++) {
+        snprintf(spec, sizeof(spec),
+                 "socket,path=tandem-%d,abstract=on,tight=%s,server=on,wait=off", getpid(),
+                 tight ? "on" : "off");
+        struct chardev *server = open_it(b, spec), *client;
+        snprintf(spec, sizeof(spec), "socket,path=tandem-%d,abstract=on,tight=%s", getpid(),
+                 tight ? "on" : "off");
+        struct front f = { .room = 10 };
+        client = open_it(b, spec);
+        attach(client, &f);
+        settle(b);
+        put(server, "hello");
+        expect_input(b, &f, "hello");
+        snprintf(spec, sizeof(spec), "tandem-%d", getpid());
+        assert_int_equal(access(spec, F_OK), -1);
+        chardev_close(client);
+        chardev_close(server);
+    }
+    board_free(b);
+}
+
 static void pipes_go_both_ways(void **unused)
 {
     struct board *b = board_new();
@@ -928,6 +973,8 @@ int main(void)
         cmocka_unit_test(telnet_garbage_costs_nothing),
         cmocka_unit_test(a_peer_that_left_makes_room),
         cmocka_unit_test(a_client_comes_back),
+        cmocka_unit_test(a_server_looks_for_a_free_port),
+        cmocka_unit_test(a_name_may_be_in_no_folder),
         cmocka_unit_test(pipes_go_both_ways),
         cmocka_unit_test(udp_sends_and_receives),
         cmocka_unit_test(a_log_gets_what_nobody_reads),

@@ -150,7 +150,14 @@ static struct error *take_boot_files(struct cli *cli, const char *arg, const cha
     return NULL;
 }
 
-/* Several -machine add up: the later ones' options override. */
+/* How long the board's name at the beginning is; 0: there is none. */
+static size_t board_name(const char *text)
+{
+    size_t n = strcspn(text, ",=");
+    return text[n] == '=' || *text == '{' ? 0 : n;
+}
+
+/* Several -machine add up: the later ones' names and options override. */
 static struct error *add_machine(void *opaque, const struct option *o, const char *arg)
 {
     struct cli *cli = opaque;
@@ -159,7 +166,16 @@ static struct error *add_machine(void *opaque, const struct option *o, const cha
     struct error *err = take_boot_files(cli, arg, &arg);
     if (!*arg)
         return err;
-    cli->machine = cli->machine ? cli_text(cli, "%s,%s", cli->machine, arg) : arg;
+    size_t n = board_name(arg);
+    if (!cli->machine) {
+        cli->machine = arg;
+    } else if (!n) {
+        cli->machine = cli_text(cli, "%s,%s", cli->machine, arg);
+    } else {
+        const char *rest = cli->machine + board_name(cli->machine);
+        cli->machine = cli_text(cli, "%.*s%s%s%s", (int)n, arg, *rest == ',' || !*rest ? "" : ",",
+                                rest, arg + n);
+    }
     note_place(cli, cli->machine);
     return err;
 }
@@ -191,6 +207,34 @@ static struct error *add_drive(void *opaque, const struct option *o, const char 
     cli->drives = xrealloc(cli->drives, (cli->n_drives + 1) * sizeof(*cli->drives));
     cli->drives[cli->n_drives++] = (struct cli_drive){ (enum cli_drive_kind)o->offset, arg };
     note_place(cli, arg);
+    return NULL;
+}
+
+/* A back end, and the card that uses it. */
+static struct error *add_audio(void *opaque, const struct option *o, const char *arg)
+{
+    struct cli *cli = opaque;
+    struct options list;
+    struct error *err = options_split(arg, "driver", &list);
+    if (err)
+        return err;
+    const char *model = options_get(&list, "model"), *id = options_get(&list, "id");
+    model = model ? cli_text(cli, "%s", model) : NULL;
+    id = cli_text(cli, "%s", id ? id : "audio0");
+    text_add(&cli->audiodevs, cli_text(cli, "%s,id=%s", cli_rest(cli, &list, "driver"), id));
+    options_free(&list);
+    if (!model)
+        return NULL;
+    if (!strcmp(model, "pcspk"))
+        return add_machine(cli, o, cli_text(cli, "pcspk-audiodev=%s", id));
+    if (!strcmp(model, "virtio")) {
+        text_add(&cli->devices, cli_text(cli, "virtio-sound-pci,audiodev=%s", id));
+        return NULL;
+    }
+    if (strcmp(model, "hda"))
+        return error_new("model=%s: accepted are hda, pcspk, virtio", model);
+    text_add(&cli->devices, cli_text(cli, "intel-hda,id=%s-hda", id));
+    text_add(&cli->devices, cli_text(cli, "hda-duplex,audiodev=%s,bus=%s-hda.0", id, id));
     return NULL;
 }
 
@@ -674,6 +718,8 @@ static const struct option table[] = {
       AT(actions) },
     { "audiodev", "none|sdl|wav,id=ID[,path=FILE][,out.frequency=HZ]...",
       "where sound goes; -audiodev help lists drivers", add_text, AT(audiodevs) },
+    { "audio", "none|sdl|wav[,model=hda|virtio|pcspk][,...]",
+      "-audiodev, and the card or loudspeaker whose sound goes there", add_audio },
     { "add-fd", "fd=N,set=M[,opaque=TEXT]", "a file that the caller left open, as /dev/fdset/M",
       add_text, AT(fds) },
     { "daemonize", NULL, "go to the background once everything is set up", set_flag,
@@ -708,7 +754,6 @@ static const struct option table[] = {
     { "loadvm", "NAME", "there are no snapshots yet" },
     { "only-migratable", NULL, "there is no migration yet" },
     { "spice", "...", "use -vnc" },
-    { "audio", "...", "there is no sound yet" },
     { "mem-path", "PATH", "memory is always a memfd" },
     { "mem-prealloc", NULL, "use -object memory-backend-ram,prealloc=on and -M memory-backend=ID" },
     { "fsdev", "...", "there is no shared folder yet" },

@@ -748,6 +748,8 @@ void chardev_host_connect(struct chardev_host *h, int in_fd, int out_fd)
     h->blocked_at_ns = 0;
     pthread_mutex_unlock(&h->lock);
     watch(h);
+    if (h->telnet)
+        telnet_start(h->telnet, h);
     tell(h, CHARDEV_OPENED);
 }
 

@@ -131,8 +131,6 @@ static void take_peer(struct chardev_host *h, int fd)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)); /* one that is no more makes room */
     chardev_host_connect(h, fd, fd);
-    if (h->telnet)
-        telnet_start(h->telnet, h);
 }
 
 static void on_knock(void *opaque, uint32_t ready)

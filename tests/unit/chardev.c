@@ -29,6 +29,7 @@ struct front {
     char got[8192];
     unsigned events[8];
     struct board *b;
+    struct chardev *to;
 };
 
 static size_t front_room(void *opaque)
@@ -500,17 +501,23 @@ static void bad_texts_are_refused_by_name(void **unused)
 
 /* ---- telnet, clients that come back, pipes, logs -------------------------------------------------- */
 
+static int connect_to_port(struct chardev *c)
+{
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    at.sin_port = htons((uint16_t)atoi(strrchr(chardev_where(c), ':') + 1));
+    assert_int_not_equal(at.sin_port, 0);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+    return fd;
+}
+
 /* A server on a port of its own, and a client of it. */
 static struct chardev *serve_tcp(struct board *b, const char *kind, int *peer)
 {
     char spec[96];
     snprintf(spec, sizeof(spec), "%s:127.0.0.1:0,server,nowait,nodelay", kind);
     struct chardev *c = open_it(b, spec);
-    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    at.sin_port = htons((uint16_t)atoi(strrchr(chardev_where(c), ':') + 1));
-    assert_int_not_equal(at.sin_port, 0);
-    *peer = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(connect(*peer, (struct sockaddr *)&at, sizeof(at)), 0);
+    *peer = connect_to_port(c);
     for (int i = 0; i < 5000 && !chardev_is_connected(c); i++)
         settle(b);
     assert_true(chardev_is_connected(c));
@@ -557,6 +564,27 @@ static void telnet_negotiates_and_escapes(void **unused)
     assert_receives(b, fd, "\377\374\30\377\376\37\377\374\1", 9);
     assert_int_equal(write(fd, "\377\366", 2), 2); /* are you there? */
     assert_receives(b, fd, "\r\n[yes]\r\n", 9);
+    close(fd);
+    chardev_close(c);
+    board_free(b);
+}
+
+static void greet(void *opaque, int event)
+{
+    struct front *f = opaque;
+    if (event == CHARDEV_OPENED)
+        put(f->to, "login: ");
+}
+
+static void telnet_negotiates_before_anything_is_said(void **unused)
+{
+    struct board *b = board_new();
+    struct front f = { .room = 10 };
+    struct chardev *c = open_it(b, "telnet:127.0.0.1:0,server,nowait");
+    f.to = c;
+    chardev_attach(c, &(struct chardev_front){ front_room, front_receive, greet, &f });
+    int fd = connect_to_port(c);
+    assert_receives(b, fd, TELNET_GREETING "login: ", 19);
     close(fd);
     chardev_close(c);
     board_free(b);
@@ -968,6 +996,7 @@ int main(void)
         cmocka_unit_test(bad_texts_are_refused_by_name),
         cmocka_unit_test(any_thread_may_write),
         cmocka_unit_test(telnet_negotiates_and_escapes),
+        cmocka_unit_test(telnet_negotiates_before_anything_is_said),
         cmocka_unit_test(telnet_commands_may_be_cut_anywhere),
         cmocka_unit_test(a_break_of_telnet_comes_between_what_was_typed),
         cmocka_unit_test(telnet_garbage_costs_nothing),

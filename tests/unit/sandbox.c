@@ -184,6 +184,8 @@ static void the_rest_fails_with_eperm(void **unused)
     assert_fails(&clients, tcp_socket, EPERM);
 }
 
+static int gate[2];
+
 /* ---- files ---------------------------------------------------------------------------------------- */
 static char ours[64], theirs[64];
 
@@ -271,6 +273,54 @@ static void files_that_nobody_named_stay_shut(void **unused)
     rmdir(theirs);
 }
 
+/* A library's thread that was there before, and takes signals, and one that has none of it. */
+static void *late_look(void *result)
+{
+    char go;
+    *(int *)result = read(gate[0], &go, 1) == 1 ? read_theirs() : -1;
+    return NULL;
+}
+
+static int looks_of_older_threads(void)
+{
+    pthread_t threads[2];
+    int results[2];
+    sigset_t all, before;
+    for (int i = 0; i < 2; i++) {
+        sigfillset(&all);
+        if (i)
+            pthread_sigmask(SIG_BLOCK, &all, &before);
+        pthread_create(&threads[i], NULL, late_look, &results[i]);
+        if (i)
+            pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
+    int files = sandbox_confine_files(&network);
+    if (files < 0)
+        return 255;
+    sandbox_close_files(files);
+    if (sandbox_enter(&network) || write(gate[1], "ab", 2) != 2)
+        return 99;
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    return results[0] == EACCES && results[1] == 0 ? 0 : 1;
+}
+
+static void threads_that_take_signals_are_confined(void **unused)
+{
+    int status;
+    strcpy(theirs, "/tmp/sandbox-XXXXXX");
+    assert_true(!pipe(gate) && mkdtemp(theirs) && !touch(theirs, "x"));
+    pid_t child = fork();
+    if (!child)
+        _exit(looks_of_older_threads());
+    assert_true(waitpid(child, &status, 0) == child && WIFEXITED(status));
+    remove_theirs();
+    rmdir(theirs);
+    if (WEXITSTATUS(status) == 255 || !sandbox_filters())
+        skip(); /* no Landlock */
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void what_qmp_may_name_is_not_confined(void **unused)
 {
     const struct sandbox_needs needs = { .manage = true };
@@ -303,7 +353,6 @@ static void a_vm_lives_on(void **unused)
 }
 
 /* The filter holds for threads that were there before. */
-static int gate[2];
 
 static void *late_mount(void *unused)
 {
@@ -338,6 +387,7 @@ int main(void)
         cmocka_unit_test(what_only_attackers_want_kills),
         cmocka_unit_test(the_rest_fails_with_eperm),
         cmocka_unit_test(files_that_nobody_named_stay_shut),
+        cmocka_unit_test(threads_that_take_signals_are_confined),
         cmocka_unit_test(what_qmp_may_name_is_not_confined),
         cmocka_unit_test(a_vm_lives_on),
         cmocka_unit_test(older_threads_are_inside_too),

@@ -104,4 +104,5 @@ struct error *chardev_open_telnet(struct chardev_host *h, const char *path, stru
 struct error *chardev_open_udp(struct chardev_host *h, const char *path, struct options *o);
 struct error *chardev_open_pipe(struct chardev_host *h, const char *path, struct options *o);
 struct error *chardev_open_serial(struct chardev_host *h, const char *path, struct options *o);
+struct error *chardev_open_vdagent(struct chardev_host *h, const char *path, struct options *o);
 struct error *chardev_open_socket(struct chardev_host *h, const char *path, struct options *o);

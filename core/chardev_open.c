@@ -195,6 +195,10 @@ static const struct kind {
       "datagrams to and from one address",
       chardev_open_udp,
       { "host", "port", "localaddr", "localport" } },
+    { "qemu-vdagent",
+      "for spice-vdagent in the guest: a clipboard that viewers share",
+      chardev_open_vdagent,
+      { "name", "clipboard", "mouse" } },
     { "ringbuf", "keeps the newest bytes in memory", open_ringbuf, { "size" } },
     { "memory", "the same", open_ringbuf, { "size" } },
 };
@@ -214,7 +218,7 @@ static struct error *no_such_kind(const char *name)
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
         names[i] = kinds[i].name;
     char *hint = nearest_hint(name, names, ARRAY_LEN(kinds));
-    char list[200] = "";
+    char list[256] = "";
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         strcat(list, kinds[i].name);
         strcat(list, ", ");

@@ -3,6 +3,7 @@
 
 #include "core/accel.h"
 #include "core/backends.h"
+#include "core/clipboard.h"
 #include "core/clock.h"
 #include "core/device.h"
 #include "core/error.h"
@@ -139,6 +140,7 @@ void vm_free(struct vm *vm)
     if (vm->target)
         vm->target->vm_free(vm);
     backends_free(vm);
+    clipboard_free(vm);
     if (vm->signal_fd >= 0)
         close(vm->signal_fd);
     loop_sync(vm->loop); /* what was posted may still look at the VM */

@@ -11,6 +11,7 @@ struct accel;
 struct device;
 struct device_global;
 struct error;
+struct clipboard;
 struct faces;
 struct events;
 struct fds;
@@ -138,6 +139,7 @@ struct vm {
     struct device_global *globals; /* core/device.c: -global, in order */
     void *backends;         /* core/backends.c: drives, netdevs, chardevs, objects by id */
     void *display;          /* ui/display.c: screens and who looks at them; NULL: neither */
+    struct clipboard *clipboard; /* core/clipboard.c: what guest and viewers share; NULL: nothing yet */
     struct faces *faces;    /* ui/faces.c: VNC servers, windows; NULL: none, and nothing was typed */
 
     /* Run control, under run_lock. */

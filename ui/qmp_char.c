@@ -42,8 +42,9 @@ static struct error *query(struct qmp_call *c)
 
 static struct error *query_kinds(struct qmp_call *c)
 {
-    static const char *const kinds[] = { "file",    "memory", "null",   "pipe",  "pty",
-                                         "ringbuf", "serial", "socket", "stdio", "udp" };
+    static const char *const kinds[] = { "file",   "memory",       "null",    "pipe",
+                                         "pty",    "qemu-vdagent", "ringbuf", "serial",
+                                         "socket", "stdio",        "udp" };
     c->reply = json_array();
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
         json_array_append_new(c->reply, json_pack("{ss}", "name", kinds[i]));
@@ -176,6 +177,9 @@ static struct error *describe(struct qmp_call *c, const char *id, json_t *backen
         put_str(text, data, "device", "path");
     } else if (!strcmp(type, "stdio")) {
         put_bool(text, data, "signal");
+    } else if (!strcmp(type, "qemu-vdagent")) {
+        put_bool(text, data, "mouse");
+        put_bool(text, data, "clipboard");
     } else {
         put_int(text, data, "size");
     }
@@ -340,13 +344,14 @@ static const struct qmp_type types[] = {
     QMP_STRUCT_TYPE("ChardevReturn", "*pty:str"),
     QMP_ENUM_TYPE("DataFormat", "utf8 base64"),
     QMP_ENUM_TYPE("ChardevBackendKind",
-                  "file serial pipe socket udp pty null ringbuf memory stdio"),
+                  "file serial pipe socket udp pty null ringbuf memory stdio qemu-vdagent"),
     QMP_UNION_TYPE(
         "ChardevBackend", "type:ChardevBackendKind", "type",
         "file:ChardevFileWrapper serial:ChardevHostdevWrapper pipe:ChardevHostdevWrapper "
         "socket:ChardevSocketWrapper udp:ChardevUdpWrapper pty:ChardevCommonWrapper "
         "null:ChardevCommonWrapper ringbuf:ChardevRingbufWrapper "
-        "memory:ChardevRingbufWrapper stdio:ChardevStdioWrapper"),
+        "memory:ChardevRingbufWrapper stdio:ChardevStdioWrapper "
+        "qemu-vdagent:ChardevQemuVDAgentWrapper"),
     QMP_STRUCT_TYPE("ChardevFileWrapper", "data:ChardevFile"),
     QMP_STRUCT_TYPE("ChardevHostdevWrapper", "data:ChardevHostdev"),
     QMP_STRUCT_TYPE("ChardevSocketWrapper", "data:ChardevSocket"),
@@ -354,6 +359,8 @@ static const struct qmp_type types[] = {
     QMP_STRUCT_TYPE("ChardevCommonWrapper", "*data:ChardevCommon"),
     QMP_STRUCT_TYPE("ChardevRingbufWrapper", "data:ChardevRingbuf"),
     QMP_STRUCT_TYPE("ChardevStdioWrapper", "data:ChardevStdio"),
+    QMP_STRUCT_TYPE("ChardevQemuVDAgentWrapper", "data:ChardevQemuVDAgent"),
+    QMP_STRUCT_TYPE("ChardevQemuVDAgent", "*mouse:bool *clipboard:bool " LOGGED),
     QMP_STRUCT_TYPE("ChardevCommon", LOGGED),
     QMP_STRUCT_TYPE("ChardevFile", "*in:str out:str *append:bool " LOGGED),
     QMP_STRUCT_TYPE("ChardevHostdev", "device:str " LOGGED),

@@ -1,5 +1,6 @@
 #include "ui/sdl.h"
 
+#include "core/clipboard.h"
 #include "core/error.h"
 #include "core/loop.h"
 #include "core/options.h"
@@ -100,6 +101,7 @@ struct sdl {
     const char *grab_keys; /* what the user is told */
     bool full_screen, show_cursor;
     enum close_action on_close;
+    struct clipboard_peer clipboard;
 };
 
 /* ---- pictures -------------------------------------------------------------------------------- */
@@ -359,6 +361,23 @@ static void paste(struct sdl *s)
     s->lib.SDL_free(text);
 }
 
+/* The host's clipboard is new, perhaps by our own doing. */
+static void share_clipboard(struct sdl *s)
+{
+    char *text = clipboard_has_guest(s->vm) ? s->lib.SDL_GetClipboardText() : NULL;
+    if (text && *text)
+        clipboard_set(s->vm, &s->clipboard, text, strlen(text));
+    if (text)
+        s->lib.SDL_free(text);
+}
+
+static void on_clipboard(struct clipboard_peer *peer)
+{
+    struct sdl *s = container_of(peer, struct sdl, clipboard);
+    size_t n;
+    s->lib.SDL_SetClipboardText(clipboard_text(s->vm, &n));
+}
+
 static void copy(struct sdl *s, struct window *w)
 {
     const struct text_screen *screen = head_text(w->head);
@@ -541,6 +560,7 @@ static void on_event(struct sdl *s, const SDL_Event *e)
         break;
     }
     case SDL_WINDOWEVENT: on_window(s, &e->window); break;
+    case SDL_CLIPBOARDUPDATE: share_clipboard(s); break;
     case SDL_RENDER_TARGETS_RESET:
         for (struct window *w = s->windows; w; w = w->next)
             damage_all(w);
@@ -674,6 +694,8 @@ struct error *sdl_add(struct vm *vm, const char *text, bool full_screen)
         free(s);
         return err;
     }
+    s->clipboard.changed = on_clipboard;
+    clipboard_join(vm, &s->clipboard);
     s->keyboard = keyboard_new(vm);
     pointer_init(&s->pointer, vm);
     s->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
@@ -701,6 +723,7 @@ void sdl_free(struct vm *vm)
         return;
     vm->faces->sdl = NULL;
     vm_forget(vm, s);
+    clipboard_leave(vm, &s->clipboard);
     viewer_free(s->viewer);
     keyboard_free(s->keyboard);
     pointer_end(&s->pointer);

@@ -4,6 +4,7 @@
  * pictures, and nothing grows. */
 #include "ui/vnc_client.h"
 
+#include "core/clipboard.h"
 #include "core/clock.h"
 #include "core/error.h"
 #include "core/event.h"
@@ -93,6 +94,12 @@ struct vnc_client {
     struct keyboard *keyboard;
     struct pointer pointer;
     uint8_t wheel; /* its "buttons" that are down */
+
+    struct clipboard_peer peer_clipboard;
+    bool new_cut; /* it is to be told the clipboard's text */
+    uint8_t
+        *cut; /* its own text, as it comes: the n_skip bytes that are still missing go to its end */
+    size_t n_cut;
     struct vnc_client *next;
 };
 
@@ -222,6 +229,75 @@ static void relay(struct vnc_client *c)
     }
 }
 
+/* ---- the clipboard (7.5.6, 7.6.4): Latin-1 ---------------------------------------------------------- */
+static void on_clipboard(struct clipboard_peer *peer)
+{
+    container_of(peer, struct vnc_client, peer_clipboard)->new_cut = true;
+}
+
+/* The text follows; without a guest to give it to nobody wants it. */
+static void begin_cut(struct vnc_client *c, size_t n)
+{
+    c->n_skip = n;
+    if (n > MAX_CUT_TEXT) {
+        end(c);
+    } else if (n && clipboard_has_guest(c->vnc->vm)) {
+        c->cut = xmalloc(n);
+        c->n_cut = n;
+    }
+}
+
+static void finish_cut(struct vnc_client *c)
+{
+    char *text = xmalloc(2 * c->n_cut);
+    size_t n = 0;
+    for (size_t i = 0; i < c->n_cut; i++) {
+        uint8_t letter = c->cut[i];
+        if (letter >= 0x80)
+            text[n++] = (char)(0xc0 | letter >> 6);
+        text[n++] = (char)(letter < 0x80 ? letter : 0x80 | (letter & 0x3f));
+    }
+    clipboard_set(c->vnc->vm, &c->peer_clipboard, text, n);
+    free(text);
+    free(c->cut);
+    c->cut = NULL;
+}
+
+/* Of the bytes behind the message's head: how many. */
+static size_t take_cut(struct vnc_client *c, const uint8_t *data, size_t n)
+{
+    size_t part = MIN(c->n_skip, n);
+    if (c->cut)
+        memcpy(c->cut + c->n_cut - c->n_skip, data, part);
+    c->n_skip -= part;
+    if (c->cut && !c->n_skip)
+        finish_cut(c);
+    return part;
+}
+
+/* What Latin-1 does not have is a question mark. */
+static void insert_cut(struct vnc_client *c)
+{
+    enum { SERVER_CUT_TEXT = 3 };
+    size_t n, length = 0;
+    const char *text = clipboard_text(c->vnc->vm, &n);
+    uint8_t *message = xcalloc(1, 8 + n);
+    for (size_t i = 0; i < n;) {
+        uint8_t first = (uint8_t)text[i++], letter = first;
+        if (first >= 0x80)
+            letter = first <= 0xc3 ? (uint8_t)(first << 6 | (text[i] & 0x3f)) : '?';
+        while (i < n && (text[i] & 0xc0) == 0x80)
+            i++;
+        message[8 + length++] = letter;
+    }
+    message[0] = SERVER_CUT_TEXT;
+    store_be(message + 4, 4, (uint32_t)length);
+    if (!encoder_insert(c->encoder, message, 8 + length))
+        end(c);
+    free(message);
+    c->new_cut = false;
+}
+
 /* ---- login (7.1 to 7.3) ---------------------------------------------------------------------------- */
 static void refuse(struct vnc_client *c, const char *reason)
 {
@@ -339,6 +415,8 @@ static void take_init(struct vnc_client *c, bool shared)
     c->keyboard = keyboard_new(c->vnc->vm);
     pointer_init(&c->pointer, c->vnc->vm);
     c->new_cursor = true;
+    c->peer_clipboard.changed = on_clipboard;
+    clipboard_join(c->vnc->vm, &c->peer_clipboard);
     damage_all(c);
     watch(c);
     vnc_count_changed(c->vnc);
@@ -499,11 +577,7 @@ static void take_normal(struct vnc_client *c, const uint8_t *m)
     case MSG_REQUEST: take_request(c, m); break;
     case MSG_KEY: take_key(c, m); break;
     case MSG_POINTER: take_pointer(c, m); break;
-    case MSG_CUT_TEXT: /* nobody in the guest to give it to */
-        c->n_skip = (size_t)load_be(m + 4, 4);
-        if (c->n_skip > MAX_CUT_TEXT)
-            end(c);
-        break;
+    case MSG_CUT_TEXT: begin_cut(c, (size_t)load_be(m + 4, 4)); break;
     case MSG_SET_DESKTOP_SIZE: take_desktop_size(c, m); break;
     case MSG_QEMU: take_qemu_key(c, m); break;
     }
@@ -525,10 +599,8 @@ static void take_all(struct vnc_client *c)
 {
     size_t at = 0;
     while (at < c->n_in && !c->gone && c->state != AT_END) {
-        size_t left = c->n_in - at, skip = MIN(c->n_skip, left);
-        c->n_skip -= skip;
-        at += skip;
-        left -= skip;
+        at += take_cut(c, c->in + at, c->n_in - at);
+        size_t left = c->n_in - at;
         if (!left)
             break;
         size_t n = message_length(c, c->in + at, left);
@@ -628,7 +700,9 @@ static uint8_t rfb_leds(uint32_t leds)
 /* What changed of what it wants to know. */
 static bool insert_news(struct vnc_client *c)
 {
-    bool any = c->answer_qemu_key || c->answer_desktop_size;
+    bool any = c->answer_qemu_key || c->answer_desktop_size || c->new_cut;
+    if (c->new_cut)
+        insert_cut(c);
     if (c->answer_qemu_key)
         insert(c, ENC_QEMU_KEY, 0, 0, NULL, 0);
     if (c->answer_desktop_size)
@@ -816,6 +890,8 @@ void vnc_client_free(struct vnc_client *c)
         vnc_add_ending(vnc, c->encoder);
         vnc_count_changed(vnc);
     }
+    clipboard_leave(vnc->vm, &c->peer_clipboard);
+    free(c->cut);
     close(c->fd);
     free(c);
 }

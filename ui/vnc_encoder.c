@@ -44,7 +44,7 @@ struct encoder_library {
     rfbScreenInfoPtr screen;
 };
 
-enum { MAX_RECTS = 64, MESSAGES_ROOM = 4096, INSERT_ROOM = 512 };
+enum { MAX_RECTS = 64, MESSAGES_ROOM = 4096, INSERT_MOST = 2 << 20 };
 /* What the library is told and answers before its ServerInit: version 3.8, no authentication, shared. */
 static const uint8_t greeting[] = "RFB 003.008\n\1\1";
 enum { N_GREETING = 14, GREETING_MESSAGES = 3, GREETING_ANSWER = 12 + 2 + 4 };
@@ -70,7 +70,7 @@ struct encoder {
     unsigned n_rects;
     struct cursor_shape cursor;
     int cursor_x, cursor_y;
-    uint8_t messages[MESSAGES_ROOM], insert[INSERT_ROOM];
+    uint8_t messages[MESSAGES_ROOM], *insert;
     size_t n_messages_bytes, n_insert;
     unsigned n_messages;
 
@@ -279,6 +279,7 @@ static void free_parts(struct encoder *e)
     pthread_cond_destroy(&e->changed);
     free(e->pixels);
     free(e->old_pixels);
+    free(e->insert);
     free(e->name);
     free(e);
 }
@@ -493,8 +494,9 @@ bool encoder_tell(struct encoder *e, const uint8_t *message, size_t n)
 
 bool encoder_insert(struct encoder *e, const uint8_t *bytes, size_t n)
 {
-    if (n > sizeof(e->insert) - e->n_insert)
+    if (n > INSERT_MOST - e->n_insert)
         return false;
+    e->insert = xrealloc(e->insert, e->n_insert + n);
     memcpy(e->insert + e->n_insert, bytes, n);
     e->n_insert += n;
     return true;

@@ -52,7 +52,7 @@ void encoder_set_cursor(struct encoder *e, const struct cursor_shape *shape);
 void encoder_move_cursor(struct encoder *e, int x, int y);
 /* A whole checked message of the viewer's: SetPixelFormat, SetEncodings, FramebufferUpdateRequest. False: no room. */
 bool encoder_tell(struct encoder *e, const uint8_t *message, size_t n);
-/* Bytes for the viewer, before what the job makes. False: no room. */
+/* Bytes for the viewer, before what the job makes. False: that would be more than 2 MiB. */
 bool encoder_insert(struct encoder *e, const uint8_t *bytes, size_t n);
 void encoder_start(struct encoder *e);
 /* After a job: the viewer waits for something to change. */

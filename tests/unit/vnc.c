@@ -3,6 +3,8 @@
 #include "ui/vnc.h"
 
 #include "board.h"
+#include "core/chardev.h"
+#include "core/clipboard.h"
 #include "core/clock.h"
 #include "core/error.h"
 #include "core/loop.h"
@@ -305,6 +307,28 @@ static void other_pixel_formats_are_made(void **unused)
     for (unsigned shift = 0; shift < 16; shift += 5) /* give or take one of each colour */
         assert_in_range((got >> shift & 31) + 1, expected >> shift & 31,
                         (expected >> shift & 31) + 2);
+    free_scene(&s);
+}
+
+static void the_clipboard_goes_both_ways_as_latin_1(void **unused)
+{
+    struct scene s;
+    struct chardev *agent;
+    size_t n;
+    uint8_t bytes[64];
+    new_scene(&s, "none");
+    log_in(&s);
+    SAY(&s, 6, 0, 0, 0, 0, 0, 0, 2, 'n', 'o');
+    assert_int_equal(hear_all(&s, bytes, sizeof(bytes)), 0);
+    assert_null(clipboard_text(s.vm, &n)); /* no guest has a use for it */
+    assert_null(chardev_add(s.vm, "agent", "qemu-vdagent,clipboard=on", &agent));
+    SAY(&s, 6, 0, 0, 0, 0, 0, 0, 3, 'f', 0xfc);
+    SAY(&s, 'r', 4, 1, 0, 0, 0, 0, 0, 'a');
+    assert_int_equal(hear_all(&s, bytes, sizeof(bytes)), 0);
+    assert_string_equal(clipboard_text(s.vm, &n), "f\xc3\xbcr");
+    assert_string_equal(guest.text, "+30 "); /* what is behind it is not lost */
+    clipboard_set(s.vm, NULL, "\xc3\x9f\xe2\x82\xac!", 6);
+    expect(&s, "\3\0\0\0\0\0\0\3\337?!", 11);
     free_scene(&s);
 }
 
@@ -614,6 +638,7 @@ int main(void)
         cmocka_unit_test(nobody_connected_costs_nothing),
         cmocka_unit_test(a_screen_of_another_size_is_told),
         cmocka_unit_test(other_pixel_formats_are_made),
+        cmocka_unit_test(the_clipboard_goes_both_ways_as_latin_1),
         cmocka_unit_test(keys_and_pointer_reach_the_guest),
         cmocka_unit_test(extensions_are_answered),
         cmocka_unit_test(a_viewer_may_wish_for_a_size),

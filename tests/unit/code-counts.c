@@ -1,0 +1,326 @@
+/* What generated code costs: host instructions that small guest loops take per turn, counted by stepping through them.
+ * The table is what it was when somebody last looked: a change that makes a loop longer shows here, in its review. */
+#include "core/error.h"
+#include "core/memory.h"
+#include "core/util.h"
+#include "target/riscv/riscv.h"
+#include "tests/unit/x86_machine.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ptrace.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* A loop runs from its first byte, with `counter` turns to do, a pointer to data and one to more of it, until HLT (which a user may not) or a
+ * return to WFI. Its count may grow by one part in MARGIN (of small counts, not at all). */
+struct loop {
+    const char *name;
+    unsigned count;   /* host instructions of one turn, in the code cache */
+    const char *code; /* hexadecimal */
+};
+enum { MARGIN = 25, TURNS = 6, FIRST_DATA = 0x80000, MORE_DATA = 0x90000, DATA_SIZE = 0x1000 };
+
+static const struct loop riscv_loops[] = {
+    /* 1: ld a4,0(a0); addi a0,a0,8; add a5,a5,a4; addi a2,a2,-1; bnez a2,1b; ret */
+    { "sum", 17, "18612105ba977d1665fe8280" },
+    /* 1: ld a4,0(a0); sd a4,0(a1); addi a0,a0,8; addi a1,a1,8; addi a2,a2,-1; bnez a2,1b; ret */
+    { "copy", 27, "186198e12105a1057d167dfa8280" },
+    /* 1: lbu a4,0(a0); addi a0,a0,1; xor a5,a5,a4; andi a6,a5,1; srli a5,a5,1; beqz a6,2f; xori a5,a5,0x5a; 2:
+       addi a2,a2,-1; bnez a2,1b; ret */
+    { "bytes", 26, "034705000505b98f13f8170085836304080093c7a7057d1665f68280" },
+    /* 1: ld a0,0(a0); addi a2,a2,-1; bnez a2,1b; ret */
+    { "list", 15, "08617d1675fe8280" },
+    /* mv s1,ra; 1: jal 3f; addi a2,a2,-1; bnez a2,1b; mv ra,s1; ret; 3: addi a5,a5,3; ret */
+    { "calls", 26, "8684ef00c0007d166dfea68082808d078280" },
+    /* mv t0,ra; 1: jal t1,3f; addi a2,a2,-1; bnez a2,1b; mv ra,t0; ret; 3: addi sp,sp,-32; sd s0,0(sp); sd
+       s1,8(sp); sd s2,16(sp); mv s0,a0; mv s1,a1; ld s0,0(sp); ld s1,8(sp); ld s2,16(sp); addi sp,sp,32; jr t1 */
+    { "frames", 55, "86826f03c0007d166dfe96808280011122e026e44ae82a84ae840264a264426905610283" },
+    /* la a6,4f; 1: andi a4,a2,1; slli a4,a4,2; add a4,a4,a6; jr a4; .balign 4; 4: j 5f; .balign 4; j 6f; 5:
+       addi a5,a5,1; 6: addi a2,a2,-1; bnez a2,1b; ret */
+    { "table", 26, "1708000013084801137716000a0742970287010019a0010011a085077d166df68280" },
+    /* 1: fld fa4,0(a0); fld fa5,0(a1); fmadd.d fa5,fa4,fa0,fa5; fsd fa5,0(a1); addi a0,a0,8; addi a1,a1,8; addi
+       a2,a2,-1; bnez a2,1b; ret */
+    { "saxpy", 34, "18219c21c377a77a9ca12105a1057d1665fa8280" },
+    /* 1: lw a4,0(a0); addw a5,a5,a4; slliw a6,a5,5; srliw a7,a5,27; or a5,a6,a7; addi a0,a0,4; addiw a2,a2,-1;
+       bnez a2,1b; ret */
+    { "words", 27, "1841b99f1b9857009bd8b701b367180111057d3675f68280" },
+    /* 1: ld t3,0(a0); ld t4,8(a0); mul t5,t3,s4; mulhu t6,t3,s4; add s5,s5,t5; sltu t5,s5,t5; add s6,s6,t6; add
+       s6,s6,t5; xor s7,s7,t4; addi a0,a0,16; addi a2,a2,-1; bnez a2,1b; ret */
+    { "wide", 43, "033e0500833e8500330f4e03b33f4e03fa9a33bfea017e9b7a9bb3cbdb0141057d1679fe8280" },
+    /* 1: amoadd.d a4,a5,(a1); addi a2,a2,-1; bnez a2,1b; ret */
+    { "atomic", 19, "2fb7f5007d166dfe8280" },
+};
+
+static const struct loop x86_loops[] = {
+    /* 1: add rax,[rdi]; add rdi,8; dec rcx; jne 1b; hlt */
+    { "sum", 24, "4803074883c70848ffc975f4f4" },
+    /* 1: mov rax,[rdi+rcx*8]; mov [rsi+rcx*8],rax; sub rcx,1; jne 1b; hlt */
+    { "copy", 30, "488b04cf488904ce4883e90175f2f4" },
+    /* 1: movzx eax,byte ptr [rdi]; inc rdi; xor edx,eax; shr edx,1; jnc 2f; xor edx,0x5a; 2: dec ecx; jne 1b;
+       hlt */
+    { "bytes", 70, "0fb60748ffc731c2d1ea730383f25affc975edf4" },
+    /* 1: mov rdi,[rdi]; dec rcx; jne 1b; hlt */
+    { "list", 37, "488b3f48ffc975f8f4" },
+    /* 1: call 3f; dec rcx; jne 1b; hlt; 3: add rax,3; ret */
+    { "calls", 70, "e80600000048ffc975f6f44883c003c3" },
+    /* 1: call 3f; dec rcx; jne 1b; hlt; 3: push rbp; mov rbp,rsp; push rbx; push r12; sub rsp,16; mov
+       [rbp-40],rdi; mov rbx,[rbp-40]; add rsp,16; pop r12; pop rbx; pop rbp; ret */
+    { "frames", 106,
+      "e80600000048ffc975f6f4554889e55341544883ec1048897dd8488b5dd84883c410415c5b5dc3" },
+    /* lea rbx,[rip+4f]; 1: mov eax,ecx; and eax,1; lea rax,[rbx+rax*2]; jmp rax; 4: jmp 5f; jmp 6f; 5: inc rdx;
+       6: dec rcx; jne 1b; hlt */
+    { "table", 47, "488d1d0b00000089c883e001488d0443ffe0eb02eb0348ffc248ffc975e9f4" },
+    /* 1: movsd xmm0,[rdi]; mulsd xmm0,xmm1; addsd xmm0,[rsi]; movsd [rsi],xmm0; add rdi,8; add rsi,8; dec rcx;
+       jne 1b; hlt */
+    { "saxpy", 39, "f20f1007f20f59c1f20f5806f20f11064883c7084883c60848ffc975e3f4" },
+    /* 1: movups xmm0,[rdi]; movups xmm2,[rsi]; paddd xmm0,xmm2; pxor xmm3,xmm0; movups [rsi],xmm0; add rdi,16;
+       add rsi,16; dec rcx; jne 1b; hlt */
+    { "vectors", 39, "0f10070f1016660ffec2660fefd80f11064883c7104883c61048ffc975e2f4" },
+    /* 1: add eax,[rdi]; rol eax,5; lea edx,[rax+rdx+7]; add rdi,4; cmp edx,eax; cmovb eax,edx; dec ecx; jne 1b;
+       hlt */
+    { "words", 32, "0307c1c0058d5410074883c70439c20f42c2ffc975eaf4" },
+    /* 1: mov rax,[rdi]; mul r8; add r9,rax; adc r10,rdx; adc r11,0; add rdi,8; dec rcx; jne 1b; hlt */
+    { "wide", 50, "488b0749f7e04901c14911d24983d3004883c70848ffc975e7f4" },
+    /* 1: lock xadd [rsi],rax; dec rcx; jne 1b; hlt */
+    { "atomic", 25, "f0480fc10648ffc975f6f4" },
+    /* 1: mov rdx,rcx; mov ecx,4; push rdi; push rsi; rep movsb; pop rsi; pop rdi; mov rcx,rdx; dec rcx; jne 1b;
+       hlt */
+    { "strings", 112, "4889cab9040000005756f3a45e5f4889d148ffc975eaf4" },
+};
+
+static size_t loop_code(const struct loop *l, uint8_t code[256])
+{
+    size_t n = strlen(l->code) / 2;
+    for (size_t i = 0; i < n; i++) {
+        const char byte[] = { l->code[2 * i], l->code[2 * i + 1], 0 };
+        code[i] = (uint8_t)strtoul(byte, NULL, 16);
+    }
+    return n;
+}
+
+/* Pointers in a ring for the loop that follows them, numbers for the others. */
+static void fill_data(struct vm *vm, uint64_t ram)
+{
+    uint8_t bytes[DATA_SIZE];
+    for (unsigned i = 0; i < DATA_SIZE; i += 8)
+        store_le(bytes + i, 8, ram + FIRST_DATA + (i * 5 + 64) % DATA_SIZE);
+    assert_true(mem_write(vm, ram + FIRST_DATA, bytes, sizeof(bytes)));
+    assert_true(mem_write(vm, ram + MORE_DATA, bytes, sizeof(bytes)));
+}
+
+/* What is written is translated anew. */
+static void write_code(struct vm *vm, uint64_t at, const uint8_t *code, size_t n)
+{
+    uint8_t old[256];
+    if (!mem_read(vm, at, old, n) || memcmp(old, code, n))
+        assert_true(mem_write(vm, at, code, n));
+}
+
+/* ---- the two guests ------------------------------------------------------------------------------------- */
+
+struct guest {
+    struct vm *vm;
+    struct vcpu *cpu;
+    void (*prepare)(struct guest *g, const struct loop *l,
+                    unsigned turns); /* to be at its first byte */
+    bool (*is_done)(const struct guest *g);
+};
+
+static void x86_prepare(struct guest *g, const struct loop *l, unsigned turns)
+{
+    struct machine m = { g->vm, g->cpu, x86_of(g->cpu) };
+    uint8_t code[256];
+    size_t n = loop_code(l, code);
+    machine_prepare(&m, 3);
+    m.x->cr4 &= ~(uint64_t)X86_CR4_CET;
+    m.x->gpr[X86_RDI] = FIRST_DATA;
+    m.x->gpr[X86_RSI] = MORE_DATA;
+    m.x->gpr[X86_RCX] = turns;
+    m.x->run_state = X86_RUNNABLE;
+    write_code(g->vm, CODE, code, n);
+    x86_64_target.vcpu_loaded(g->cpu);
+}
+
+static bool x86_is_done(const struct guest *g)
+{
+    const struct machine m = { g->vm, g->cpu, x86_of(g->cpu) };
+    return machine_vector(&m) == 13 && m.x->gpr[X86_RCX] == 0;
+}
+
+enum { RISCV_RAM = 0x40000000, RISCV_CODE = 0x10000, RISCV_STOP = 0x11000, WFI = 0x10500073 };
+
+static void riscv_prepare(struct guest *g, const struct loop *l, unsigned turns)
+{
+    struct riscv_cpu *r = riscv_of(g->cpu);
+    uint8_t code[256], stop[4];
+    size_t n = loop_code(l, code);
+    store_le(stop, 4, WFI);
+    write_code(g->vm, RISCV_RAM + RISCV_CODE, code, n);
+    write_code(g->vm, RISCV_RAM + RISCV_STOP, stop, 4);
+    riscv64_target.vcpu_reset(g->cpu);
+    riscv_place(g->cpu, RISCV_RAM + RISCV_CODE, 0, 0);
+    r->x[1] = RISCV_RAM + RISCV_STOP;
+    r->x[2] = RISCV_RAM + RISCV_STOP + 0x2000;
+    r->x[10] = RISCV_RAM + FIRST_DATA;
+    r->x[11] = RISCV_RAM + MORE_DATA;
+    r->x[12] = turns;
+    r->mstatus |= 3 << 13; /* floating point */
+    riscv64_target.vcpu_loaded(g->cpu);
+}
+
+static bool riscv_is_done(const struct guest *g)
+{
+    const struct riscv_cpu *r = riscv_of(g->cpu);
+    return r->pc == RISCV_RAM + RISCV_STOP + 4 && r->x[12] == 0;
+}
+
+static void must(struct error *err)
+{
+    if (err)
+        fail_msg("%s", error_text(err));
+}
+
+static struct guest riscv_guest(void)
+{
+    struct guest g = { .prepare = riscv_prepare, .is_done = riscv_is_done };
+    struct mem_region *ram;
+    must(vm_new(&g.vm));
+    g.vm->accel = &tcg_accel;
+    g.vm->target = &riscv64_target;
+    must(riscv64_target.cpu_model(g.vm, "max"));
+    must(tcg_accel.vm_create(g.vm, "backend=jit"));
+    must(mem_add_ram(g.vm, "ram", 1 * MIB, false, &ram));
+    mem_map(ram, RISCV_RAM, 0);
+    must(vcpu_new(g.vm, 0, &g.cpu));
+    g.cpu->requests = 0;
+    fill_data(g.vm, RISCV_RAM);
+    return g;
+}
+
+static struct guest x86_guest(void)
+{
+    struct machine m = machine_new(backends[0], "max");
+    fill_data(m.vm, 0);
+    return (struct guest){ m.vm, m.cpu, x86_prepare, x86_is_done };
+}
+
+/* ---- counting -------------------------------------------------------------------------------------------- */
+
+/* In the child: three runs, so that everything is translated and linked, the last between two stops. */
+static void run_between_stops(struct guest *g, const struct loop *l, unsigned turns)
+{
+    for (unsigned round = 0; round < 3; round++) {
+        g->prepare(g, l, turns);
+        tcg_accel.set_state(g->cpu);
+        if (round == 2)
+            raise(SIGSTOP);
+        enum vcpu_exit exit = EXIT_KICKED;
+        for (unsigned k = 0; k < 4 && exit == EXIT_KICKED; k++)
+            exit = tcg_accel.run(g->cpu);
+        if (round == 2)
+            raise(SIGSTOP);
+        tcg_accel.get_state(g->cpu);
+        if (exit != EXIT_HALTED || !g->is_done(g))
+            _exit(1);
+    }
+    _exit(0);
+}
+
+/* Instructions in [lo, hi) until the child stops by itself; -1: it ended. */
+static int64_t step_to_stop(pid_t child, uint64_t lo, uint64_t hi)
+{
+    int64_t n = 0;
+    for (int status;;) {
+        struct user_regs_struct regs;
+        if (ptrace(PTRACE_SINGLESTEP, child, 0, 0) || waitpid(child, &status, 0) != child ||
+            !WIFSTOPPED(status))
+            return -1;
+        if (WSTOPSIG(status) == SIGSTOP)
+            break;
+        if (WSTOPSIG(status) != SIGTRAP || ptrace(PTRACE_GETREGS, child, 0, &regs))
+            return -1;
+        n += regs.rip >= lo && regs.rip < hi;
+    }
+    int status;
+    bool ended = !ptrace(PTRACE_CONT, child, 0, 0) && waitpid(child, &status, 0) == child;
+    assert_true(ended && WIFEXITED(status) &&
+                WEXITSTATUS(status) == 0); /* the guest did what it was to do */
+    return n;
+}
+
+/* Host instructions of a run with so many turns; -1: this host does not let us look. */
+static int64_t count_run(struct guest *g, const struct loop *l, unsigned turns)
+{
+    const struct tcg *tcg = tcg_of_vm(g->vm);
+    uint64_t lo = (uintptr_t)tcg->rx;
+    int status;
+    int64_t n = -1;
+    pid_t child = fork();
+    if (!child) {
+        if (ptrace(PTRACE_TRACEME, 0, 0, 0))
+            _exit(1);
+        run_between_stops(g, l, turns);
+    }
+    if (waitpid(child, &status, 0) == child && WIFSTOPPED(status))
+        n = step_to_stop(child, lo, lo + tcg->size);
+    if (n < 0) {
+        kill(child, SIGKILL);
+        waitpid(child, &status, 0);
+    }
+    return n;
+}
+
+static void check_loops(struct guest g, const struct loop *loops, size_t n)
+{
+    unsigned n_longer = 0;
+    for (size_t i = 0; i < n; i++) {
+        int64_t few = count_run(&g, &loops[i], TURNS), many = count_run(&g, &loops[i], 2 * TURNS);
+        if (few < 0 || many < 0) {
+            print_message("# this host does not let a process step through another\n");
+            skip();
+        }
+        unsigned now = (unsigned)((many - few + TURNS / 2) / TURNS);
+        if (now != loops[i].count)
+            print_message("# %s: %u host instructions a turn; the table says %u\n", loops[i].name,
+                          now, loops[i].count);
+        n_longer += now > loops[i].count + loops[i].count / MARGIN;
+    }
+    vm_free(g.vm);
+    assert_int_equal(n_longer, 0);
+}
+
+static void need_host(void)
+{
+    bool all = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
+               __builtin_cpu_supports("fma");
+    if (strcmp(backends[0]->name, "jit") || !all) {
+        print_message("# the table is of hosts with all of x86-64-v3\n");
+        skip();
+    }
+}
+
+static void riscv_loops_have_not_grown(void **unused)
+{
+    need_host();
+    check_loops(riscv_guest(), riscv_loops, ARRAY_LEN(riscv_loops));
+}
+
+static void x86_loops_have_not_grown(void **unused)
+{
+    need_host();
+    check_loops(x86_guest(), x86_loops, ARRAY_LEN(x86_loops));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(riscv_loops_have_not_grown),
+        cmocka_unit_test(x86_loops_have_not_grown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -18,7 +18,7 @@ enum { /* 7.2 */
 };
 enum { D_HID = 0x21, D_REPORT = 0x22, INPUT_REPORT = 1, OUTPUT_REPORT = 2 };
 enum { N_QUEUED = 32, MAX_REPORT = 8, ENDPOINT = 0x81 };
-enum { N_KEYS = 6, FIRST_MODIFIER = 0xe0 }; /* usages of page 7 */
+enum { N_KEYS = 6, N_HELD = 16, ROLL_OVER = 0x01, FIRST_MODIFIER = 0xe0 }; /* usages of page 7 */
 enum { KEY_LAST = 248, BUTTON_FIRST = 0x110, N_BUTTONS = 5, REL_X = 0, REL_Y = 1, REL_WHEEL = 8 };
 enum { IDLE_UNIT_NS = 4000000 };
 
@@ -35,7 +35,7 @@ struct usb_hid {
     uint8_t protocol, idle, leds;
     bool polled; /* a driver has asked for reports since it chose the configuration */
     uint8_t modifiers;
-    uint8_t keys[N_KEYS], n_keys; /* that are down, by usage */
+    uint8_t keys[N_HELD], n_keys; /* that are down, by usage */
     struct hid_event now;         /* pointer: as last reported */
     struct hid_event queue[N_QUEUED];
     uint8_t n_queued;
@@ -209,7 +209,7 @@ static void key_apply(struct usb_hid *h, const struct hid_event *e)
             h->keys[--h->n_keys] = 0;
             break;
         }
-    if (e->down && h->n_keys < N_KEYS)
+    if (e->down && h->n_keys < N_HELD)
         h->keys[h->n_keys++] = e->code;
 }
 
@@ -250,7 +250,10 @@ static uint32_t report_fill(const struct usb_hid *h, uint8_t *r)
     switch (kind_of(h)) {
     case INPUT_KEYBOARD:
         r[0] = h->modifiers;
-        memcpy(r + 2, h->keys, N_KEYS);
+        if (h->n_keys <= N_KEYS)
+            memcpy(r + 2, h->keys, N_KEYS);
+        else /* Appendix C: more than there is room for */
+            memset(r + 2, ROLL_OVER, N_KEYS);
         return 8;
     case INPUT_MOUSE:
         r[0] = h->now.buttons;
@@ -557,7 +560,7 @@ static const struct field hid_state[] = {
     FIELD(struct usb_hid, polled),
     FIELD(struct usb_hid, modifiers),
     FIELD_RAW(struct usb_hid, keys),
-    FIELD(struct usb_hid, n_keys, .max = N_KEYS),
+    FIELD(struct usb_hid, n_keys, .max = N_HELD),
     FIELD_SUB(struct usb_hid, now, event_state, 1),
     FIELD_SUB(struct usb_hid, queue, event_state, N_QUEUED),
     FIELD(struct usb_hid, n_queued, .max = N_QUEUED),

@@ -501,6 +501,26 @@ static void a_transfer_ring_outside_memory_tells_only_where_it_is(void **unused)
     guest_free(d.g);
 }
 
+static void more_than_six_keys_are_told_when_some_are_let_go(void **unused)
+{
+    struct driver d = with_keyboard();
+    for (unsigned i = 0; i < 9; i++) { /* seven go down, two up */
+        struct input_event key = { 1, i < 7 ? 30 + i : 23 + i, i < 7 };
+        put(&d, 3, BOARD_RAM + DATA, 8, NORMAL << 10 | IOC);
+        if (!i)
+            ring(&d, 3);
+        assert_true(input_send_event(d.g->b->vm, INPUT_KEYBOARD, &key, 1));
+        if (i == 5)
+            assert_int_equal(peek(&d, DATA + 2, 6), 0x0b0a09071604); /* a s d f g h */
+        if (i == 6)
+            assert_int_equal(peek(&d, DATA + 2, 6), 0x010101010101);
+        if (i == 8)
+            assert_int_equal(peek(&d, DATA + 2, 6), 0x000d0b0a0907);
+        ring(&d, 3);
+    }
+    guest_free(d.g);
+}
+
 static void movements_that_nobody_asks_for_add_up_to_a_bound(void **unused)
 {
     struct driver d = start();
@@ -669,6 +689,7 @@ int main(void)
         cmocka_unit_test(a_ring_that_never_ends_lets_others_have_their_turn),
         cmocka_unit_test(a_long_command_ring_goes_on_by_itself),
         cmocka_unit_test(a_transfer_ring_outside_memory_tells_only_where_it_is),
+        cmocka_unit_test(more_than_six_keys_are_told_when_some_are_let_go),
         cmocka_unit_test(movements_that_nobody_asks_for_add_up_to_a_bound),
         cmocka_unit_test(rings_outside_memory_stop_the_controller),
         cmocka_unit_test(contexts_are_checked),

@@ -39,6 +39,13 @@ extern const struct device_class virtio_balloon_pci_class, virtio_balloon_device
 extern const struct device_class virtio_keyboard_pci_class, virtio_keyboard_device_class;
 extern const struct device_class virtio_mouse_pci_class, virtio_mouse_device_class;
 extern const struct device_class virtio_tablet_pci_class, virtio_tablet_device_class;
+extern const struct device_class virtio_net_pci_transitional_class, virtio_net_pci_modern_class;
+extern const struct device_class virtio_rng_pci_transitional_class, virtio_rng_pci_modern_class;
+extern const struct device_class virtio_balloon_pci_transitional_class,
+    virtio_balloon_pci_modern_class;
+extern const struct device_class virtio_blk_pci_transitional_class, virtio_blk_pci_modern_class;
+extern const struct device_class virtio_serial_pci_transitional_class,
+    virtio_serial_pci_modern_class;
 extern const struct device_class qemu_xhci_class, nec_usb_xhci_class;
 extern const struct device_class usb_kbd_class, usb_mouse_class, usb_tablet_class;
 extern const struct device_class usb_storage_class, usb_hub_class;
@@ -100,14 +107,22 @@ const struct device_class *const device_classes[] = {
     &virtio_gpu_pci_class,
     &virtio_gpu_device_class,
     &virtio_blk_pci_class,
+    &virtio_blk_pci_transitional_class,
+    &virtio_blk_pci_modern_class,
     &virtio_blk_device_class,
     &virtio_net_pci_class,
+    &virtio_net_pci_transitional_class,
+    &virtio_net_pci_modern_class,
     &virtio_net_device_class,
     &virtio_serial_pci_class,
+    &virtio_serial_pci_transitional_class,
+    &virtio_serial_pci_modern_class,
     &virtio_serial_device_class,
     &virtconsole_class,
     &virtserialport_class,
     &virtio_rng_pci_class,
+    &virtio_rng_pci_transitional_class,
+    &virtio_rng_pci_modern_class,
     &virtio_rng_device_class,
     &intel_hda_class,
     &ich9_intel_hda_class,
@@ -117,6 +132,8 @@ const struct device_class *const device_classes[] = {
     &virtio_snd_pci_class,
     &virtio_snd_device_class,
     &virtio_balloon_pci_class,
+    &virtio_balloon_pci_transitional_class,
+    &virtio_balloon_pci_modern_class,
     &virtio_balloon_device_class,
     &virtio_keyboard_pci_class,
     &virtio_keyboard_device_class,

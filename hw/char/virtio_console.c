@@ -478,3 +478,5 @@ static const struct virtio_model serial_model = {
     , FIELD(struct virtio_serial, driver_ready, .max = 1), FIELD(struct virtio_serial, removed)
 VIRTIO_CLASSES(virtio_serial, "virtio-serial", "consoles and named ports", struct virtio_serial,
                serial_model, SERIAL_PROPS, SERIAL_STATE)
+VIRTIO_LEGACY_CLASSES(virtio_serial, "virtio-serial", "consoles and named ports",
+                      struct virtio_serial, serial_model)

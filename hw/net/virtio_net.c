@@ -650,3 +650,4 @@ bool virtio_net_link(struct device *dev)
         FIELD_RAW(struct virtio_net, vlans), FIELD(struct virtio_net, unplugged)
 VIRTIO_CLASSES(virtio_net, "virtio-net", "network card", struct virtio_net, net_model, NET_PROPS,
                NET_STATE)
+VIRTIO_LEGACY_CLASSES(virtio_net, "virtio-net", "network card", struct virtio_net, net_model)

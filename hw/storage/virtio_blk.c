@@ -473,3 +473,4 @@ static const char *const blk_auto_on_off[] = { "auto", "on", "off", NULL };
           .help = "for firmware that asks for a boot order")
 #define BLK_STATE , FIELD(struct virtio_blk, writeback, .max = 1)
 VIRTIO_CLASSES(virtio_blk, "virtio-blk", "disk", struct virtio_blk, blk_model, BLK_PROPS, BLK_STATE)
+VIRTIO_LEGACY_CLASSES(virtio_blk, "virtio-blk", "disk", struct virtio_blk, blk_model)

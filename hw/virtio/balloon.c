@@ -379,3 +379,5 @@ static const struct virtio_model balloon_model = {
 #define BALLOON_STATE , FIELD(struct virtio_balloon, wanted), FIELD(struct virtio_balloon, actual)
 VIRTIO_CLASSES(virtio_balloon, "virtio-balloon", "memory balloon", struct virtio_balloon,
                balloon_model, BALLOON_PROPS, BALLOON_STATE)
+VIRTIO_LEGACY_CLASSES(virtio_balloon, "virtio-balloon", "memory balloon", struct virtio_balloon,
+                      balloon_model)

@@ -146,3 +146,4 @@ static const struct virtio_model rng_model = {
 #define RNG_STATE , FIELD(struct virtio_rng, quota), FIELD(struct virtio_rng, period_end_ns)
 VIRTIO_CLASSES(virtio_rng, "virtio-rng", "random numbers", struct virtio_rng, rng_model, RNG_PROPS,
                RNG_STATE)
+VIRTIO_LEGACY_CLASSES(virtio_rng, "virtio-rng", "random numbers", struct virtio_rng, rng_model)

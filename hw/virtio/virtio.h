@@ -261,6 +261,26 @@ bool virtio_broken(struct virtio_device *v, const char *fmt, ...)
     FIELD_SUB(T, v.pci.fn, pci_function_fields, 1)
 #define VIRTIO_MMIO_STATE(T) VIRTIO_STATE(T), FIELD_SUB(T, v.mmio, virtio_mmio_fields, 1)
 
+/* Initialiser of a class on PCI. */
+#define VIRTIO_PCI_CLASS(ID, NAME, DESC, T, MODEL, REALIZE)                                        \
+    {                                                                                              \
+        .name = NAME,                                                                              \
+        .desc = DESC,                                                                              \
+        .bus = "pci",                                                                              \
+        .version = 1,                                                                              \
+        .user_creatable = true,                                                                    \
+        .can_hot_plug = true,                                                                      \
+        .inner = "virtio-backend",                                                                 \
+        .size = sizeof(T),                                                                         \
+        .props = TABLE(ID##_pci_props),                                                            \
+        .state = TABLE(ID##_pci_state),                                                            \
+        .bus_class = &(MODEL),                                                                     \
+        .realize = REALIZE,                                                                        \
+        .unrealize = virtio_pci_unrealize,                                                         \
+        .reset = virtio_pci_reset,                                                                 \
+        .loaded = virtio_pci_loaded,                                                               \
+    }
+
 /* Two classes for model struct T (`struct virtio_device v` first): const struct device_class
  * ID_pci_class, "NAME-pci", and ID_device_class, "NAME-device" (virtio-mmio). PROPS and STATE are
  * macros that expand to a list's elements, or nothing:
@@ -276,23 +296,8 @@ bool virtio_broken(struct virtio_device *v, const char *fmt, ...)
     static const struct prop ID##_device_props[] = { VIRTIO_MMIO_PROPS(T) PROPS };                 \
     static const struct field ID##_pci_state[] = { VIRTIO_PCI_STATE(T) STATE };                    \
     static const struct field ID##_device_state[] = { VIRTIO_MMIO_STATE(T) STATE };                \
-    const struct device_class ID##_pci_class = {                                                   \
-        .name = NAME "-pci",                                                                       \
-        .desc = DESC,                                                                              \
-        .bus = "pci",                                                                              \
-        .version = 1,                                                                              \
-        .user_creatable = true,                                                                    \
-        .can_hot_plug = true,                                                                      \
-        .inner = "virtio-backend",                                                                 \
-        .size = sizeof(T),                                                                         \
-        .props = TABLE(ID##_pci_props),                                                            \
-        .state = TABLE(ID##_pci_state),                                                            \
-        .bus_class = &(MODEL),                                                                     \
-        .realize = virtio_pci_realize,                                                             \
-        .unrealize = virtio_pci_unrealize,                                                         \
-        .reset = virtio_pci_reset,                                                                 \
-        .loaded = virtio_pci_loaded,                                                               \
-    };                                                                                             \
+    const struct device_class ID##_pci_class =                                                     \
+        VIRTIO_PCI_CLASS(ID, NAME "-pci", DESC, T, MODEL, virtio_pci_realize);                     \
     const struct device_class ID##_device_class = {                                                \
         .name = NAME "-device",                                                                    \
         .desc = DESC,                                                                              \
@@ -309,12 +314,25 @@ bool virtio_broken(struct virtio_device *v, const char *fmt, ...)
         .loaded = virtio_mmio_loaded,                                                              \
     };
 
+/* Behind VIRTIO_CLASSES, for a model with a legacy interface: classes whose names say whether it is there, as management
+ * asks for them: ID_pci_transitional_class, "NAME-pci-transitional", and ID_pci_modern_class,
+ * "NAME-pci-non-transitional". */
+#define VIRTIO_LEGACY_CLASSES(ID, NAME, DESC, T, MODEL)                                            \
+    const struct device_class ID##_pci_transitional_class =                                        \
+        VIRTIO_PCI_CLASS(ID, NAME "-pci-transitional", DESC ", with the legacy interface", T,      \
+                         MODEL, virtio_pci_transitional_realize);                                  \
+    const struct device_class ID##_pci_modern_class =                                              \
+        VIRTIO_PCI_CLASS(ID, NAME "-pci-non-transitional", DESC ", without a legacy interface",    \
+                         T, MODEL, virtio_pci_modern_realize);
+
 extern const char *const virtio_off_on_auto[];
 extern const struct field virtio_fields[6];
 extern const struct field virtq_fields[29];
 extern const struct field virtio_pci_fields[4];
 extern const struct field virtio_mmio_fields[5];
 struct error *virtio_pci_realize(struct device *dev);
+struct error *virtio_pci_transitional_realize(struct device *dev);
+struct error *virtio_pci_modern_realize(struct device *dev);
 void virtio_pci_unrealize(struct device *dev);
 void virtio_pci_reset(struct device *dev);
 struct error *virtio_pci_loaded(struct device *dev);

@@ -475,10 +475,11 @@ static void legacy_add(struct virtio_device *v)
     pci_add_bar(&v->pci.fn, LEGACY_BAR, PCI_BAR_IO, v->pci.io, size);
 }
 
+enum { OFF, ON, AUTO }; /* disable-legacy= */
+
 /* Which interfaces: a transitional device on the root bus and behind bridges, modern only in a port, as users know it. */
 static struct error *interfaces_choose(struct virtio_device *v)
 {
-    enum { OFF, ON, AUTO };
     struct virtio_pci *p = &v->pci;
     p->has_modern = !p->disable_modern;
     p->has_legacy = p->disable_legacy == OFF || (p->disable_legacy == AUTO && !pci_at_link(&p->fn));
@@ -551,6 +552,27 @@ struct error *virtio_pci_realize(struct device *dev)
     if (err)
         pci_unrealize(&v->pci.fn);
     return err;
+}
+
+static struct error *realize_as(struct device *dev, uint32_t disable_legacy)
+{
+    struct virtio_pci *p = &container_of(dev, struct virtio_device, dev)->pci;
+    if ((p->disable_legacy != AUTO && p->disable_legacy != disable_legacy) || p->disable_modern)
+        return error_new("a %s has %s", dev->cls->name,
+                         disable_legacy == ON ? "disable-legacy=on and disable-modern=off"
+                                              : "disable-legacy=off and disable-modern=off");
+    p->disable_legacy = disable_legacy;
+    return virtio_pci_realize(dev);
+}
+
+struct error *virtio_pci_transitional_realize(struct device *dev)
+{
+    return realize_as(dev, OFF);
+}
+
+struct error *virtio_pci_modern_realize(struct device *dev)
+{
+    return realize_as(dev, ON);
 }
 
 void virtio_pci_unrealize(struct device *dev)

@@ -522,6 +522,26 @@ static void virtio_behind_a_bridge_is_no_express_device(void **unused)
     guest_free(g);
 }
 
+static void virtio_classes_name_their_interfaces(void **unused)
+{
+    struct guest *g = guest_new();
+    const struct device_class *both = device_class_find("virtio-rng-pci-transitional");
+    const struct device_class *modern = device_class_find("virtio-rng-pci-non-transitional");
+    guest_add(g, &root_port_class, "id", "rp1", "addr", "2", NULL);
+    guest_add(g, both, "bus", "rp1", NULL); /* where a plain one would be modern only */
+    guest_add(g, modern, "addr", "3", NULL);
+    port_number(g);
+    assert_int_equal(guest_config_read(g, BUS1, 0, 4), 0x10051af4);
+    assert_int_equal(guest_config_read(g, SLOT3, 0, 4), 0x10441af4);
+    char *text = guest_refuses(g, both, "disable-legacy", "on", NULL);
+    assert_non_null(strstr(text, "disable-legacy=off"));
+    free(text);
+    text = guest_refuses(g, modern, "disable-modern", "on", NULL);
+    assert_non_null(strstr(text, "disable-modern=off"));
+    free(text);
+    guest_free(g);
+}
+
 /* ---- interrupts ---------------------------------------------------------------------------------------- */
 
 static void pins_are_swizzled_and_shared(void **unused)
@@ -667,6 +687,7 @@ int main(void)
         cmocka_unit_test(subtractive_bridge_forwards_what_nobody_claims),
         cmocka_unit_test(bridge_tells_its_chassis),
         cmocka_unit_test(virtio_behind_a_bridge_is_no_express_device),
+        cmocka_unit_test(virtio_classes_name_their_interfaces),
         cmocka_unit_test(pins_are_swizzled_and_shared),
         cmocka_unit_test(pin_of_a_bridged_device_is_swizzled_twice),
         cmocka_unit_test(pin_can_be_disabled),

@@ -439,7 +439,7 @@ static struct error *make_networks(struct build *b)
     struct cli *cli = b->cli;
     struct error *err = NULL;
     for (size_t i = 0; i < cli->audiodevs.n && !err; i++)
-        err = error_in(audio_add(b->vm, cli->audiodevs.at[i]), "-audiodev");
+        err = blame(b, audio_add(b->vm, cli->audiodevs.at[i]), "-audiodev", cli->audiodevs.at[i]);
     for (size_t i = 0; i < cli->netdevs.n && !err; i++) {
         err = blame(b, netdev_add(b->vm, cli->netdevs.at[i]), "-netdev", cli->netdevs.at[i]);
     }

@@ -102,6 +102,7 @@ static struct error *sound_open(struct vm *vm, struct options *o, struct audio_s
     if (!err) {
         s->lib.SDL_SetMainReady();
         s->lib.SDL_SetHint(SDL_HINT_NO_SIGNAL_HANDLERS, "1");
+        s->lib.SDL_SetHint("SDL_AUDIO_DEVICE_APP_NAME", "Tandem"); /* in mixers; since SDL 2.0.18 */
         if (s->lib.SDL_InitSubSystem(SDL_INIT_AUDIO))
             err = error_new("SDL has no sound here: %s", s->lib.SDL_GetError());
     }

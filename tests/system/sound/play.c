@@ -1,6 +1,6 @@
-/* Plays a tune that is never the same twice through /dev/snd/pcmC0D0p, or records ("record"): s16, two channels,
- * 44100 Hz. The host knows the tune: a linear congruential generator's. Whole periods: the driver of virtio-sound
- * plays no others. */
+/* Plays a tune that is never the same twice through /dev/snd/pcmC0D0p, also for long ("long"), or records ("record"):
+ * s16, two channels, 44100 Hz. The host knows the tune: a linear congruential generator's. Whole periods: the driver of
+ * virtio-sound plays no others. The buffer is long, as we may be kept waiting. */
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 
 #include <sound/asound.h>
 
-enum { FRAMES = 12288, CHUNK = 1024, RATE = 44100 };
+enum { FRAMES = 12288, LONG_FRAMES = 10 * FRAMES, CHUNK = 1024, RATE = 44100 };
 
 static void set_mask(struct snd_pcm_hw_params *p, int which, unsigned value)
 {
@@ -36,9 +36,10 @@ static int fails(const char *what)
 
 int main(int argc, char **argv)
 {
-    static int16_t samples[FRAMES * 2];
+    static int16_t samples[LONG_FRAMES * 2];
     static struct snd_pcm_hw_params params;
     int records = argc > 1 && !strcmp(argv[1], "record");
+    unsigned frames = argc > 1 && !strcmp(argv[1], "long") ? LONG_FRAMES : FRAMES;
     int fd = open(records ? "/dev/snd/pcmC0D0c" : "/dev/snd/pcmC0D0p", O_RDWR);
     if (fd < 0)
         return fails("open");
@@ -50,7 +51,7 @@ int main(int argc, char **argv)
     set_interval(&params, SNDRV_PCM_HW_PARAM_CHANNELS, 2, 2);
     set_interval(&params, SNDRV_PCM_HW_PARAM_RATE, RATE, RATE);
     set_interval(&params, SNDRV_PCM_HW_PARAM_PERIOD_SIZE, 1024, 4096);
-    set_interval(&params, SNDRV_PCM_HW_PARAM_BUFFER_SIZE, 8192, 16384);
+    set_interval(&params, SNDRV_PCM_HW_PARAM_BUFFER_SIZE, 32768, 65536);
     params.rmask = UINT32_MAX;
     params.info = UINT32_MAX;
     if (ioctl(fd, SNDRV_PCM_IOCTL_HW_PARAMS, &params))
@@ -58,11 +59,11 @@ int main(int argc, char **argv)
     if (ioctl(fd, SNDRV_PCM_IOCTL_PREPARE))
         return fails("PREPARE");
     uint32_t x = 1;
-    for (unsigned i = 0; i < FRAMES * 2 && !records; i++) {
+    for (unsigned i = 0; i < frames * 2 && !records; i++) {
         x = x * 1664525 + 1013904223;
         samples[i] = (int16_t)(x >> 16);
     }
-    for (unsigned at = 0; at < FRAMES; at += CHUNK) {
+    for (unsigned at = 0; at < frames; at += CHUNK) {
         struct snd_xferi x_ = { .buf = samples + 2 * at, .frames = CHUNK };
         if (ioctl(fd, records ? SNDRV_PCM_IOCTL_READI_FRAMES : SNDRV_PCM_IOCTL_WRITEI_FRAMES, &x_))
             return fails(records ? "READI_FRAMES" : "WRITEI_FRAMES");
@@ -70,8 +71,8 @@ int main(int argc, char **argv)
     if (!records && ioctl(fd, SNDRV_PCM_IOCTL_DRAIN))
         return fails("DRAIN");
     unsigned loud = 0;
-    for (unsigned i = 0; i < FRAMES * 2 && records; i++)
+    for (unsigned i = 0; i < frames * 2 && records; i++)
         loud += samples[i] != 0;
-    printf("%s %u frames, %u not silent\n", records ? "recorded" : "played", FRAMES, loud);
+    printf("%s %u frames, %u not silent\n", records ? "recorded" : "played", frames, loud);
     return 0;
 }

@@ -389,6 +389,21 @@ ir_val cc_carry(struct tr *t)
     return cc_cond_value(t, COND_B);
 }
 
+/* Where cc_op is not known, at the head of a loop, it most likely is what it is to become: then cc_aux is CF. */
+ir_val cc_carry_to_keep(struct tr *t)
+{
+    struct ir *ir = t->ir;
+    if (known_op(t))
+        return cc_carry(t);
+    uint16_t other = ir_new_block(ir), done = ir_new_block(ir);
+    ir_val from_inc = ir_2i(ir, IR_sub, ir_get(ir, X86_SLOT_CC_OP), X86_CC(CC_INC, 1));
+    ir_branch_block(ir, IR_LTU, from_inc, ir_i64(ir, 8), done, other);
+    ir_enter(ir, other);
+    ir_set(ir, X86_SLOT_CC_AUX, cc_carry(t));
+    ir_enter(ir, done);
+    return IR_NONE;
+}
+
 /* ---- while the CPU stands in a helper ---------------------------------------------------------------- */
 
 uint64_t x86_get_rflags(struct x86_cpu *x)

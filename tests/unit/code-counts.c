@@ -63,18 +63,18 @@ static const struct loop x86_loops[] = {
     { "copy", 30, "488b04cf488904ce4883e90175f2f4" },
     /* 1: movzx eax,byte ptr [rdi]; inc rdi; xor edx,eax; shr edx,1; jnc 2f; xor edx,0x5a; 2: dec ecx; jne 1b;
        hlt */
-    { "bytes", 70, "0fb60748ffc731c2d1ea730383f25affc975edf4" },
+    { "bytes", 58, "0fb60748ffc731c2d1ea730383f25affc975edf4" },
     /* 1: mov rdi,[rdi]; dec rcx; jne 1b; hlt */
-    { "list", 37, "488b3f48ffc975f8f4" },
+    { "list", 21, "488b3f48ffc975f8f4" },
     /* 1: call 3f; dec rcx; jne 1b; hlt; 3: add rax,3; ret */
-    { "calls", 70, "e80600000048ffc975f6f44883c003c3" },
+    { "calls", 74, "e80600000048ffc975f6f44883c003c3" },
     /* 1: call 3f; dec rcx; jne 1b; hlt; 3: push rbp; mov rbp,rsp; push rbx; push r12; sub rsp,16; mov
        [rbp-40],rdi; mov rbx,[rbp-40]; add rsp,16; pop r12; pop rbx; pop rbp; ret */
-    { "frames", 106,
+    { "frames", 110,
       "e80600000048ffc975f6f4554889e55341544883ec1048897dd8488b5dd84883c410415c5b5dc3" },
     /* lea rbx,[rip+4f]; 1: mov eax,ecx; and eax,1; lea rax,[rbx+rax*2]; jmp rax; 4: jmp 5f; jmp 6f; 5: inc rdx;
        6: dec rcx; jne 1b; hlt */
-    { "table", 47, "488d1d0b00000089c883e001488d0443ffe0eb02eb0348ffc248ffc975e9f4" },
+    { "table", 50, "488d1d0b00000089c883e001488d0443ffe0eb02eb0348ffc248ffc975e9f4" },
     /* 1: movsd xmm0,[rdi]; mulsd xmm0,xmm1; addsd xmm0,[rsi]; movsd [rsi],xmm0; add rdi,8; add rsi,8; dec rcx;
        jne 1b; hlt */
     { "saxpy", 39, "f20f1007f20f59c1f20f5806f20f11064883c7084883c60848ffc975e3f4" },
@@ -90,7 +90,7 @@ static const struct loop x86_loops[] = {
     { "atomic", 25, "f0480fc10648ffc975f6f4" },
     /* 1: mov rdx,rcx; mov ecx,4; push rdi; push rsi; rep movsb; pop rsi; pop rdi; mov rcx,rdx; dec rcx; jne 1b;
        hlt */
-    { "strings", 112, "4889cab9040000005756f3a45e5f4889d148ffc975eaf4" },
+    { "strings", 97, "4889cab9040000005756f3a45e5f4889d148ffc975eaf4" },
 };
 
 static size_t loop_code(const struct loop *l, uint8_t code[256])

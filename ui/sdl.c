@@ -361,7 +361,7 @@ static void paste(struct sdl *s)
     s->lib.SDL_free(text);
 }
 
-/* The host's clipboard is new, perhaps by our own doing. */
+/* The host's clipboard may be new, perhaps by our own doing. */
 static void share_clipboard(struct sdl *s)
 {
     char *text = clipboard_has_guest(s->vm) ? s->lib.SDL_GetClipboardText() : NULL;
@@ -534,6 +534,7 @@ static void on_window(struct sdl *s, const SDL_WindowEvent *e)
     case SDL_WINDOWEVENT_EXPOSED: w->stale = true; break;
     case SDL_WINDOWEVENT_RESIZED: on_resized(w, e->data1, e->data2); break;
     case SDL_WINDOWEVENT_FOCUS_GAINED:
+        share_clipboard(s); /* on X11, SDL tells of news only to who was its owner */
         sync_locks(s);
         choose_cursor(s);
         break;

@@ -74,7 +74,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         case 1:
         case 2: say_message(&s, &t); break;
         case 3:
-            copied = MIN((size_t)tape_u8(&t), tape_left(&t));
+            copied = tape_u8(&t);
+            copied = MIN(copied, tape_left(&t));
             clipboard_set(s.vm, &s.viewer, (const char *)t.at, copied);
             break;
         case 4:

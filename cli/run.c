@@ -137,8 +137,7 @@ static void confine_thread(void *opaque, enum backend_kind kind, const char *id,
 
 static struct error *give_up(struct cli *cli, const struct built *b)
 {
-    struct needs n = { .sandbox = { .manage = b->managed,
-                                    .code = strcmp(b->vm->accel->name, "kvm") == 0 } };
+    struct needs n = { .sandbox = { .manage = b->managed, .code = b->vm->accel->makes_code_late } };
     if (cli->pidfile)
         text_add(&n.unlinks, cli->pidfile);
     backends_each(b->vm, add_needs, &n);

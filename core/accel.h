@@ -37,6 +37,7 @@ struct accel {
     bool can_follow;      /* step_interrupt and step are there, for a vCPU with a leader, one instruction at a time */
     /* can_follow: fields of target.state that the engine keeps in a way of its own; NULL ends them. */
     const char *const *own_fields;
+    bool makes_code_late; /* it may ask for memory that runs when the machine does: the sandbox leaves that */
     bool only_when_asked; /* never chosen by who names no engine */
     const struct accel_synic *synic; /* NULL: there are none */
     size_t vcpu_headroom; /* bytes the engine wants directly below vcpu->arch, 4 KiB multiple */

@@ -834,6 +834,7 @@ static void print_help(void (*print)(void *opaque, const char *line), void *opaq
 
 const struct accel kvm_accel = {
     .name = "kvm",
+    .makes_code_late = true, /* for what KVM cannot execute */
     .dear_exits = true,
     .can_follow = true,
     .own_fields = kvm_isa_own_fields,

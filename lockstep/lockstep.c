@@ -778,6 +778,7 @@ static void stats(struct vm *vm, void (*add)(void *opaque, const char *name, dou
 const struct accel lockstep_accel = {
     .name = "lockstep",
     .only_when_asked = true,
+    .makes_code_late = true, /* KVM's helper, where KVM is one of the two */
     .vcpu_headroom = HEADROOM,
     .available = available,
     .reservation = no_reservation,

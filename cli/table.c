@@ -416,8 +416,10 @@ static bool parse_rtc_base(const char *base, int64_t *offset_ns)
         then = end && !*end ? timegm(&tm) : -1;
     }
     const time_t year_2250 = 8835984000; /* beyond it, 64 bits of nanoseconds do not reach */
+    if (then < 0 || then >= year_2250)
+        return false;
     *offset_ns = (int64_t)(then - now) * 1000000000;
-    return then >= 0 && then < year_2250;
+    return true;
 }
 
 static struct error *set_rtc(void *opaque, const struct option *o, const char *arg)

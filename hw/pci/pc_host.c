@@ -166,7 +166,8 @@ static void show_smram(struct mem_region *r, gpa at, uint8_t wanted, uint8_t *sh
         mem_map_smm(r, at, SMRAM_PRIORITY);
 }
 
-/* The end of RAM below 4 GiB: in system management mode it is there, for others there is nothing. */
+/* The end of RAM below 4 GiB: in system management mode it is there, for others there is nothing. A CPU that is in the mode
+ * meanwhile sees it at every moment: firmware takes TSEG away and puts it back while another CPU leaves its handler. */
 static void tseg_follow(struct pc_host *h, uint64_t size)
 {
     if (size > h->setup.ram_below_4g)
@@ -174,16 +175,16 @@ static void tseg_follow(struct pc_host *h, uint64_t size)
     if (size == h->tseg_size)
         return;
     h->tseg_size = size;
-    mem_free_region(h->tseg);
     mem_free_region(h->tseg_hole);
+    mem_free_region(h->tseg);
     h->tseg = h->tseg_hole = NULL;
     if (!size)
         return;
     gpa at = h->setup.ram_below_4g - size;
     h->tseg_hole = mem_add_mmio(h->dev.vm, "tseg-hole", size, &nothing_ops, h);
     h->tseg = mem_add_alias(h->dev.vm, "tseg", h->setup.ram, at, size, false);
-    mem_map(h->tseg_hole, at, HOLE_PRIORITY);
     mem_map_smm(h->tseg, at, SMRAM_PRIORITY);
+    mem_map(h->tseg_hole, at, HOLE_PRIORITY);
 }
 
 /* 5.1.27 and 5.1.28 of the data sheet. The compatible SMRAM is at 0xa0000 or, as "high" one, in its own place. */

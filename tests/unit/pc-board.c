@@ -325,6 +325,34 @@ static void tseg_hides_the_end_of_ram_until_a_reset(void **unused)
     x86_machine_free(vm);
 }
 
+static unsigned changes, holes;
+
+static void look_for_a_hole(struct vm *vm, const struct mem_view *now)
+{
+    const struct mem_range *r = mem_view_find(mem_smm_now(vm), 64 * MIB - 4096);
+    changes++;
+    holes += !r || !r->ram;
+}
+
+/* OVMF takes TSEG away and puts it back while another CPU may be on its way out of the mode. */
+static void tseg_is_there_at_every_moment_for_who_is_inside(void **unused)
+{
+    struct vm *vm = smm_machine("q35");
+    const struct accel *before = vm->accel;
+    struct accel looks = *before;
+    looks.memory_changed = look_for_a_hole;
+    vm->accel = &looks;
+    changes = holes = 0;
+    config_write(vm, 0, 0x9d, 1, 0x08);
+    config_write(vm, 0, 0x9e, 1, 0x01);
+    config_write(vm, 0, 0x9e, 1, 0x00);
+    config_write(vm, 0, 0x9e, 1, 0x01);
+    vm->accel = before;
+    assert_true(changes >= 6);
+    assert_int_equal(holes, 0);
+    x86_machine_free(vm);
+}
+
 static void high_smram_stands_for_the_low_one(void **unused)
 {
     struct vm *vm = smm_machine("q35");
@@ -889,6 +917,7 @@ int main(void)
         cmocka_unit_test(smram_opens_until_it_is_locked),
         cmocka_unit_test(closed_smram_is_for_system_management_mode),
         cmocka_unit_test(tseg_hides_the_end_of_ram_until_a_reset),
+        cmocka_unit_test(tseg_is_there_at_every_moment_for_who_is_inside),
         cmocka_unit_test(high_smram_stands_for_the_low_one),
         cmocka_unit_test(smis_are_what_firmware_sets_up_and_locks),
         cmocka_unit_test(firmware_may_have_smis_reach_all_cpus),

@@ -1,5 +1,6 @@
 /* Packet commands of a CD-ROM drive. Section numbers: MMC-3 revision 10g; "SPC" ones: SPC-3 revision 23. */
 #include "hw/storage/ata.h"
+#include "hw/storage/scsi_disk.h"
 
 #include "block/block.h"
 #include "core/device.h"
@@ -92,12 +93,8 @@ static void do_inquiry(struct ata_drive *d, struct ata_task *t)
 /* SPC 4.5.3; reading it clears it. */
 static void do_request_sense(struct ata_drive *d, struct ata_task *t)
 {
-    memset(t->data, 0, 18);
-    t->data[0] = 0x70;
-    t->data[2] = d->sense_key;
-    t->data[7] = 10;
-    t->data[12] = d->sense_code;
-    reply(d, t, 18, t->cdb[4]);
+    scsi_put_sense(t->data, d->sense_key, d->sense_code);
+    reply(d, t, SCSI_SENSE, t->cdb[4]);
 }
 
 /* An address, as minute, second and frame if asked so: two seconds lie before block 0. */

@@ -172,15 +172,20 @@ static void inquiry(struct scsi_disk *d, struct scsi_task *t)
     reply(d, t, 36, load_be(t->cdb + 3, 2));
 }
 
-/* SPC 4.5.3; reading it clears it. */
+void scsi_put_sense(uint8_t out[SCSI_SENSE], uint8_t key, uint8_t code)
+{
+    memset(out, 0, SCSI_SENSE);
+    out[0] = 0x70;
+    out[2] = key;
+    out[7] = SCSI_SENSE - 8;
+    out[12] = code;
+}
+
+/* Reading it clears it. */
 static void request_sense(struct scsi_disk *d, struct scsi_task *t)
 {
-    memset(t->data, 0, 18);
-    t->data[0] = 0x70;
-    t->data[2] = d->sense_key;
-    t->data[7] = 10;
-    t->data[12] = d->sense_code;
-    reply(d, t, 18, t->cdb[4]);
+    scsi_put_sense(t->data, d->sense_key, d->sense_code);
+    reply(d, t, SCSI_SENSE, t->cdb[4]);
 }
 
 static void read_capacity(struct scsi_disk *d, struct scsi_task *t)

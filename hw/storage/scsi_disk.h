@@ -40,3 +40,7 @@ void scsi_command(struct scsi_disk *d, struct scsi_task *t);
 void scsi_finish(struct scsi_disk *d, struct scsi_task *t, int result);
 
 extern const struct field scsi_disk_fields[4];
+
+/* Fixed-format sense data (SPC 4.5.3), of disks and of CD-ROMs. */
+enum { SCSI_SENSE = 18 };
+void scsi_put_sense(uint8_t out[SCSI_SENSE], uint8_t key, uint8_t code);

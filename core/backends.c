@@ -67,6 +67,12 @@ static struct error *take(struct vm *vm, enum backend_kind kind, const char *id,
     return NULL;
 }
 
+/* Monitors at a mux are not counted. */
+static bool in_use(const struct backend *b)
+{
+    return b->users || (b->kind == BACKEND_CHARDEV && chardev_has_front(b->at));
+}
+
 struct error *backend_take_drive(struct vm *vm, const char *id, struct blk **out)
 {
     return take(vm, BACKEND_DRIVE, id, (void **)out);
@@ -110,7 +116,7 @@ void *backend_hold(struct vm *vm, enum backend_kind kind, const char *id)
 bool backend_in_use(struct vm *vm, enum backend_kind kind, const char *id)
 {
     struct backend *b = find(vm, kind, id);
-    return b && b->users;
+    return b && in_use(b);
 }
 
 struct error *backend_remove(struct vm *vm, enum backend_kind kind, const char *id)
@@ -118,7 +124,7 @@ struct error *backend_remove(struct vm *vm, enum backend_kind kind, const char *
     struct backend *b = find(vm, kind, id), **at = (struct backend **)&vm->backends;
     if (!b)
         return none_such(vm, kind, id);
-    if (b->users)
+    if (in_use(b))
         return error_new("the %s '%s' is in use", kinds[kind].name, id);
     while (*at != b)
         at = &(*at)->next;

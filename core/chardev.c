@@ -22,6 +22,12 @@
 
 static void on_ready(void *opaque, uint32_t ready);
 
+/* The host that has the other side. */
+static struct chardev_host *far_host(const struct chardev *c)
+{
+    return c->host->base ? c->host->base->host : c->host;
+}
+
 /* ---- output --------------------------------------------------------------------------------- */
 
 static void watch(struct chardev_host *h)
@@ -98,7 +104,7 @@ static void add_to_log(struct chardev_host *h, const uint8_t *data, size_t n)
     h->n_log += n;
 }
 
-static void tell(struct chardev_host *h, int event)
+void chardev_host_tell(struct chardev_host *h, int event)
 {
     for (struct chardev *c = h->ports, *next; c; c = next) {
         next = c->next;
@@ -133,7 +139,7 @@ static void flush(struct chardev_host *h)
     else if (changed)
         watch(h);
     if (writable)
-        tell(h, CHARDEV_WRITABLE);
+        chardev_host_tell(h, CHARDEV_WRITABLE);
 }
 
 /* How long a reader that takes nothing has left, until those who write for consoles wait for it no more; UINT64_MAX: it
@@ -164,7 +170,7 @@ static uint64_t prepare(void *opaque)
     pthread_mutex_unlock(&h->lock);
     if (left)
         return MIN(left, until_flush);
-    tell(h, CHARDEV_WRITABLE);
+    chardev_host_tell(h, CHARDEV_WRITABLE);
     return until_flush;
 }
 
@@ -256,7 +262,7 @@ void chardev_host_send(struct chardev_host *h, const uint8_t *data, size_t n)
 
 void chardev_flush(struct chardev *c)
 {
-    struct chardev_host *h = c->host;
+    struct chardev_host *h = far_host(c);
     pthread_mutex_lock(&h->lock);
     if (h->n_out && !h->out_blocked)
         send_some(h);
@@ -269,12 +275,13 @@ void chardev_flush(struct chardev *c)
 
 void chardev_hang_up(struct chardev *c)
 {
-    c->host->hung_up(c->host);
+    struct chardev_host *h = far_host(c);
+    h->hung_up(h);
 }
 
 size_t chardev_space(struct chardev *c)
 {
-    struct chardev_host *h = c->host;
+    struct chardev_host *h = far_host(c);
     pthread_mutex_lock(&h->lock);
     size_t space = h->sink || h->out_fd < 0 ? CHARDEV_BUFFER : room_for_output(h);
     if (h->telnet)
@@ -286,7 +293,7 @@ size_t chardev_space(struct chardev *c)
 
 size_t chardev_console_space(struct chardev *c)
 {
-    struct chardev_host *h = c->host;
+    struct chardev_host *h = far_host(c);
     pthread_mutex_lock(&h->lock);
     bool stalled = h->stalled;
     pthread_mutex_unlock(&h->lock);
@@ -297,6 +304,8 @@ size_t chardev_console_space(struct chardev *c)
 
 static bool is_open(const struct chardev_host *h)
 {
+    if (h->base)
+        h = h->base->host;
     return h->sink || h->in_fd >= 0 || h->out_fd >= 0;
 }
 
@@ -469,12 +478,12 @@ static ssize_t read_with_fds(struct chardev_host *h, void *data, size_t n)
 
 void chardev_receive_fds(struct chardev *c)
 {
-    c->host->receives_fds = true;
+    far_host(c)->receives_fds = true;
 }
 
 int chardev_take_fd(struct chardev *c)
 {
-    struct chardev_host *h = c->host;
+    struct chardev_host *h = far_host(c);
     if (!h->n_fds)
         return -1;
     int fd = h->fds[0];
@@ -606,6 +615,14 @@ bool chardev_is_port(const struct chardev *c, const void *port)
     return false;
 }
 
+bool chardev_has_front(const struct chardev *c)
+{
+    for (const struct chardev *p = c->host->ports; p; p = p->next)
+        if (p->attached)
+            return true;
+    return false;
+}
+
 bool chardev_is_connected(const struct chardev *c)
 {
     return is_open(c->host);
@@ -613,7 +630,7 @@ bool chardev_is_connected(const struct chardev *c)
 
 bool chardev_is_server(const struct chardev *c)
 {
-    return c->host->server;
+    return far_host(c)->server;
 }
 
 bool chardev_is_ringbuf(const struct chardev *c)
@@ -688,7 +705,8 @@ struct chardev *chardev_share(struct chardev *c)
 
 const char *chardev_where(const struct chardev *c)
 {
-    return c->host->where ? c->host->where : "";
+    const char *where = far_host(c)->where;
+    return where ? where : "";
 }
 
 const char *chardev_kind(const struct chardev *c)
@@ -750,7 +768,7 @@ void chardev_host_connect(struct chardev_host *h, int in_fd, int out_fd)
     watch(h);
     if (h->telnet)
         telnet_start(h->telnet, h);
-    tell(h, CHARDEV_OPENED);
+    chardev_host_tell(h, CHARDEV_OPENED);
 }
 
 void chardev_host_disconnect(struct chardev_host *h)
@@ -774,7 +792,7 @@ void chardev_host_disconnect(struct chardev_host *h)
     if (out >= 0 && out != in)
         close(out);
     drop_fds(h);
-    tell(h, CHARDEV_CLOSED);
+    chardev_host_tell(h, CHARDEV_CLOSED);
 }
 
 void chardev_host_end_output(struct chardev_host *h)

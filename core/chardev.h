@@ -31,7 +31,7 @@ enum {
  *   null | pty | ringbuf[,size=64K] | stdio[,signal=on|off] | mon:SPEC | file:PATH[,append=on] | pipe:PATH |
  *   /dev/TTY | unix:PATH[,server=on,wait=off] | tcp:[HOST]:PORT[,server=on,wait=off,nodelay=on] |
  *   telnet:[HOST]:PORT[,server=on...] | udp:[HOST]:PORT[@[HOST]:PORT] | chardev:ID |
- *   file,path=PATH | socket,path=PATH | socket,host=HOST,port=PORT[,telnet=on] | socket,fd=N | ...
+ *   mux,chardev=ID | file,path=PATH | socket,path=PATH | socket,host=HOST,port=PORT[,telnet=on] | socket,fd=N | ...
  * All take logfile=PATH[,logappend=on], clients reconnect=SECONDS or reconnect-ms=N. mux=on (or "mon:" in front)
  * lets several front ends share it, with Ctrl-A keys. `id` is for messages, may be NULL. Main loop's thread. While
  * that runs nothing is waited for: wait=on and names of hosts are refused. */
@@ -95,6 +95,7 @@ struct chardev_needs {
 void chardev_needs(const struct chardev *c, struct chardev_needs *out);
 /* Is somebody on the other side, and a front end on this? */
 bool chardev_is_connected(const struct chardev *c);
+bool chardev_has_front(const struct chardev *c); /* at any port */
 bool chardev_is_server(const struct chardev *c);
 bool chardev_is_ringbuf(const struct chardev *c);
 /* Does the front end listen? A guest's port does when the guest has it open, others when they are attached. */

@@ -41,6 +41,7 @@ struct chardev_host {
     bool datagrams;         /* a message of no bytes, or one that finds nobody, is no end */
     struct telnet *telnet;  /* output doubles IAC, input goes through it; NULL: plain bytes */
     bool mux, escape; /* escape: the last byte was Ctrl-A */
+    struct chardev *base;   /* what a mux of kind "mux" is the front end of, and never a mux; NULL: it has its own */
 
     int in_fd, out_fd; /* -1: none now */
     bool in_ended;     /* end of file: nothing more comes */
@@ -59,7 +60,7 @@ struct chardev_host {
     void (*sink)(struct chardev_host *h, const uint8_t *data, size_t n);
     void *kind;
 
-    pthread_mutex_t lock; /* guards the output below; a leaf but for loop locks */
+    pthread_mutex_t lock; /* guards the output below; a leaf but for its base's and loop locks */
     uint8_t *out;         /* a ring of CHARDEV_BUFFER bytes */
     size_t out_at, n_out;
     uint64_t flush_at_ns; /* host clock; 0: nothing is to be sent */
@@ -83,6 +84,8 @@ struct chardev_host {
 struct chardev_host *chardev_host_new(struct vm *vm, const char *label);
 /* Descriptors came or changed: nonblocking ones, owned by the host from now on. Main loop's thread. */
 void chardev_host_connect(struct chardev_host *h, int in_fd, int out_fd);
+/* To all front ends, CHARDEV_OPENED and _CLOSED also to those that come later. Main loop's thread. */
+void chardev_host_tell(struct chardev_host *h, int event);
 /* Close the descriptors and tell the front ends. Main loop's thread. */
 void chardev_host_disconnect(struct chardev_host *h);
 
@@ -105,4 +108,5 @@ struct error *chardev_open_udp(struct chardev_host *h, const char *path, struct 
 struct error *chardev_open_pipe(struct chardev_host *h, const char *path, struct options *o);
 struct error *chardev_open_serial(struct chardev_host *h, const char *path, struct options *o);
 struct error *chardev_open_vdagent(struct chardev_host *h, const char *path, struct options *o);
+struct error *chardev_open_mux(struct chardev_host *h, const char *path, struct options *o);
 struct error *chardev_open_socket(struct chardev_host *h, const char *path, struct options *o);

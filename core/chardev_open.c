@@ -195,6 +195,7 @@ static const struct kind {
       "datagrams to and from one address",
       chardev_open_udp,
       { "host", "port", "localaddr", "localport" } },
+    { "mux", "shares another back end, as mux=on does", chardev_open_mux, { "chardev" } },
     { "qemu-vdagent",
       "for spice-vdagent in the guest: a clipboard that viewers share",
       chardev_open_vdagent,
@@ -374,7 +375,8 @@ struct error *chardev_change(struct vm *vm, const char *id, const char *text)
         return err;
     if (chardev_is_mux(other)) {
         chardev_close(other);
-        return error_new("a mux is made at the start only");
+        return error_new(
+            "a mux takes nobody's place; chardev-add makes one over an unused back end");
     }
     bool ran = vm->state == RUN_RUNNING;
     vm_pause(vm); /* no vCPU writes meanwhile */

@@ -36,7 +36,7 @@ struct error *gdb_open(struct vm *vm, const char *spec, const struct gdb_hooks *
     char *full = complete(spec);
     struct error *err = chardev_add(vm, "gdb", full, &c);
     free(full);
-    if (!err && !chardev_is_mux(c))
+    if (!err)
         err = backend_take_chardev(vm, named ? spec + 8 : "gdb", &c);
     if (!err)
         *out = gdb_new(vm, c, hooks);
@@ -62,8 +62,7 @@ void gdb_close(struct gdb *g)
     gdb_detach(g, true);
     g->waits = false; /* the run has not ended */
     gdb_free(g);
-    if (!chardev_is_mux(c))
-        backend_give_back(vm, c);
+    backend_give_back(vm, c);
     if (own)
         error_free(backend_remove(vm, BACKEND_CHARDEV, "gdb"));
 }

@@ -42,9 +42,9 @@ static struct error *query(struct qmp_call *c)
 
 static struct error *query_kinds(struct qmp_call *c)
 {
-    static const char *const kinds[] = { "file",   "memory",       "null",    "pipe",
-                                         "pty",    "qemu-vdagent", "ringbuf", "serial",
-                                         "socket", "stdio",        "udp" };
+    static const char *const kinds[] = { "file",   "memory", "mux",          "null",
+                                         "pipe",   "pty",    "qemu-vdagent", "ringbuf",
+                                         "serial", "socket", "stdio",        "udp" };
     c->reply = json_array();
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
         json_array_append_new(c->reply, json_pack("{ss}", "name", kinds[i]));
@@ -175,6 +175,8 @@ static struct error *describe(struct qmp_call *c, const char *id, json_t *backen
         err = put_udp(c, text, data);
     } else if (!strcmp(type, "pipe") || !strcmp(type, "serial")) {
         put_str(text, data, "device", "path");
+    } else if (!strcmp(type, "mux")) {
+        put(text, "chardev", str(data, "chardev"));
     } else if (!strcmp(type, "stdio")) {
         put_bool(text, data, "signal");
     } else if (!strcmp(type, "qemu-vdagent")) {
@@ -344,12 +346,12 @@ static const struct qmp_type types[] = {
     QMP_STRUCT_TYPE("ChardevReturn", "*pty:str"),
     QMP_ENUM_TYPE("DataFormat", "utf8 base64"),
     QMP_ENUM_TYPE("ChardevBackendKind",
-                  "file serial pipe socket udp pty null ringbuf memory stdio qemu-vdagent"),
+                  "file serial pipe socket udp pty null mux ringbuf memory stdio qemu-vdagent"),
     QMP_UNION_TYPE(
         "ChardevBackend", "type:ChardevBackendKind", "type",
         "file:ChardevFileWrapper serial:ChardevHostdevWrapper pipe:ChardevHostdevWrapper "
         "socket:ChardevSocketWrapper udp:ChardevUdpWrapper pty:ChardevCommonWrapper "
-        "null:ChardevCommonWrapper ringbuf:ChardevRingbufWrapper "
+        "null:ChardevCommonWrapper mux:ChardevMuxWrapper ringbuf:ChardevRingbufWrapper "
         "memory:ChardevRingbufWrapper stdio:ChardevStdioWrapper "
         "qemu-vdagent:ChardevQemuVDAgentWrapper"),
     QMP_STRUCT_TYPE("ChardevFileWrapper", "data:ChardevFile"),
@@ -357,6 +359,7 @@ static const struct qmp_type types[] = {
     QMP_STRUCT_TYPE("ChardevSocketWrapper", "data:ChardevSocket"),
     QMP_STRUCT_TYPE("ChardevUdpWrapper", "data:ChardevUdp"),
     QMP_STRUCT_TYPE("ChardevCommonWrapper", "*data:ChardevCommon"),
+    QMP_STRUCT_TYPE("ChardevMuxWrapper", "data:ChardevMux"),
     QMP_STRUCT_TYPE("ChardevRingbufWrapper", "data:ChardevRingbuf"),
     QMP_STRUCT_TYPE("ChardevStdioWrapper", "data:ChardevStdio"),
     QMP_STRUCT_TYPE("ChardevQemuVDAgentWrapper", "data:ChardevQemuVDAgent"),
@@ -364,6 +367,7 @@ static const struct qmp_type types[] = {
     QMP_STRUCT_TYPE("ChardevCommon", LOGGED),
     QMP_STRUCT_TYPE("ChardevFile", "*in:str out:str *append:bool " LOGGED),
     QMP_STRUCT_TYPE("ChardevHostdev", "device:str " LOGGED),
+    QMP_STRUCT_TYPE("ChardevMux", "chardev:str " LOGGED),
     QMP_STRUCT_TYPE("ChardevRingbuf", "*size:int " LOGGED),
     QMP_STRUCT_TYPE("ChardevStdio", "*signal:bool " LOGGED),
     QMP_STRUCT_TYPE("ChardevUdp", "remote:SocketAddressLegacy *local:SocketAddressLegacy " LOGGED),

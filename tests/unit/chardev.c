@@ -459,6 +459,147 @@ static void a_mux_serves_several_devices(void **unused)
     board_free(b); /* the VM owns it */
 }
 
+/* A back end "s" whose other side is pair[1]. */
+static struct chardev *add_socket(struct board *b, int *pair)
+{
+    struct chardev *c;
+    char spec[64];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    snprintf(spec, sizeof(spec), "socket,fd=%d", pair[0]);
+    assert_null(chardev_add(b->vm, "s", spec, &c));
+    return c;
+}
+
+static void say(struct board *b, int fd, const char *text)
+{
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    settle(b);
+}
+
+static void a_mux_can_be_made_over_a_back_end(void **unused)
+{
+    struct board *b = board_new();
+    struct front f = { .room = 100 }, g = { .room = 100 };
+    struct chardev *base, *mux, *first, *second;
+    char got[16] = { 0 };
+    int pair[2];
+    base = add_socket(b, pair);
+    say(b, pair[1], "early ");
+    assert_null(chardev_add(b->vm, "m", "mux,chardev=s", &mux));
+    assert_null(backend_take_chardev(b->vm, "m", &first));
+    attach(first, &f);
+    assert_null(backend_take_chardev(b->vm, "m", &second));
+    attach(second, &g);
+    assert_int_equal(f.events[CHARDEV_OPENED] + g.events[CHARDEV_OPENED], 2);
+    say(b, pair[1], "a\1cb\1\1\1c");
+    assert_string_equal(f.got, "early a");
+    assert_string_equal(g.got, "b\1");
+    put(first, "1");
+    put(second, "2");
+    settle(b);
+    assert_int_equal(read(pair[1], got, sizeof(got)), 2);
+    assert_string_equal(got, "12");
+    chardev_break(base); /* as telnet has it */
+    assert_int_equal(f.events[CHARDEV_BREAK], 1);
+    assert_int_equal(g.events[CHARDEV_BREAK], 0);
+    assert_true(chardev_is_connected(mux));
+    close(pair[1]);
+    settle(b);
+    assert_false(chardev_is_connected(mux));
+    assert_int_equal(f.events[CHARDEV_CLOSED] + g.events[CHARDEV_CLOSED], 2);
+    board_free(b);
+}
+
+static void who_writes_to_such_a_mux_waits_for_the_same_reader(void **unused)
+{
+    struct board *b = board_new();
+    struct front f = { .room = 100 };
+    struct chardev *mux;
+    char text[1024] = { 0 };
+    int pair[2];
+    add_socket(b, pair);
+    assert_null(chardev_add(b->vm, "m", "mux,chardev=s", &mux));
+    attach(mux, &f);
+    for (size_t n; (n = chardev_space(mux)); settle(b))
+        for (; n; n -= MIN(n, sizeof(text)))
+            chardev_write(mux, (uint8_t *)text, MIN(n, sizeof(text)));
+    unsigned before = f.events[CHARDEV_WRITABLE]; /* while the kernel still took some */
+    while (recv(pair[1], text, sizeof(text), MSG_DONTWAIT) > 0)
+        continue;
+    settle(b);
+    assert_int_equal(f.events[CHARDEV_WRITABLE], before + 1);
+    assert_true(chardev_space(mux) > 0);
+    close(pair[1]);
+    board_free(b);
+}
+
+/* Its base may be exchanged, its front ends do not notice. */
+static void a_base_changes_under_its_mux(void **unused)
+{
+    struct board *b = board_new();
+    struct front f = { .room = 100 };
+    struct chardev *base, *mux;
+    uint8_t got[16];
+    int pair[2];
+    base = add_socket(b, pair);
+    assert_null(chardev_add(b->vm, "m", "mux,chardev=s", &mux));
+    attach(mux, &f);
+    assert_null(chardev_change(b->vm, "s", "ringbuf,id=s"));
+    put(mux, "new");
+    feed(base, "typed");
+    assert_int_equal(chardev_ringbuf_read(base, got, sizeof(got)), 3);
+    assert_memory_equal(got, "new", 3);
+    assert_string_equal(f.got, "typed");
+    assert_int_equal(recv(pair[1], got, sizeof(got), 0), 0); /* hung up, and nothing came */
+    close(pair[1]);
+    board_free(b);
+}
+
+static void refused(struct error *err, const char *says)
+{
+    assert_non_null(err);
+    if (!strstr(error_text(err), says))
+        fail_msg("'%s' lacks '%s'", error_text(err), says);
+    error_free(err);
+}
+
+static void a_mux_takes_an_unused_back_end_and_gives_it_back(void **unused)
+{
+    struct board *b = board_new();
+    struct vm *vm = b->vm;
+    struct front f = { .room = 100 };
+    struct chardev *c, *mux, *port;
+    const struct chardev_front monitor = { front_room, front_receive, front_event, &f };
+    assert_null(chardev_add(vm, "c", "ringbuf", &c));
+    refused(chardev_add(vm, "m", "mux", &mux), "chardev=ID");
+    refused(chardev_add(vm, "m", "mux,chardev=d", &mux), "there is no character back end 'd'");
+    refused(chardev_add(vm, "m", "mux,chardev=c,wait=off", &mux), "wait");
+    refused(chardev_add(vm, "c", "mux,chardev=c", &mux), "already");
+    assert_false(backend_in_use(vm, BACKEND_CHARDEV, "c"));
+    assert_null(backend_take_chardev(vm, "c", &c));
+    refused(chardev_add(vm, "m", "mux,chardev=c", &mux), "'c' is already in use");
+    backend_give_back(vm, c);
+    assert_null(chardev_add(vm, "m", "mux,chardev=c", &mux));
+    refused(chardev_add(vm, "m2", "mux,chardev=c", &port), "'c' is already in use");
+    refused(chardev_add(vm, "m2", "mux,chardev=m", &port), "is a mux itself");
+    refused(chardev_change(vm, "c", "mux,chardev=m"), "is a mux itself");
+    refused(chardev_change(vm, "m", "null"), "cannot be changed");
+    refused(backend_remove(vm, BACKEND_CHARDEV, "c"), "in use");
+    port = chardev_attach_monitor(mux, &monitor); /* counted by nobody, but there */
+    refused(backend_remove(vm, BACKEND_CHARDEV, "m"), "in use");
+    chardev_detach(port);
+    assert_null(backend_take_chardev(vm, "m", &port));
+    refused(backend_remove(vm, BACKEND_CHARDEV, "m"), "in use");
+    backend_give_back(vm, port);
+    assert_null(backend_remove(vm, BACKEND_CHARDEV, "m"));
+    attach(c, &f);
+    feed(c, "\1c");
+    assert_string_equal(f.got, "\1c"); /* its own again */
+    chardev_detach(c);
+    assert_null(chardev_add(vm, "m", "mux,chardev=c", &mux));
+    board_free(b);
+}
+
 static void bad_texts_are_refused_by_name(void **unused)
 {
     static const struct {
@@ -993,6 +1134,10 @@ int main(void)
         cmocka_unit_test(ctrl_a_keys_are_for_the_mux),
         cmocka_unit_test(ctrl_a_x_works_when_the_guest_reads_nothing),
         cmocka_unit_test(a_mux_serves_several_devices),
+        cmocka_unit_test(a_mux_can_be_made_over_a_back_end),
+        cmocka_unit_test(who_writes_to_such_a_mux_waits_for_the_same_reader),
+        cmocka_unit_test(a_base_changes_under_its_mux),
+        cmocka_unit_test(a_mux_takes_an_unused_back_end_and_gives_it_back),
         cmocka_unit_test(bad_texts_are_refused_by_name),
         cmocka_unit_test(any_thread_may_write),
         cmocka_unit_test(telnet_negotiates_and_escapes),

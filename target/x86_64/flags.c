@@ -389,8 +389,9 @@ ir_val cc_carry(struct tr *t)
     return cc_cond_value(t, COND_B);
 }
 
-/* Where cc_op is not known, at the head of a loop, it most likely is what it is to become: then cc_aux is CF. */
-ir_val cc_carry_to_keep(struct tr *t)
+/* Where cc_op is not known, at the head of a loop, it most likely is what it is to become: then cc_aux is CF. If it is
+ * not, who may fault has all flags taken down, so that cc_aux is CF and they are what they were. */
+ir_val cc_carry_to_keep(struct tr *t, bool faults)
 {
     struct ir *ir = t->ir;
     if (known_op(t))
@@ -399,7 +400,10 @@ ir_val cc_carry_to_keep(struct tr *t)
     ir_val from_inc = ir_2i(ir, IR_sub, ir_get(ir, X86_SLOT_CC_OP), X86_CC(CC_INC, 1));
     ir_branch_block(ir, IR_LTU, from_inc, ir_i64(ir, 8), done, other);
     ir_enter(ir, other);
-    ir_set(ir, X86_SLOT_CC_AUX, cc_carry(t));
+    if (faults)
+        cc_set_flags(t, cc_flags(t));
+    else
+        ir_set(ir, X86_SLOT_CC_AUX, cc_carry(t));
     ir_enter(ir, done);
     return IR_NONE;
 }

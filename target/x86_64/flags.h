@@ -57,9 +57,9 @@ struct x86_apart cc_apart(struct tr *t);
 void cc_set_apart(struct tr *t, struct x86_apart f);
 /* CF, 0 or 1. */
 ir_val cc_carry(struct tr *t);
-/* The same for cc_set of CC_INC and CC_DEC alone, by an instruction that cannot fault, before anything else it does:
- * IR_NONE if it is in cc_aux already. */
-ir_val cc_carry_to_keep(struct tr *t);
+/* The same for cc_set of CC_INC and CC_DEC alone, before anything else that the instruction does: IR_NONE if it is in
+ * cc_aux already. */
+ir_val cc_carry_to_keep(struct tr *t, bool faults);
 
 /* A condition as instructions number them (SDM 1-B.1): something to compare. */
 struct x86_cond {

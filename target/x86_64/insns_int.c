@@ -133,7 +133,7 @@ static void tr_step(struct tr *t, const struct x86_insn *i)
 {
     unsigned size = i->op[0].size;
     bool faults = i->op[0].kind != X86_OP_GPR;
-    ir_val carry = faults ? cc_carry(t) : cc_carry_to_keep(t), by = ir_i64(t->ir, i->extra), r;
+    ir_val carry = cc_carry_to_keep(t, faults), by = ir_i64(t->ir, i->extra), r;
     if (is_locked(i)) {
         r = ir_2(t->ir, IR_add, locked_rmw(t, i, IR_RMW_ADD, by), by);
     } else {

@@ -66,6 +66,8 @@ static const struct loop x86_loops[] = {
     { "bytes", 58, "0fb60748ffc731c2d1ea730383f25affc975edf4" },
     /* 1: mov rdi,[rdi]; dec rcx; jne 1b; hlt */
     { "list", 21, "488b3f48ffc975f8f4" },
+    /* 1: inc dword ptr [rdi]; dec rcx; jne 1b; hlt */
+    { "counter", 25, "ff0748ffc975f9f4" },
     /* 1: call 3f; dec rcx; jne 1b; hlt; 3: add rax,3; ret */
     { "calls", 74, "e80600000048ffc975f6f44883c003c3" },
     /* 1: call 3f; dec rcx; jne 1b; hlt; 3: push rbp; mov rbp,rsp; push rbx; push r12; sub rsp,16; mov

@@ -154,16 +154,21 @@ static uint8_t peek(const struct pc_host *h, unsigned off)
     return __atomic_load_n(&h->fn.config[off], __ATOMIC_RELAXED);
 }
 
-static void show_smram(struct mem_region *r, gpa at, uint8_t wanted, uint8_t *shown)
+/* What is shown comes before what it replaces goes: a CPU in system management mode sees it at every moment, also while
+ * another one opens or closes it. */
+static void show_smram(struct pc_smram *s, gpa at, uint8_t wanted)
 {
-    if (wanted == *shown)
+    if (wanted == s->shown)
         return;
-    *shown = wanted;
-    mem_unmap(r);
+    s->shown = wanted;
     if (wanted == SMRAM_FOR_ALL)
-        mem_map(r, at, SMRAM_PRIORITY);
+        mem_map(s->open, at, SMRAM_PRIORITY);
     else if (wanted == SMRAM_FOR_SMM)
-        mem_map_smm(r, at, SMRAM_PRIORITY);
+        mem_map_smm(s->closed, at, SMRAM_PRIORITY);
+    if (wanted != SMRAM_FOR_ALL)
+        mem_unmap(s->open);
+    if (wanted != SMRAM_FOR_SMM)
+        mem_unmap(s->closed);
 }
 
 /* The end of RAM below 4 GiB: in system management mode it is there, for others there is nothing. A CPU that is in the mode
@@ -198,9 +203,8 @@ static void smram_follow(struct pc_host *h)
                     : control & SMRAM_OPEN ? SMRAM_FOR_ALL
                     : h->setup.smm         ? SMRAM_FOR_SMM
                                            : SMRAM_HIDDEN;
-    show_smram(h->smram, VGA_AT, high ? SMRAM_HIDDEN : sight, &h->smram_shown);
-    if (m->esmramc)
-        show_smram(h->high_smram, HIGH_SMRAM_AT, high ? sight : SMRAM_HIDDEN, &h->high_smram_shown);
+    show_smram(&h->smram, VGA_AT, high ? SMRAM_HIDDEN : sight);
+    show_smram(&h->high_smram, HIGH_SMRAM_AT, high ? sight : SMRAM_HIDDEN);
     tseg_follow(
         h, on && extended & ESMRAMC_TSEG ? tseg_mib[(extended & ESMRAMC_TSEG_SIZE) >> 1] * MIB : 0);
 }
@@ -298,6 +302,12 @@ static void set_registers(struct pc_host *h)
     }
 }
 
+static void make_smram(struct pc_host *h, struct pc_smram *s, const char *name)
+{
+    s->open = mem_add_alias(h->dev.vm, name, h->setup.ram, VGA_AT, VGA_SIZE, false);
+    s->closed = mem_add_alias(h->dev.vm, name, h->setup.ram, VGA_AT, VGA_SIZE, false);
+}
+
 static void make_regions(struct pc_host *h)
 {
     struct vm *vm = h->dev.vm;
@@ -306,8 +316,8 @@ static void make_regions(struct pc_host *h)
     h->data_port = mem_add_mmio(vm, "pci-data", 4, &data_ops, h);
     h->rom_hole = mem_add_mmio(vm, "rom-hole", ROMS_SIZE, &nothing_ops, h);
     h->vga_hole = mem_add_mmio(vm, "vga-hole", VGA_SIZE, &nothing_ops, h);
-    h->smram = mem_add_alias(vm, "smram", h->setup.ram, VGA_AT, VGA_SIZE, false);
-    h->high_smram = mem_add_alias(vm, "high-smram", h->setup.ram, VGA_AT, VGA_SIZE, false);
+    make_smram(h, &h->smram, "smram");
+    make_smram(h, &h->high_smram, "high-smram");
     for (unsigned i = 0; i < PC_N_SEGMENTS; i++) {
         snprintf(name, sizeof(name), "shadow-%05x", segment_at(i));
         h->segments[i].rw =
@@ -338,9 +348,11 @@ struct error *pc_host_realize(struct device *dev)
 void pc_host_unrealize(struct device *dev)
 {
     struct pc_host *h = (struct pc_host *)dev;
-    struct mem_region *const regions[] = { h->address_port, h->data_port, h->rom_hole,
-                                           h->vga_hole,     h->smram,     h->ecam,
-                                           h->high_smram,   h->tseg,      h->tseg_hole };
+    struct mem_region *const regions[] = {
+        h->address_port, h->data_port,       h->rom_hole,          h->vga_hole, h->smram.open,
+        h->smram.closed, h->high_smram.open, h->high_smram.closed, h->tseg,     h->tseg_hole,
+        h->ecam
+    };
     vm_forget(dev->vm, h);
     for (size_t i = 0; i < ARRAY_LEN(regions); i++)
         mem_free_region(regions[i]);

@@ -51,14 +51,17 @@ struct pc_host {
 
     struct pc_host_setup setup;
     struct mem_region *address_port, *data_port, *ecam;
-    struct mem_region *rom_hole, *vga_hole, *smram;
+    struct mem_region *rom_hole, *vga_hole;
     struct pc_segment {
         struct mem_region *rw, *ro; /* the same RAM */
         uint8_t shown;              /* PAM_READ | PAM_WRITE as mapped; only pc_host_follow looks */
     } segments[PC_N_SEGMENTS];
-    struct mem_region *high_smram, *tseg, *tseg_hole;
-    uint8_t smram_shown, high_smram_shown; /* enum smram_sight as mapped */
-    uint64_t tseg_size;                    /* as mapped */
+    struct pc_smram {
+        struct mem_region *open, *closed; /* the same RAM: for all, for system management mode */
+        uint8_t shown;                    /* enum smram_sight as mapped */
+    } smram, high_smram;
+    struct mem_region *tseg, *tseg_hole;
+    uint64_t tseg_size; /* as mapped */
     uint8_t pam_kept[PC_PAM_REGS], pciexbar_kept[8]; /* during a reset */
     uint64_t ecam_at, ecam_size; /* as mapped; size 0: not */
     _Atomic uint32_t follow_wanted;

@@ -325,31 +325,57 @@ static void tseg_hides_the_end_of_ram_until_a_reset(void **unused)
     x86_machine_free(vm);
 }
 
-static unsigned changes, holes;
+/* What a CPU in the mode sees of `at` while the map changes. */
+static struct {
+    gpa at;
+    unsigned changes, holes;
+} inside;
 
 static void look_for_a_hole(struct vm *vm, const struct mem_view *now)
 {
-    const struct mem_range *r = mem_view_find(mem_smm_now(vm), 64 * MIB - 4096);
-    changes++;
-    holes += !r || !r->ram;
+    const struct mem_range *r = mem_view_find(mem_smm_now(vm), inside.at);
+    inside.changes++;
+    inside.holes += !r || !r->ram;
+}
+
+/* These values of a register of the bridge, one after the other: how often the map changed; RAM at `at` in all of them. */
+static unsigned always_inside(struct vm *vm, gpa at, unsigned reg, const uint8_t *values, size_t n)
+{
+    const struct accel *before = vm->accel;
+    struct accel looks = *before;
+    looks.memory_changed = look_for_a_hole;
+    vm->accel = &looks;
+    inside = (typeof(inside)){ .at = at };
+    for (size_t i = 0; i < n; i++)
+        config_write(vm, 0, reg, 1, values[i]);
+    vm->accel = before;
+    assert_int_equal(inside.holes, 0);
+    return inside.changes;
 }
 
 /* OVMF takes TSEG away and puts it back while another CPU may be on its way out of the mode. */
 static void tseg_is_there_at_every_moment_for_who_is_inside(void **unused)
 {
     struct vm *vm = smm_machine("q35");
-    const struct accel *before = vm->accel;
-    struct accel looks = *before;
-    looks.memory_changed = look_for_a_hole;
-    vm->accel = &looks;
-    changes = holes = 0;
     config_write(vm, 0, 0x9d, 1, 0x08);
-    config_write(vm, 0, 0x9e, 1, 0x01);
-    config_write(vm, 0, 0x9e, 1, 0x00);
-    config_write(vm, 0, 0x9e, 1, 0x01);
-    vm->accel = before;
-    assert_true(changes >= 6);
-    assert_int_equal(holes, 0);
+    static const uint8_t values[] = { 0x01, 0x00, 0x01 };
+    assert_true(always_inside(vm, 64 * MIB - 4096, 0x9e, values, ARRAY_LEN(values)) >= 6);
+    x86_machine_free(vm);
+}
+
+static void smram_is_there_at_every_moment_for_who_is_inside(void **unused)
+{
+    static const uint8_t regs[] = { 0x9d, 0x72 }, values[] = { 0x08, 0x48, 0x08, 0x48, 0x58 };
+    for (size_t i = 0; i < ARRAY_LEN(boards); i++) {
+        struct vm *vm = smm_machine(boards[i]);
+        config_write(vm, 0, regs[i], 1, 0x48);
+        assert_int_equal(always_inside(vm, 0xa8000, regs[i], values, ARRAY_LEN(values)), 10);
+        x86_machine_free(vm);
+    }
+    struct vm *vm = smm_machine("q35"); /* the same at its high place */
+    config_write(vm, 0, 0x9e, 1, 0x80);
+    config_write(vm, 0, 0x9d, 1, 0x48);
+    assert_int_equal(always_inside(vm, 0xfeda8000, 0x9d, values, ARRAY_LEN(values)), 10);
     x86_machine_free(vm);
 }
 
@@ -918,6 +944,7 @@ int main(void)
         cmocka_unit_test(closed_smram_is_for_system_management_mode),
         cmocka_unit_test(tseg_hides_the_end_of_ram_until_a_reset),
         cmocka_unit_test(tseg_is_there_at_every_moment_for_who_is_inside),
+        cmocka_unit_test(smram_is_there_at_every_moment_for_who_is_inside),
         cmocka_unit_test(high_smram_stands_for_the_low_one),
         cmocka_unit_test(smis_are_what_firmware_sets_up_and_locks),
         cmocka_unit_test(firmware_may_have_smis_reach_all_cpus),

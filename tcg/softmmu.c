@@ -590,8 +590,13 @@ void tcg_zero(struct vcpu *cpu, uint64_t va, unsigned n, unsigned mode)
 bool tcg_ram_at(struct vcpu *cpu, uint64_t va, enum access access, unsigned mode,
                 struct tcg_ram *out)
 {
+    uint64_t addend = tlb_addend(tcg_cpu_of(cpu), va, va, access == ACCESS_WRITE, mode);
+    if (addend) {
+        *out = (struct tcg_ram){ .host = (uint8_t *)(uintptr_t)(va + addend) };
+        return true;
+    }
     struct tlb_place p = translate(tcg_cpu_of(cpu), va, access, mode);
-    *out = (struct tcg_ram){ .host = p.host, .gpa = p.gpa, .ram = p.ram };
+    *out = (struct tcg_ram){ .host = p.host, .ram = p.ram };
     if (tcg_cpu_of(cpu)->debug && debug_watched(tcg_cpu_of(cpu), va))
         return false;
     return p.host && !p.partial && (access != ACCESS_WRITE || !p.rom);
@@ -599,7 +604,9 @@ bool tcg_ram_at(struct vcpu *cpu, uint64_t va, enum access access, unsigned mode
 
 bool tcg_ram_written(struct vcpu *cpu, const struct tcg_ram *r, unsigned n)
 {
-    const struct tlb_place p = { .gpa = r->gpa, .host = r->host, .ram = r->ram };
+    if (!r->ram)
+        return false;
+    const struct tlb_place p = { .host = r->host, .ram = r->ram };
     bool code =
         atomic_load(&r->ram->page_flags[(uint64_t)(r->host - r->ram->host) >> 12]) & PAGE_HAS_CODE;
     bytes_written(tcg_cpu_of(cpu), &p, n);

@@ -177,8 +177,7 @@ void tcg_zero(struct vcpu *cpu, uint64_t va, unsigned n, unsigned mode);
  * returns to generated code. Who writes there says so afterwards; true: code was there, leave the unit soon. */
 struct tcg_ram {
     uint8_t *host;
-    uint64_t gpa;
-    struct ram_block *ram;
+    struct ram_block *ram; /* NULL: generated code may access the page, so nobody asks what is written there */
 };
 bool tcg_ram_at(struct vcpu *cpu, uint64_t va, enum access access, unsigned mode, struct tcg_ram *out);
 bool tcg_ram_written(struct vcpu *cpu, const struct tcg_ram *r, unsigned n);

@@ -101,11 +101,15 @@ static uint8_t *lowest(const struct rep *r, uint8_t *p, uint64_t n)
 static void copy_one_by_one(const struct rep *r, uint8_t *to, const uint8_t *from, uint64_t n)
 {
     ptrdiff_t step = r->down ? -(ptrdiff_t)r->size : (ptrdiff_t)r->size;
-    for (; n; n--, to += step, from += step) {
-        uint8_t v[8];
-        memcpy(v, from, r->size);
-        memcpy(to, v, r->size);
-    }
+    for (; n; n--, to += step, from += step)
+        store_le(to, r->size, load_le(from, r->size));
+}
+
+/* The first `period` of `bytes` at p again and again: what is there already doubles. */
+static void spread(uint8_t *p, size_t period, size_t bytes)
+{
+    for (size_t done = period; done < bytes; done *= 2)
+        memcpy(p + done, p, MIN(done, bytes - done));
 }
 
 /* What one element after the other gives, where the two overlap too: then the first elements written are
@@ -115,27 +119,46 @@ static void copy(const struct rep *r, uint8_t *to, uint8_t *from, uint64_t n)
     size_t bytes = n * r->size;
     uint8_t *a = lowest(r, to, n), *b = lowest(r, from, n);
     bool behind = r->down ? b > a && b < a + bytes : a > b && a < b + bytes;
-    if (!behind) {
+    if (!behind)
         memmove(a, b, bytes);
-    } else if (!r->down && (size_t)(a - b) >= r->size) {
-        size_t period = (size_t)(a - b);
-        for (size_t done = 0; done < bytes; done += period)
-            memcpy(a + done, b + done, MIN(period, bytes - done));
-    } else {
+    else if (!r->down && (size_t)(a - b) >= r->size)
+        spread(b, (size_t)(a - b), (size_t)(a - b) + bytes);
+    else
         copy_one_by_one(r, to, from, n);
-    }
 }
 
 static void fill(const struct rep *r, uint8_t *to, uint64_t n)
 {
-    uint64_t v = r->x->gpr[X86_RAX];
+    uint64_t v = bits(r->x->gpr[X86_RAX], 0, 8 * r->size);
     uint8_t *p = lowest(r, to, n);
-    if (r->size == 1) {
-        memset(p, (int)v, n);
+    if (v == bits((v & 0xff) * 0x0101010101010101u, 0, 8 * r->size)) {
+        memset(p, (int)(v & 0xff), n * r->size);
         return;
     }
-    for (size_t i = 0; i < n; i++)
-        store_le(p + i * r->size, r->size, v);
+    store_le(p, r->size, v);
+    spread(p, r->size, n * r->size);
+}
+
+/* Elements, at most n, which surely do not decide: found many at a time. y's are compared with x's, or (x NULL)
+ * with v. */
+static uint64_t skip(const struct rep *r, const uint8_t *x, const uint8_t *y, uint64_t n,
+                     uint64_t v)
+{
+    uint8_t same[256];
+    size_t done = 0, bytes = n * r->size;
+    if (!r->down && r->until && !x && r->size == 1) {
+        const uint8_t *at = memchr(y, (int)v, n);
+        return at ? (uint64_t)(at - y) : n;
+    }
+    if (r->down || r->until || bytes < sizeof(same))
+        return 0;
+    if (!x) {
+        store_le(same, r->size, v);
+        spread(same, r->size, sizeof(same));
+    }
+    while (bytes - done >= sizeof(same) && !memcmp(x ? x + done : same, y + done, sizeof(same)))
+        done += sizeof(same);
+    return done / r->size;
 }
 
 /* Turns until a comparison decides, at most n; *a and *b are what was compared last. */
@@ -143,8 +166,14 @@ static uint64_t compare(struct rep *r, const uint8_t *x, const uint8_t *y, uint6
                         uint64_t *b)
 {
     ptrdiff_t step = r->down ? -(ptrdiff_t)r->size : (ptrdiff_t)r->size;
-    for (uint64_t i = 0; i < n; i++) {
-        *a = x ? load_le(x, r->size) : bits(r->x->gpr[X86_RAX], 0, 8 * r->size);
+    uint64_t v = bits(r->x->gpr[X86_RAX], 0, 8 * r->size);
+    uint64_t i = skip(r, x, y, n, v);
+    if (i == n) /* the last one's values are wanted */
+        i--;
+    x = x ? x + (ptrdiff_t)i * step : NULL;
+    y += (ptrdiff_t)i * step;
+    for (; i < n; i++) {
+        *a = x ? load_le(x, r->size) : v;
         *b = load_le(y, r->size);
         if ((*a == *b) == r->until) {
             r->stopped = true;
@@ -228,9 +257,7 @@ static uint64_t do_piece(struct rep *r, const struct sides *s)
         set_compared(r, a, b);
     }
     if (s->dest.write) {
-        uint64_t down = r->down ? (n - 1) * r->size : 0;
-        to.host -= down;
-        to.gpa -= down;
+        to.host = lowest(r, to.host, n);
         r->code_written |= tcg_ram_written(r->x->cpu, &to, (unsigned)(n * r->size));
     }
     advance_all(r, s, n);

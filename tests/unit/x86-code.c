@@ -141,6 +141,151 @@ static void overlapping_strings_repeat(void **unused)
     }
 }
 
+/* ---- repeats ------------------------------------------------------------------------------------------ */
+
+enum { AREA = 24 << 10 };
+
+struct repeat {
+    uint8_t code; /* of the byte form */
+    unsigned size;
+    bool down, until, has_source, writes, compares;
+    uint32_t rcx, rsi, rdi, rax; /* addresses: from the area's begin */
+    bool zf, cf;
+};
+
+static uint64_t element(const uint8_t *area, uint32_t at, unsigned size)
+{
+    return load_le(area + at, size);
+}
+
+/* One turn after the other, as the manual has it (SDM 2, REP). */
+static void do_turns(struct repeat *r, uint8_t *area)
+{
+    uint32_t step = r->down ? 0 - r->size : r->size;
+    while (r->rcx) {
+        uint64_t acc = bits(r->rax, 0, 8 * r->size);
+        uint64_t v = r->has_source ? element(area, r->rsi, r->size) : acc, w = 0;
+        if (r->compares)
+            w = element(area, r->rdi, r->size);
+        else if (r->writes)
+            store_le(area + r->rdi, r->size, v);
+        else
+            r->rax = (uint32_t)((r->rax & ~bits(UINT64_MAX, 0, 8 * r->size)) | v);
+        r->rsi += r->has_source ? step : 0;
+        r->rdi += r->compares || r->writes ? step : 0;
+        r->rcx--;
+        if (r->compares) {
+            r->zf = v == w;
+            r->cf = v < w;
+            if (r->zf == r->until)
+                return;
+        }
+    }
+}
+
+static unsigned draw(uint32_t *seed, unsigned below)
+{
+    *seed = *seed * 1664525 + 1013904223;
+    return (*seed >> 8) % below;
+}
+
+static struct repeat any_repeat(uint32_t *seed)
+{
+    static const struct repeat kinds[] = {
+        { .code = 0xa4, .has_source = true, .writes = true },   /* movs */
+        { .code = 0xaa, .writes = true },                       /* stos */
+        { .code = 0xa6, .has_source = true, .compares = true }, /* cmps */
+        { .code = 0xae, .compares = true },                     /* scas */
+        { .code = 0xac, .has_source = true },                   /* lods */
+    };
+    struct repeat r = kinds[draw(seed, 16) % 9 % ARRAY_LEN(kinds)];
+    r.size = 1u << draw(seed, 3);
+    r.down = !draw(seed, 4);
+    r.until = r.compares && draw(seed, 2);
+    unsigned most = 8 << draw(seed, 11);
+    r.rcx = draw(seed, MIN(most, AREA / 2)) / r.size;
+    uint32_t first = draw(seed, AREA / 2 - 128), near = draw(seed, 40);
+    r.rdi = draw(seed, 3) ? draw(seed, AREA / 2 - 128) : first + near;
+    r.rsi = draw(seed, 2) ? first : first + (r.rdi & 63);
+    if (r.down) {
+        r.rsi += AREA / 2;
+        r.rdi += AREA / 2;
+    }
+    r.rax = draw(seed, 2) ? 0x01010101 * draw(seed, 3) : draw(seed, 1 << 24);
+    return r;
+}
+
+static void fill_area(const struct repeat *r, uint32_t *seed, uint8_t *area)
+{
+    unsigned few = draw(seed, 4096) + 1; /* a comparison goes on for long */
+    for (unsigned k = 0; k < AREA; k++)
+        area[k] =
+            (uint8_t)(r->compares ? (draw(seed, few) ? r->rax : draw(seed, 256)) : draw(seed, 256));
+}
+
+static void a_repeat_is_its_turns(void **unused)
+{
+    static uint8_t area[AREA], seen[AREA];
+    ON_EACH(m)
+    {
+        uint32_t seed = 1;
+        for (unsigned k = 0; k < 4000; k++) {
+            struct repeat r = any_repeat(&seed);
+            fill_area(&r, &seed, area);
+            mem_write(m.vm, DATA, area, AREA);
+            uint8_t code[] = { r.down ? 0xfd : 0xfc,
+                               0xbe,
+                               0,
+                               0,
+                               0,
+                               0,
+                               0xbf,
+                               0,
+                               0,
+                               0,
+                               0,
+                               0xb9,
+                               0,
+                               0,
+                               0,
+                               0,
+                               0xb8,
+                               0,
+                               0,
+                               0,
+                               0,
+                               0x90,
+                               0xf3,
+                               0,
+                               0x0f,
+                               0x94,
+                               0xc2,
+                               0x0f,
+                               0x92,
+                               0xc6,
+                               0xf4 }; /* ...; sete %dl; setb %dh; hlt */
+            store_le(code + 2, 4, DATA + r.rsi);
+            store_le(code + 7, 4, DATA + r.rdi);
+            store_le(code + 12, 4, r.rcx);
+            store_le(code + 17, 4, r.rax);
+            code[21] = r.size == 2 ? 0x66 : 0x90;
+            code[22] = r.until ? 0xf2 : 0xf3;
+            code[23] = (uint8_t)(r.code + (r.size > 1));
+            run(&m, code, sizeof(code));
+            bool compared = r.compares && r.rcx;
+            do_turns(&r, area);
+            mem_read(m.vm, DATA, seen, AREA);
+            assert_memory_equal(seen, area, AREA);
+            assert_int_equal(m.x->gpr[X86_RCX], r.rcx);
+            assert_int_equal(m.x->gpr[X86_RSI], DATA + r.rsi);
+            assert_int_equal(m.x->gpr[X86_RDI], DATA + r.rdi);
+            assert_int_equal(m.x->gpr[X86_RAX], r.rax);
+            if (compared)
+                assert_int_equal(m.x->gpr[X86_RDX] & 0x101, r.zf | r.cf << 8);
+        }
+    }
+}
+
 /* Flags from before the count of 0 are those behind it. */
 static void flags_survive_what_does_not_set_them(void **unused)
 {
@@ -162,6 +307,7 @@ int main(void)
         cmocka_unit_test(a_repeated_store_is_too),
         cmocka_unit_test(a_loop_may_change_itself),
         cmocka_unit_test(overlapping_strings_repeat),
+        cmocka_unit_test(a_repeat_is_its_turns),
         cmocka_unit_test(flags_survive_what_does_not_set_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -382,6 +382,28 @@ static ir_val fold_extension(struct ir *ir, enum ir_code code, enum ir_type type
     return extend_low(ir, in->a, 64 - (unsigned)c, code == IR_sar);
 }
 
+/* What a 32-bit value is cut out of. */
+static ir_val behind_trunc(const struct ir *ir, ir_val v)
+{
+    return ir->ops[v].code == IR_trunc ? ir->ops[v].a : v;
+}
+
+/* A rotation written as two shifts and a sum of what they leave apart; of 32 bits also behind sign extensions. */
+static ir_val fold_rotation(struct ir *ir, ir_val a, ir_val b)
+{
+    bool extended = ir->ops[a].code == IR_sext32 && ir->ops[b].code == IR_sext32;
+    const struct ir_op *x = &ir->ops[extended ? ir->ops[a].a : a];
+    const struct ir_op *y = &ir->ops[extended ? ir->ops[b].a : b];
+    const struct ir_op *l = x->code == IR_shl ? x : y, *r = x->code == IR_shl ? y : x;
+    int64_t left, right, width = l->type == IR_I32 ? 32 : 64;
+    if (l->code != IR_shl || r->code != IR_shr || l->type != r->type ||
+        !ir_is_const(ir, l->b, &left) || !ir_is_const(ir, r->b, &right) || left <= 0 ||
+        right <= 0 || left + right != width || behind_trunc(ir, l->a) != behind_trunc(ir, r->a))
+        return IR_NONE;
+    ir_val v = ir_2i(ir, IR_ror, l->a, right);
+    return extended ? ir_1(ir, IR_sext32, v) : v;
+}
+
 /* As fold_1; may also put a simpler operation in place of the one given. */
 static ir_val fold_2(struct ir *ir, enum ir_code *code, enum ir_type type, ir_val *a, ir_val *b)
 {
@@ -392,6 +414,11 @@ static ir_val fold_2(struct ir *ir, enum ir_code *code, enum ir_type type, ir_va
         return ir_const(ir, type, 0);
     if (*a == *b && (*code == IR_and || *code == IR_or))
         return *a;
+    if (*code == IR_or || *code == IR_xor || *code == IR_add) {
+        ir_val rotated = fold_rotation(ir, *a, *b);
+        if (rotated != IR_NONE)
+            return rotated;
+    }
     if (!ir_is_const(ir, *b, &cb) || !ir_evaluates(*code))
         return IR_NONE;
     if (ir_is_const(ir, *a, &ca))

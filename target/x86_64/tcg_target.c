@@ -29,7 +29,7 @@
                                          .offset = offsetof(struct x86_cpu, zmm[n]) + 16, \
                                          .type = IR_V128 }
 
-/* The hottest nine, and ten vectors, live in host registers: what compilers use most, and the result that flags follow from. */
+/* The hottest nine, and ten vectors, live in host registers: what compilers use most. */
 const struct ir_slot x86_slots[N_X86_SLOTS] = {
     GPR(0, "rax", 100),
     GPR(1, "rcx", 95),
@@ -49,7 +49,7 @@ const struct ir_slot x86_slots[N_X86_SLOTS] = {
     GPR(15, "r15", 61),
     WORD(CC_OP, cc_op, 0),
     WORD(CC_DST, cc_dst, 0),
-    WORD(CC_SRC, cc_src, 75),
+    WORD(CC_SRC, cc_src, 0),
     WORD(CC_AUX, cc_aux, 0),
     WORD(DF, df, 0),
     BASE(X86_ES, "es.base"),

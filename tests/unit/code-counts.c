@@ -48,7 +48,7 @@ static const struct loop riscv_loops[] = {
     { "saxpy", 34, "18219c21c377a77a9ca12105a1057d1665fa8280" },
     /* 1: lw a4,0(a0); addw a5,a5,a4; slliw a6,a5,5; srliw a7,a5,27; or a5,a6,a7; addi a0,a0,4; addiw a2,a2,-1;
        bnez a2,1b; ret */
-    { "words", 27, "1841b99f1b9857009bd8b701b367180111057d3675f68280" },
+    { "words", 28, "1841b99f1b9857009bd8b701b367180111057d3675f68280" },
     /* 1: ld t3,0(a0); ld t4,8(a0); mul t5,t3,s4; mulhu t6,t3,s4; add s5,s5,t5; sltu t5,s5,t5; add s6,s6,t6; add
        s6,s6,t5; xor s7,s7,t4; addi a0,a0,16; addi a2,a2,-1; bnez a2,1b; ret */
     { "wide", 43, "033e0500833e8500330f4e03b33f4e03fa9a33bfea017e9b7a9bb3cbdb0141057d1679fe8280" },

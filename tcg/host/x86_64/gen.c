@@ -126,10 +126,15 @@ static void gen_shift(struct gen *g, const struct ir_op *op, enum shift digit)
     bool w = op->type == IR_I64;
     int64_t c;
     if (const_of(g, op->b, &c)) {
-        unsigned ra = use(g, op->a), d = def(g, op->a);
+        unsigned ra = use(g, op->a), d = def(g, op->a), n = c & (w ? 63 : 31);
+        if (d != ra && g->host->bmi2 && digit <= SHIFT_ROR) { /* rorx */
+            vex_rr(&g->b, 3, 3, w, 0xf0, d, 0, ra);
+            put8(&g->b, (uint8_t)(digit == SHIFT_ROR ? n : (w ? 64 : 32) - n));
+            return;
+        }
         if (d != ra)
             mov_rr(&g->b, true, d, ra);
-        shift_ri(&g->b, w, digit, d, c & (w ? 63 : 31));
+        shift_ri(&g->b, w, digit, d, n);
         return;
     }
     bool bmi2 = g->host->bmi2 && digit >= SHIFT_SHL;
@@ -940,7 +945,8 @@ static void fuse_add(struct gen *g, uint16_t i)
     note_use(g, op->a, i);
 }
 
-/* Which sets only the slow ways of accesses can see: their slot is set anew before anything else looks. */
+/* Which sets only the slow ways of accesses can see: their slot is set anew before anything else looks. Of slots that
+ * are seldom read (flags); what others hold is wanted, and to keep it longer than that costs more than a store. */
 static void find_owed(struct gen *g, const struct ir_block *blk)
 {
     const struct ir *ir = g->ir;
@@ -948,7 +954,7 @@ static void find_owed(struct gen *g, const struct ir_block *blk)
     for (uint16_t i = blk->first + blk->n; i-- > blk->first;) {
         const struct ir_op *op = &ir->ops[i];
         if (op->code == IR_set) {
-            bool may = op->type == IR_I64 && g->host->slot_reg[op->imm] < 0;
+            bool may = op->type == IR_I64 && !ir->slots[op->imm].heat;
             g->owed_end[i] = may ? g->next_set[op->imm] : 0;
             g->next_set[op->imm] = i;
         } else if (op->code == IR_get) {

@@ -137,6 +137,35 @@ static void tr_pure(struct tr *t, const struct operands *o)
     set_gpr(t, o->d, ir_call(t->ir, h, a, b, c, IR_NONE));
 }
 
+/* The low half of what `extra` makes of the state with columns 0 and 1 in rs1, 2 and 3 in rs2: a round of x86's form
+ * with a key of zeros. */
+static void tr_aes_round(struct tr *t, const struct operands *o)
+{
+    struct ir *ir = t->ir;
+    ir_val low = ir_vec(ir, IR_V_from_i64, gpr(t, o->a), IR_NONE, IR_NONE, 0);
+    ir_val high = ir_vec(ir, IR_V_from_i64, gpr(t, o->b), IR_NONE, IR_NONE, 0);
+    ir_val state = ir_vec(ir, IR_V_zip_lo_i64, low, high, IR_NONE, 0);
+    ir_val next = ir_vec(ir, o->extra, state, ir_const(ir, IR_V128, 0), IR_NONE, 0);
+    set_gpr(t, o->d, ir_vec(ir, IR_V_get_i64, next, IR_NONE, IR_NONE, 0));
+}
+
+static void tr_aes64im(struct tr *t, const struct operands *o)
+{
+    ir_val v = ir_vec(t->ir, IR_V_from_i64, gpr(t, o->a), IR_NONE, IR_NONE, 0);
+    v = ir_vec(t->ir, IR_V_aes_imc, v, IR_NONE, IR_NONE, 0);
+    set_gpr(t, o->d, ir_vec(t->ir, IR_V_get_i64, v, IR_NONE, IR_NONE, 0));
+}
+
+/* extra: which half of the product */
+static void tr_clmul(struct tr *t, const struct operands *o)
+{
+    struct ir *ir = t->ir;
+    ir_val a = ir_vec(ir, IR_V_from_i64, gpr(t, o->a), IR_NONE, IR_NONE, 0);
+    ir_val b = ir_vec(ir, IR_V_from_i64, gpr(t, o->b), IR_NONE, IR_NONE, 0);
+    ir_val product = ir_vec(ir, IR_V_clmul, a, b, IR_NONE, 0);
+    set_gpr(t, o->d, ir_vec(ir, IR_V_get_i64, product, IR_NONE, IR_NONE, o->extra));
+}
+
 static void tr_aes64ks1i(struct tr *t, const struct operands *o)
 {
     if (o->imm > 10)
@@ -219,8 +248,8 @@ static const struct insn insns_zbs[] = {
 #define PURE(name, bits, imm, helper) { name, bits, imm, tr_pure, .data = &rv_helper_##helper }
 
 static const struct insn insns_zbc_zbkc[] = {
-    PURE("clmul",   "0000101   bbbbb aaaaa 001 ddddd 0110011", NULL, clmul),
-    PURE("clmulh",  "0000101   bbbbb aaaaa 011 ddddd 0110011", NULL, clmulh),
+    { "clmul",     "0000101   bbbbb aaaaa 001 ddddd 0110011", NULL,        tr_clmul,      0 },
+    { "clmulh",    "0000101   bbbbb aaaaa 011 ddddd 0110011", NULL,        tr_clmul,      1 },
 };
 static const struct insn insns_zbc[] = {
     PURE("clmulr",  "0000101   bbbbb aaaaa 010 ddddd 0110011", NULL, clmulr),
@@ -238,13 +267,13 @@ static const struct insn insns_zbkx[] = {
 };
 
 static const struct insn insns_zknd[] = {
-    PURE("aes64ds",  "0011101  bbbbb aaaaa 000 ddddd 0110011", NULL, aes64ds),
-    PURE("aes64dsm", "0011111  bbbbb aaaaa 000 ddddd 0110011", NULL, aes64dsm),
-    PURE("aes64im",  "001100000000   aaaaa 001 ddddd 0010011", NULL, aes64im),
+    { "aes64ds",     "0011101   bbbbb aaaaa 000 ddddd 0110011", NULL,        tr_aes_round,  IR_V_aes_dec_last },
+    { "aes64dsm",    "0011111   bbbbb aaaaa 000 ddddd 0110011", NULL,        tr_aes_round,  IR_V_aes_dec },
+    { "aes64im",   "001100000000    aaaaa 001 ddddd 0010011", NULL,        tr_aes64im },
 };
 static const struct insn insns_zkne[] = {
-    PURE("aes64es",  "0011001  bbbbb aaaaa 000 ddddd 0110011", NULL, aes64es),
-    PURE("aes64esm", "0011011  bbbbb aaaaa 000 ddddd 0110011", NULL, aes64esm),
+    { "aes64es",     "0011001   bbbbb aaaaa 000 ddddd 0110011", NULL,        tr_aes_round,  IR_V_aes_enc_last },
+    { "aes64esm",    "0011011   bbbbb aaaaa 000 ddddd 0110011", NULL,        tr_aes_round,  IR_V_aes_enc },
 };
 static const struct insn insns_zknd_zkne[] = {
     PURE("aes64ks2", "0111111  bbbbb aaaaa 000 ddddd 0110011", NULL, aes64ks2),

@@ -9,7 +9,11 @@
 
 #include <cmocka.h>
 
+#include "core/error.h"
+#include "core/memory.h"
+#include "core/util.h"
 #include "target/riscv/riscv.h"
+#include "tcg/tcg.h"
 
 static uint64_t random_state = 88172645463325252u;
 
@@ -310,6 +314,89 @@ static void word_results_are_sign_extended(void **unused)
     assert_int_equal(rvh_sm3p0(0x80000000), UINT64_C(0xffffffff80010100));
 }
 
+/* ---- what the instructions are translated to -------------------------------------------------------------- */
+
+enum { RAM = 0x40000000, WFI = 0x10500073, RS1 = 10, RS2 = 11, RD = 12 };
+
+static void must(struct error *err)
+{
+    if (err)
+        fail_msg("%s", error_text(err));
+}
+
+static struct vcpu *machine_new(const struct backend *b)
+{
+    struct mem_region *ram;
+    struct vcpu *cpu;
+    struct vm *vm;
+    char options[32] = "backend=";
+    must(vm_new(&vm));
+    vm->accel = &tcg_accel;
+    vm->target = &riscv64_target;
+    must(riscv64_target.cpu_model(vm, "max"));
+    must(tcg_accel.vm_create(vm, strcat(options, b->name)));
+    must(mem_add_ram(vm, "ram", 1 * MIB, false, &ram));
+    mem_map(ram, RAM, 0);
+    must(vcpu_new(vm, 0, &cpu));
+    cpu->requests = 0;
+    return cpu;
+}
+
+/* rd of the instruction at `at`, which WFI follows. */
+static uint64_t executed(struct vcpu *cpu, uint64_t at, uint64_t a, uint64_t b)
+{
+    struct riscv_cpu *r = riscv_of(cpu);
+    riscv64_target.vcpu_reset(cpu);
+    riscv_place(cpu, at, a, b);
+    riscv64_target.vcpu_loaded(cpu);
+    tcg_accel.set_state(cpu);
+    enum vcpu_exit exit = EXIT_KICKED;
+    for (unsigned k = 0; k < 4 && exit == EXIT_KICKED; k++)
+        exit = tcg_accel.run(cpu);
+    assert_int_equal(r->pc, at + 8);
+    return r->x[RD];
+}
+
+#define R_TYPE(funct7, funct3) \
+    ((funct7) << 25 | RS2 << 20 | RS1 << 15 | (funct3) << 12 | RD << 7 | 0x33)
+#define I_TYPE(imm, funct3) ((imm) << 20 | RS1 << 15 | (funct3) << 12 | RD << 7 | 0x13)
+
+static void instructions_give_what_their_functions_give(void **unused)
+{
+    static const struct {
+        uint32_t word;
+        uint64_t (*one)(uint64_t a);
+        uint64_t (*two)(uint64_t a, uint64_t b);
+    } all[] = {
+        { R_TYPE(0x19, 0), .two = rvh_aes64es },     { R_TYPE(0x1b, 0), .two = rvh_aes64esm },
+        { R_TYPE(0x1d, 0), .two = rvh_aes64ds },     { R_TYPE(0x1f, 0), .two = rvh_aes64dsm },
+        { R_TYPE(0x3f, 0), .two = rvh_aes64ks2 },    { R_TYPE(0x05, 1), .two = rvh_clmul },
+        { R_TYPE(0x05, 3), .two = rvh_clmulh },      { R_TYPE(0x05, 2), .two = rvh_clmulr },
+        { R_TYPE(0x14, 2), .two = rvh_xperm4 },      { R_TYPE(0x14, 4), .two = rvh_xperm8 },
+        { I_TYPE(0x300, 1), .one = rvh_aes64im },    { I_TYPE(0x687, 5), .one = rvh_brev8 },
+        { I_TYPE(0x100, 1), .one = rvh_sha256sum0 }, { I_TYPE(0x101, 1), .one = rvh_sha256sum1 },
+        { I_TYPE(0x102, 1), .one = rvh_sha256sig0 }, { I_TYPE(0x103, 1), .one = rvh_sha256sig1 },
+        { I_TYPE(0x104, 1), .one = rvh_sha512sum0 }, { I_TYPE(0x105, 1), .one = rvh_sha512sum1 },
+        { I_TYPE(0x106, 1), .one = rvh_sha512sig0 }, { I_TYPE(0x107, 1), .one = rvh_sha512sig1 },
+        { I_TYPE(0x108, 1), .one = rvh_sm3p0 },      { I_TYPE(0x109, 1), .one = rvh_sm3p1 },
+    };
+    for (size_t k = 0; k < n_backends; k++) {
+        struct vcpu *cpu = machine_new(backends[k]);
+        for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+            uint8_t code[8];
+            store_le(code, 4, all[i].word);
+            store_le(code + 4, 4, WFI);
+            assert_true(mem_write(cpu->vm, RAM + 64 * i, code, sizeof(code)));
+            for (unsigned n = 0; n < 20; n++) {
+                uint64_t a = random_u64(), b = random_u64();
+                uint64_t want = all[i].one ? all[i].one(a) : all[i].two(a, b);
+                assert_int_equal(executed(cpu, RAM + 64 * i, a, b), want);
+            }
+        }
+        vm_free(cpu->vm);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest facts[] = {
@@ -323,6 +410,7 @@ int main(void)
         cmocka_unit_test(sm3_of_abc),
         cmocka_unit_test(sm4_matches_its_standard),
         cmocka_unit_test(word_results_are_sign_extended),
+        cmocka_unit_test(instructions_give_what_their_functions_give),
     };
     return cmocka_run_group_tests(facts, NULL, NULL);
 }

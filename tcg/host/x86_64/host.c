@@ -85,7 +85,7 @@ static void move_pinned(struct buf *b, const struct host *h, const struct tcg_ta
     }
 }
 
-static void move_temps(struct buf *b, const struct host *h, bool store)
+static void move_temps(struct buf *b, bool store)
 {
     for (unsigned k = 0; k < ARRAY_LEN(saved_temps); k++) {
         struct mem m = MEM(RBP, TCG_DISP(regs) + 8 * saved_temps[k]);
@@ -95,7 +95,7 @@ static void move_temps(struct buf *b, const struct host *h, bool store)
             mov_rm(b, true, saved_temps[k], m);
     }
     for (unsigned x = 0; x < N_VECTOR_TEMPS; x++)
-        move_xmm(b, h->wide, x, MEM(RBP, TCG_DISP(vectors) + 16 * (int32_t)x), store);
+        move_xmm(b, true, x, MEM(RBP, TCG_DISP(vectors) + 16 * (int32_t)x), store);
 }
 
 static void put_call_c(struct buf *b, const void *fn)
@@ -152,8 +152,6 @@ static struct error *host_init(struct tcg *tcg)
         h->vector = 0;
     }
     const struct tcg_target *target = tcg->target;
-    for (unsigned s = 0; s < target->n_slots; s++)
-        h->wide |= target->slots[s].type == IR_V128;
     pin_slots(h, target);
 
     struct buf b = { .p = tcg->rw + 64, .end = tcg->rw + 4096 }; /* offset 0 means "none" */
@@ -171,12 +169,12 @@ static struct error *host_init(struct tcg *tcg)
 
     h->slow = b.p - tcg->rw; /* called; a struct slow_site behind the call */
     move_pinned(&b, h, target, true);
-    move_temps(&b, h, true);
+    move_temps(&b, true);
     pop_r(&b, RSI);
     mov_rr(&b, true, RDI, RBP);
     put_call_c(&b, (const void *)host_slow_call);
     mov_mr(&b, true, MEM(RBP, TCG_DISP(resume)), RAX);
-    move_temps(&b, h, false);
+    move_temps(&b, false);
     move_pinned(&b, h, target, false);
     jmp_mem(&b, MEM(RBP, TCG_DISP(resume)));
 

@@ -16,7 +16,6 @@ enum { XMM0 = 16 }; /* register numbers 16..31 are vector registers */
 struct host {
     bool avx, bmi1, bmi2, lzcnt, popcnt, fma;
     uint32_t vector;         /* HAS_*: instructions for vector operations (gen_vec.c) */
-    bool wide;               /* the guest has V128 values */
     int8_t slot_reg[128];    /* register pinned to a slot, or -1 */
     int16_t reg_slot[32];    /* and back, or -1 */
     struct gen *gen;         /* scratch of the code generator */

@@ -99,7 +99,7 @@ static struct code_page **page_slot(struct tcg *tcg, const uint8_t *page)
 /* ---- publishing ------------------------------------------------------------------------------------ */
 
 /* 64-byte pieces of a page that [from, to) touches. */
-static uint64_t chunks_of(int32_t from, int32_t to)
+uint64_t cache_chunks(int32_t from, int32_t to)
 {
     from = MAX(from, 0);
     to = MIN(to, 4096);
@@ -112,8 +112,8 @@ static uint64_t chunks_of(int32_t from, int32_t to)
 /* Pieces of `page` that u covers; a page that follows itself is both of its pages. */
 static uint64_t chunks_in(const struct unit *u, const uint8_t *page)
 {
-    return (u->page == page ? chunks_of(u->off, u->end) : 0) |
-           (u->page2 == page ? chunks_of(u->off - 4096, u->end - 4096) : 0);
+    return (u->page == page ? cache_chunks(u->off, u->end) : 0) |
+           (u->page2 == page ? cache_chunks(u->off - 4096, u->end - 4096) : 0);
 }
 
 static bool covers(const struct unit *u, const uint8_t *page, int32_t from, int32_t to)
@@ -252,7 +252,7 @@ void cache_kill_flagged(struct tcg *tcg, uint32_t flag)
 static bool kill_covering(struct tcg *tcg, struct code_page *p, int32_t from, int32_t to)
 {
     bool killed = false;
-    if (!(p->chunks & chunks_of(from, to)))
+    if (!(p->chunks & cache_chunks(from, to)))
         return false;
     for (struct unit *u = p->units, *next; u; u = next) {
         next = u->page_next[u->page == p->page ? 0 : 1];
@@ -288,7 +288,7 @@ bool cache_covers(struct tcg *tcg, const uint8_t *page, int32_t pc_off, int32_t 
     bool found = false;
     pthread_mutex_lock(&tcg->lock);
     const struct code_page *p = *page_slot(tcg, page);
-    const struct unit *u = p && p->chunks & chunks_of(from, to) ? p->units : NULL;
+    const struct unit *u = p && p->chunks & cache_chunks(from, to) ? p->units : NULL;
     for (; u && !found; u = u->page_next[u->page == page ? 0 : 1])
         found = u->page == page && u->n_insns > 1 && u->off <= pc_off && pc_off < u->end &&
                 covers(u, page, from, to);
@@ -306,8 +306,8 @@ void cache_set_apart(struct tcg *tcg, const uint8_t *page, int32_t off)
 {
     pthread_mutex_lock(&tcg->lock);
     struct code_page *p = *page_slot(tcg, page);
-    if (p && !(p->apart & chunks_of(off, off + 1))) {
-        p->apart |= chunks_of(off, off + 1);
+    if (p && !(p->apart & cache_chunks(off, off + 1))) {
+        p->apart |= cache_chunks(off, off + 1);
         kill_covering(tcg, p, off, off + 1);
     }
     pthread_mutex_unlock(&tcg->lock);

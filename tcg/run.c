@@ -5,12 +5,19 @@
 #include "core/memory.h"
 #include "core/options.h"
 #include "core/util.h"
+#include "tcg/persist.h"
 #include "tcg/tcg.h"
 
 #include <sched.h>
 #include <stdlib.h>
 
-enum { DEFAULT_CACHE_MIB = 64, MAX_CACHE_MIB = 1024, HELPERS_CACHE_MIB = 1 };
+enum {
+    DEFAULT_CACHE_MIB = 64,
+    MAX_CACHE_MIB = 1024,
+    HELPERS_CACHE_MIB = 1,
+    DEFAULT_KEPT_MIB = 128,
+    MAX_KEPT_MIB = 4096
+};
 
 /* ---- standing outside generated code ------------------------------------------------------------ */
 
@@ -368,7 +375,8 @@ static struct error *parse_options(struct tcg *tcg, const char *text, uint64_t *
 {
     static const char *const known[] = { "tb-size",       "backend",    "thread",
                                          "group",         "unit-insns", "one-insn-per-tb",
-                                         "host-features", "count-tlb" };
+                                         "host-features", "count-tlb",  "cache",
+                                         "cache-size" };
     struct options o;
     struct error *err = options_split(text ? text : "", NULL, &o);
     if (err)
@@ -391,6 +399,21 @@ static struct error *parse_options(struct tcg *tcg, const char *text, uint64_t *
         err = options_get_bool(&o, "one-insn-per-tb", &tcg->single_insn);
     if (!err)
         err = options_get_bool(&o, "count-tlb", &tcg->count_tlb);
+    tcg->persist_bytes = DEFAULT_KEPT_MIB * MIB;
+    if (!err && (v = options_get(&o, "cache-size"))) {
+        if (!parse_uint(v, MAX_KEPT_MIB, &n) || !n)
+            err = error_new("cache-size=%s: a number of MiB from 1 to %d is expected", v,
+                            MAX_KEPT_MIB);
+        else if (!options_get(&o, "cache"))
+            err = error_new(
+                "cache-size= says how large the file of cache= may become, which is not there");
+        tcg->persist_bytes = n * MIB;
+    }
+    if (!err && (v = options_get(&o, "cache"))) {
+        if (!*v)
+            err = error_new("cache=: the name of a file is expected");
+        tcg->persist_path = xstrdup(v);
+    }
     if (!err && (v = options_get(&o, "host-features"))) {
         tcg->baseline_host = !strcmp(v, "baseline");
         if (!tcg->baseline_host && strcmp(v, "all"))
@@ -406,12 +429,16 @@ static struct error *parse_options(struct tcg *tcg, const char *text, uint64_t *
     }
     if (!err)
         err = options_refuse_rest(&o, known, ARRAY_LEN(known));
+    if (!err && tcg->persist_path && strcmp(tcg->backend->name, "jit"))
+        err = error_new("cache=: only what backend=jit makes can be kept");
     options_free(&o);
     return err;
 }
 
 static void free_tcg(struct tcg *tcg)
 {
+    persist_close(tcg);
+    free(tcg->persist_path);
     cache_free(tcg);
     tcg->backend->fini(tcg);
     if (tcg->disas_guest)
@@ -453,6 +480,7 @@ static struct error *vm_create(struct vm *vm, const char *options)
     if (!err)
         err = cache_init(tcg, mib * MIB);
     if (err) {
+        free(tcg->persist_path);
         free(tcg);
         return error_in(err, "-accel tcg");
     }
@@ -467,6 +495,11 @@ static struct error *vcpu_create(struct vcpu *cpu)
     struct tcg_cpu *t = tcg_cpu_of(cpu);
     t->cpu = cpu;
     t->tcg = tcg_of_vm(cpu->vm);
+    if (t->tcg->persist_path && !t->tcg->persist) { /* the CPU model is settled now */
+        struct error *err = persist_open(t->tcg, t->tcg->persist_path, t->tcg->persist_bytes);
+        if (err)
+            return error_in(err, "-accel tcg,cache=%s", t->tcg->persist_path);
+    }
     t->target = t->tcg->target;
     t->ir = xcalloc(1, sizeof(*t->ir));
     t->plan = plan_new();
@@ -678,6 +711,8 @@ static void print_help(void (*print)(void *opaque, const char *line), void *opaq
     print(opaque,
           "  count-tlb=on          count TLB hits too, for -stats (costs an addition an access)");
     print(opaque, "  host-features=baseline   use plain x86-64 instructions only");
+    print(opaque, "  cache=FILE            keep translations in FILE for the next run");
+    print(opaque, "  cache-size=MIB        how large FILE may become (default 128)");
 }
 
 static void stats(struct vm *vm, void (*add)(void *opaque, const char *name, double value),
@@ -702,6 +737,8 @@ static void stats(struct vm *vm, void (*add)(void *opaque, const char *name, dou
         { "tcg.host_bytes", (double)tcg->counts.host_bytes },
         { "tcg.translate_seconds", (double)tcg->counts.translate_ns / 1e9 },
         { "tcg.evictions", (double)tcg->counts.evictions },
+        { "tcg.units_loaded", (double)tcg->counts.loaded },
+        { "tcg.load_seconds", (double)tcg->counts.load_ns / 1e9 },
         { "tcg.unit_entries", (double)sum.unit_entries },
         { "tcg.indirect_misses", (double)sum.indirect_misses },
         { "tcg.tlb_misses", (double)sum.tlb_misses },
@@ -720,6 +757,7 @@ static void stats(struct vm *vm, void (*add)(void *opaque, const char *name, dou
     }
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         add(opaque, all[i].name, all[i].value);
+    persist_stats(tcg, add, opaque);
 }
 
 const struct accel tcg_accel = {

@@ -65,6 +65,9 @@ struct tcg_target {
     bool sees_own_writes;    /* a store into the code ahead is seen by the next instruction (x86), without a barrier */
     bool misaligned_atomics; /* rmw and cas take any address (the whole VM stops for such a one) */
 
+    /* A number for all that scan and translate heed besides the bytes and the state word (the CPU model's features).
+     * NULL: this guest's units are not kept in a file. */
+    uint64_t (*identity)(struct vm *vm);
     /* The VM is being made for this engine: fit the CPU model to what the target can do. May be NULL. */
     struct error *(*fit)(struct vm *vm);
     /* Length and control flow of the instruction at `bytes`. n bytes are there. */

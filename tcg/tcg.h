@@ -232,6 +232,20 @@ static inline unsigned jump_index(uint64_t pc)
 
 /* ---- back ends ------------------------------------------------------------------------------------ */
 
+/* Places in a unit's code that depend on where it stands, or this program: code that is kept in a file becomes
+ * right elsewhere by these (persist.c). */
+enum reloc_kind {
+    RELOC_SHARED,  /* 32 bits relative to the place: what all units share */
+    RELOC_PROGRAM, /* 64-bit address of something in this program */
+    RELOC_CACHE,   /* 64-bit address in the executable mapping: what all units share */
+    N_RELOC_KINDS,
+};
+enum { MAX_RELOCS = 2048 };
+struct relocs {
+    unsigned n; /* more than MAX_RELOCS: not all are here */
+    struct reloc { uint32_t at; /* in the unit's code */ enum reloc_kind kind; } at[MAX_RELOCS];
+};
+
 enum compiled { COMPILE_OK, COMPILE_NO_ROOM, COMPILE_TOO_COMPLEX /* the unit must be shorter */ };
 
 struct backend {
@@ -240,8 +254,11 @@ struct backend {
     struct error *(*init)(struct tcg *tcg);
     void (*fini)(struct tcg *tcg);
     /* Turn ir into something enter can run, in the cache at [tcg->next, tcg->part_end): fills u's
-     * code_at, code_size, entry, chain_at, kill_at and links (room for UNIT_LINKS of them). */
+     * code_at, code_size, entry, chain_at, kill_at and links (room for UNIT_LINKS of them), and tcg->relocs. */
     enum compiled (*compile)(struct tcg *tcg, struct unit *u, const struct ir *ir);
+    /* A number for all that its code depends on but the IR: features of the host, what all units share. 0: its units
+     * cannot be kept in a file. */
+    uint64_t (*identity)(const struct tcg *tcg);
     /* The unit stands at its final address, and so do its links. */
     void (*place_links)(struct tcg *tcg, struct unit *u);
     void (*drop)(struct tcg *tcg, struct unit *u); /* the unit is about to be freed */
@@ -293,6 +310,10 @@ struct tcg {
     unsigned n_running;
     _Atomic bool exclusive;
 
+    struct persist *persist;   /* units in a file; NULL: none are kept */
+    char *persist_path;        /* the file, until it is opened */
+    uint64_t persist_bytes;
+    struct relocs relocs;      /* of the unit that was compiled last */
     struct disas *disas_guest, *disas_host;
     /* Offsets in a page before which UNIT_DEBUG ends: of every breakpoint so far. Set under the lock. */
     _Atomic uint64_t stops[4096 / 64];
@@ -303,6 +324,7 @@ struct tcg {
                                   remembered from one instruction to the next */
     struct {
         uint64_t links, units, guest_bytes, guest_insns, host_bytes, evictions, dead, translate_ns;
+        uint64_t loaded, load_ns;  /* units that a file had (persist.c) */
     } counts;
 };
 
@@ -395,6 +417,7 @@ bool cache_covers(struct tcg *tcg, const uint8_t *page, int32_t pc_off, int32_t 
 /* Pieces of a page (bit n: bytes 64n to 64n + 63) whose accesses share no checks; with the lock held. And
  * make the one at `off` such. */
 uint64_t cache_apart(struct tcg *tcg, const uint8_t *page);
+uint64_t cache_chunks(int32_t from, int32_t to); /* the pieces that [from, to) touches */
 void cache_set_apart(struct tcg *tcg, const uint8_t *page, int32_t off);
 void cache_link(struct tcg *tcg, struct link *l, struct unit *to);
 /* Kill all units with a flag; with the lock held. */

@@ -2,6 +2,7 @@
 #include "core/clock.h"
 #include "core/disas.h"
 #include "core/util.h"
+#include "tcg/persist.h"
 #include "tcg/tcg.h"
 
 #include <assert.h>
@@ -24,6 +25,7 @@ struct found {
 struct plan {
     struct tcg_cpu *t;
     const uint8_t *page, *page2; /* host bytes; page2 only for an instruction across the end */
+    const uint8_t *bytes;        /* where those of page are read: page, or a copy */
     uint32_t flags;
     unsigned n, limit;
     int32_t seen_end; /* behind the highest instruction */
@@ -43,7 +45,7 @@ static bool scan_one(struct plan *p, int32_t off, struct insn_scan *out)
     const struct tcg_target *target = p->t->target;
     uint8_t bytes[32]; /* a copy: the guest may write while we look */
     size_t n = MIN((size_t)(4096 - off), target->max_insn_len);
-    memcpy(bytes, p->page + off, n);
+    memcpy(bytes, p->bytes + off, n);
     if (p->page2) {
         memcpy(bytes + n, p->page2, target->max_insn_len - n);
         n = target->max_insn_len;
@@ -230,6 +232,19 @@ static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off, bo
     bool logged = log->kinds && log_in_filter(log, t->pc_page + (uint64_t)(int64_t)off);
     uint64_t begin = host_now_ns();
     struct ir *ir = t->ir;
+    bool keeps = tcg->persist && !logged && !t->stepping && !p->page2 &&
+                 !(p->flags & (UNIT_ALONE | UNIT_DEBUG));
+    if (keeps && persist_load(tcg, p->page, off, p->flags, room)) {
+        struct unit *u = keep_unit(tcg, tcg->scratch);
+        cache_publish(tcg, u);
+        tcg->counts.loaded++;
+        tcg->counts.load_ns += host_now_ns() - begin;
+        return u;
+    }
+    if (!*room)
+        return NULL;
+    if (keeps)
+        p->bytes = persist_copy(tcg, p->page);
     bool one = tcg->single_insn || p->page2 || p->flags & UNIT_ALONE;
     p->limit = one ? 1 : t->stepping ? MIN(t->most_insns, tcg->max_insns) : tcg->max_insns;
     for (;; p->limit = (p->limit + 1) / 2) {
@@ -257,6 +272,8 @@ static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off, bo
             enum compiled c = tcg->backend->compile(tcg, u, ir);
             if (c == COMPILE_OK) {
                 u = keep_unit(tcg, u);
+                if (keeps)
+                    persist_keep(tcg, u, p->bytes);
                 if (logged && log_on(log, LOG_OUT_ASM) && !u->ir)
                     log_host(t, u);
                 cache_publish(tcg, u);
@@ -351,7 +368,7 @@ struct unit *translate_find(struct tcg_cpu *t, uint64_t pc)
 
     struct plan *p = t->plan;
     p->t = t;
-    p->page = at.page;
+    p->page = p->bytes = at.page;
     p->page2 = NULL;
     p->flags = flags;
     if (!fetch_rest(t, p, pc, at.partial, &second))
@@ -409,7 +426,7 @@ bool translate_again(struct tcg_cpu *t, uint64_t pc, const uint8_t *page, const 
     uint32_t flags = tcg_flags(t) | (t->counting ? UNIT_COUNTS : 0);
     flags |= t->debug ? debug_unit_flag(t, pc) : 0;
     p->t = t;
-    p->page = page;
+    p->page = p->bytes = page;
     p->flags = flags;
     if (!scan_one(p, off, &scan))
         p->page2 = page2;

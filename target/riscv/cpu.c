@@ -1,6 +1,7 @@
 /* The RISC-V CPU as core and the translator see it: its state list, reset, and its parts together. */
 #include "core/clock.h"
 #include "core/error.h"
+#include "core/hash.h"
 #include "core/vm.h"
 #include "target/riscv/rv_model.h"
 #include "target/riscv/rv_priv.h"
@@ -361,6 +362,14 @@ const struct target riscv64_target = {
     .vm_free = vm_free_arch,
 };
 
+/* The decoders are made from it. */
+static uint64_t identity(struct vm *vm)
+{
+    static const uint64_t key[2];
+    const struct riscv_model *m = riscv_model_of(vm);
+    return hash64(key, m->ext, sizeof(m->ext));
+}
+
 const struct tcg_target riscv64_tcg_target = {
     .target = &riscv64_target,
     .slots = riscv_slots,
@@ -377,6 +386,7 @@ const struct tcg_target riscv64_tcg_target = {
     .scan = riscv_scan,
     .translate = riscv_translate,
     .begin_unit = riscv_begin_unit,
+    .identity = identity,
     .translate_address = riscv_translate_address,
     .raise_memory = riscv_raise_memory,
     .context_key = riscv_context_key,

@@ -1,5 +1,7 @@
 /* The x86-64 CPU as a guest of the translator: slots, the state word, entering and leaving. */
+#include "core/hash.h"
 #include "core/vm.h"
+#include "target/x86_64/model.h"
 #include "target/x86_64/sys.h"
 #include "target/x86_64/x87.h"
 #include "tcg/softfloat.h"
@@ -223,6 +225,14 @@ void x86_resume(struct vcpu *cpu)
     x86_update_state_word(x);
 }
 
+/* The decoder is made from it. */
+static uint64_t identity(struct vm *vm)
+{
+    static const uint64_t key[2];
+    const struct x86_model *m = x86_model_of(vm);
+    return hash64(key, m->words, sizeof(m->words));
+}
+
 /* ---- together --------------------------------------------------------------------------------------- */
 
 const struct tcg_target x86_64_tcg_target = {
@@ -244,6 +254,7 @@ const struct tcg_target x86_64_tcg_target = {
     .scan = x86_scan,
     .translate = x86_translate,
     .begin_unit = x86_begin_unit,
+    .identity = identity,
     .resume = x86_resume,
     .settle = x86_settle,
     .borrow = x86_borrow,

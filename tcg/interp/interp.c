@@ -455,11 +455,19 @@ static int32_t interp_site_off(struct tcg_cpu *t)
     return ((const struct op *)t->site)->off;
 }
 
+/* What it compiles to is pointers. */
+static uint64_t interp_identity(const struct tcg *tcg)
+{
+    (void)tcg;
+    return 0;
+}
+
 const struct backend backend_interp = {
     .name = "interp",
     .init = interp_init,
     .fini = interp_fini,
     .compile = interp_compile,
+    .identity = interp_identity,
     .drop = interp_drop,
     .enter = interp_enter,
     .place_links = interp_place_links,

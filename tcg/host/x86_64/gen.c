@@ -527,7 +527,7 @@ static void gen_call_pure(struct gen *g, const struct ir_op *op, const struct ir
     for (unsigned k = 0; k < ARRAY_LEN(lost); k++)
         if (g->host->reg_slot[lost[k]] >= 0)
             mov_mr(&g->b, true, slot_mem(g, (unsigned)g->host->reg_slot[lost[k]]), lost[k]);
-    mov_ri(&g->b, RAX, (int64_t)(uintptr_t)h->fn);
+    mov_address(g, RAX, (const void *)h->fn, RELOC_PROGRAM);
     op_rr(&g->b, false, 0xff, 2, RAX);
     for (unsigned k = 0; k < ARRAY_LEN(lost); k++)
         if (g->host->reg_slot[lost[k]] >= 0)
@@ -583,7 +583,7 @@ static void gen_call_state(struct gen *g, const struct ir_op *op, const struct i
         load_into(g, resolve(g->ir, v[k]), args[k]);
     gen_call_site(g);
     mov_rr(&g->b, true, RDI, RBP);
-    mov_ri(&g->b, RAX, (int64_t)(uintptr_t)h->fn);
+    mov_address(g, RAX, (const void *)h->fn, RELOC_PROGRAM);
     op_rr(&g->b, false, 0xff, 2, RAX);
     mov_mi(&g->b, true, MEM(RBP, TCG_DISP(undo)), 0);
     move_pinned(g, h->flags & IR_CALL_WRITES ? UINT32_MAX : lost, false);
@@ -666,13 +666,13 @@ static void gen_lookup_jump(struct gen *g, bool call)
     alu_ri(&g->b, false, ALU_AND, RCX, ((1 << JUMP_CACHE_BITS) - 1) << 1);
     alu_rm(&g->b, true, ALU_CMP, RAX, MEMX(RDX, RCX, 3, 0));
     if (!call) {
-        patch_to(jcc32(&g->b, CC_NE), g->tcg->rw + g->host->indirect);
+        to_shared(g, jcc32(&g->b, CC_NE), g->host->indirect);
         jmp_mem(&g->b, MEMX(RDX, RCX, 3, 8));
         return;
     }
     put8(&g->b, 0x74); /* je: over the slow call */
     put8(&g->b, 7);
-    patch_to(call32(&g->b), g->tcg->rw + g->host->indirect);
+    to_shared(g, call32(&g->b), g->host->indirect);
     put8(&g->b, 0xeb);
     put8(&g->b, 4);
     call_mem(&g->b, MEMX(RDX, RCX, 3, 8));
@@ -789,7 +789,7 @@ static void gen_jump_indirect(struct gen *g, const struct ir_op *op)
     }
     if (op->x == IR_HINT_RETURN) {
         alu_rm(&g->b, true, ALU_CMP, RAX, MEM(RSP, 8));
-        patch_to(jcc32(&g->b, CC_NE), g->tcg->rw + g->host->return_miss);
+        to_shared(g, jcc32(&g->b, CC_NE), g->host->return_miss);
         put8(&g->b, 0xc3);
     } else if (op->x == IR_HINT_CALL) {
         gen_push_return(g, op->imm2);
@@ -1087,7 +1087,7 @@ static void put_site(struct gen *g, const struct cold *c)
         else
             mov_mr(&g->b, true, m, (unsigned)c->owed[k].reg);
     }
-    patch_to(call32(&g->b), g->tcg->rw + g->host->slow);
+    to_shared(g, call32(&g->b), g->host->slow);
     struct slow_site site = c->site;
     site.resume = (int32_t)(c->resume - g->b.p);
     size_t n = offsetof(struct slow_site, span);
@@ -1100,6 +1100,8 @@ static void put_site(struct gen *g, const struct cold *c)
             n = site.kind == SLOW_CALL ? sizeof(site) : offsetof(struct slow_site, consts);
     if (site.kind == SLOW_CALL && n < offsetof(struct slow_site, consts))
         n = offsetof(struct slow_site, consts);
+    if (site.kind == SLOW_CALL)
+        note_reloc(g, g->b.p + offsetof(struct slow_site, helper), RELOC_PROGRAM);
     put_bytes(&g->b, &site, n);
 }
 
@@ -1116,7 +1118,7 @@ static void put_cold(struct gen *g)
         case COLD_SITE: put_bytes(&g->b, &c->site, offsetof(struct slow_site, span)); break;
         case COLD_EXIT:
             c->link->stub_at = g->b.p - g->tcg->rw;
-            patch_to(call32(&g->b), g->tcg->rw + g->host->leave);
+            to_shared(g, call32(&g->b), g->host->leave);
             put64(&g->b, 0); /* the link's address: see place_links */
             break;
         case COLD_NAN:
@@ -1143,6 +1145,7 @@ enum compiled gen_unit(struct tcg *tcg, struct unit *u, const struct ir *ir)
     g->ir = ir;
     g->b = (struct buf){ .p = tcg->rw + tcg->next, .end = tcg->rw + tcg->part_end };
     g->n_cold = g->n_fixups = g->n_links = 0;
+    tcg->relocs.n = 0;
     g->failed = false;
     memset(g->label, 0, ir->n_blocks * sizeof(g->label[0]));
 

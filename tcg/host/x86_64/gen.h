@@ -163,6 +163,9 @@ bool can_link(const struct gen *g, int32_t off);
 struct link *new_link(struct gen *g, int32_t off, bool linkable);
 void put_link(struct gen *g, uint8_t *at, struct link *l);
 void align_patch(struct gen *g, unsigned skip);
+void note_reloc(struct gen *g, const uint8_t *at, enum reloc_kind kind);
+void to_shared(struct gen *g, uint8_t *at, uint32_t piece);
+void mov_address(struct gen *g, unsigned r, const void *p, enum reloc_kind kind);
 
 void move_vector(struct gen *g, enum ir_type type, unsigned x, struct mem m, bool store);
 

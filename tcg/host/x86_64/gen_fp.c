@@ -210,7 +210,7 @@ void gen_fflags(struct gen *g)
     op_rm(&g->b, false, 0x0fae, 3, fp_scratch()); /* stmxcsr */
     mov_rm(&g->b, false, d, fp_scratch());
     alu_ri(&g->b, false, ALU_AND, d, 63);
-    mov_ri(&g->b, t, (int64_t)(uintptr_t)(g->tcg->rx + g->host->flag_table));
+    mov_address(g, t, g->tcg->rx + g->host->flag_table, RELOC_CACHE);
     op_rm(&g->b, false, 0x0fb6, d, MEMX(t, d, 0, 0));
     op_rm(&g->b, false, 0x0fb6, t, MEM(RBP, TCG_DISP(fp_flags)));
     alu_rr(&g->b, false, ALU_OR, d, t);

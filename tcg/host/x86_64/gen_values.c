@@ -458,3 +458,29 @@ void align_patch(struct gen *g, unsigned skip)
     unsigned n = -(uintptr_t)(g->b.p + skip) & 3;
     put_bytes(&g->b, nops[n], n);
 }
+
+/* ---- what depends on where the unit, or this program, stands -------------------------------------- */
+
+void note_reloc(struct gen *g, const uint8_t *at, enum reloc_kind kind)
+{
+    struct relocs *r = &g->tcg->relocs;
+    if (r->n < MAX_RELOCS)
+        r->at[r->n] = (struct reloc){ (uint32_t)(at - g->tcg->rw) - g->unit->code_at, kind };
+    r->n++;
+}
+
+/* The jump or call with its displacement at `at` goes to a piece that all units share. */
+void to_shared(struct gen *g, uint8_t *at, uint32_t piece)
+{
+    patch_to(at, g->tcg->rw + piece);
+    note_reloc(g, at, RELOC_SHARED);
+}
+
+/* Always with 64 bits, so that it can become another one. */
+void mov_address(struct gen *g, unsigned r, const void *p, enum reloc_kind kind)
+{
+    put8(&g->b, 0x48 | r >> 3);
+    put8(&g->b, 0xb8 | (r & 7));
+    note_reloc(g, g->b.p, kind);
+    put64(&g->b, (uintptr_t)p);
+}

@@ -2,6 +2,7 @@
 #include "tcg/host/x86_64/host.h"
 
 #include "core/error.h"
+#include "core/hash.h"
 #include "core/util.h"
 #include "tcg/softfloat.h"
 #include "tcg/vec.h"
@@ -209,6 +210,19 @@ static struct error *host_init(struct tcg *tcg)
     put_epilogue(&b);
     tcg->common_end = (uint32_t)align_up(b.p - tcg->rw, 64);
     return NULL;
+}
+
+static uint64_t host_identity(const struct tcg *tcg)
+{
+    static const uint64_t key[2];
+    const struct host *h = tcg->backend_data;
+    const uint32_t facts[] = { h->avx,      h->bmi1,        h->bmi2,        h->lzcnt,
+                               h->popcnt,   h->fma,         h->vector,      h->wide,
+                               h->enter,    h->leave,       h->flag_table,  h->slow,
+                               h->indirect, h->return_miss, tcg->common_end };
+    const uint64_t both[] = { hash64(key, facts, sizeof(facts)),
+                              hash64(key, h->slot_reg, sizeof(h->slot_reg)) };
+    return hash64(key, both, sizeof(both)) | 1;
 }
 
 static void host_fini(struct tcg *tcg)
@@ -425,6 +439,7 @@ const struct backend backend_host = {
     .init = host_init,
     .fini = host_fini,
     .compile = gen_unit,
+    .identity = host_identity,
     .place_links = host_place_links,
     .drop = host_drop,
     .enter = host_enter,

@@ -1,11 +1,9 @@
-/* The file of kept records: opening, checking, finding, saving.
- *
- *   0, 4096   two headers; the valid one with the higher sequence number counts
- *   region    records, 8-aligned, then the index: one line a record
+/* The file of kept records (store_format.h): opening, checking, finding, saving.
  *
  * What is saved goes behind the region, or, when too much of that is dead or it is full, to where the region is not;
  * then it is flushed, then the other header is written. */
 #include "tcg/store.h"
+#include "tcg/store_format.h"
 
 #include "core/error.h"
 #include "core/hash.h"
@@ -22,44 +20,15 @@
 #include <unistd.h>
 
 enum {
-    VERSION = 1,
-    HEADERS = 2,
-    HEADER_ROOM = 4096,
-    FIRST_REGION = HEADERS * HEADER_ROOM,
     CHUNK = 1 << 20,
     WORTH_SAVING = 256, /* this many new records, or one in so many */
     LOCK_TRIES = 200,   /* a hundredth of a second each */
     MOST_RECORDS = 1 << 24,
 };
-static const char magic[8] = "tandemT\n";
-
-struct header {
-    char magic[8];
-    uint32_t version, n_records;
-    uint64_t identity[2];
-    uint64_t sequence;  /* of the save that wrote it */
-    uint64_t at, index; /* the region; its index, which ends it, from there */
-    uint64_t index_sum;
-    uint64_t sum; /* of all above */
-};
-
-struct line {
-    uint64_t hash;
-    uint64_t at; /* in the region */
-    uint32_t size;
-    uint32_t last_used; /* sequence number of a save */
-};
-
-struct record {
-    uint64_t sum; /* of all below */
-    uint64_t hash;
-    uint32_t size; /* of all, a multiple of 8 */
-    uint32_t n;    /* of what follows */
-};
-
+static const char magic[8] = STORE_MAGIC; /* without its end */
 /* What is known of a record. */
 struct entry {
-    struct record *record;
+    struct store_record *record;
     uint64_t hash;
     uint64_t at; /* in the region of the file; NOT_THERE: not yet */
     uint32_t size, last_used;
@@ -79,8 +48,8 @@ struct store {
     int fd;
     uint64_t max_bytes;
     uint64_t identity[2];
-    struct header now; /* of the file, as we last saw it; sequence 0: there is none */
-    uint64_t bytes;    /* of all records */
+    struct store_header now; /* of the file, as we last saw it; sequence 0: there is none */
+    uint64_t bytes;          /* of all records */
     uint32_t n, room;
     struct entry *entries;
     uint32_t *table; /* by hash: entry + 1; linear probing */
@@ -115,7 +84,8 @@ static void table_grow(struct store *s, uint32_t n)
         table_put(s, k);
 }
 
-static struct entry *entry_add(struct store *s, struct record *r, uint64_t hash, uint32_t size)
+static struct entry *entry_add(struct store *s, struct store_record *r, uint64_t hash,
+                               uint32_t size)
 {
     if (s->n == s->room) {
         s->room = s->room ? 2 * s->room : 1024;
@@ -129,7 +99,7 @@ static struct entry *entry_add(struct store *s, struct record *r, uint64_t hash,
     return e;
 }
 
-static uint64_t record_sum(const struct store *s, const struct record *r, uint32_t size)
+static uint64_t record_sum(const struct store *s, const struct store_record *r, uint32_t size)
 {
     return hash64(s->identity, &r->hash, size - sizeof(r->sum));
 }
@@ -137,7 +107,7 @@ static uint64_t record_sum(const struct store *s, const struct record *r, uint32
 /* A record from a file is checked once: nobody else can reach our copy. */
 static bool is_good(struct store *s, struct entry *e)
 {
-    const struct record *r = e->record;
+    const struct store_record *r = e->record;
     if (!e->checked) {
         e->checked = true;
         e->bad = r->hash != e->hash || r->size != e->size || r->n > r->size - sizeof(*r) ||
@@ -184,7 +154,7 @@ static struct piece *piece_new(struct store *s, size_t size)
 
 void *store_add(struct store *s, uint64_t hash, size_t n)
 {
-    size_t size = align_up(sizeof(struct record) + n, 8);
+    size_t size = align_up(sizeof(struct store_record) + n, 8);
     struct piece *p = s->pieces;
     if (size > CHUNK || s->n == MOST_RECORDS || s->bytes + size > s->max_bytes + s->max_bytes / 2)
         return NULL;
@@ -192,9 +162,9 @@ void *store_add(struct store *s, uint64_t hash, size_t n)
         p = piece_new(s, CHUNK);
     if (!p)
         return NULL;
-    struct record *r = (struct record *)(void *)(p->at + p->used);
+    struct store_record *r = (struct store_record *)(void *)(p->at + p->used);
     p->used += size;
-    *r = (struct record){ .hash = hash, .size = (uint32_t)size, .n = (uint32_t)n };
+    *r = (struct store_record){ .hash = hash, .size = (uint32_t)size, .n = (uint32_t)n };
     struct entry *e = entry_add(s, r, hash, (uint32_t)size);
     e->used = e->checked = e->made = true;
     s->counts.added++;
@@ -218,33 +188,33 @@ static bool read_all(int fd, void *to, uint64_t n, uint64_t at)
     return true;
 }
 
-static uint64_t index_bytes(const struct header *h)
+static uint64_t index_bytes(const struct store_header *h)
 {
-    return (uint64_t)h->n_records * sizeof(struct line);
+    return (uint64_t)h->n_records * sizeof(struct store_line);
 }
 
-static uint64_t region_end(const struct header *h)
+static uint64_t region_end(const struct store_header *h)
 {
     return h->at + h->index + index_bytes(h);
 }
 
-static bool header_is_good(const struct header *h, uint64_t file_size)
+static bool header_is_good(const struct store_header *h, uint64_t file_size)
 {
-    return !memcmp(h->magic, magic, sizeof(magic)) && h->version == VERSION &&
-           h->sum == hash64(no_key, h, offsetof(struct header, sum)) &&
-           h->n_records <= MOST_RECORDS && h->at >= FIRST_REGION && h->at % 8 == 0 &&
+    return !memcmp(h->magic, magic, sizeof(magic)) && h->version == STORE_VERSION &&
+           h->sum == hash64(no_key, h, offsetof(struct store_header, sum)) &&
+           h->n_records <= MOST_RECORDS && h->at >= STORE_FIRST_REGION && h->at % 8 == 0 &&
            h->index % 8 == 0 && h->at <= file_size && h->index <= file_size - h->at &&
            index_bytes(h) <= file_size - h->at - h->index && h->sequence;
 }
 
 /* The header to believe, or one with sequence 0. *ours: it is such a file, or an empty one. */
-static struct header read_header(int fd, bool *ours)
+static struct store_header read_header(int fd, bool *ours)
 {
-    struct header best = { .sequence = 0 }, h;
+    struct store_header best = { .sequence = 0 }, h;
     struct stat st;
     *ours = !fstat(fd, &st) && st.st_size == 0;
-    for (unsigned k = 0; k < HEADERS; k++) {
-        if (!read_all(fd, &h, sizeof(h), k * HEADER_ROOM))
+    for (unsigned k = 0; k < STORE_HEADERS; k++) {
+        if (!read_all(fd, &h, sizeof(h), k * STORE_HEADER_ROOM))
             continue;
         *ours |= !memcmp(h.magic, magic, sizeof(magic));
         if (header_is_good(&h, (uint64_t)st.st_size) && h.sequence > best.sequence)
@@ -253,13 +223,14 @@ static struct header read_header(int fd, bool *ours)
     return best;
 }
 
-static bool is_for_us(const struct store *s, const struct header *h)
+static bool is_for_us(const struct store *s, const struct store_header *h)
 {
     return h->sequence && !memcmp(h->identity, s->identity, sizeof(s->identity));
 }
 
 /* The entry of the same record, if we have it. Both sums are as their makers left them. */
-static struct entry *same_record(struct store *s, const struct record *r, const struct line *l)
+static struct entry *same_record(struct store *s, const struct store_record *r,
+                                 const struct store_line *l)
 {
     uint32_t mask = s->table_size - 1;
     for (uint32_t k = (uint32_t)l->hash & mask; s->n && s->table[k & mask]; k++) {
@@ -272,7 +243,7 @@ static struct entry *same_record(struct store *s, const struct record *r, const 
 }
 
 /* Take over the records of the file that `h` heads. Those we have already are only told where they are. Why not; NULL. */
-static const char *read_region(struct store *s, const struct header *h)
+static const char *read_region(struct store *s, const struct store_header *h)
 {
     uint64_t size = h->index + index_bytes(h);
     struct piece *p = size ? piece_new(s, size) : NULL;
@@ -291,12 +262,12 @@ static const char *read_region(struct store *s, const struct header *h)
     bool merge = s->n;
     table_grow(s, s->n + h->n_records);
     for (uint32_t k = 0; k < h->n_records; k++) {
-        struct line l;
+        struct store_line l;
         memcpy(&l, index + k * sizeof(l), sizeof(l));
-        if (l.at % 8 || l.size % 8 || l.size < sizeof(struct record) || l.at > h->index ||
+        if (l.at % 8 || l.size % 8 || l.size < sizeof(struct store_record) || l.at > h->index ||
             l.size > h->index - l.at)
             return "its index is wrong";
-        struct record *r = (struct record *)(void *)(p->at + l.at);
+        struct store_record *r = (struct store_record *)(void *)(p->at + l.at);
         struct entry *e = merge ? same_record(s, r, &l) : NULL;
         if (!e)
             e = entry_add(s, r, l.hash, l.size);
@@ -522,7 +493,7 @@ static void choose(struct store *s, struct plan *p)
         all += s->entries[k].size;
         new += is_new(&s->entries[k]) ? s->entries[k].size : 0;
     }
-    lines = p->n * sizeof(struct line);
+    lines = p->n * sizeof(struct store_line);
     if (is_for_us(s, &s->now)) {
         uint64_t total = s->now.index + index_bytes(&s->now) + new + lines;
         p->append = total <= s->max_bytes && total - all - lines <= total / 4;
@@ -531,15 +502,15 @@ static void choose(struct store *s, struct plan *p)
     if (p->append || all + lines <= s->max_bytes)
         return;
     qsort_r(p->which, p->n, sizeof(p->which[0]), by_last_use, s);
-    while (p->n && p->bytes + p->n * sizeof(struct line) > s->max_bytes / 4 * 3)
+    while (p->n && p->bytes + p->n * sizeof(struct store_line) > s->max_bytes / 4 * 3)
         p->bytes -= s->entries[p->which[--p->n]].size;
 }
 
 /* Where there is nothing of what the file is now. */
 static uint64_t free_place(const struct store *s, uint64_t size)
 {
-    bool first = !s->now.sequence || FIRST_REGION + size <= s->now.at;
-    return first ? FIRST_REGION : align_up(region_end(&s->now), 8);
+    bool first = !s->now.sequence || STORE_FIRST_REGION + size <= s->now.at;
+    return first ? STORE_FIRST_REGION : align_up(region_end(&s->now), 8);
 }
 
 static void write_records(struct store *s, const struct plan *p, struct writer *w, uint64_t region)
@@ -558,10 +529,10 @@ static void write_records(struct store *s, const struct plan *p, struct writer *
 
 static uint64_t write_index(struct store *s, const struct plan *p, struct writer *w)
 {
-    struct line *lines = xcalloc(p->n + 1, sizeof(*lines));
+    struct store_line *lines = xcalloc(p->n + 1, sizeof(*lines));
     for (uint32_t k = 0; k < p->n; k++) {
         const struct entry *e = &s->entries[p->which[k]];
-        lines[k] = (struct line){ e->hash, e->at, e->size, e->last_used };
+        lines[k] = (struct store_line){ e->hash, e->at, e->size, e->last_used };
     }
     uint64_t sum = hash64(s->identity, lines, p->n * sizeof(*lines));
     write_bytes(w, lines, p->n * sizeof(*lines));
@@ -569,12 +540,13 @@ static uint64_t write_index(struct store *s, const struct plan *p, struct writer
     return sum;
 }
 
-static bool write_header(int fd, struct header *h)
+static bool write_header(int fd, struct store_header *h)
 {
-    uint8_t page[HEADER_ROOM] = { 0 };
-    h->sum = hash64(no_key, h, offsetof(struct header, sum));
+    uint8_t page[STORE_HEADER_ROOM] = { 0 };
+    h->sum = hash64(no_key, h, offsetof(struct store_header, sum));
     memcpy(page, h, sizeof(*h));
-    return pwrite(fd, page, sizeof(page), (off_t)(h->sequence % HEADERS * HEADER_ROOM)) ==
+    return pwrite(fd, page, sizeof(page),
+                  (off_t)(h->sequence % STORE_HEADERS * STORE_HEADER_ROOM)) ==
            (ssize_t)sizeof(page);
 }
 
@@ -582,18 +554,20 @@ static bool write_header(int fd, struct header *h)
 static void trim_file(const struct store *s)
 {
     uint64_t end = s->now.sequence ? region_end(&s->now) : 0;
-    if (!ftruncate(s->fd, (off_t)end) && s->now.at > FIRST_REGION)
-        fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FIRST_REGION,
-                  (off_t)(s->now.at - FIRST_REGION));
+    if (!ftruncate(s->fd, (off_t)end) && s->now.at > STORE_FIRST_REGION)
+        fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, STORE_FIRST_REGION,
+                  (off_t)(s->now.at - STORE_FIRST_REGION));
 }
 
 static struct error *write_state(struct store *s, const struct plan *p)
 {
-    struct header h = { .version = VERSION, .n_records = p->n, .sequence = s->now.sequence + 1 };
+    struct store_header h = { .version = STORE_VERSION,
+                              .n_records = p->n,
+                              .sequence = s->now.sequence + 1 };
     struct writer w = { .fd = s->fd, .bytes = xmalloc(CHUNK) };
     memcpy(h.magic, magic, sizeof(magic));
     memcpy(h.identity, s->identity, sizeof(h.identity));
-    h.at = p->append ? s->now.at : free_place(s, p->bytes + p->n * sizeof(struct line));
+    h.at = p->append ? s->now.at : free_place(s, p->bytes + p->n * sizeof(struct store_line));
     w.at = p->append ? region_end(&s->now) : h.at;
     for (uint32_t k = 0; k < s->n; k++)
         if (s->entries[k].used)
@@ -616,7 +590,7 @@ static struct error *write_state(struct store *s, const struct plan *p)
 static struct error *take_over(struct store *s)
 {
     bool ours;
-    struct header h = read_header(s->fd, &ours);
+    struct store_header h = read_header(s->fd, &ours);
     if (!ours)
         return error_new("it has become something else");
     bool same = h.sequence == s->now.sequence && h.sum == s->now.sum;
@@ -636,7 +610,7 @@ static bool is_worth_saving(const struct store *s)
     for (uint32_t k = 0; k < s->n; k++)
         n += is_new(&s->entries[k]);
     return n >= WORTH_SAVING || n > s->n / WORTH_SAVING ||
-           s->bytes + s->n * sizeof(struct line) > s->max_bytes;
+           s->bytes + s->n * sizeof(struct store_line) > s->max_bytes;
 }
 
 struct error *store_save(struct store *s)

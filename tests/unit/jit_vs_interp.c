@@ -1,6 +1,6 @@
 /* Random RISC-V functions (tests/guest/riscv_random.h) in M-mode on several translators: with host code
  * and interpreted, in units of different lengths, with instructions counted, out of a cache so small
- * that units are evicted all the time. The final states must be equal.
+ * that units are evicted all the time, with units out of a file. The final states must be equal.
  *
  * test-jit_vs_interp --seed N --count N runs others than the test. */
 #include "core/accel.h"
@@ -16,6 +16,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -30,6 +31,7 @@ static struct machine {
     const char *name, *options;
     size_t part; /* bytes in each part of the cache; 0: as it is */
     bool counting;
+    bool kept; /* with a file of units */
     struct vm *vm;
     struct vcpu *cpu;
     struct ram_block *ram;
@@ -52,7 +54,13 @@ static struct machine {
       .part = 16384 },
     { .name = "host, baseline, no groups",
       .options = "backend=jit,host-features=baseline,group=off" },
+    { .name = "host, kept units, tiny cache",
+      .options = "backend=jit",
+      .part = 8192,
+      .kept = true },
 };
+enum { KEPT = ARRAY_LEN(machines) - 1 };
+static char folder[] = "/tmp/tandem-kept.XXXXXX";
 
 static void must(struct error *err)
 {
@@ -75,7 +83,10 @@ static void machine_start(struct machine *m)
     m->vm->target = &riscv64_target;
     m->vm->log.fd = 2;
     must(riscv64_target.cpu_model(m->vm, "max"));
-    must(tcg_accel.vm_create(m->vm, m->options));
+    char *options =
+        m->kept ? xasprintf("%s,cache=%s/units", m->options, folder) : xstrdup(m->options);
+    must(tcg_accel.vm_create(m->vm, options));
+    free(options);
     must(mem_add_ram(m->vm, "ram", 1 * MIB, false, &ram));
     mem_map(ram, RAM, 0);
     m->ram = mem_region_ram(ram);
@@ -248,6 +259,26 @@ static void translators_agree_on_random_functions(void **unused)
     assert_int_equal(n_bad, 0);
     assert_true(evicted);
     assert_true(n_ended > 40);
+    start_machines(); /* now with what was kept */
+    n_bad = run_functions(1, 40, 300, 1, &n_ended);
+    uint64_t loaded = tcg_of_vm(machines[KEPT].vm)->counts.loaded;
+    uint64_t made = tcg_of_vm(machines[KEPT].vm)->counts.units;
+    stop_machines();
+    assert_int_equal(n_bad, 0);
+    assert_true(loaded > 5 * made);
+}
+
+static int make_folder(void **unused)
+{
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **unused)
+{
+    char path[sizeof(folder) + 8];
+    snprintf(path, sizeof(path), "%s/units", folder);
+    unlink(path);
+    return rmdir(folder);
 }
 
 static int run_many(int argc, char **argv)
@@ -286,7 +317,10 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(translators_agree_on_random_functions),
     };
-    if (argc > 1)
-        return run_many(argc, argv);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    if (argc < 2)
+        return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    make_folder(NULL);
+    int status = run_many(argc, argv);
+    remove_folder(NULL);
+    return status;
 }

@@ -147,7 +147,8 @@ static void try_record(struct tape *t)
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     static uint8_t file[ROOM];
-    char folder[] = "/tmp/tandem-fuzz-store.XXXXXX", path[64];
+    char memory[] = "/dev/shm/tandem-fuzz-store.XXXXXX", disk[] = "/tmp/tandem-fuzz-store.XXXXXX",
+         path[64];
     struct tape t = { bytes, n };
     uint8_t kind = tape_u8(&t);
     size_t size = 0;
@@ -155,7 +156,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         try_record(&t);
         return 0;
     }
-    if (!mkdtemp(folder))
+    const char *folder =
+        mkdtemp(memory) ? memory : mkdtemp(disk); /* where flushing takes no time */
+    if (!folder)
         abort();
     snprintf(path, sizeof(path), "%s/units", folder);
     memset(file, 0, sizeof(file));
@@ -175,13 +178,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     write_file(path, file, size);
     struct store *s = open_store(path);
     if (s) {
-        unsigned before = look(s);
+        look(s);
         for (unsigned k = tape_u8(&t) % 4; k; k--)
             add(s, &t);
         error_free(store_save(s));
         store_free(s);
         s = open_store(path); /* what was saved is in order */
-        (void)before;
         if (s)
             look(s);
         store_free(s);

@@ -216,10 +216,9 @@ static uint64_t host_identity(const struct tcg *tcg)
 {
     static const uint64_t key[2];
     const struct host *h = tcg->backend_data;
-    const uint32_t facts[] = { h->avx,      h->bmi1,        h->bmi2,        h->lzcnt,
-                               h->popcnt,   h->fma,         h->vector,      h->wide,
-                               h->enter,    h->leave,       h->flag_table,  h->slow,
-                               h->indirect, h->return_miss, tcg->common_end };
+    const uint32_t facts[] = { h->avx,  h->bmi1,     h->bmi2,        h->lzcnt,       h->popcnt,
+                               h->fma,  h->vector,   h->enter,       h->leave,       h->flag_table,
+                               h->slow, h->indirect, h->return_miss, tcg->common_end };
     const uint64_t both[] = { hash64(key, facts, sizeof(facts)),
                               hash64(key, h->slot_reg, sizeof(h->slot_reg)) };
     return hash64(key, both, sizeof(both)) | 1;

@@ -598,6 +598,18 @@ ir_val ir_cas(struct ir *ir, ir_val base, ir_val expected, ir_val desired, unsig
     return value_of(ir, op);
 }
 
+ir_val ir_repeat(struct ir *ir, enum ir_code code, ir_val to, ir_val from, ir_val n, unsigned shape,
+                 unsigned mode)
+{
+    struct ir_op *op = emit(ir, code, IR_I64);
+    op->a = to;
+    op->b = from;
+    op->c = n;
+    op->shape = shape;
+    op->x = mode;
+    return value_of(ir, op);
+}
+
 void ir_fence(struct ir *ir, unsigned set)
 {
     emit(ir, IR_fence, IR_VOID)->x = set;

@@ -224,6 +224,8 @@ ir_val ir_load(struct ir *ir, enum ir_type type, ir_val base, int64_t off, unsig
 void ir_store(struct ir *ir, ir_val base, int64_t off, ir_val v, unsigned shape, unsigned mode);
 ir_val ir_rmw(struct ir *ir, enum ir_rmw kind, ir_val base, ir_val v, unsigned shape, unsigned mode);
 ir_val ir_cas(struct ir *ir, ir_val base, ir_val expected, ir_val desired, unsigned shape, unsigned mode);
+/* IR_copy or IR_fill. */
+ir_val ir_repeat(struct ir *ir, enum ir_code code, ir_val to, ir_val from, ir_val n, unsigned shape, unsigned mode);
 void ir_fence(struct ir *ir, unsigned set);
 
 ir_val ir_fma(struct ir *ir, ir_val a, ir_val b, ir_val c, unsigned flags);

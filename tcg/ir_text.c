@@ -192,6 +192,8 @@ static void put_operation(struct line *l, const struct ir *ir, uint16_t i)
     case IR_load:
     case IR_store:
     case IR_cas:
+    case IR_copy:
+    case IR_fill:
         put(l, ".%s", type);
         put_address_operand(l, op);
         put_values(l, op, 1, info->n_values);
@@ -622,7 +624,9 @@ static void parse_operation(struct parse *p, struct ir_op *op, uint16_t i)
     case IR_load:
     case IR_store:
     case IR_rmw:
-    case IR_cas: parse_memory(p, op, i); break;
+    case IR_cas:
+    case IR_copy:
+    case IR_fill: parse_memory(p, op, i); break;
     case IR_vec: parse_vec(p, op); break;
     case IR_call: parse_call(p, op); break;
     case IR_jump:

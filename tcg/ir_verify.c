@@ -25,14 +25,15 @@ static const struct {
     [IR_addc] = { "il", "ssl" },    [IR_carry] = { "il", "ssl" }, [IR_load] = { "ilfdw", "l" },
     [IR_store] = { "ilfdw", "ls" }, [IR_rmw] = { "il", "ls" },    [IR_fflags] = { "l", "" },
     [IR_set_fflags] = { "l", "s" }, [IR_cas] = { "il", "lss" },   [IR_fence] = { "v", "" },
-    [IR_fadd] = { "fd", "ss" },     [IR_fsub] = { "fd", "ss" },   [IR_fmul] = { "fd", "ss" },
-    [IR_fdiv] = { "fd", "ss" },     [IR_fsqrt] = { "fd", "s" },   [IR_fma] = { "fd", "sss" },
-    [IR_fcmp] = { "fd", "ss" },     [IR_ftoi] = { "fd", "s" },    [IR_itof] = { "fd", "n" },
-    [IR_fwiden] = { "f", "s" },     [IR_fnarrow] = { "d", "s" },  [IR_fneg] = { "fd", "s" },
-    [IR_fabs] = { "fd", "s" },      [IR_fbits] = { "fd", "s" },   [IR_bitsf] = { "fd", "b" },
-    [IR_fbox] = { "f", "s" },       [IR_funbox] = { "d", "s" },   [IR_call] = { "l", "" },
-    [IR_jump] = { "v", "" },        [IR_branch] = { "il", "ss" }, [IR_jumpi] = { "v", "l" },
-    [IR_leave] = { "v", "" },       [IR_vec] = { "ilfdw", "" },
+    [IR_copy] = { "l", "lll" },     [IR_fill] = { "l", "lll" },   [IR_fadd] = { "fd", "ss" },
+    [IR_fsub] = { "fd", "ss" },     [IR_fmul] = { "fd", "ss" },   [IR_fdiv] = { "fd", "ss" },
+    [IR_fsqrt] = { "fd", "s" },     [IR_fma] = { "fd", "sss" },   [IR_fcmp] = { "fd", "ss" },
+    [IR_ftoi] = { "fd", "s" },      [IR_itof] = { "fd", "n" },    [IR_fwiden] = { "f", "s" },
+    [IR_fnarrow] = { "d", "s" },    [IR_fneg] = { "fd", "s" },    [IR_fabs] = { "fd", "s" },
+    [IR_fbits] = { "fd", "s" },     [IR_bitsf] = { "fd", "b" },   [IR_fbox] = { "f", "s" },
+    [IR_funbox] = { "d", "s" },     [IR_call] = { "l", "" },      [IR_jump] = { "v", "" },
+    [IR_branch] = { "il", "ss" },   [IR_jumpi] = { "v", "l" },    [IR_leave] = { "v", "" },
+    [IR_vec] = { "ilfdw", "" },
 };
 
 static const char type_letters[] = {
@@ -130,7 +131,7 @@ static void check_memory(struct check *c, const struct ir_op *op)
              "an offset is out of range");
         check_leader(c, op);
     } else {
-        rule(c, op->imm == 0, "an atomic access has an offset");
+        rule(c, op->imm == 0, "an atomic or repeated access has an offset");
     }
     if (op->code == IR_rmw)
         rule(c, op->cc < N_IR_RMW, "no such kind of rmw");
@@ -189,7 +190,9 @@ static void check_op(struct check *c)
     case IR_load:
     case IR_store:
     case IR_rmw:
-    case IR_cas: check_memory(c, op); break;
+    case IR_cas:
+    case IR_copy:
+    case IR_fill: check_memory(c, op); break;
     case IR_call: check_call(c, op); break;
     case IR_jump: check_target(c, op->c); break;
     case IR_branch:

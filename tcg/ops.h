@@ -54,6 +54,8 @@ IR_OP( load,      same,  1, IR_MAY_FAULT,     "guest memory; the shape's sign an
 IR_OP( store,     none,  2, IR_MAY_FAULT | IR_EFFECT, "guest memory becomes the low bytes of b" )
 IR_OP( rmw,       same,  2, IR_MAY_FAULT | IR_EFFECT, "atomically: old = memory at a; memory = old (kind x) b; gives old, extended by shape. Sequentially consistent" )
 IR_OP( cas,       same,  3, IR_MAY_FAULT | IR_EFFECT, "atomically: old = memory at a; if old == b (at the access's width) memory = c; gives old, extended by shape" )
+IR_OP( copy,      i64,   3, IR_EFFECT,        "c elements of the shape's size move from address b to address a, one after the other upwards, if there are at most 4096 bytes of them and generated code may access both places, each in one page, now; gives how many are left: 0 or c" )
+IR_OP( fill,      i64,   3, IR_EFFECT,        "likewise c elements from address a on become the low bytes of b" )
 IR_OP( fence,     none,  0, IR_EFFECT,        "orders memory: x is a set of IR_FENCE_*" )
 /* floating point: the guest's rounding mode (one of the first four in softfloat.h; for others a target
  * calls helpers), sticky flags accumulate, NaN by the target's rule */

@@ -464,6 +464,41 @@ uint64_t softmmu_cas(struct tcg_cpu *t, uint64_t va, uint64_t expected, uint64_t
     return extend(old, shape);
 }
 
+/* Host memory of n elements at va, which generated code may access; NULL: none. */
+static uint8_t *elements(struct tcg_cpu *t, uint64_t va, uint64_t n, unsigned log2, bool write,
+                         unsigned mode)
+{
+    if (!n || n > 4096u >> log2)
+        return NULL;
+    uint64_t addend = tlb_addend(t, va, va + (n << log2) - 1, write, mode);
+    return addend ? (uint8_t *)(uintptr_t)(va + addend) : NULL;
+}
+
+uint64_t softmmu_copy(struct tcg_cpu *t, uint64_t to, uint64_t from, uint64_t n, unsigned shape,
+                      unsigned mode)
+{
+    unsigned log2 = shape & IR_SIZE_MASK;
+    uint8_t *a = elements(t, to, n, log2, true, mode);
+    const uint8_t *b = elements(t, from, n, log2, false, mode);
+    if (!a || !b)
+        return n;
+    for (; n; n--, a += (size_t)1 << log2, b += (size_t)1 << log2)
+        host_store(a, 1u << log2, host_load(b, 1u << log2));
+    return 0;
+}
+
+uint64_t softmmu_fill(struct tcg_cpu *t, uint64_t to, uint64_t v, uint64_t n, unsigned shape,
+                      unsigned mode)
+{
+    unsigned log2 = shape & IR_SIZE_MASK;
+    uint8_t *a = elements(t, to, n, log2, true, mode);
+    if (!a)
+        return n;
+    for (; n; n--, a += (size_t)1 << log2)
+        host_store(a, 1u << log2, v);
+    return 0;
+}
+
 uint64_t tcg_load(struct vcpu *cpu, uint64_t va, unsigned size, unsigned mode)
 {
     return softmmu_load(tcg_cpu_of(cpu), va, (unsigned)__builtin_ctz(size), mode);

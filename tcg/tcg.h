@@ -385,6 +385,11 @@ uint64_t softmmu_rmw(struct tcg_cpu *t, enum ir_rmw kind, uint64_t va, uint64_t 
                      unsigned mode);
 uint64_t softmmu_cas(struct tcg_cpu *t, uint64_t va, uint64_t expected, uint64_t desired,
                      unsigned shape, unsigned mode);
+/* IR_copy and IR_fill. */
+uint64_t softmmu_copy(struct tcg_cpu *t, uint64_t to, uint64_t from, uint64_t n, unsigned shape,
+                      unsigned mode);
+uint64_t softmmu_fill(struct tcg_cpu *t, uint64_t to, uint64_t v, uint64_t n, unsigned shape,
+                      unsigned mode);
 /* An operation with IR_FP on bit patterns, by softfloat; flags go to fp_flags. */
 uint64_t softfp_op(struct tcg_cpu *t, const struct ir_op *op, uint64_t a, uint64_t b, uint64_t c);
 

@@ -10,10 +10,46 @@ void string_advance(struct tr *t, const struct x86_insn *i, unsigned reg, unsign
     reg_write(t, reg, i->asize, ir_2(t->ir, IR_add, reg_read(t, reg, i->asize), by));
 }
 
+/* May addresses be used as they are, and is nobody to look at single turns? */
+static bool is_simple(const struct tr *t, const struct x86_insn *i)
+{
+    if (t->flags & (X86_TR_TF | X86_TR_WATCH | X86_TR_AC) || t->ir->forward_only)
+        return false;
+    if (is_code64(t))
+        return i->asize == 8;
+    return i->asize == 4 && x86_tr_flat(t->flags, i->seg) && x86_tr_flat(t->flags, X86_ES);
+}
+
+/* MOVS and STOS upwards, inside pages that are in reach, need no helper. */
+static void repeat_here(struct tr *t, const struct x86_insn *i, unsigned size)
+{
+    struct ir *ir = t->ir;
+    bool moves = i->extra == STRING_MOVS;
+    uint16_t done = ir_new_block(ir), other = ir_new_block(ir);
+    ir_val to = mem_linear(t, X86_ES, reg_read(t, X86_RDI, i->asize), size, true).base;
+    ir_val from = moves ? mem_linear(t, i->seg, reg_read(t, X86_RSI, i->asize), size, false).base
+                        : reg_read(t, X86_RAX, 8);
+    ir_val down = ir_2i(ir, IR_and, ir_get(ir, X86_SLOT_DF), -2); /* no count is that large */
+    ir_val n = ir_2(ir, IR_or, reg_read(t, X86_RCX, i->asize), down);
+    ir_val left =
+        ir_repeat(ir, moves ? IR_copy : IR_fill, to, from, n, log2_size(size), X86_MMU_DATA);
+    ir_branch_block(ir, IR_EQ, left, ir_i64(ir, 0), done, other);
+    ir_enter(ir, done);
+    ir_val bytes = ir_2i(ir, IR_shl, reg_read(t, X86_RCX, i->asize), log2_size(size));
+    if (moves)
+        reg_write(t, X86_RSI, i->asize, ir_2(ir, IR_add, reg_read(t, X86_RSI, i->asize), bytes));
+    reg_write(t, X86_RDI, i->asize, ir_2(ir, IR_add, reg_read(t, X86_RDI, i->asize), bytes));
+    reg_write(t, X86_RCX, i->asize, ir_i64(ir, 0));
+    ir_jump(ir, t->next);
+    ir_enter(ir, other);
+}
+
 /* Comes back to the instruction until it is done, so that interrupts are taken between. */
 static void repeat(struct tr *t, const struct x86_insn *i, unsigned size)
 {
     bool until = i->prefixes & X86_PFX_REPNE;
+    if ((i->extra == STRING_MOVS || i->extra == STRING_STOS) && is_simple(t, i))
+        repeat_here(t, i, size);
     uint64_t how = (unsigned)i->extra | size << STRING_SIZE_SHIFT | i->asize << STRING_ASIZE_SHIFT |
                    i->seg << STRING_SEG_SHIFT | (unsigned)until << STRING_UNTIL_SHIFT;
     ir_val more =

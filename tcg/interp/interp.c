@@ -368,6 +368,12 @@ static struct unit *run_unit(struct tcg_cpu *t, struct unit *u, struct link **ou
         case IR_cas:
         case IR_call: v[op->dst] = slow(t, op, v, w); break;
         case IR_store: slow(t, op, v, w); break;
+        case IR_copy:
+            v[op->dst] = softmmu_copy(t, v[op->a], v[op->b], v[op->c], op->shape, op->x);
+            break;
+        case IR_fill:
+            v[op->dst] = softmmu_fill(t, v[op->a], v[op->b], v[op->c], op->shape, op->x);
+            break;
         case IR_fma: v[op->dst] = run_float(t, op, v[op->a], v[op->b], v[op->c]); break;
         case IR_fadd:
         case IR_fsub:

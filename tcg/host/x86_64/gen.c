@@ -869,6 +869,8 @@ static void gen_op(struct gen *g, const struct ir_op *op)
     case IR_store: gen_load_store(g, op); break;
     case IR_rmw: gen_rmw(g, op); break;
     case IR_cas: gen_cas(g, op); break;
+    case IR_copy:
+    case IR_fill: gen_repeat(g, op); break;
     case IR_fence: gen_fence(g, op); break;
     case IR_fadd: gen_fp2(g, op, 0x58); break;
     case IR_fmul: gen_fp2(g, op, 0x59); break;

@@ -176,6 +176,7 @@ void gen_vec(struct gen *g, const struct ir_op *op);
 void gen_load_store(struct gen *g, const struct ir_op *op);
 void gen_rmw(struct gen *g, const struct ir_op *op);
 void gen_cas(struct gen *g, const struct ir_op *op);
+void gen_repeat(struct gen *g, const struct ir_op *op);
 
 /* gen_fp.c */
 uint8_t sse_prefix(enum ir_type t);

@@ -15,29 +15,38 @@ static struct scratch take_scratch(struct gen *g)
     return (struct scratch){ t0, take(g, false) };
 }
 
-/* Leaves the TLB slot's offset in t0 if the slot matches; else goes to `slow`. [lo, hi] are the first
- * and last byte checked, relative to base. */
-static void gen_tlb_check(struct gen *g, struct scratch s, unsigned base, int32_t lo, int32_t hi,
-                          bool write, unsigned mode, struct cold *slow)
+static void gen_address(struct gen *g, unsigned d, struct mem m)
+{
+    if (m.disp || m.index != NOREG)
+        lea(&g->b, true, d, m);
+    else
+        mov_rr(&g->b, true, d, m.base);
+}
+
+/* Leaves the TLB slot's offset in t0; gives the jump where the slot does not match. [lo, hi] are the first
+ * and last byte checked. */
+static uint8_t *gen_tlb_compare(struct gen *g, struct scratch s, struct mem lo, struct mem hi,
+                                bool write, unsigned mode)
 {
     unsigned t0 = s.t0, t1 = s.t1;
-    if (lo)
-        lea(&g->b, true, t0, MEM(base, lo));
-    else
-        mov_rr(&g->b, true, t0, base);
+    gen_address(g, t0, lo);
     shift_ri(&g->b, true, SHIFT_SHR, t0, 12 - TLB_ENTRY_BITS);
     alu_rm(&g->b, false, ALU_AND, t0, MEM(RBP, TCG_DISP(tlb_mask)));
-    if (hi)
-        lea(&g->b, true, t1, MEM(base, hi));
-    else
-        mov_rr(&g->b, true, t1, base);
+    gen_address(g, t1, hi);
     alu_ri(&g->b, true, ALU_AND, t1, -4096);
     alu_rm(&g->b, true, ALU_OR, t1, MEM(RBP, TCG_DISP(ctx) + 8 * (int32_t)mode));
     alu_rm(&g->b, true, ALU_CMP, t1,
            MEMX(RBP, t0, 0,
                 TCG_DISP(tlb) + (int32_t)(write ? offsetof(struct tlb_entry, write)
                                                 : offsetof(struct tlb_entry, read))));
-    cold_from(slow, jcc32(&g->b, CC_NE));
+    return jcc32(&g->b, CC_NE);
+}
+
+/* The same; [lo, hi] are relative to base, and what does not match goes to `slow`. */
+static void gen_tlb_check(struct gen *g, struct scratch s, unsigned base, int32_t lo, int32_t hi,
+                          bool write, unsigned mode, struct cold *slow)
+{
+    cold_from(slow, gen_tlb_compare(g, s, MEM(base, lo), MEM(base, hi), write, mode));
     if (g->tcg->count_tlb)
         alu_mi(&g->b, true, ALU_ADD, MEM(RBP, TCG_DISP(tlb_checks)), 1);
 }
@@ -301,4 +310,37 @@ void gen_cas(struct gen *g, const struct ir_op *op)
     op_sized(g, size, 0x0fb1, desired, MEM(t, 0));
     gen_extend_old(g, op, d, RAX);
     slow_resumes(g, slow);
+}
+
+/* The host's own string instructions, on host addresses. What is left is in RCX: all, or nothing. */
+void gen_repeat(struct gen *g, const struct ir_op *op)
+{
+    bool copies = op->code == IR_copy;
+    unsigned size = op->shape & IR_SIZE_MASK, mode = op->x & IR_MODE_MASK;
+    const struct scratch s = { RDX, copies ? RAX : RSI };
+    uint8_t *unfit[3];
+    unsigned n = 0;
+    for (unsigned k = 0; k < ARRAY_LEN(temp_gprs); k++)
+        evict(g, temp_gprs[k]);
+    load_into(g, resolve(g->ir, op->a), RDI);
+    load_into(g, resolve(g->ir, op->b), copies ? RSI : RAX);
+    load_into(g, resolve(g->ir, op->c), RCX);
+    alu_ri(&g->b, true, ALU_CMP, RCX, 4096 >> size);
+    unfit[n++] = jcc32(&g->b, CC_A);
+    unfit[n++] = gen_tlb_compare(g, s, MEM(RDI, 0), MEMX(RDI, RCX, size, -1), true, mode);
+    alu_rm(&g->b, true, ALU_ADD, RDI, addend_mem(s.t0));
+    if (copies) {
+        unfit[n++] = gen_tlb_compare(g, s, MEM(RSI, 0), MEMX(RSI, RCX, size, -1), false, mode);
+        alu_rm(&g->b, true, ALU_ADD, RSI, addend_mem(s.t0));
+    }
+    if (size == IR_16)
+        put8(&g->b, 0x66);
+    put8(&g->b, 0xf3); /* rep */
+    if (size == IR_64)
+        put8(&g->b, 0x48);
+    put8(&g->b, (copies ? 0xa4 : 0xaa) | (size != IR_8));
+    while (n)
+        patch_to(unfit[--n], g->b.p);
+    g->locked = 1u << RCX;
+    result_in(g, RCX);
 }

@@ -45,6 +45,12 @@ const struct ir_slot riscv_slots[N_RV_SLOTS] = {
     [RV_SLOT_MEPC] = SLOT("mepc", mepc, IR_I64, 0),
     [RV_SLOT_MCAUSE] = SLOT("mcause", mcause, IR_I64, 0),
     [RV_SLOT_MTVAL] = SLOT("mtval", mtval, IR_I64, 0),
+    [RV_SLOT_MSTATUS] = SLOT("mstatus", mstatus, IR_I64, 0),
+    [RV_SLOT_MIE] = SLOT("mie", mie, IR_I64, 0),
+    [RV_SLOT_MIP] = SLOT("mip", mip, IR_I64, 0),
+    [RV_SLOT_MIP_LINES] = SLOT("mip_lines", mip_lines, IR_I64, 0),
+    [RV_SLOT_SUM_USED] = SLOT("sum_used", sum_used, IR_I64, 0),
+    [RV_SLOT_FS_SEEN] = SLOT("fs_seen", tmp[3], IR_I64, 0),
 };
 /* clang-format on */
 #undef X
@@ -105,17 +111,26 @@ static const struct field riscv_state[] = {
     FIELD(struct riscv_cpu, counting, .max = 1),
 };
 
+/* CMO 4: menvcfg and senvcfg open cbo.zero to lower modes. */
+static bool may_zero(const struct riscv_cpu *r)
+{
+    return r->priv == RV_M ||
+           ((r->menvcfg & RV_ENVCFG_CBZE) && (r->priv == RV_S || (r->senvcfg & RV_ENVCFG_CBZE)));
+}
+
 uint32_t riscv_compute_flags(const struct riscv_cpu *r)
 {
-    uint64_t fs = r->mstatus & RV_MSTATUS_FS;
+    uint64_t fs = r->priv == RV_S ? 0 : r->mstatus & RV_MSTATUS_FS;
     uint32_t flags = r->priv | (uint32_t)r->frm << RV_FLAG_FRM_SHIFT;
+    if (may_zero(r))
+        flags |= RV_FLAG_CBZE;
     if (fs)
         flags |= RV_FLAG_FS_ON;
     if (fs == RV_MSTATUS_FS)
         flags |= RV_FLAG_FS_DIRTY;
     if (r->counting)
         flags |= RV_FLAG_COUNT;
-    return flags | riscv_trigger_flags(r);
+    return r->trigger_armed ? flags | riscv_trigger_flags(r) : flags;
 }
 
 /* ---- life --------------------------------------------------------------------------------------- */
@@ -170,7 +185,9 @@ static void vcpu_free_arch(struct vcpu *cpu)
 static void derive(struct riscv_cpu *r)
 {
     riscv_pmp_count(r);
+    riscv_triggers_changed(r);
     r->local_filled = false;
+    r->sum_used = true;
     r->flags = riscv_compute_flags(r);
     r->data_key = riscv_context_key(r->cpu, 0);
     r->fetch_key = riscv_context_key(r->cpu, -1);

@@ -162,11 +162,8 @@ static void write_mstatus_bits(struct riscv_cpu *r, uint64_t v, uint64_t mask)
     r->mstatus = now;
 }
 
-#define SSTATUS_WRITABLE                                                                  \
-    (RV_MSTATUS_SIE | RV_MSTATUS_SPIE | RV_MSTATUS_SPP | RV_MSTATUS_FS | RV_MSTATUS_SUM | \
-     RV_MSTATUS_MXR)
-#define MSTATUS_WRITABLE                                                                      \
-    (SSTATUS_WRITABLE | RV_MSTATUS_MIE | RV_MSTATUS_MPIE | RV_MSTATUS_MPP | RV_MSTATUS_MPRV | \
+#define MSTATUS_WRITABLE                                                                         \
+    (RV_SSTATUS_WRITABLE | RV_MSTATUS_MIE | RV_MSTATUS_MPIE | RV_MSTATUS_MPP | RV_MSTATUS_MPRV | \
      RV_MSTATUS_TVM | RV_MSTATUS_TW | RV_MSTATUS_TSR)
 
 static void write_mstatus(struct riscv_cpu *r, unsigned csr, uint64_t v)
@@ -176,12 +173,12 @@ static void write_mstatus(struct riscv_cpu *r, unsigned csr, uint64_t v)
 
 static uint64_t read_sstatus(struct riscv_cpu *r, unsigned csr)
 {
-    return r->mstatus & (SSTATUS_WRITABLE | RV_MSTATUS_UXL | RV_MSTATUS_SD);
+    return r->mstatus & RV_SSTATUS_VISIBLE;
 }
 
 static void write_sstatus(struct riscv_cpu *r, unsigned csr, uint64_t v)
 {
-    write_mstatus_bits(r, v, SSTATUS_WRITABLE);
+    write_mstatus_bits(r, v, RV_SSTATUS_WRITABLE);
 }
 
 /* 3.1.1: not writable here. */
@@ -464,6 +461,7 @@ static uint64_t read_tdata(struct riscv_cpu *r, unsigned csr)
 static void write_tdata1(struct riscv_cpu *r, unsigned csr, uint64_t v)
 {
     r->triggers[r->tselect].tdata1 = riscv_trigger_legal(v);
+    riscv_triggers_changed(r);
 }
 
 static void write_tdata2(struct riscv_cpu *r, unsigned csr, uint64_t v)

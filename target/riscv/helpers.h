@@ -12,10 +12,13 @@
  * helper leaves if, and only if, what follows may not go on as translated. csr_write is csrrw with
  * rd = x0 (no read happens), csr_read is csrrs/csrrc with rs1 = x0 or a zero immediate. */
 RV_HELPER(csr_read, uint64_t, (RV_CPU, uint64_t csr), 1, IR_CALL_RAISES)
-RV_HELPER(csr_write, void, (RV_CPU, uint64_t csr, uint64_t v), 2, IR_CALL_RAISES)
-RV_HELPER(csr_swap, uint64_t, (RV_CPU, uint64_t csr, uint64_t v), 2, IR_CALL_RAISES)
-RV_HELPER(csr_set, uint64_t, (RV_CPU, uint64_t csr, uint64_t v), 2, IR_CALL_RAISES)
-RV_HELPER(csr_clear, uint64_t, (RV_CPU, uint64_t csr, uint64_t v), 2, IR_CALL_RAISES)
+RV_HELPER(csr_write, void, (RV_CPU, uint64_t csr, uint64_t v), 2, IR_CALL_RAISES | IR_CALL_WRITES)
+RV_HELPER(csr_swap, uint64_t, (RV_CPU, uint64_t csr, uint64_t v), 2, IR_CALL_RAISES | IR_CALL_WRITES)
+RV_HELPER(csr_set, uint64_t, (RV_CPU, uint64_t csr, uint64_t v), 2, IR_CALL_RAISES | IR_CALL_WRITES)
+RV_HELPER(csr_clear, uint64_t, (RV_CPU, uint64_t csr, uint64_t v), 2, IR_CALL_RAISES | IR_CALL_WRITES)
+
+/* SUM is off, and sum_used says that user pages are remembered: no longer. */
+RV_HELPER(sum_ends, void, (RV_CPU), 0, 0)
 
 /* Traps and returns: all leave. raise_illegal takes the instruction's bits (16 or 32). */
 RV_HELPER(raise_illegal, void, (RV_CPU, uint64_t opcode), 1, IR_CALL_RAISES)

@@ -36,18 +36,51 @@ static void set_fpr_as(struct tr *t, enum sf_format f, unsigned r, ir_val v)
     ir_set(t->ir, RV_SLOT_F + r, f == SF_F64 ? v : ir_1(t->ir, IR_fbox, v));
 }
 
+/* Goes on if FS is at least `least`: 1, not off, or 3, dirty. What the block has seen it need not look at again. */
+static void look_at_fs(struct tr *t, int64_t least)
+{
+    struct ir *ir = t->ir;
+    ir_val known = ir->slot_value[RV_SLOT_FS_SEEN];
+    int64_t seen;
+    if (known != IR_NONE && ir_is_const(ir, known, &seen) && seen >= least)
+        return;
+    uint16_t other = ir_new_block(ir), go = ir_new_block(ir);
+    ir_val fs = ir_2i(ir, IR_and, ir_get(ir, RV_SLOT_MSTATUS), RV_MSTATUS_FS);
+    if (least == 1)
+        ir_branch_block(ir, IR_EQ, fs, ir_i64(ir, 0), other, go);
+    else
+        ir_branch_block(ir, IR_NE, fs, ir_i64(ir, RV_MSTATUS_FS), other, go);
+    ir_enter(ir, other);
+    if (least == 1)
+        riscv_tr_illegal(t);
+    else {
+        ir_call(ir, &rv_helper_fs_dirty, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
+        ir_leave(ir, t->off);
+    }
+    ir_enter(ir, go);
+    ir_know(ir, RV_SLOT_FS_SEEN, ir_i64(ir, least));
+}
+
 /* May this instruction use the f registers, and write floating-point state if it does so? If not, what
  * happens instead has been built. */
 static bool may_read(struct tr *t)
 {
     if (t->flags & RV_FLAG_FS_ON)
         return true;
+    if (rv_flags_priv(t->flags) == RV_S) {
+        look_at_fs(t, 1);
+        return true;
+    }
     riscv_tr_illegal(t);
     return false;
 }
 
 static bool may_write(struct tr *t)
 {
+    if (rv_flags_priv(t->flags) == RV_S) {
+        look_at_fs(t, 3);
+        return true;
+    }
     if (!may_read(t))
         return false;
     if (t->flags & RV_FLAG_FS_DIRTY)

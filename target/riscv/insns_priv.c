@@ -68,6 +68,126 @@ static bool tr_trap_value(struct tr *t, const struct operands *o, unsigned csr, 
     return true;
 }
 
+/* A pending interrupt that S-mode lets through now (if it does: `maybe`) is taken in the run loop: there it is looked
+ * at again. */
+static void leave_if_pending(struct tr *t, bool maybe)
+{
+    struct ir *ir = t->ir;
+    ir_val pending = ir_2(ir, IR_or, ir_get(ir, RV_SLOT_MIP), ir_get(ir, RV_SLOT_MIP_LINES));
+    ir_val due = ir_2(ir, IR_and, pending, ir_get(ir, RV_SLOT_MIE));
+    ir_val sie = ir_2i(ir, IR_and, ir_get(ir, RV_SLOT_MSTATUS), RV_MSTATUS_SIE);
+    if (maybe)
+        due = ir_select(ir, sie, due, ir_i64(ir, 0));
+    uint16_t leave = ir_new_block(ir), go = ir_new_block(ir);
+    ir_branch_block(ir, IR_NE, due, ir_i64(ir, 0), leave, go);
+    ir_enter(ir, leave);
+    ir_leave(ir, t->next);
+    ir_enter(ir, go);
+}
+
+/* User pages are remembered only while SUM is on. */
+static void end_sum(struct tr *t)
+{
+    struct ir *ir = t->ir;
+    uint16_t used = ir_new_block(ir), go = ir_new_block(ir);
+    ir_branch_block(ir, IR_NE, ir_get(ir, RV_SLOT_SUM_USED), ir_i64(ir, 0), used, go);
+    ir_enter(ir, used);
+    ir_call(ir, &rv_helper_sum_ends, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
+    ir_jump_block(ir, go);
+    ir_enter(ir, go);
+}
+
+/* SD says that FS is dirty (3.1.6.6). */
+static ir_val with_sd(struct tr *t, ir_val status)
+{
+    struct ir *ir = t->ir;
+    const int64_t fs = RV_MSTATUS_FS, least = fs & -fs;
+    ir_val clean = ir_2i(ir, IR_and, status, INT64_MAX);
+    ir_val sum = ir_2i(ir, IR_add, ir_2i(ir, IR_and, status, fs), least); /* carries out of FS */
+    ir_val sd = ir_2i(ir, IR_shl, ir_2i(ir, IR_shr, sum, 15), 63);
+    return ir_2(ir, IR_or, clean, sd);
+}
+
+static int64_t writable_status(const struct tr *t)
+{
+    int64_t fs = tr_has(t, RV_EXT_F) ? 0 : RV_MSTATUS_FS;
+    return (int64_t)RV_SSTATUS_WRITABLE & ~fs;
+}
+
+/* What an access leaves in mstatus. */
+static ir_val status_after(struct tr *t, unsigned op, ir_val v)
+{
+    struct ir *ir = t->ir;
+    int64_t writable = writable_status(t);
+    ir_val old = ir_get(ir, RV_SLOT_MSTATUS), bits_ = ir_2i(ir, IR_and, v, writable);
+    if (op == CSR_WRITE)
+        old = ir_2i(ir, IR_and, old, ~writable);
+    return with_sd(t, ir_2(ir, op == CSR_CLEAR ? IR_andn : IR_or, old, bits_));
+}
+
+static void set_status(struct tr *t, const struct operands *o, ir_val now)
+{
+    struct ir *ir = t->ir;
+    ir_val old = ir_get(ir, RV_SLOT_MSTATUS);
+    ir_set(ir, RV_SLOT_MSTATUS, now);
+    ir_know(ir, RV_SLOT_FS_SEEN, IR_NONE);
+    set_gpr(t, o->d, ir_2i(ir, IR_and, old, RV_SSTATUS_VISIBLE));
+}
+
+/* A change of sstatus in S-mode that is not known before: inline unless it concerns MXR or SUM. */
+static void tr_sstatus_unknown(struct tr *t, const struct operands *o, unsigned op)
+{
+    static const struct ir_helper *const helpers[] = { [CSR_WRITE] = &rv_helper_csr_swap,
+                                                       [CSR_SET] = &rv_helper_csr_set,
+                                                       [CSR_CLEAR] = &rv_helper_csr_clear };
+    struct ir *ir = t->ir;
+    uint16_t rare = ir_new_block(ir), often = ir_new_block(ir), go = ir_new_block(ir);
+    ir_val old = ir_get(ir, RV_SLOT_MSTATUS), now = status_after(t, op, gpr(t, o->a));
+    ir_val differs = ir_2i(ir, IR_and, ir_2(ir, IR_xor, old, now), RV_MSTATUS_MXR | RV_MSTATUS_SUM);
+    ir_branch_block(ir, IR_NE, differs, ir_i64(ir, 0), rare, often);
+    ir_enter(ir, rare);
+    ir_val number = ir_i64(ir, (int64_t)RV_CSR_STAY(CSR_SSTATUS, o->d, t->flags));
+    set_gpr(t, o->d, ir_call(ir, helpers[op], number, gpr(t, o->a), IR_NONE, IR_NONE));
+    ir_jump_block(ir, go);
+    ir_enter(ir, often);
+    set_status(t, o, status_after(t, op, gpr(t, o->a)));
+    ir_jump_block(ir, go);
+    ir_enter(ir, go);
+    leave_if_pending(t, true);
+}
+
+/* sstatus in S-mode: interrupts off and on, SUM, FS and what traps leave are bits of a slot. MXR is another address
+ * space. True if this was built. */
+static bool tr_sstatus(struct tr *t, const struct operands *o, unsigned csr, unsigned op,
+                       bool writes)
+{
+    struct ir *ir = t->ir;
+    if (csr != CSR_SSTATUS || rv_flags_priv(t->flags) != RV_S)
+        return false;
+    if (!writes) {
+        set_gpr(t, o->d, ir_2i(ir, IR_and, ir_get(ir, RV_SLOT_MSTATUS), RV_SSTATUS_VISIBLE));
+        return true;
+    }
+    ir_val v = o->extra & CSR_IMMEDIATE ? ir_i64(ir, o->a) : gpr(t, o->a);
+    int64_t mask;
+    bool known = ir_is_const(ir, v, &mask);
+    if (known && (op == CSR_WRITE || (mask & (int64_t)RV_MSTATUS_MXR)))
+        return false;
+    if (!known) {
+        tr_sstatus_unknown(t, o, op);
+        return true;
+    }
+    mask &= writable_status(t);
+    ir_val now = ir_2i(ir, op == CSR_SET ? IR_or : IR_and, ir_get(ir, RV_SLOT_MSTATUS),
+                       op == CSR_SET ? mask : ~mask);
+    set_status(t, o, mask & (int64_t)RV_MSTATUS_FS ? with_sd(t, now) : now);
+    if (op == CSR_CLEAR && (mask & (int64_t)RV_MSTATUS_SUM))
+        end_sum(t);
+    if (op == CSR_SET && (mask & (int64_t)RV_MSTATUS_SIE))
+        leave_if_pending(t, false);
+    return true;
+}
+
 /* Kernels switch floating point off when they are entered and back when they leave: what follows is found by
  * a jump for the new state word, not by way of the run loop. */
 static bool switches_state(unsigned csr, unsigned op, bool known, int64_t v)
@@ -86,7 +206,7 @@ static void tr_csr(struct tr *t, const struct operands *o)
     unsigned csr = o->imm, op = o->extra & 3;
     ir_val number = ir_i64(ir, csr);
     bool writes = op == CSR_WRITE || o->a;
-    if (tr_trap_value(t, o, csr, op, writes))
+    if (tr_trap_value(t, o, csr, op, writes) || tr_sstatus(t, o, csr, op, writes))
         return;
     if (!writes && tr_fp_status(t, o, csr, op, false))
         return;
@@ -153,6 +273,24 @@ static void tr_wrs(struct tr *t, const struct operands *o)
     ir_call(t->ir, &rv_helper_wrs, ir_i64(t->ir, o->extra), IR_NONE, IR_NONE, IR_NONE);
 }
 
+/* A block of zeros, by stores that share a check. */
+static void tr_cbo_zero(struct tr *t, const struct operands *o)
+{
+    struct ir *ir = t->ir;
+    int64_t block = riscv_of(t->cpu)->model->cboz_block;
+    if (!(t->flags & RV_FLAG_CBZE)) {
+        riscv_tr_illegal(t);
+        return;
+    }
+    if (block < 16 || block > 128) {
+        ir_call(ir, &rv_helper_cbo, gpr(t, o->a), ir_i64(ir, RV_CBO_ZERO), IR_NONE, IR_NONE);
+        return;
+    }
+    ir_val base = ir_2i(ir, IR_and, gpr(t, o->a), -block), zero = ir_const(ir, IR_V128, 0);
+    for (int64_t at = 0; at < block; at += 16)
+        ir_store(ir, base, at, zero, IR_128, 0);
+}
+
 static void tr_cbo(struct tr *t, const struct operands *o)
 {
     ir_call(t->ir, &rv_helper_cbo, gpr(t, o->a), ir_i64(t->ir, o->extra), IR_NONE, IR_NONE);
@@ -196,7 +334,7 @@ static const struct insn insns_zicbom[] = {
     { "cbo.flush",  "000000000010   aaaaa 010 00000 0001111", NULL,    tr_cbo,        RV_CBO_FLUSH },
 };
 static const struct insn insns_zicboz[] = {
-    { "cbo.zero",   "000000000100   aaaaa 010 00000 0001111", NULL,    tr_cbo,        RV_CBO_ZERO },
+    { "cbo.zero",   "000000000100   aaaaa 010 00000 0001111", NULL,    tr_cbo_zero },
 };
 
 const struct insn_table riscv_system_tables[] = {

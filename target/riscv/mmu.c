@@ -55,10 +55,11 @@ uint64_t riscv_context_key(struct vcpu *cpu, int mode)
 /* What SUM lets a supervisor reach is mapped for U-mode, with the same rights for data. */
 bool riscv_user_key(struct vcpu *cpu, uint64_t *key)
 {
-    const struct riscv_cpu *r = riscv_of(cpu);
+    struct riscv_cpu *r = riscv_of(cpu);
     unsigned satp_mode = r->satp >> 60;
     if (data_priv(r) != RV_S || satp_mode == RV_BARE || !(r->mstatus & RV_MSTATUS_SUM))
         return false;
+    r->sum_used = true;
     *key = (uint64_t)(satp_mode - RV_SV39 + 1) << KEY_MODE_AT | bits(r->satp, 0, 60) |
            (r->mstatus & RV_MSTATUS_MXR ? KEY_MXR : 0);
     return true;

@@ -61,6 +61,11 @@ enum { RV_SSI = 1, RV_MSI = 3, RV_STI = 5, RV_MTI = 7, RV_SEI = 9, RV_MEI = 11, 
 #define RV_MSTATUS_UXL ((uint64_t)3 << 32)
 #define RV_MSTATUS_SXL ((uint64_t)3 << 34)
 #define RV_MSTATUS_SD ((uint64_t)1 << 63)
+/* Of these is sstatus made (4.1.1); what software may change there. */
+#define RV_SSTATUS_WRITABLE                                                                        \
+    (RV_MSTATUS_SIE | RV_MSTATUS_SPIE | RV_MSTATUS_SPP | RV_MSTATUS_FS | RV_MSTATUS_SUM |          \
+     RV_MSTATUS_MXR)
+#define RV_SSTATUS_VISIBLE (RV_SSTATUS_WRITABLE | RV_MSTATUS_UXL | RV_MSTATUS_SD)
 
 /* menvcfg and senvcfg, priv 3.1.18 */
 #define RV_ENVCFG_FIOM ((uint64_t)1 << 0)
@@ -84,6 +89,8 @@ enum {
     RV_FLAG_VIRT = 1 << 2, /* room for the hypervisor extension; always 0 now */
     RV_FLAG_FS_ON = 1 << 3,    /* else floating-point instructions are illegal */
     RV_FLAG_FS_DIRTY = 1 << 4, /* else call fs_dirty before writing floating-point state */
+                               /* Both 0 in S-mode: kernels use few such instructions, which look
+                                  themselves, and switch FS at every entry and exit. */
     RV_FLAG_VS_ON = 1 << 5,    /* room for vectors; always 0 now */
     RV_FLAG_VS_DIRTY = 1 << 6,
     RV_FLAG_FRM_SHIFT = 7, /* 3 bits: fcsr.frm; 5..7 make rm=dyn illegal */
@@ -91,6 +98,7 @@ enum {
     RV_FLAG_COUNT = 1 << 10, /* instructions are counted exactly */
     RV_FLAG_TRIGGER_EXEC = 1 << 11,
     RV_FLAG_TRIGGER_DATA = 1 << 12,
+    RV_FLAG_CBZE = 1 << 13, /* else cbo.zero is illegal */
 };
 static inline unsigned rv_flags_priv(uint32_t flags)
 {
@@ -116,6 +124,12 @@ enum {
     RV_SLOT_MEPC,
     RV_SLOT_MCAUSE,
     RV_SLOT_MTVAL,
+    RV_SLOT_MSTATUS,
+    RV_SLOT_MIE,
+    RV_SLOT_MIP, /* never set in the IR: other threads change these two */
+    RV_SLOT_MIP_LINES,
+    RV_SLOT_SUM_USED,
+    RV_SLOT_FS_SEEN, /* not state: what the block has found FS to be (1: not off, 3: dirty) */
     N_RV_SLOTS
 };
 extern const struct ir_slot riscv_slots[N_RV_SLOTS];
@@ -167,6 +181,8 @@ struct riscv_cpu {
     uint64_t ext[(N_RV_EXTS + 63) / 64]; /* as model's: one load for rv_has */
     uint64_t data_key, fetch_key;        /* what the translator was told last */
     uint8_t n_pmp_used;                  /* entries from here on are all off */
+    uint64_t sum_used;    /* user pages may have been remembered since SUM was last cleared */
+    bool trigger_armed;   /* some trigger may fire in some mode */
     bool pmu_filters; /* a running counter counts in some modes only: look at changes of mode */
     struct timer *stimecmp_timer, *pmu_timer;
     pthread_mutex_t timer_lock; /* stimecmp against its timer */

@@ -51,6 +51,8 @@ unsigned riscv_pmp_rights(const struct riscv_cpu *r, uint64_t pa, unsigned priv,
 
 /* ---- trigger.c ---- */
 uint64_t riscv_trigger_legal(uint64_t tdata1);
+/* Recompute trigger_armed. */
+void riscv_triggers_changed(struct riscv_cpu *r);
 /* RV_FLAG_TRIGGER_* as the current mode needs them. */
 uint32_t riscv_trigger_flags(const struct riscv_cpu *r);
 

@@ -13,8 +13,14 @@
  * not say SUM. */
 static void drop_user_pages(struct riscv_cpu *r, uint64_t data_key)
 {
-    if (data_key != r->data_key || !(r->mstatus & RV_MSTATUS_SUM))
-        tcg_drop_user_pages(r->cpu);
+    if (r->sum_used && (data_key != r->data_key || !(r->mstatus & RV_MSTATUS_SUM)))
+        rvh_sum_ends(r);
+}
+
+void rvh_sum_ends(struct riscv_cpu *r)
+{
+    tcg_drop_user_pages(r->cpu);
+    r->sum_used = false;
 }
 
 void riscv_update_flags(struct riscv_cpu *r)

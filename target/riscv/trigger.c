@@ -47,6 +47,13 @@ static bool is_for_mode(const struct riscv_cpu *r, uint64_t tdata1)
     return (type == TYPE_MCONTROL || type == TYPE_MCONTROL6) && (tdata1 & mode[r->priv]);
 }
 
+void riscv_triggers_changed(struct riscv_cpu *r)
+{
+    r->trigger_armed = false;
+    for (unsigned i = 0; i < RV_N_TRIGGERS; i++)
+        r->trigger_armed |= (r->triggers[i].tdata1 & (T_EXECUTE | T_LOAD | T_STORE)) != 0;
+}
+
 uint32_t riscv_trigger_flags(const struct riscv_cpu *r)
 {
     uint32_t flags = 0;

@@ -335,8 +335,9 @@ static struct unit *run_unit(struct tcg_cpu *t, struct unit *u, struct link **ou
         case IR_get:
             if (op->type == IR_V128)
                 memcpy(&w[op->dst], arch + op->imm, 16);
-            else
-                memcpy(&v[op->dst], arch + op->imm, 8);
+            else /* some are other threads' to change */
+                v[op->dst] =
+                    __atomic_load_n((uint64_t *)(void *)(arch + op->imm), __ATOMIC_RELAXED);
             break;
         case IR_set:
             if (op->type == IR_V128)

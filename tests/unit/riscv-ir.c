@@ -1,6 +1,6 @@
 /* The IR of RISC-V instructions. Each file in tests/unit/riscv_ir/ is instructions in hexadecimal, one a
  * line (behind # what they are), a line `---`, and their IR. `flags: NAME...` chooses the state word:
- * fs-off, fs-clean (else dirty), frm=N; `without: EXTENSION...` the CPU. */
+ * fs-off, fs-clean (else dirty), s-mode, cbze, frm=N; `without: EXTENSION...` the CPU. */
 #include "core/error.h"
 #include "core/vm.h"
 #include "target/riscv/insns.h"
@@ -40,6 +40,11 @@ static void set_flag(struct kit *k, const char *name)
         k->t.flags &= ~(uint32_t)(RV_FLAG_FS_ON | RV_FLAG_FS_DIRTY);
     else if (strcmp(name, "fs-clean") == 0)
         k->t.flags &= ~(uint32_t)RV_FLAG_FS_DIRTY;
+    else if (strcmp(name, "s-mode") == 0)
+        k->t.flags =
+            (k->t.flags & ~(uint32_t)(RV_FLAG_PRIV_MASK | RV_FLAG_FS_ON | RV_FLAG_FS_DIRTY)) | RV_S;
+    else if (strcmp(name, "cbze") == 0)
+        k->t.flags |= RV_FLAG_CBZE;
     else if (strncmp(name, "frm=", 4) == 0)
         k->t.flags |= (uint32_t)atoi(name + 4) << RV_FLAG_FRM_SHIFT;
     else
@@ -86,6 +91,8 @@ static struct kit *kit_new(void)
     k->vm.arch = &k->rv;
     k->cpu.vm = &k->vm;
     k->cpu.arch = &k->r;
+    k->rv.model.cboz_block = 64;
+    k->r.model = &k->rv.model;
     k->t = (struct tr){ .ir = &k->ir, .cpu = &k->cpu };
     k->t.flags = RV_M | RV_FLAG_FS_ON | RV_FLAG_FS_DIRTY;
     return k;

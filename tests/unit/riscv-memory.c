@@ -468,16 +468,22 @@ static void what_sum_allowed_goes_with_sum(void **unused)
 {
     struct kit *k = paging_kit(NULL);
     struct tlb_fill out;
+    uint64_t key;
     map(k, RV_SV39, 0x1000, 0, pte_for(BOARD_RAM, P_RWXAD | P_U));
     riscv_update_flags(k->r);
     wr(k, SSTATUS, RV_MSTATUS_SUM);
     k->drops = 0;
+    assert_true(riscv_user_key(k->cpu, &key)); /* where it is looked for before a walk */
     assert_true(riscv_translate_address(k->cpu, 0x1000, ACCESS_READ, 0, &out));
     assert_true(out.user);
     assert_int_equal(k->drops, 0);
     wr(k, SSTATUS, 0);
     assert_int_equal(k->drops, 1);
     wr(k, SSTATUS, RV_MSTATUS_SUM);
+    wr(k, SSTATUS, 0);
+    assert_int_equal(k->drops, 1); /* nobody had asked for one */
+    wr(k, SSTATUS, RV_MSTATUS_SUM);
+    assert_true(riscv_user_key(k->cpu, &key));
     k->drops = 0;
     wr(k, SATP, rd(k, SATP) | (uint64_t)3 << 44); /* another context, SUM still on */
     assert_int_equal(k->drops, 1);

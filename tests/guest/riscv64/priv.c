@@ -34,6 +34,18 @@ INSN(read_fcsr, "csrr a0, fcsr; ret")
 INSN(add_bad_rm, ".word 0x02a55553; ret") /* fadd.d fa0, fa0, fa0 with rm 5 */
 INSN(jump_odd, "jr a0")
 
+/* With SSIP pending and interrupts off in S-mode: two ways of letting it in, each with four bytes for what must not
+ * be executed any more. */
+INSN(let_in_at_once, "csrsi sip, 2; csrsi sstatus, 2; li a0, 1; ret")
+INSN(let_in_by_register, "csrsi sip, 2; csrs sstatus, a0; li a0, 1; ret")
+INSN(let_in_by_write, "csrsi sip, 2; csrw sstatus, a0; li a0, 1; ret")
+INSN(off_and_on, "csrrci a1, sstatus, 2; csrs sstatus, a1; csrrsi a0, sstatus, 0; ret")
+INSN(write_sstatus, "csrw sstatus, a0; csrr a0, sstatus; ret")
+INSN(swap_sstatus, "csrrw a0, sstatus, a0; csrrw a0, sstatus, a1; ret")
+INSN(switch_float, "li a1, 0x6000; csrrc a0, sstatus, a1; fadd.d fa0, fa0, fa0; ret")
+INSN(float_twice, "fmv.x.d a1, fa0; fadd.d fa0, fa0, fa0; li a1, 0x2000; csrc sstatus, a1; csrr a2, sstatus; "
+                  "fadd.d fa0, fa0, fa0; csrr a0, sstatus; sub a0, a0, a2; ret")
+
 static struct ended e;
 
 static void traps_of(int mode, const char *ecall, u64 ecall_cause)
@@ -266,6 +278,55 @@ static void floating_point(void)
     csr_write(fcsr, 0);
 }
 
+/* sstatus in S-mode: what a write lets in comes before the next instruction; FS is heeded at once. */
+static void status_in_supervisor_mode(void)
+{
+    static const struct {
+        void (*fn)(void);
+        const char *name;
+    } ways[] = { { let_in_at_once, "S: SIE set" },
+                 { let_in_by_register, "S: SIE set by a register" },
+                 { let_in_by_write, "S: SIE written" } };
+    csr_write(stvec, s_trap);
+    csr_write(mideleg, 2);
+    csr_write(mie, 2);
+    for (unsigned i = 0; i < ARRAY_LEN(ways); i++) {
+        csr_clear(mstatus, 2);
+        csr_clear(mip, 2);
+        e = run(S, ways[i].fn, 2 | 3 << 13, 0);
+        check_trap(&e, INTERRUPT | 1, S, ways[i].name);
+        check_equal(e.pc, (u64)ways[i].fn + 8, "at once");
+    }
+    csr_write(mie, 0);
+    csr_clear(mip, 2);
+    csr_write(mideleg, 0);
+    csr_clear(mstatus, 2);
+    e = run(S, off_and_on, 0, 0);
+    check_equal(e.value & 2, 0, "S: SIE stays off");
+    csr_set(mstatus, 2);
+    e = run(S, off_and_on, 0, 0);
+    check_equal(e.value & 2, 2, "S: SIE is on again");
+    csr_clear(mstatus, 2);
+    e = run(S, write_sstatus, ~0ul & ~2ul, 0);
+    check_equal(e.value, 1ul << 63 | 2ul << 32 | 0xc6120, "S: what is writable in sstatus");
+    e = run(S, write_sstatus, 2 << 13, 0);
+    check_equal(e.value, 2ul << 32 | 2 << 13, "S: FS clean");
+    e = run(S, swap_sstatus, 3 << 13 | 1 << 18, 1 << 13);
+    check_equal(e.value, 1ul << 63 | 2ul << 32 | 3 << 13 | 1 << 18, "S: SUM and FS written together");
+    check_equal(csr_read(mstatus) >> 13 & 3, 1, "S: and again");
+    csr_set(mstatus, 3 << 13);
+    e = run(S, switch_float, 0, 0);
+    check_trap(&e, ILLEGAL, M, "S: FS off, the next instruction");
+    csr_set(mstatus, 2 << 13);
+    e = run(S, move_float, 0, 0);
+    check_trap(&e, NO_TRAP, M, "S: FS clean: move");
+    check_equal(csr_read(mstatus) >> 13 & 3, 2, "S: FS stays clean without a write");
+    e = run(S, float_twice, 0, 0);
+    check_trap(&e, NO_TRAP, M, "S: FS clean: arithmetic");
+    check_equal(csr_read(mstatus) >> 13 & 3, 3, "S: FS becomes dirty with a write");
+    check_equal(e.value, 1ul << 63 | 1 << 13, "S: dirty, clean and dirty in one go");
+}
+
 static void misaligned_jumps(void)
 {
     e = run(M, jump_odd, (u64)do_ecall + 1, 0);
@@ -286,5 +347,6 @@ void test_main(void)
     returns();
     vectored();
     floating_point();
+    status_in_supervisor_mode();
     misaligned_jumps();
 }

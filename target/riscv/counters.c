@@ -193,12 +193,22 @@ static void pmu_timer_fired(void *opaque)
 
 /* ---- changes ---- */
 
+/* A counter of instructions begins to run: from here on they are counted. Until then nobody can see what it costs all
+ * code to count them (firmware and kernels set events up, and try them, to see what there is). */
+static void begins_to_run(struct riscv_cpu *r, unsigned i)
+{
+    if (i >= FIRST_HPM && source_of(r, i) == EVENT_INSTRUCTIONS && !tcg_is_counting(r->cpu))
+        riscv_start_counting(r);
+}
+
 void riscv_counters_changed(struct riscv_cpu *r)
 {
     r->pmu_filters = false;
     for (unsigned i = 0; i < RV_N_COUNTERS; i++) {
         struct riscv_counter *c = &r->counters[i];
         sync_one(r, i);
+        if (!c->running && should_run(r, i))
+            begins_to_run(r, i);
         c->running = should_run(r, i);
         if (c->running)
             c->since = source_now(r, i);
@@ -244,8 +254,6 @@ void riscv_counter_set_event(struct riscv_cpu *r, unsigned i, uint64_t event)
     sync_one(r, i);
     r->counters[i].running = false;
     r->counters[i].event = code | (rv_has(r, RV_EXT_SSCOFPMF) ? event & flags : 0);
-    if (code == EVENT_INSTRUCTIONS)
-        riscv_start_counting(r);
     riscv_counters_changed(r);
 }
 

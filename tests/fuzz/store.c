@@ -127,8 +127,10 @@ static void change(struct tape *t, uint8_t *file, size_t *n)
     uint8_t how = tape_u8(t);
     if (how & 1)
         *n = tape_u16(t) % (*n + 1);
-    if (how & 2)
-        *n = MIN(*n + tape_u16(t), ROOM);
+    if (how & 2) {
+        size_t longer = *n + tape_u16(t);
+        *n = MIN(longer, ROOM);
+    }
     if (how & 4 && *n >= STORE_FIRST_REGION)
         memcpy(file, file + STORE_HEADER_ROOM, sizeof(struct store_header));
     if (how & 8 || how & 16)

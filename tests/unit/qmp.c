@@ -554,6 +554,18 @@ static void count_moves(void *opaque, const struct event *e)
         ++*(unsigned *)opaque;
 }
 
+static void limits_of_drives_are_refused(void **unused)
+{
+    struct vm *vm = q35(NULL);
+    bad(vm, "blockdev-add",
+        "{\"driver\":\"throttle\",\"node-name\":\"t\",\"throttle-group\":\"g\",\"file\":\"f\"}",
+        "GenericError", "'throttle'");
+    bad(vm, "object-add", "{\"qom-type\":\"throttle-group\",\"id\":\"g\"}", "GenericError",
+        "'throttle-group'");
+    bad(vm, "block_set_io_throttle", "{\"id\":\"d0\"}", "CommandNotFound", "block_set_io_throttle");
+    end(vm);
+}
+
 static void disks_grow_and_discs_change(void **unused)
 {
     char *path = temporary(MIB), text[300];
@@ -849,6 +861,7 @@ int main(void)
         cmocka_unit_test(who_the_vm_is),
         cmocka_unit_test(objects_and_properties),
         cmocka_unit_test(back_ends_come_and_go),
+        cmocka_unit_test(limits_of_drives_are_refused),
         cmocka_unit_test(disks_grow_and_discs_change),
         cmocka_unit_test(a_clock_that_the_guest_sets_is_told),
         cmocka_unit_test(devices_come_and_go),

@@ -55,22 +55,27 @@ static struct error *none_such(struct vm *vm, enum backend_kind kind, const char
     return err;
 }
 
+/* Not all who are attached are counted: monitors at a mux are not. */
+static bool in_use(const struct backend *b)
+{
+    return b->users || (b->kind == BACKEND_CHARDEV && chardev_has_front(b->at));
+}
+
+static bool is_mux(const struct backend *b)
+{
+    return b->kind == BACKEND_CHARDEV && chardev_is_mux(b->at);
+}
+
 static struct error *take(struct vm *vm, enum backend_kind kind, const char *id, void **out)
 {
     struct backend *b = find(vm, kind, id);
     if (!b)
         return none_such(vm, kind, id);
-    if (b->users)
+    if (in_use(b) && !is_mux(b))
         return error_new("the %s '%s' is already in use by another device", kinds[kind].name, id);
     b->users = 1;
     *out = b->at;
     return NULL;
-}
-
-/* Monitors at a mux are not counted. */
-static bool in_use(const struct backend *b)
-{
-    return b->users || (b->kind == BACKEND_CHARDEV && chardev_has_front(b->at));
 }
 
 struct error *backend_take_drive(struct vm *vm, const char *id, struct blk **out)
@@ -87,7 +92,7 @@ struct error *backend_take_netdev(struct vm *vm, const char *id, struct netdev *
 struct error *backend_take_chardev(struct vm *vm, const char *id, struct chardev **out)
 {
     struct backend *b = find(vm, BACKEND_CHARDEV, id);
-    if (b && b->users && chardev_is_mux(b->at)) {
+    if (b && b->users && is_mux(b)) {
         b->users++;
         *out = chardev_share(b->at);
         return NULL;

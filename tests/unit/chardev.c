@@ -579,6 +579,9 @@ static void a_mux_takes_an_unused_back_end_and_gives_it_back(void **unused)
     assert_null(backend_take_chardev(vm, "c", &c));
     refused(chardev_add(vm, "m", "mux,chardev=c", &mux), "'c' is already in use");
     backend_give_back(vm, c);
+    attach(c, &f); /* a front end that nobody counts */
+    refused(chardev_add(vm, "m", "mux,chardev=c", &mux), "'c' is already in use");
+    chardev_detach(c);
     assert_null(chardev_add(vm, "m", "mux,chardev=c", &mux));
     refused(chardev_add(vm, "m2", "mux,chardev=c", &port), "'c' is already in use");
     refused(chardev_add(vm, "m2", "mux,chardev=m", &port), "is a mux itself");

@@ -138,6 +138,8 @@ noreturn void tcg_halt(struct vcpu *cpu);
  * when nothing changed. Must be followed by leaving the unit (ir_leave or tcg_leave) if fetches or
  * the state word changed; data modes may change without. */
 void tcg_context_changed(struct vcpu *cpu);
+/* The same for who knows what context_key would say: of fetches, and of each mode. */
+void tcg_context_is(struct vcpu *cpu, uint64_t fetch_key, const uint64_t *data_keys);
 /* Forget translations of addresses: all; one page in every address space; all of the contexts with
  * (key & mask) == value. If fetches are concerned, leave the unit (ir_leave): predicted returns know
  * old addresses. The same is all that an instruction barrier takes: code that was written is forgotten

@@ -97,7 +97,7 @@ enum {
 struct tlb_entry {
     _Atomic uint64_t read, write;
     _Atomic uint64_t addend; /* host address - guest virtual address */
-    uint64_t user;   /* borrowed from a user's context: see tcg_drop_user_pages */
+    uint64_t user;   /* borrowed from a user's context: the complement of its tag there; 0: it is not */
 };
 
 struct l2_entry {
@@ -148,6 +148,7 @@ struct tcg_cpu {
     struct itlb_entry itlb[ITLB_SIZE];
     struct fetch_context *fetch; /* FETCH_CONTEXTS of them */
     struct fetch_context *fetch_now;
+    uint8_t fetch_hints[64];     /* where a context was found, by key and state word */
     struct { uint64_t key; uint32_t ctx, used; } contexts[CONTEXTS];
     uint32_t next_ctx, clock;
     uint32_t conflicts;          /* first-level entries of the current context pushed out */

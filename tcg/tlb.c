@@ -123,13 +123,23 @@ static void clear_jumps(struct fetch_context *f)
     memset(f->pages, 0, sizeof(f->pages));
 }
 
+static bool is_context(const struct fetch_context *f, uint64_t key, uint32_t flags)
+{
+    return f->valid && f->key == key && f->flags == flags;
+}
+
 static struct fetch_context *fetch_context(struct tcg_cpu *t, uint64_t key, uint32_t flags)
 {
+    uint8_t *hint = &t->fetch_hints[((key ^ flags) * 0x9e3779b97f4a7c15u) >> 58];
     struct fetch_context *oldest = &t->fetch[0];
+    if (is_context(&t->fetch[*hint], key, flags))
+        return &t->fetch[*hint];
     for (unsigned i = 0; i < FETCH_CONTEXTS; i++) {
         struct fetch_context *f = &t->fetch[i];
-        if (f->valid && f->key == key && f->flags == flags)
+        if (is_context(f, key, flags)) {
+            *hint = (uint8_t)i;
             return f;
+        }
         if (!f->valid || (oldest->valid && f->used < oldest->used))
             oldest = f;
     }
@@ -145,15 +155,23 @@ static struct fetch_context *fetch_context(struct tcg_cpu *t, uint64_t key, uint
 
 void tcg_context_changed(struct vcpu *cpu)
 {
+    const struct tcg_target *target = tcg_cpu_of(cpu)->target;
+    uint64_t data_keys[N_MODES];
+    for (unsigned m = 0; m < target->n_modes; m++)
+        data_keys[m] = target->context_key(cpu, (int)m);
+    tcg_context_is(cpu, target->context_key(cpu, -1), data_keys);
+}
+
+void tcg_context_is(struct vcpu *cpu, uint64_t key, const uint64_t *data_keys)
+{
     struct tcg_cpu *t = tcg_cpu_of(cpu);
     if (t->next_ctx + t->target->n_modes > CTX_LAST + 1) /* before the first: all get new ones */
         restart_contexts(t);
     for (unsigned m = 0; m < t->target->n_modes; m++)
-        t->ctx[m] = context_number(t, t->target->context_key(cpu, (int)m));
-    uint64_t key = t->target->context_key(cpu, -1);
+        t->ctx[m] = context_number(t, data_keys[m]);
     uint32_t flags = tcg_flags(t) | (t->counting ? UNIT_COUNTS : 0);
     struct fetch_context *f = t->fetch_now;
-    if (!f || !f->valid || f->key != key || f->flags != flags) {
+    if (!f || !is_context(f, key, flags)) {
         f = fetch_context(t, key, flags);
         t->fetch_now = f;
         t->jumps = f->jumps;
@@ -237,21 +255,31 @@ void tcg_flush_page(struct vcpu *cpu, uint64_t va)
         e->tag = (uint64_t)TLB_NO_MATCH;
 }
 
+/* What was borrowed is the user's own entry again. Somebody else may be taking the right to write away. */
+static void give_back_slot(struct tlb_entry *e)
+{
+    uint64_t own = ~e->user;
+    uint64_t write = atomic_load_explicit(&e->write, memory_order_relaxed);
+    if (!e->user)
+        return;
+    if (e->read != (uint64_t)TLB_NO_MATCH)
+        atomic_store_explicit(&e->read, own, memory_order_relaxed);
+    if (write != (uint64_t)TLB_NO_MATCH)
+        atomic_compare_exchange_strong(&e->write, &write, own);
+    e->user = 0;
+}
+
 void tcg_drop_user_pages(struct vcpu *cpu)
 {
     struct tcg_cpu *t = tcg_cpu_of(cpu);
     if (t->n_user_pages > ARRAY_LEN(t->user_pages)) { /* more than were noted down */
         for (uint64_t i = 0; i <= t->tlb_mask >> TLB_ENTRY_BITS; i++)
-            if (t->tlb[i].user)
-                l1_clear_slot(&t->tlb[i]);
+            give_back_slot(&t->tlb[i]);
         t->n_user_pages = 0;
         return;
     }
-    while (t->n_user_pages) {
-        struct tlb_entry *e = l1_slot(t, t->user_pages[--t->n_user_pages]);
-        if (e->user)
-            l1_clear_slot(e);
-    }
+    while (t->n_user_pages)
+        give_back_slot(l1_slot(t, t->user_pages[--t->n_user_pages]));
 }
 
 bool tlb_protect_page(struct tcg *tcg, const uint8_t *page, const struct tcg_cpu *self)
@@ -341,7 +369,7 @@ static void l1_fill(struct tcg_cpu *t, uint64_t va, uint64_t tag, const struct l
     t->tlb_lost |= slot->write != (uint64_t)TLB_NO_MATCH && slot->write != tag;
     l1_clear_slot(slot);
     atomic_store_explicit(&slot->addend, (uintptr_t)e->host - page_of(va), memory_order_relaxed);
-    slot->user = tag != e->tag;
+    slot->user = tag != e->tag ? ~e->tag : 0;
     if (slot->user)
         note_user_page(t, va);
     unsigned watched = t->debug ? debug_watched(t, va) : 0;

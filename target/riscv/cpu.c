@@ -379,11 +379,11 @@ const struct target riscv64_target = {
     .vm_free = vm_free_arch,
 };
 
-/* The decoders are made from it. */
+/* What decoders are made from, and how far cbo.zero reaches. */
 static uint64_t identity(struct vm *vm)
 {
-    static const uint64_t key[2];
     const struct riscv_model *m = riscv_model_of(vm);
+    const uint64_t key[2] = { m->cboz_block };
     return hash64(key, m->ext, sizeof(m->ext));
 }
 

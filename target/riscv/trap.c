@@ -33,7 +33,7 @@ void riscv_update_flags(struct riscv_cpu *r)
     r->flags = flags;
     r->data_key = data_key;
     r->fetch_key = fetch_key;
-    tcg_context_changed(r->cpu);
+    tcg_context_is(r->cpu, fetch_key, &data_key);
 }
 
 void riscv_set_priv(struct riscv_cpu *r, unsigned priv)

@@ -22,6 +22,12 @@ void tcg_context_changed(struct vcpu *cpu)
 {
     kit->changes++;
 }
+void tcg_context_is(struct vcpu *cpu, uint64_t fetch_key, const uint64_t *data_keys)
+{
+    assert_int_equal(fetch_key, riscv_context_key(cpu, -1));
+    assert_int_equal(data_keys[0], riscv_context_key(cpu, 0));
+    kit->changes++;
+}
 void tcg_flush_all(struct vcpu *cpu)
 {
     kit->flushes++;

@@ -82,6 +82,9 @@ enum {
     CONTEXTS = 64,           /* data address spaces remembered by number */
     JUMP_CACHE_BITS = 12,
     JUMP_FOLD = 9, /* pc bits folded into the index, so that pages do not fall onto each other */
+    FAR_JUMP_BITS = 14,
+    FAR_JUMP_FOLD = 13,
+    FAR_JUMP_LOG2 = 5, /* size of an entry */
     FETCH_CONTEXTS = 16,
     JUMPS_MADE = 256,
     N_MODES = 4,
@@ -119,9 +122,18 @@ struct jump_entry {
     const void *code;
 };
 
+/* What was pushed out of a jump cache: one table for all of them. Entries of another time are void. */
+struct far_jump {
+    uint64_t pc;
+    uint64_t era;    /* of the context it belongs to, when it was made */
+    const void *code;
+    uint64_t pad_;
+};
+
 /* What an address space and state word have in common for fetches: the jump cache. */
 struct fetch_context {
     uint64_t key;
+    uint64_t era;            /* a new number each time its jumps are forgotten */
     uint32_t flags;
     uint32_t used;           /* for replacement */
     bool valid;
@@ -143,6 +155,7 @@ struct failing {
 };
 
 struct tcg_cpu {
+    struct far_jump far_jumps[1 << FAR_JUMP_BITS];
     struct tlb_entry tlb[1 << TLB_BITS_MAX]; /* the first (tlb_mask >> 5) + 1 are in use */
     struct l2_entry l2[L2_SETS][L2_WAYS];
     struct itlb_entry itlb[ITLB_SIZE];
@@ -153,6 +166,7 @@ struct tcg_cpu {
     uint32_t next_ctx, clock;
     uint32_t conflicts;          /* first-level entries of the current context pushed out */
     struct { uint64_t lo, hi; } large[N_LARGE]; /* addresses that large pages may map; lo > hi: none */
+    uint64_t era;                /* the newest of any fetch context */
     uint64_t user_pages[16];     /* first-level entries with `user`; more: look at all */
     unsigned n_user_pages;
 
@@ -179,7 +193,7 @@ struct tcg_cpu {
     _Atomic bool flush_wanted;
     int64_t undo;                /* instructions of the running block not executed, if leaving now */
     uint64_t counts_wanted_ns;   /* when somebody last looked at n_insns */
-    struct failing failing[16];  /* by pc */
+    struct failing failing[1024]; /* by pc */
     struct tcg_counts counts;
 
     /* ---- used by generated code; close to arch ---- */
@@ -229,6 +243,10 @@ static inline uint32_t tcg_flags(const struct tcg_cpu *t)
 static inline unsigned jump_index(uint64_t pc)
 {
     return ((pc ^ pc >> JUMP_FOLD) >> 1) & ((1u << JUMP_CACHE_BITS) - 1);
+}
+static inline unsigned far_jump_index(uint64_t pc)
+{
+    return ((pc ^ pc >> FAR_JUMP_FOLD) >> 1) & ((1u << FAR_JUMP_BITS) - 1);
 }
 
 /* ---- back ends ------------------------------------------------------------------------------------ */

@@ -111,8 +111,9 @@ static void clear_jump(struct fetch_context *f, unsigned i)
 }
 
 /* Guests flush again and again before much is remembered. */
-static void clear_jumps(struct fetch_context *f)
+static void clear_jumps(struct tcg_cpu *t, struct fetch_context *f)
 {
+    f->era = ++t->era;
     if (f->n_made <= JUMPS_MADE)
         for (unsigned k = 0; k < f->n_made; k++)
             clear_jump(f, f->made[k]);
@@ -143,7 +144,7 @@ static struct fetch_context *fetch_context(struct tcg_cpu *t, uint64_t key, uint
         if (!f->valid || (oldest->valid && f->used < oldest->used))
             oldest = f;
     }
-    clear_jumps(oldest);
+    clear_jumps(t, oldest);
     for (unsigned i = 0; i < ITLB_SIZE; i++)
         if ((t->itlb[i].tag & 4095) == (uint64_t)(oldest - t->fetch))
             t->itlb[i].tag = (uint64_t)TLB_NO_MATCH;
@@ -186,7 +187,7 @@ void tlb_forget_jumps(struct tcg_cpu *t)
 {
     for (unsigned i = 0; i < FETCH_CONTEXTS; i++)
         if (t->fetch[i].valid)
-            clear_jumps(&t->fetch[i]);
+            clear_jumps(t, &t->fetch[i]);
 }
 
 void tlb_flush_everything(struct tcg_cpu *t)
@@ -217,7 +218,7 @@ void tcg_flush_contexts(struct vcpu *cpu, uint64_t mask, uint64_t value)
         struct fetch_context *f = &t->fetch[i];
         if (!f->valid || (f->key & mask) != value)
             continue;
-        clear_jumps(f);
+        clear_jumps(t, f);
         flushed |= 1u << i;
     }
     for (unsigned k = 0; k < ITLB_SIZE; k++)
@@ -248,7 +249,7 @@ void tcg_flush_page(struct vcpu *cpu, uint64_t va)
     for (unsigned i = 0; i < FETCH_CONTEXTS; i++) {
         unsigned bit = filter_bit(va);
         if (t->fetch[i].valid && t->fetch[i].pages[bit >> 6] >> (bit & 63) & 1)
-            clear_jumps(&t->fetch[i]);
+            clear_jumps(t, &t->fetch[i]);
     }
     struct itlb_entry *e = &t->itlb[(va >> 12) % ITLB_SIZE];
     if (page_of(e->tag) == page_of(va))
@@ -454,15 +455,16 @@ bool tlb_translate(struct tcg_cpu *t, uint64_t va, enum access access, unsigned 
 
 uint64_t tlb_addend(struct tcg_cpu *t, uint64_t first, uint64_t last, bool write, unsigned mode)
 {
-    const struct tlb_entry *e = l1_slot(t, first);
-    uint64_t tag = page_of(last) | t->ctx[mode];
-    return (write ? e->write : e->read) == tag && page_of(first) == page_of(last) ? e->addend : 0;
+    const struct tlb_entry *e = l1_slot(t, first), *e2 = l1_slot(t, last);
+    uint64_t tag = page_of(first) | t->ctx[mode], tag2 = page_of(last) | t->ctx[mode];
+    bool reach = write ? e->write == tag && e2->write == tag2 : e->read == tag && e2->read == tag2;
+    return reach && e->addend == e2->addend ? e->addend : 0;
 }
 
 /* A stack frame across two pages, in a loop, would otherwise stay slow for as long as it lives. */
 void tlb_group_failed(struct tcg_cpu *t, int32_t off)
 {
-    enum { OFTEN = 1024, SOON_NS = 10000000 };
+    enum { OFTEN = 64, SOON_NS = 10000000 };
     uint64_t pc = t->pc_page + (uint64_t)(int64_t)off;
     struct failing *f = &t->failing[(pc >> 1) % ARRAY_LEN(t->failing)];
     if (f->pc != pc)
@@ -523,6 +525,8 @@ void tlb_jump_insert(struct tcg_cpu *t, uint64_t pc, const struct unit *u)
     struct fetch_context *f = t->fetch_now;
     unsigned at = jump_index(pc);
     f->jumps[at] = (struct jump_entry){ .pc = pc, .code = u->entry };
+    t->far_jumps[far_jump_index(pc)] =
+        (struct far_jump){ .pc = pc, .era = f->era, .code = u->entry };
     if (f->n_made < JUMPS_MADE)
         f->made[f->n_made] = (uint16_t)at;
     if (f->n_made <= JUMPS_MADE)
@@ -540,7 +544,7 @@ void tlb_init(struct tcg_cpu *t)
     t->fetch = xcalloc(FETCH_CONTEXTS, sizeof(*t->fetch));
     for (unsigned i = 0; i < FETCH_CONTEXTS; i++) {
         t->fetch[i].n_made = UINT32_MAX;
-        clear_jumps(&t->fetch[i]);
+        clear_jumps(t, &t->fetch[i]);
     }
     set_size(t, TLB_BITS_MIN);
     restart_contexts(t);

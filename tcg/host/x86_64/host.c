@@ -142,6 +142,44 @@ static uint8_t sticky_flags(const struct tcg_target *target, unsigned mxcsr)
            (mxcsr & 16 ? SF_UNDERFLOW : 0) | (mxcsr & 32 ? SF_INEXACT : 0);
 }
 
+/* Go on where the table of all jumps says, which its jump cache then knows, too; fall through where it does not.
+ * rax = guest pc, rdx = jumps, rcx = twice the index there. As tlb_jump_insert; the page is in the filter. */
+static void put_far_jump(struct buf *b)
+{
+    const int32_t jumps = offsetof(struct fetch_context, jumps);
+    const int32_t era = (int32_t)offsetof(struct fetch_context, era) - jumps;
+    const int32_t n_made = (int32_t)offsetof(struct fetch_context, n_made) - jumps;
+    const int32_t made = (int32_t)offsetof(struct fetch_context, made) - jumps;
+    const int32_t table = TCG_DISP(far_jumps);
+    mov_rr(b, false, RSI, RAX);
+    shift_ri(b, false, SHIFT_SHR, RSI, FAR_JUMP_FOLD);
+    alu_rr(b, false, ALU_XOR, RSI, RAX);
+    alu_ri(b, false, ALU_AND, RSI, ((1 << FAR_JUMP_BITS) - 1) << 1);
+    shift_ri(b, false, SHIFT_SHL, RSI, FAR_JUMP_LOG2 - 1);
+    alu_rm(b, true, ALU_CMP, RAX, MEMX(RBP, RSI, 0, table));
+    uint8_t *other_pc = jcc32(b, CC_NE);
+    mov_rm(b, true, RDI, MEM(RDX, era));
+    alu_rm(b, true, ALU_CMP, RDI,
+           MEMX(RBP, RSI, 0, table + (int32_t)offsetof(struct far_jump, era)));
+    uint8_t *other_era = jcc32(b, CC_NE);
+    mov_rm(b, true, RDI, MEMX(RBP, RSI, 0, table + (int32_t)offsetof(struct far_jump, code)));
+    mov_mr(b, true, MEMX(RDX, RCX, 3, 0), RAX);
+    mov_mr(b, true, MEMX(RDX, RCX, 3, 8), RDI);
+    mov_rm(b, false, RSI, MEM(RDX, n_made));
+    alu_ri(b, false, ALU_CMP, RSI, JUMPS_MADE);
+    uint8_t *many = jcc32(b, CC_A);
+    alu_mi(b, false, ALU_ADD, MEM(RDX, n_made), 1);
+    alu_ri(b, false, ALU_CMP, RSI, JUMPS_MADE);
+    uint8_t *full = jcc32(b, CC_E);
+    shift_ri(b, false, SHIFT_SHR, RCX, 1);
+    op_rm_full(b, 0x66, false, false, 0x89, RCX, MEMX(RDX, RSI, 1, made));
+    patch_to(many, b->p);
+    patch_to(full, b->p);
+    jmp_reg(b, RDI);
+    patch_to(other_pc, b->p);
+    patch_to(other_era, b->p);
+}
+
 static struct error *host_init(struct tcg *tcg)
 {
     struct host *h = xcalloc(1, sizeof(*h));
@@ -191,7 +229,9 @@ static struct error *host_init(struct tcg *tcg)
     jmp_mem(&b, MEMX(RDX, RCX, 3, 8));
     patch_to(miss, b.p);
 
-    h->indirect = b.p - tcg->rw; /* jumped to or called: rax = guest pc, not in the jump cache */
+    h->indirect =
+        b.p - tcg->rw; /* jumped to or called: rax = guest pc, not in the jump cache rdx at rcx */
+    put_far_jump(&b);
     move_pinned(&b, h, target, true);
     mov_mr(&b, true, MEM(RBP, TCG_DISP(regs)), RAX);
     mov_rr(&b, true, RDI, RBP);

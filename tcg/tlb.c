@@ -455,10 +455,9 @@ bool tlb_translate(struct tcg_cpu *t, uint64_t va, enum access access, unsigned 
 
 uint64_t tlb_addend(struct tcg_cpu *t, uint64_t first, uint64_t last, bool write, unsigned mode)
 {
-    const struct tlb_entry *e = l1_slot(t, first), *e2 = l1_slot(t, last);
-    uint64_t tag = page_of(first) | t->ctx[mode], tag2 = page_of(last) | t->ctx[mode];
-    bool reach = write ? e->write == tag && e2->write == tag2 : e->read == tag && e2->read == tag2;
-    return reach && e->addend == e2->addend ? e->addend : 0;
+    const struct tlb_entry *e = l1_slot(t, first);
+    uint64_t tag = page_of(last) | t->ctx[mode];
+    return (write ? e->write : e->read) == tag && page_of(first) == page_of(last) ? e->addend : 0;
 }
 
 /* A stack frame across two pages, in a loop, would otherwise stay slow for as long as it lives. */

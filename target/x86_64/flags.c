@@ -75,11 +75,41 @@ static ir_val all_flags(struct tr *t, unsigned op)
         [CC_MUL] = has_dst | has_src,   [CC_IMUL] = has_dst | has_src,
         [CC_BMI] = has_dst | has_aux,   [CC_ORDER] = has_src,
     };
-    unsigned known = op ? has[(op - 1) >> 2] : 7; /* what kinds have nothing in is not read */
+    unsigned known = op ? has[(op - 1) >> 2 & 15] : 7; /* what kinds have nothing in is not read */
+    if (op && (op - 1) >> CC_LATER_SHIFT)
+        known |= has_aux;
     ir_val zero = ir_i64(t->ir, 0);
     return ir_call(t->ir, &x86_helper_flags, ir_get(t->ir, X86_SLOT_CC_OP),
                    known & has_dst ? dst_of(t) : zero, known & has_src ? src_of(t) : zero,
                    known & has_aux ? aux_of(t) : zero);
+}
+
+/* Can cc_aux say something else of cc_op than its kind does? INC's and BMI's CF is not looked at then. */
+static bool has_free_aux(unsigned op)
+{
+    enum { TAKEN = 1 << CC_FLAGS | 1 << CC_APART | 1 << CC_ADC | 1 << CC_SBB };
+    return op && !(TAKEN >> ((op - 1) >> 2 & 15) & 1);
+}
+
+bool cc_set_rotated(struct tr *t, bool left, unsigned size, ir_val r)
+{
+    unsigned op = known_op(t), later = (left ? CC_LEFT : CC_RIGHT) + (unsigned)__builtin_ctz(size);
+    if (!has_free_aux(op))
+        return false;
+    ir_set(t->ir, X86_SLOT_CC_OP, ir_i64(t->ir, ((op - 1) & 63) | later << CC_LATER_SHIFT));
+    ir_set(t->ir, X86_SLOT_CC_AUX, r);
+    return true;
+}
+
+void cc_set_carry(struct tr *t, ir_val carry)
+{
+    unsigned op = known_op(t), later = op ? (op - 1) >> CC_LATER_SHIFT : 0;
+    if (!has_free_aux(op) || later > CC_CARRY) {
+        cc_set_flags_carry(t, cc_flags_but_carry(t), carry);
+        return;
+    }
+    ir_set(t->ir, X86_SLOT_CC_OP, ir_i64(t->ir, ((op - 1) & 63) | CC_CARRY << CC_LATER_SHIFT));
+    ir_set(t->ir, X86_SLOT_CC_AUX, carry);
 }
 
 /* XOR of a register with itself comes before many chains of carries. */
@@ -312,10 +342,30 @@ static bool from_order(struct tr *t, ir_val v, unsigned code, struct x86_cond *c
     }
 }
 
+static bool from_kind(struct tr *t, unsigned op, unsigned code, struct x86_cond *c);
+
+/* Where cc_aux says what CF, or CF and OF are. */
+static bool from_later(struct tr *t, unsigned op, unsigned code, struct x86_cond *c)
+{
+    unsigned later = op >> CC_LATER_SHIFT;
+    if (code == COND_B) {
+        if (later < CC_RIGHT)
+            *c = is_set(t, aux_of(t), 1);
+        else
+            *c = compare_const(t, IR_LT, aux_of(t), 0, 1u << (later - CC_RIGHT));
+        return true;
+    }
+    if (code == COND_BE || (later != CC_CARRY && (code == COND_O || code >= COND_L)))
+        return false;
+    return from_kind(t, op & 63, code, c);
+}
+
 /* Even codes only. False: nothing shorter than all flags. */
 static bool from_kind(struct tr *t, unsigned op, unsigned code, struct x86_cond *c)
 {
     unsigned size = 1u << (op & 3);
+    if (op >> CC_LATER_SHIFT)
+        return from_later(t, op, code, c);
     switch (op >> 2) {
     case CC_FLAGS: *c = from_flags(t, src_of(t), code, true); return true;
     case CC_APART:

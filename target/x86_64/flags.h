@@ -24,7 +24,15 @@ enum x86_cc_kind {
     CC_ORDER, /*            -       flags             -        of floats: 0, CF, ZF, or ZF, PF and CF */
     N_CC_KINDS
 };
-/* cc_op: kind and size in bytes (1, 2, 4, 8). */
+/* cc_op: kind and size in bytes (1, 2, 4, 8). Above that, what a later instruction changed of CF and OF alone, where
+ * the kind's own flags do without cc_aux; AF, too, as it was:         cc_aux */
+enum x86_cc_later {
+    CC_NOTHING,
+    CC_CARRY,       /* CF                                               CF, 0 or 1 */
+    CC_LEFT,        /* ROL: four sizes                                  result */
+    CC_RIGHT = 6,   /* ROR: four sizes                                  result */
+};
+enum { CC_LATER_SHIFT = 6 };
 #define X86_CC(kind, size) ((unsigned)(kind) << 2 | (unsigned)__builtin_ctz(size))
 
 enum {
@@ -55,6 +63,10 @@ struct x86_apart {
 };
 struct x86_apart cc_apart(struct tr *t);
 void cc_set_apart(struct tr *t, struct x86_apart f);
+/* CF becomes 0 or 1, all else stays. */
+void cc_set_carry(struct tr *t, ir_val carry);
+/* CF and OF of a rotation without carry that gave r, all else stays. False: nothing was done, there is no short way. */
+bool cc_set_rotated(struct tr *t, bool left, unsigned size, ir_val r);
 /* CF, 0 or 1. */
 ir_val cc_carry(struct tr *t);
 /* The same for cc_set of CC_INC and CC_DEC alone, before anything else that the instruction does: IR_NONE if it is in

@@ -45,11 +45,10 @@ static uint64_t if_so(bool so, uint64_t flags)
     return so ? flags : 0;
 }
 
-uint64_t x86_flags_value(uint64_t cc_op, uint64_t dst, uint64_t src, uint64_t aux)
+static uint64_t of_kind(unsigned kind, unsigned width, uint64_t dst, uint64_t src, uint64_t aux)
 {
-    unsigned width = 8u << (cc_op & 3);
     uint64_t top = (uint64_t)1 << (width - 1), r = bits(dst, 0, width), z = of_result(dst, width);
-    switch (cc_op >> 2) {
+    switch (kind) {
     case CC_FLAGS: return (src & X86_ARITHMETIC & ~(uint64_t)X86_FLAG_CF) | (aux & 1);
     case CC_APART:
         return (src & X86_ARITHMETIC & ~(uint64_t)(X86_FLAG_CF | X86_FLAG_OF)) | (aux & 1) |
@@ -74,6 +73,26 @@ uint64_t x86_flags_value(uint64_t cc_op, uint64_t dst, uint64_t src, uint64_t au
     case CC_ORDER: return src & X86_ARITHMETIC;
     default: return z; /* CC_LOGIC */
     }
+}
+
+/* CF and OF of a rotation that gave r. */
+static uint64_t rotated(uint64_t r, bool left, unsigned width)
+{
+    uint64_t top = r >> (width - 1) & 1, other = left ? r & 1 : r >> (width - 2) & 1;
+    return ((left ? r : top) & 1) | (top ^ other) << 11;
+}
+
+uint64_t x86_flags_value(uint64_t cc_op, uint64_t dst, uint64_t src, uint64_t aux)
+{
+    unsigned later = (unsigned)(cc_op >> CC_LATER_SHIFT);
+    uint64_t flags = of_kind(cc_op >> 2 & 15, 8u << (cc_op & 3), dst, src, aux);
+    if (later == CC_NOTHING)
+        return flags;
+    if (later == CC_CARRY)
+        return (flags & ~(uint64_t)X86_FLAG_CF) | (aux & 1);
+    bool left = later < CC_RIGHT;
+    return (flags & ~(uint64_t)(X86_FLAG_CF | X86_FLAG_OF)) |
+           rotated(aux, left, 8u << (later - (left ? CC_LEFT : CC_RIGHT)));
 }
 
 uint64_t x86h_flags(uint64_t cc_op, uint64_t dst, uint64_t src, uint64_t aux)

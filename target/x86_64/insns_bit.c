@@ -163,6 +163,8 @@ static void tr_rotate(struct tr *t, const struct x86_insn *i)
         r = left ? ir_2i(ir, IR_shr, ir_2(ir, IR_shl, v, by), width) : ir_2(ir, IR_shr, v, by);
     }
     op_close(t, i, 0, &p, r);
+    if (n.is_const && cc_set_rotated(t, left, size, r))
+        return;
     ir_val top = top_bit(t, r, size);
     ir_val carry = left ? ir_2i(ir, IR_and, r, 1) : top;
     ir_val other = left ? carry : ir_2i(ir, IR_and, ir_2i(ir, IR_shr, r, width - 2), 1);
@@ -266,8 +268,7 @@ static void tr_bit(struct tr *t, const struct x86_insn *i)
         if (what != BIT_TEST)
             op_write(t, i, 0, bit_changed(t, what, v, mask));
     }
-    ir_val flags = cc_flags_but_carry(t);
-    cc_set_flags_carry(t, flags, ir_2i(ir, IR_and, ir_2(ir, IR_shr, v, n), 1));
+    cc_set_carry(t, ir_2i(ir, IR_and, ir_2(ir, IR_shr, v, n), 1));
 }
 
 /* BSF, BSR: a source of 0 leaves the destination. extra: reverse. */

@@ -467,7 +467,7 @@ static void tr_sahf(struct tr *t, const struct x86_insn *i)
 static void tr_carry(struct tr *t, const struct x86_insn *i)
 {
     ir_val carry = i->extra < 0 ? ir_2i(t->ir, IR_xor, cc_carry(t), 1) : ir_i64(t->ir, i->extra);
-    cc_set_flags_carry(t, cc_flags_but_carry(t), carry);
+    cc_set_carry(t, carry);
 }
 
 /* CLD, STD: extra is the step. */

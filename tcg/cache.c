@@ -142,6 +142,10 @@ static void trim(struct tcg *tcg)
         return;
     madvise(tcg->rw, tcg->size, MADV_DONTNEED); /* of a shared mapping: drops no data */
     tcg->trimmed = tcg->next;
+    /* The next step's pages at once, not fault by fault. */
+    size_t at = align_down(tcg->next, 4096);
+    madvise(tcg->rw + at, MIN((size_t)STEP, align_down(tcg->part_end, 4096) - at),
+            MADV_POPULATE_WRITE);
 }
 
 void cache_publish(struct tcg *tcg, struct unit *u)

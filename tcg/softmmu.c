@@ -499,13 +499,28 @@ uint64_t softmmu_fill(struct tcg_cpu *t, uint64_t to, uint64_t v, uint64_t n, un
     return 0;
 }
 
+/* Where the bytes are, if generated code could go there now; else NULL. */
+static uint8_t *near_place(struct tcg_cpu *t, uint64_t va, unsigned size, bool write, unsigned mode)
+{
+    uint64_t addend = t->debug ? 0 : tlb_addend(t, va, va + size - 1, write, mode);
+    return addend ? (uint8_t *)(uintptr_t)(va + addend) : NULL;
+}
+
 uint64_t tcg_load(struct vcpu *cpu, uint64_t va, unsigned size, unsigned mode)
 {
+    const uint8_t *p = near_place(tcg_cpu_of(cpu), va, size, false, mode);
+    if (p)
+        return host_load(p, size);
     return softmmu_load(tcg_cpu_of(cpu), va, (unsigned)__builtin_ctz(size), mode);
 }
 
 void tcg_store(struct vcpu *cpu, uint64_t va, unsigned size, uint64_t v, unsigned mode)
 {
+    uint8_t *p = near_place(tcg_cpu_of(cpu), va, size, true, mode);
+    if (p) {
+        host_store(p, size, v);
+        return;
+    }
     store_value(tcg_cpu_of(cpu), va, v, (unsigned)__builtin_ctz(size), mode, false);
 }
 
@@ -545,6 +560,11 @@ bool tcg_try_load(struct vcpu *cpu, uint64_t va, unsigned size, unsigned mode, u
 {
     struct tcg_cpu *t = tcg_cpu_of(cpu);
     struct tlb_place place[2];
+    const uint8_t *at = near_place(t, va, size, false, mode);
+    if (at) {
+        *v = host_load(at, size);
+        return true;
+    }
     if (!try_places(t, va, size, ACCESS_READ, mode, place, why))
         return false;
     if (!crosses_page(va, size))
@@ -565,6 +585,11 @@ bool tcg_try_store(struct vcpu *cpu, uint64_t va, unsigned size, uint64_t v, uns
 {
     struct tcg_cpu *t = tcg_cpu_of(cpu);
     struct tlb_place place[2];
+    uint8_t *at = near_place(t, va, size, true, mode);
+    if (at) {
+        host_store(at, size, v);
+        return true;
+    }
     if (!try_places(t, va, size, ACCESS_WRITE, mode, place, why))
         return false;
     if (!crosses_page(va, size))

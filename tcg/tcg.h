@@ -78,7 +78,7 @@ enum {
     CTX_LAST = 0xffe,
     L2_SETS = 512,
     L2_WAYS = 4,
-    ITLB_SIZE = 256,
+    ITLB_SIZE = 1024,
     CONTEXTS = 64,           /* data address spaces remembered by number */
     JUMP_CACHE_BITS = 12,
     JUMP_FOLD = 9, /* pc bits folded into the index, so that pages do not fall onto each other */
@@ -86,6 +86,7 @@ enum {
     FAR_JUMP_FOLD = 13,
     FAR_JUMP_LOG2 = 5, /* size of an entry */
     FETCH_CONTEXTS = 16,
+    WRITTEN_BITS = 18,
     JUMPS_MADE = 256,
     N_MODES = 4,
     N_LARGE = 8,
@@ -112,7 +113,8 @@ struct l2_entry {
 };
 
 struct itlb_entry {
-    uint64_t tag;    /* page | fetch context index */
+    uint64_t va;     /* of the page */
+    uint64_t era;    /* of the fetch context */
     const uint8_t *page;
     struct ram_block *ram;
 };
@@ -133,7 +135,7 @@ struct far_jump {
 /* What an address space and state word have in common for fetches: the jump cache. */
 struct fetch_context {
     uint64_t key;
-    uint64_t era;            /* a new number each time its jumps are forgotten */
+    uint64_t era;            /* a new number each time its jumps and pages are forgotten */
     uint32_t flags;
     uint32_t used;           /* for replacement */
     bool valid;
@@ -167,6 +169,7 @@ struct tcg_cpu {
     uint32_t conflicts;          /* first-level entries of the current context pushed out */
     struct { uint64_t lo, hi; } large[N_LARGE]; /* addresses that large pages may map; lo > hi: none */
     uint64_t era;                /* the newest of any fetch context */
+    _Atomic uint64_t written[1 << (WRITTEN_BITS - 6)]; /* filter over host pages that have had write tags */
     uint64_t user_pages[16];     /* first-level entries with `user`; more: look at all */
     unsigned n_user_pages;
 
@@ -366,7 +369,7 @@ struct fetch_place {
  * raised (arch pc is the handler's). */
 bool tlb_fetch_page(struct tcg_cpu *t, uint64_t va, uint64_t pc, struct fetch_place *out);
 /* The page that instructions at pc come from, if that is remembered; else NULL. */
-const uint8_t *tlb_code_page(const struct tcg_cpu *t, uint64_t pc);
+const uint8_t *tlb_code_page(struct tcg_cpu *t, uint64_t pc);
 void tlb_jump_insert(struct tcg_cpu *t, uint64_t pc, const struct unit *u);
 /* Drop all remembered jumps, e.g. because units went away. */
 void tlb_forget_jumps(struct tcg_cpu *t);

@@ -43,6 +43,13 @@ static void l1_clear(struct tcg_cpu *t)
     t->tlb_lost = true;
     for (uint64_t i = 0; i <= t->tlb_mask >> TLB_ENTRY_BITS; i++)
         l1_clear_slot(&t->tlb[i]);
+    for (unsigned i = 0; i < ARRAY_LEN(t->written); i++)
+        atomic_store_explicit(&t->written[i], 0, memory_order_release);
+}
+
+static unsigned written_bit(const uint8_t *page)
+{
+    return ((uintptr_t)page >> 12) * 0x9e3779b97f4a7c15u >> (64 - WRITTEN_BITS);
 }
 
 static void set_size(struct tcg_cpu *t, unsigned bits_)
@@ -70,7 +77,18 @@ static void l2_clear(struct tcg_cpu *t)
 static void itlb_clear(struct tcg_cpu *t)
 {
     for (unsigned i = 0; i < ITLB_SIZE; i++)
-        t->itlb[i].tag = (uint64_t)TLB_NO_MATCH;
+        t->itlb[i].va = (uint64_t)TLB_NO_MATCH;
+}
+
+static struct itlb_entry *itlb_slot(struct tcg_cpu *t, const struct fetch_context *f, uint64_t va)
+{
+    return &t->itlb[(va >> 12 ^ (uint64_t)(f - t->fetch) << 5) % ITLB_SIZE];
+}
+
+static struct itlb_entry *itlb_find(struct tcg_cpu *t, uint64_t va)
+{
+    struct itlb_entry *e = itlb_slot(t, t->fetch_now, va);
+    return e->va == page_of(va) && e->era == t->fetch_now->era ? e : NULL;
 }
 
 /* ---- context numbers --------------------------------------------------------------------------- */
@@ -145,9 +163,6 @@ static struct fetch_context *fetch_context(struct tcg_cpu *t, uint64_t key, uint
             oldest = f;
     }
     clear_jumps(t, oldest);
-    for (unsigned i = 0; i < ITLB_SIZE; i++)
-        if ((t->itlb[i].tag & 4095) == (uint64_t)(oldest - t->fetch))
-            t->itlb[i].tag = (uint64_t)TLB_NO_MATCH;
     oldest->key = key;
     oldest->flags = flags;
     oldest->valid = true;
@@ -213,17 +228,11 @@ void tcg_flush_contexts(struct vcpu *cpu, uint64_t mask, uint64_t value)
     for (unsigned i = 0; i < CONTEXTS; i++)
         if ((t->contexts[i].key & mask) == value)
             t->contexts[i].ctx = CTX_NONE; /* its entries match nothing from now on */
-    uint32_t flushed = 0;
     for (unsigned i = 0; i < FETCH_CONTEXTS; i++) {
         struct fetch_context *f = &t->fetch[i];
-        if (!f->valid || (f->key & mask) != value)
-            continue;
-        clear_jumps(t, f);
-        flushed |= 1u << i;
+        if (f->valid && (f->key & mask) == value)
+            clear_jumps(t, f);
     }
-    for (unsigned k = 0; k < ITLB_SIZE; k++)
-        if (t->itlb[k].tag != (uint64_t)TLB_NO_MATCH && flushed >> (t->itlb[k].tag & 4095) & 1)
-            t->itlb[k].tag = (uint64_t)TLB_NO_MATCH;
     tcg_context_changed(cpu);
 }
 
@@ -248,12 +257,13 @@ void tcg_flush_page(struct vcpu *cpu, uint64_t va)
             set[w].tag = (uint64_t)TLB_NO_MATCH;
     for (unsigned i = 0; i < FETCH_CONTEXTS; i++) {
         unsigned bit = filter_bit(va);
-        if (t->fetch[i].valid && t->fetch[i].pages[bit >> 6] >> (bit & 63) & 1)
-            clear_jumps(t, &t->fetch[i]);
+        struct fetch_context *f = &t->fetch[i];
+        if (f->valid && f->pages[bit >> 6] >> (bit & 63) & 1)
+            clear_jumps(t, f);
+        struct itlb_entry *e = itlb_slot(t, f, va);
+        if (e->va == page_of(va))
+            e->va = (uint64_t)TLB_NO_MATCH;
     }
-    struct itlb_entry *e = &t->itlb[(va >> 12) % ITLB_SIZE];
-    if (page_of(e->tag) == page_of(va))
-        e->tag = (uint64_t)TLB_NO_MATCH;
 }
 
 /* What was borrowed is the user's own entry again. Somebody else may be taking the right to write away. */
@@ -291,6 +301,9 @@ bool tlb_protect_page(struct tcg *tcg, const uint8_t *page, const struct tcg_cpu
         if (!cpu || !cpu->engine)
             continue;
         struct tcg_cpu *t = tcg_cpu_of(cpu);
+        unsigned bit = written_bit(page);
+        if (!(atomic_load(&t->written[bit >> 6]) >> (bit & 63) & 1))
+            continue;
         for (uint64_t k = 0; k <= t->tlb_mask >> TLB_ENTRY_BITS; k++) {
             struct tlb_entry *e = &t->tlb[k];
             uint64_t tag = atomic_load_explicit(&e->write, memory_order_acquire);
@@ -378,7 +391,10 @@ static void l1_fill(struct tcg_cpu *t, uint64_t va, uint64_t tag, const struct l
         atomic_store_explicit(&slot->read, tag, memory_order_relaxed);
     if (e->w && e->r && !e->rom && !t->tcg->helps &&
         !watched) { /* nobody would take the tag back */
-        /* Either we see the page's flags or who sets them sees our tag and clears it. */
+        /* Either we see the page's flags or who sets them sees our bit and tag and clears it. */
+        unsigned bit = written_bit(e->host);
+        if (!(atomic_load(&t->written[bit >> 6]) >> (bit & 63) & 1))
+            atomic_fetch_or(&t->written[bit >> 6], (uint64_t)1 << (bit & 63));
         atomic_store_explicit(&slot->write, tag, memory_order_seq_cst);
         if (page_needs_attention(e))
             atomic_store_explicit(&slot->write, (uint64_t)TLB_NO_MATCH, memory_order_relaxed);
@@ -471,8 +487,8 @@ void tlb_group_failed(struct tcg_cpu *t, int32_t off)
     if (++f->n < OFTEN)
         return;
     uint64_t now = host_now_ns();
-    const struct itlb_entry *e = &t->itlb[(pc >> 12) % ITLB_SIZE];
-    if (now - f->since_ns < SOON_NS && page_of(e->tag) == page_of(pc) && off >= 0 && off < 4096) {
+    const struct itlb_entry *e = itlb_find(t, pc);
+    if (now - f->since_ns < SOON_NS && e && off >= 0 && off < 4096) {
         cache_set_apart(t->tcg, e->page, off);
         atomic_store_explicit(&t->exit_flag, 1,
                               memory_order_relaxed); /* out of the old unit's loop */
@@ -481,17 +497,16 @@ void tlb_group_failed(struct tcg_cpu *t, int32_t off)
     f->since_ns = now;
 }
 
-const uint8_t *tlb_code_page(const struct tcg_cpu *t, uint64_t pc)
+const uint8_t *tlb_code_page(struct tcg_cpu *t, uint64_t pc)
 {
-    const struct itlb_entry *e = &t->itlb[(pc >> 12) % ITLB_SIZE];
-    return e->tag == (page_of(pc) | (uint64_t)(t->fetch_now - t->fetch)) ? e->page : NULL;
+    const struct itlb_entry *e = itlb_find(t, pc);
+    return e ? e->page : NULL;
 }
 
 bool tlb_fetch_page(struct tcg_cpu *t, uint64_t va, uint64_t pc, struct fetch_place *out)
 {
-    uint64_t tag = page_of(va) | (uint64_t)(t->fetch_now - t->fetch);
-    struct itlb_entry *e = &t->itlb[(va >> 12) % ITLB_SIZE];
-    if (e->tag == tag) {
+    const struct itlb_entry *e = itlb_find(t, va);
+    if (e) {
         *out = (struct fetch_place){ .page = e->page, .ram = e->ram };
         return true;
     }
@@ -507,7 +522,9 @@ bool tlb_fetch_page(struct tcg_cpu *t, uint64_t va, uint64_t pc, struct fetch_pl
             if (fill.page_size > 4096)
                 note_large_page(t, va, fill.page_size);
             if (!out->partial)
-                *e = (struct itlb_entry){ .tag = tag, .page = host, .ram = ram };
+                *itlb_slot(t, t->fetch_now, va) = (struct itlb_entry){
+                    .va = page_of(va), .era = t->fetch_now->era, .page = host, .ram = ram
+                };
             return true;
         }
     } else {

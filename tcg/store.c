@@ -24,18 +24,29 @@ enum {
     WORTH_SAVING = 256, /* this many new records, or one in so many */
     LOCK_TRIES = 200,   /* a hundredth of a second each */
     MOST_RECORDS = 1 << 24,
+    WINDOW = 16384,
+    N_WINDOWS = 64,
+    MOST_BYTES = 1 << 18, /* of a record */
 };
 static const char magic[8] = STORE_MAGIC; /* without its end */
 /* What is known of a record. */
 struct entry {
-    struct store_record *record;
-    uint64_t hash;
+    uint8_t *
+        made; /* one of this run: its bytes, whose sum is made when it is saved; NULL: it is in the file */
+    uint64_t hash, sum;
     uint64_t at; /* in the region of the file; NOT_THERE: not yet */
-    uint32_t size, last_used;
-    bool used, checked, bad;
-    bool made; /* in this run: has no sum yet */
+    uint32_t n, last_used;
+    bool used;
+    bool bad; /* failed its check, or is in the file no more */
 };
 #define NOT_THERE UINT64_MAX
+
+/* Records of the file come through these: what was read last of each place modulo N_WINDOWS. */
+struct window {
+    uint64_t at; /* in the file */
+    size_t n;    /* 0: nothing */
+    _Alignas(8) uint8_t bytes[WINDOW];
+};
 
 /* Memory that records lie in. */
 struct piece {
@@ -55,6 +66,8 @@ struct store {
     uint32_t *table; /* by hash: entry + 1; linear probing */
     uint32_t table_size;
     struct piece *pieces;
+    struct window *windows;
+    uint8_t *alone; /* a record that lies in two windows */
     struct store_counts counts;
 };
 
@@ -84,8 +97,12 @@ static void table_grow(struct store *s, uint32_t n)
         table_put(s, k);
 }
 
-static struct entry *entry_add(struct store *s, struct store_record *r, uint64_t hash,
-                               uint32_t size)
+static uint64_t room_of(uint32_t n)
+{
+    return align_up(n, 8);
+}
+
+static struct entry *entry_add(struct store *s, uint64_t hash, uint32_t n)
 {
     if (s->n == s->room) {
         s->room = s->room ? 2 * s->room : 1024;
@@ -93,28 +110,59 @@ static struct entry *entry_add(struct store *s, struct store_record *r, uint64_t
     }
     table_grow(s, s->n + 1);
     struct entry *e = &s->entries[s->n];
-    *e = (struct entry){ .record = r, .hash = hash, .at = NOT_THERE, .size = size };
-    s->bytes += size;
+    *e = (struct entry){ .hash = hash, .at = NOT_THERE, .n = n };
+    s->bytes += room_of(n);
     table_put(s, s->n++);
     return e;
 }
 
-static uint64_t record_sum(const struct store *s, const struct store_record *r, uint32_t size)
+/* ---- the bytes of a record ----------------------------------------------------------------------- */
+
+/* As many as there are, up to n. */
+static size_t read_some(int fd, void *to, size_t n, uint64_t at)
 {
-    return hash64(s->identity, &r->hash, size - sizeof(r->sum));
+    size_t done = 0;
+    while (done < n) {
+        ssize_t got = pread(fd, (uint8_t *)to + done, n - done, (off_t)(at + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            break;
+        done += (size_t)got;
+    }
+    return done;
 }
 
-/* A record from a file is checked once: nobody else can reach our copy. */
-static bool is_good(struct store *s, struct entry *e)
+static const uint8_t *read_record(struct store *s, const struct entry *e)
 {
-    const struct store_record *r = e->record;
-    if (!e->checked) {
-        e->checked = true;
-        e->bad = r->hash != e->hash || r->size != e->size || r->n > r->size - sizeof(*r) ||
-                 r->sum != record_sum(s, r, e->size);
-        s->counts.damaged += e->bad;
+    uint64_t at = s->now.at + e->at, first = align_down(at, WINDOW);
+    struct window *w = &s->windows[first / WINDOW % N_WINDOWS];
+    if (at + e->n > first + WINDOW)
+        return read_some(s->fd, s->alone, e->n, at) == e->n ? s->alone : NULL;
+    if (!w->n || w->at != first) {
+        w->at = first;
+        w->n = read_some(s->fd, w->bytes, WINDOW, first);
     }
-    return !e->bad;
+    return at - first + e->n <= w->n ? w->bytes + (at - first) : NULL;
+}
+
+static void forget_windows(struct store *s)
+{
+    for (unsigned k = 0; k < N_WINDOWS; k++)
+        s->windows[k].n = 0;
+}
+
+/* NULL: it is not what it was. Nobody else can reach what was checked here. */
+static const uint8_t *bytes_of(struct store *s, struct entry *e)
+{
+    if (e->made || e->bad)
+        return e->made;
+    const uint8_t *p = read_record(s, e);
+    if (p && hash64(s->identity, p, e->n) == e->sum)
+        return p;
+    e->bad = true;
+    s->counts.damaged++;
+    return NULL;
 }
 
 const void *store_find(struct store *s, uint64_t hash, uint32_t *cursor, size_t *n)
@@ -122,17 +170,16 @@ const void *store_find(struct store *s, uint64_t hash, uint32_t *cursor, size_t 
     if (!s->n)
         return NULL;
     uint32_t mask = s->table_size - 1, k = *cursor ? *cursor : (uint32_t)hash & mask;
-    for (;; k++) {
-        uint32_t which = s->table[k & mask];
-        if (!which)
-            return NULL;
+    for (uint32_t which; (which = s->table[k & mask]); k++) {
         struct entry *e = &s->entries[which - 1];
-        if (e->hash != hash || !is_good(s, e))
+        const uint8_t *p = e->hash == hash ? bytes_of(s, e) : NULL;
+        if (!p)
             continue;
         *cursor = (k & mask) + 1;
-        *n = e->record->n;
-        return e->record + 1;
+        *n = e->n;
+        return p;
     }
+    return NULL;
 }
 
 void store_used(struct store *s, uint32_t cursor)
@@ -154,39 +201,23 @@ static struct piece *piece_new(struct store *s, size_t size)
 
 void *store_add(struct store *s, uint64_t hash, size_t n)
 {
-    size_t size = align_up(sizeof(struct store_record) + n, 8);
+    size_t size = align_up(n, 8);
     struct piece *p = s->pieces;
-    if (size > CHUNK || s->n == MOST_RECORDS || s->bytes + size > s->max_bytes + s->max_bytes / 2)
+    if (n > MOST_BYTES || s->n == MOST_RECORDS || s->bytes + size > s->max_bytes + s->max_bytes / 2)
         return NULL;
     if (!p || p->size - p->used < size)
         p = piece_new(s, CHUNK);
     if (!p)
         return NULL;
-    struct store_record *r = (struct store_record *)(void *)(p->at + p->used);
+    struct entry *e = entry_add(s, hash, (uint32_t)n);
+    e->made = p->at + p->used;
+    e->used = true;
     p->used += size;
-    *r = (struct store_record){ .hash = hash, .size = (uint32_t)size, .n = (uint32_t)n };
-    struct entry *e = entry_add(s, r, hash, (uint32_t)size);
-    e->used = e->checked = e->made = true;
     s->counts.added++;
-    return r + 1;
+    return e->made;
 }
 
 /* ---- the file, read ------------------------------------------------------------------------------ */
-
-static bool read_all(int fd, void *to, uint64_t n, uint64_t at)
-{
-    for (uint8_t *p = to; n;) {
-        ssize_t got = pread(fd, p, MIN(n, (uint64_t)1 << 30), (off_t)at);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return false;
-        p += got;
-        at += (uint64_t)got;
-        n -= (uint64_t)got;
-    }
-    return true;
-}
 
 static uint64_t index_bytes(const struct store_header *h)
 {
@@ -214,7 +245,7 @@ static struct store_header read_header(int fd, bool *ours)
     struct stat st;
     *ours = !fstat(fd, &st) && st.st_size == 0;
     for (unsigned k = 0; k < STORE_HEADERS; k++) {
-        if (!read_all(fd, &h, sizeof(h), k * STORE_HEADER_ROOM))
+        if (read_some(fd, &h, sizeof(h), k * STORE_HEADER_ROOM) != sizeof(h))
             continue;
         *ours |= !memcmp(h.magic, magic, sizeof(magic));
         if (header_is_good(&h, (uint64_t)st.st_size) && h.sequence > best.sequence)
@@ -228,53 +259,53 @@ static bool is_for_us(const struct store *s, const struct store_header *h)
     return h->sequence && !memcmp(h->identity, s->identity, sizeof(s->identity));
 }
 
-/* The entry of the same record, if we have it. Both sums are as their makers left them. */
-static struct entry *same_record(struct store *s, const struct store_record *r,
-                                 const struct store_line *l)
+/* The entry of the same record, if we have it. All have sums. */
+static struct entry *same_record(struct store *s, const struct store_line *l)
 {
     uint32_t mask = s->table_size - 1;
     for (uint32_t k = (uint32_t)l->hash & mask; s->n && s->table[k & mask]; k++) {
         struct entry *e = &s->entries[s->table[k & mask] - 1];
-        if (e->hash == l->hash && e->size == l->size &&
-            !memcmp(&e->record->hash, &r->hash, l->size - sizeof(r->sum)))
+        if (e->hash == l->hash && e->n == l->n && e->sum == l->sum)
             return e;
     }
     return NULL;
 }
 
-/* Take over the records of the file that `h` heads. Those we have already are only told where they are. Why not; NULL. */
-static const char *read_region(struct store *s, const struct store_header *h)
+static const char *take_lines(struct store *s, const struct store_header *h,
+                              const struct store_line *lines)
 {
-    uint64_t size = h->index + index_bytes(h);
-    struct piece *p = size ? piece_new(s, size) : NULL;
-    if (!size)
-        return NULL;
-    if (!p)
-        return "it does not fit into memory";
-    p->used = size;
-    if (!read_all(s->fd, p->at, size, h->at))
-        return "it cannot be read";
-    const uint8_t *index = p->at + h->index;
-    if (hash64(s->identity, index, index_bytes(h)) != h->index_sum)
-        return "its index is damaged";
-    for (uint32_t k = 0; k < s->n; k++)
-        s->entries[k].at = NOT_THERE;
     bool merge = s->n;
+    if (hash64(s->identity, lines, index_bytes(h)) != h->index_sum)
+        return "its index is damaged";
     table_grow(s, s->n + h->n_records);
     for (uint32_t k = 0; k < h->n_records; k++) {
-        struct store_line l;
-        memcpy(&l, index + k * sizeof(l), sizeof(l));
-        if (l.at % 8 || l.size % 8 || l.size < sizeof(struct store_record) || l.at > h->index ||
-            l.size > h->index - l.at)
+        const struct store_line *l = &lines[k];
+        if (l->at % 8 || l->n > MOST_BYTES || l->at > h->index || l->n > h->index - l->at)
             return "its index is wrong";
-        struct store_record *r = (struct store_record *)(void *)(p->at + l.at);
-        struct entry *e = merge ? same_record(s, r, &l) : NULL;
+        struct entry *e = merge ? same_record(s, l) : NULL;
         if (!e)
-            e = entry_add(s, r, l.hash, l.size);
-        e->at = l.at;
-        e->last_used = MAX(e->last_used, l.last_used);
+            e = entry_add(s, l->hash, l->n);
+        e->sum = l->sum;
+        e->at = l->at;
+        e->bad = false;
+        e->last_used = MAX(e->last_used, l->last_used);
     }
     return NULL;
+}
+
+/* Take over the index of the file that `h` heads. Records that we have already are only told where they are. Why not,
+ * or NULL. */
+static const char *read_index(struct store *s, const struct store_header *h)
+{
+    size_t n = index_bytes(h);
+    struct store_line *lines = malloc(n + 1);
+    if (!lines)
+        return "it does not fit into memory";
+    const char *why = "it cannot be read";
+    if (read_some(s->fd, lines, n, h->at + h->index) == n)
+        why = take_lines(s, h, lines);
+    free(lines);
+    return why;
 }
 
 /* ---- opening ------------------------------------------------------------------------------------- */
@@ -383,7 +414,7 @@ static struct error *read_file(struct store *s)
     else if (s->now.sequence && !is_for_us(s, &s->now))
         s->counts.anew = "it is of another build of this program, host, guest or option";
     else if (s->now.sequence)
-        s->counts.anew = read_region(s, &s->now);
+        s->counts.anew = read_index(s, &s->now);
     if (s->counts.anew)
         forget(s);
     s->counts.found_in_file = s->n;
@@ -393,6 +424,8 @@ static struct error *read_file(struct store *s)
 struct error *store_open(const struct store_options *o, struct store **out)
 {
     struct store *s = xcalloc(1, sizeof(*s));
+    s->windows = xcalloc(N_WINDOWS, sizeof(s->windows[0]));
+    s->alone = xmalloc(MOST_BYTES);
     s->max_bytes = o->max_bytes;
     memcpy(s->identity, o->identity, sizeof(s->identity));
     struct error *err = open_file(o->path, &s->fd);
@@ -417,6 +450,8 @@ void store_free(struct store *s)
     forget(s);
     if (s->fd >= 0)
         close(s->fd);
+    free(s->windows);
+    free(s->alone);
     free(s);
 }
 
@@ -490,8 +525,8 @@ static void choose(struct store *s, struct plan *p)
         if (s->entries[k].bad)
             continue;
         p->which[p->n++] = k;
-        all += s->entries[k].size;
-        new += is_new(&s->entries[k]) ? s->entries[k].size : 0;
+        all += room_of(s->entries[k].n);
+        new += is_new(&s->entries[k]) ? room_of(s->entries[k].n) : 0;
     }
     lines = p->n * sizeof(struct store_line);
     if (is_for_us(s, &s->now)) {
@@ -503,7 +538,7 @@ static void choose(struct store *s, struct plan *p)
         return;
     qsort_r(p->which, p->n, sizeof(p->which[0]), by_last_use, s);
     while (p->n && p->bytes + p->n * sizeof(struct store_line) > s->max_bytes / 4 * 3)
-        p->bytes -= s->entries[p->which[--p->n]].size;
+        p->bytes -= room_of(s->entries[p->which[--p->n]].n);
 }
 
 /* Where there is nothing of what the file is now. */
@@ -515,29 +550,33 @@ static uint64_t free_place(const struct store *s, uint64_t size)
 
 static void write_records(struct store *s, const struct plan *p, struct writer *w, uint64_t region)
 {
+    static const uint8_t zeros[8];
     for (uint32_t k = 0; k < p->n; k++) {
         struct entry *e = &s->entries[p->which[k]];
-        if (p->append && !is_new(e))
+        const uint8_t *bytes = p->append && !is_new(e) ? NULL : bytes_of(s, e);
+        if (!bytes)
             continue;
-        if (e->made)
-            e->record->sum = record_sum(s, e->record, e->size);
-        e->made = false;
         e->at = w->at + w->n - region;
-        write_bytes(w, e->record, e->size);
+        write_bytes(w, bytes, e->n);
+        write_bytes(w, zeros, room_of(e->n) - e->n);
     }
 }
 
-static uint64_t write_index(struct store *s, const struct plan *p, struct writer *w)
+static void write_index(struct store *s, const struct plan *p, struct writer *w,
+                        struct store_header *h)
 {
     struct store_line *lines = xcalloc(p->n + 1, sizeof(*lines));
+    h->n_records = 0;
     for (uint32_t k = 0; k < p->n; k++) {
         const struct entry *e = &s->entries[p->which[k]];
-        lines[k] = (struct store_line){ e->hash, e->at, e->size, e->last_used };
+        if (!e->bad)
+            lines[h->n_records++] =
+                (struct store_line){ e->hash, e->sum, e->at, e->n, e->last_used };
     }
-    uint64_t sum = hash64(s->identity, lines, p->n * sizeof(*lines));
-    write_bytes(w, lines, p->n * sizeof(*lines));
+    h->index = w->at + w->n - h->at;
+    h->index_sum = hash64(s->identity, lines, index_bytes(h));
+    write_bytes(w, lines, index_bytes(h));
     free(lines);
-    return sum;
 }
 
 static bool write_header(int fd, struct store_header *h)
@@ -573,8 +612,7 @@ static struct error *write_state(struct store *s, const struct plan *p)
         if (s->entries[k].used)
             s->entries[k].last_used = (uint32_t)h.sequence;
     write_records(s, p, &w, h.at);
-    h.index = w.at + w.n - h.at;
-    h.index_sum = write_index(s, p, &w);
+    write_index(s, p, &w, &h);
     flush(&w);
     free(w.bytes);
     struct error *err = NULL;
@@ -582,11 +620,12 @@ static struct error *write_state(struct store *s, const struct plan *p)
         err = error_errno("cannot write it");
     else
         s->now = h;
+    forget_windows(s);
     trim_file(s);
     return err;
 }
 
-/* What somebody else saved since we looked. */
+/* What somebody else saved since we looked. Of what was in the file, only what still is there. */
 static struct error *take_over(struct store *s)
 {
     bool ours;
@@ -597,11 +636,21 @@ static struct error *take_over(struct store *s)
     s->now = h;
     if (same)
         return NULL;
-    for (uint32_t k = 0; k < s->n; k++)
+    forget_windows(s);
+    for (uint32_t k = 0; k < s->n; k++) {
         s->entries[k].at = NOT_THERE;
-    if (is_for_us(s, &h) && read_region(s, &h))
+        s->entries[k].bad = !s->entries[k].made;
+    }
+    if (is_for_us(s, &h) && read_index(s, &h))
         s->now.identity[0] = ~s->identity[0]; /* unreadable: not to be appended to */
     return NULL;
+}
+
+static void make_sums(struct store *s)
+{
+    for (uint32_t k = 0; k < s->n; k++)
+        if (s->entries[k].made)
+            s->entries[k].sum = hash64(s->identity, s->entries[k].made, s->entries[k].n);
 }
 
 static bool is_worth_saving(const struct store *s)
@@ -620,6 +669,7 @@ struct error *store_save(struct store *s)
     struct error *err = lock(s->fd, LOCK_EX);
     if (err)
         return err;
+    make_sums(s);
     err = take_over(s);
     struct plan p = { .which = xcalloc(s->n + 1, sizeof(p.which[0])) };
     if (!err) {

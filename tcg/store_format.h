@@ -28,15 +28,8 @@ struct store_header {
 };
 
 struct store_line {
-    uint64_t hash;
+    uint64_t hash, sum; /* of the record; what it is found by, and of its bytes */
     uint64_t at;        /* in the region */
-    uint32_t size;
+    uint32_t n;         /* bytes; the next record is 8-aligned again */
     uint32_t last_used; /* sequence number of a save */
-};
-
-struct store_record {
-    uint64_t sum;       /* of all below */
-    uint64_t hash;
-    uint32_t size;      /* of all, a multiple of 8 */
-    uint32_t n;         /* bytes that follow */
 };

@@ -62,18 +62,16 @@ static void make_right(uint8_t *file, size_t n)
         memcpy(&h, file + k * STORE_HEADER_ROOM, sizeof(h));
         uint64_t size = (uint64_t)h.n_records * sizeof(struct store_line);
         if (h.at <= n && h.index <= n - h.at && size <= n - h.at - h.index) {
-            h.index_sum = hash64(identity, file + h.at + h.index, size);
             for (uint32_t i = 0; i < h.n_records; i++) {
                 struct store_line l;
-                struct store_record r;
-                memcpy(&l, file + h.at + h.index + i * sizeof(l), sizeof(l));
-                if (l.at > h.index || l.size < sizeof(r) || l.size > h.index - l.at)
+                uint8_t *at = file + h.at + h.index + i * sizeof(l);
+                memcpy(&l, at, sizeof(l));
+                if (l.at > h.index || l.n > h.index - l.at)
                     continue;
-                uint8_t *at = file + h.at + l.at;
-                memcpy(&r, at, sizeof(r));
-                r.sum = hash64(identity, at + sizeof(r.sum), l.size - sizeof(r.sum));
-                memcpy(at, &r.sum, sizeof(r.sum));
+                l.sum = hash64(identity, file + h.at + l.at, l.n);
+                memcpy(at, &l, sizeof(l));
             }
+            h.index_sum = hash64(identity, file + h.at + h.index, size);
         }
         h.sum = hash64(no_key, &h, offsetof(struct store_header, sum));
         memcpy(file + k * STORE_HEADER_ROOM, &h, sizeof(h));

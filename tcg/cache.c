@@ -69,10 +69,11 @@ void cache_free(struct tcg *tcg)
 
 /* ---- lookup ------------------------------------------------------------------------------------ */
 
+/* Units of a page lie near each other: who looks for one will look for more. */
 static unsigned hash_of(const uint8_t *page, int32_t off, uint32_t flags)
 {
-    uint64_t h = ((uintptr_t)page | (uint64_t)off) + flags * 0xd6e8feb86659fd93u;
-    return h * 0x9e3779b97f4a7c15u >> (64 - HASH_BITS);
+    uint64_t h = ((uintptr_t)page ^ (uint64_t)flags << 33) * 0x9e3779b97f4a7c15u;
+    return ((h >> 32) + ((unsigned)off >> 2)) & ((1u << HASH_BITS) - 1);
 }
 
 struct unit *cache_find(struct tcg *tcg, const uint8_t *page, int32_t off, uint32_t flags)

@@ -424,6 +424,12 @@ static void filter(struct chardev_host *h, const uint8_t *data, size_t n)
     hold(h, data + plain, n - plain);
 }
 
+void chardev_host_forget_input(struct chardev_host *h)
+{
+    h->n_held = h->held_at = 0;
+    h->escape = false;
+}
+
 static void take_input(struct chardev_host *h, const uint8_t *data, size_t n)
 {
     h->n_in += n;

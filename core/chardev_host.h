@@ -97,6 +97,9 @@ bool chardev_is_delivering(const struct chardev *c);
 void chardev_host_send(struct chardev_host *h, const uint8_t *data, size_t n);
 /* Input from the other side, less what belongs to the protocol. Main loop's thread. */
 void chardev_host_input(struct chardev_host *h, const uint8_t *data, size_t n);
+/* Somebody else comes: what front ends had no room for is not to be joined to what that one says. Main loop's
+ * thread. */
+void chardev_host_forget_input(struct chardev_host *h);
 
 /* Kinds: fill in a new host from the text behind "kind:" or path= and the other options. */
 struct error *chardev_open_stdio(struct chardev_host *h, const char *path, struct options *o);

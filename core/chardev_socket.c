@@ -130,6 +130,7 @@ static void take_peer(struct chardev_host *h, int fd)
     if (s->nodelay)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)); /* one that is no more makes room */
+    chardev_host_forget_input(h);
     chardev_host_connect(h, fd, fd);
 }
 

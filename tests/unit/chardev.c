@@ -833,6 +833,11 @@ static void a_peer_that_left_makes_room(void **unused)
     assert_int_equal(f.events[CHARDEV_OPENED], 3);
     put(c, "hello");
     assert_receives(b, fd, "hello", 5);
+    assert_int_equal(write(fd, "y", 1), 1);
+    f.room = 9; /* for the second one's "x", which nobody wants any more, and the third one's */
+    chardev_accept(c);
+    settle(b);
+    assert_string_equal(f.got, "abcdefy");
     close(fd);
     chardev_close(c);
     rmdir(dir);

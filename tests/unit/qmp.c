@@ -14,11 +14,13 @@
 #include "x86_board.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -811,6 +813,43 @@ static void who_does_not_read_gets_no_more_commands_run(void **unused)
     free(w);
 }
 
+/* After one that asked, read nothing and left while what it said was not all heard. */
+static void the_next_client_starts_afresh(void **unused)
+{
+    struct wire *w = calloc(1, sizeof(*w));
+    char dir[] = "/tmp/qmp-XXXXXX", spec[160];
+    struct sockaddr_un place = { .sun_family = AF_UNIX };
+    const char schema[] = "{\"execute\":\"query-qmp-schema\"}";
+    struct chardev *c;
+    signal(SIGPIPE, SIG_IGN);
+    assert_non_null(mkdtemp(dir));
+    snprintf(place.sun_path, sizeof(place.sun_path), "%s/s", dir);
+    snprintf(spec, sizeof(spec), "socket,path=%s,server=on,wait=off", place.sun_path);
+    w->vm = q35(NULL);
+    assert_null(chardev_add(w->vm, "c0", spec, &c));
+    assert_null(monitor_new_qmp(w->vm, c, &hooks, false, &w->monitor));
+    for (int client = 0; client < 3; client++) {
+        w->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        assert_int_equal(connect(w->fd, (struct sockaddr *)&place, sizeof(place)), 0);
+        w->n = 0;
+        listen_to(w);
+        assert_non_null(strstr(w->got, "{\"QMP\""));
+        assert_string_equal(ask(w, "{\"execute\":\"qmp_capabilities\",\"id\":7}"),
+                            "{\"return\": {}, \"id\": 7}\r\n");
+        while (write(w->fd, schema, sizeof(schema) - 1) > 0)
+            ;
+        for (int i = 0; i < 5; i++)
+            loop_once(w->vm->loop, 0);
+        shutdown(w->fd, SHUT_WR);
+        loop_once(w->vm->loop, 0);
+        close(w->fd);
+    }
+    w->fd = -1;
+    close_wire(w);
+    rmdir(dir);
+    free(w);
+}
+
 static void who_ignores_events_for_long_is_cut_off(void **unused)
 {
     struct wire *w = calloc(1, sizeof(*w));
@@ -869,6 +908,7 @@ int main(void)
         cmocka_unit_test(commands_need_no_newline_and_rubbish_is_named),
         cmocka_unit_test(a_command_without_end_costs_a_megabyte_at_most),
         cmocka_unit_test(who_does_not_read_gets_no_more_commands_run),
+        cmocka_unit_test(the_next_client_starts_afresh),
         cmocka_unit_test(who_ignores_events_for_long_is_cut_off),
         cmocka_unit_test(events_come_to_those_who_negotiated),
     };

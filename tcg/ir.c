@@ -464,6 +464,29 @@ ir_val ir_2i(struct ir *ir, enum ir_code code, ir_val a, int64_t b)
     return ir_2(ir, code, a, ir_const(ir, ir_type_of(ir, a), b));
 }
 
+static bool is_shifted(const struct ir *ir, ir_val v, ir_val b, unsigned shift)
+{
+    const struct ir_op *op = &ir->ops[v];
+    int64_t n;
+    return shift ? op->code == IR_shl && op->a == b && ir_is_const(ir, op->b, &n) && n == shift
+                 : v == b;
+}
+
+ir_val ir_known_sum(const struct ir *ir, ir_val a, ir_val b, unsigned shift)
+{
+    enum { A_LITTLE = 64 };
+    unsigned first = ir->blocks[ir->block].first, left = A_LITTLE;
+    if (ir->no_fold)
+        return IR_NONE;
+    for (unsigned i = ir->n_ops; i-- > first && left--;) {
+        const struct ir_op *op = &ir->ops[i];
+        if (op->code == IR_add && op->type == IR_I64 && op->a == a &&
+            is_shifted(ir, op->b, b, shift))
+            return (ir_val)i;
+    }
+    return IR_NONE;
+}
+
 /* cc with its operands exchanged. */
 static enum ir_cc swapped(enum ir_cc cc)
 {

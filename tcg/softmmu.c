@@ -278,11 +278,25 @@ static void pieces_store(struct tcg_cpu *t, struct tlb_place p, uint64_t va, con
     }
 }
 
-/* The places of 16 bytes: the first n at place[0]. All of them may be reached. */
-static unsigned places128(struct tcg_cpu *t, uint64_t va, unsigned shape, enum access access,
-                          unsigned mode, struct tlb_place place[2])
+/* Is all of an access in pages that generated code may access? Then at[0] is the first byte, and at[1] what lies
+ * behind the n bytes of the first page. Nobody watches such pages, and no code is there. */
+static bool in_reach(struct tcg_cpu *t, uint64_t va, unsigned size, bool write, unsigned mode,
+                     uint8_t *at[2], unsigned *n)
 {
-    check_aligned(t, va, shape, access);
+    uint64_t next = align_up(va + 1, 4096);
+    *n = (unsigned)MIN(size, next - va);
+    uint64_t first = tlb_addend(t, va, va, write, mode), rest = first;
+    if (*n < size)
+        rest = tlb_addend(t, next, next, write, mode);
+    at[0] = (uint8_t *)(uintptr_t)(va + first);
+    at[1] = (uint8_t *)(uintptr_t)(va + *n + rest);
+    return first && rest;
+}
+
+/* The places of 16 bytes: the first n at place[0]. All of them may be reached. */
+static unsigned places128(struct tcg_cpu *t, uint64_t va, enum access access, unsigned mode,
+                          struct tlb_place place[2])
+{
     unsigned n = crosses_page(va, 16) ? 4096 - (va & 4095) : 16;
     place[0] = translate(t, va, access, mode);
     if (n < 16)
@@ -301,12 +315,19 @@ void softmmu_load128(struct tcg_cpu *t, uint64_t va, unsigned shape, unsigned mo
         return;
     }
     struct tlb_place place[2];
-    uint8_t bytes[16];
-    unsigned n = places128(t, va, shape, ACCESS_READ, mode, place);
-    watch(t, va, 16, ACCESS_READ);
-    pieces_load(t, place[0], va, bytes, n);
-    if (n < 16)
-        pieces_load(t, place[1], va + n, bytes + n, 16 - n);
+    uint8_t bytes[16], *at[2];
+    unsigned n;
+    check_aligned(t, va, shape, ACCESS_READ);
+    if (in_reach(t, va, 16, false, mode, at, &n)) {
+        memcpy(bytes, at[0], n);
+        memcpy(bytes + n, at[1], 16 - n);
+    } else {
+        n = places128(t, va, ACCESS_READ, mode, place);
+        watch(t, va, 16, ACCESS_READ);
+        pieces_load(t, place[0], va, bytes, n);
+        if (n < 16)
+            pieces_load(t, place[1], va + n, bytes + n, 16 - n);
+    }
     v[0] = load_le(bytes, 8);
     v[1] = load_le(bytes + 8, 8);
 }
@@ -333,14 +354,21 @@ void softmmu_store128(struct tcg_cpu *t, uint64_t va, const uint64_t v[2], unsig
         return;
     }
     struct tlb_place place[2];
+    uint8_t bytes[16], *at[2];
+    unsigned n;
+    store_le(bytes, 8, v[0]);
+    store_le(bytes + 8, 8, v[1]);
     check_aligned(t, va, shape, ACCESS_WRITE);
+    if (in_reach(t, va, ir_access_bytes(shape), true, mode, at, &n)) {
+        n = MIN(n, 16);
+        memcpy(at[0], bytes, n);
+        memcpy(at[1], bytes + n, 16 - n);
+        return;
+    }
     check_own_bytes(t, va, 16, mode);
     if (shape & IR_PAIR)
         tcg_probe(t->cpu, va, 32, ACCESS_WRITE, mode);
-    uint8_t bytes[16];
-    store_le(bytes, 8, v[0]);
-    store_le(bytes + 8, 8, v[1]);
-    unsigned n = places128(t, va, shape, ACCESS_WRITE, mode, place);
+    n = places128(t, va, ACCESS_WRITE, mode, place);
     watch(t, va, 16, ACCESS_WRITE);
     pieces_store(t, place[0], va, bytes, n);
     if (n < 16)

@@ -110,6 +110,10 @@ static ir_val base_and_index(struct tr *t, const struct x86_insn *i)
         return sum;
     unsigned size = sum_size(i->asize);
     ir_val index = ir_get(t->ir, X86_SLOT_R + i->index);
+    ir_val known =
+        size == 8 && sum != IR_NONE ? ir_known_sum(t->ir, sum, index, i->scale) : IR_NONE;
+    if (known != IR_NONE)
+        return known;
     if (i->scale)
         index = val_2(t, IR_shl, index, ir_i64(t->ir, i->scale), size);
     return sum == IR_NONE ? index : val_2(t, IR_add, sum, index, size);

@@ -92,12 +92,12 @@ static const struct loop x86_loops[] = {
     { "atomic", 25, "f0480fc10648ffc975f6f4" },
     /* 1: mov rdx,rcx; mov ecx,4; push rdi; push rsi; rep movsb; pop rsi; pop rdi; mov rcx,rdx; dec rcx; jne 1b;
        hlt */
-    { "strings", 97, "4889cab9040000005756f3a45e5f4889d148ffc975eaf4" },
-    /* 1: mov r8,rcx; mov r9,rdi; mov r10,rsi; mov ecx,4; rep movsq; mov rcx,r8; mov rdi,r9; mov rsi,r10; dec rcx;
-       jne 1b; hlt. The host's rep is one more for each element */
-    { "rep-movs", 55, "4989c84989f94989f2b904000000f348a54c89c14c89cf4c89d648ffc975e1f4" },
+    { "strings", 86, "4889cab9040000005756f3a45e5f4889d148ffc975eaf4" },
     /* 1: mov r8,rcx; mov r9,rdi; mov ecx,4; rep stosb; mov rcx,r8; mov rdi,r9; dec rcx; jne 1b; hlt */
     { "rep-stos", 44, "4989c84989f9b904000000f3aa4c89c14c89cf48ffc975e8f4" },
+    /* sub rsi,rdi; 1: movdqu xmm1,[rsi+rdi]; pcmpeqb xmm1,[rdi]; movdqu xmm2,[rsi+rdi+16]; pcmpeqb xmm2,[rdi+16]; pand
+       xmm2,xmm1; pmovmskb eax,xmm2; dec rcx; jne 1b; hlt */
+    { "compare", 45, "4829fef30f6f0c3e660f740ff30f6f543e10660f745710660fdbd1660fd7c248ffc975dff4" },
 };
 
 static size_t loop_code(const struct loop *l, uint8_t code[256])

@@ -91,6 +91,8 @@ static void drop_dead(struct ir *ir, struct overwritten *o, uint16_t block)
     o->known[block] = true;
     for (uint16_t i = b->first + b->n; i-- > b->first;) {
         struct ir_op *op = &ir->ops[i];
+        if (op->code == IR_const)
+            continue;
         unsigned n = ir_n_operands(op);
         bool dead = !(ir_properties(op) & (IR_EFFECT | IR_END | IR_MAY_FAULT | IR_FP)) && !op->uses;
         if (op->code == IR_call && !op->uses)

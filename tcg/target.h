@@ -21,7 +21,7 @@ struct insn_scan {
     uint8_t len;     /* bytes; 0: more bytes are needed than were given */
     uint8_t kind;
     int32_t target;  /* BRANCH, JUMP, CALL: relative to the unit's page */
-    uint64_t cookie[2]; /* handed to translate */
+    uint64_t cookie[16]; /* handed to translate */
 };
 
 /* Translation of one unit. */

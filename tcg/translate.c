@@ -30,7 +30,8 @@ struct plan {
     unsigned n, limit;
     int32_t seen_end; /* behind the highest instruction */
     struct found insns[MAX_UNIT_INSNS];
-    int16_t at[4096]; /* by off: index + 1 into insns, or 0 */
+    int16_t at[4096];               /* by off: index + 1 into insns, or 0 */
+    uint16_t order[MAX_UNIT_INSNS]; /* of insns, by address */
     int32_t targets[MAX_UNIT_INSNS];
     unsigned n_targets;
 };
@@ -38,6 +39,12 @@ struct plan {
 static unsigned plan_index(const struct plan *p, int32_t off)
 {
     return (unsigned)p->at[off];
+}
+
+/* The k'th instruction by address. */
+static const struct found *plan_at(const struct plan *p, unsigned k)
+{
+    return &p->insns[p->order[k]];
 }
 
 static bool scan_one(struct plan *p, int32_t off, struct insn_scan *out)
@@ -112,15 +119,11 @@ static void trace(struct plan *p, int32_t off)
         make_target(p, off);
 }
 
-static int by_address(const void *a, const void *b)
-{
-    return ((const struct found *)a)->off - ((const struct found *)b)->off;
-}
-
 /* The instructions reached from `start` without leaving the page, in order of address. */
 static void make_plan(struct plan *p, int32_t start)
 {
-    memset(p->at, 0, sizeof(p->at));
+    for (unsigned k = 0; k < p->n; k++) /* of the last plan */
+        p->at[p->insns[k].off] = 0;
     p->n = p->n_targets = 0;
     p->seen_end = start;
     trace(p, start);
@@ -132,7 +135,10 @@ static void make_plan(struct plan *p, int32_t start)
         if (to >= start && to < 4096 && plan_index(p, to))
             make_target(p, to);
     }
-    qsort(p->insns, p->n, sizeof(p->insns[0]), by_address);
+    unsigned n = 0;
+    for (int32_t off = start; n < p->n; off++)
+        if (plan_index(p, off))
+            p->order[n++] = (uint16_t)(plan_index(p, off) - 1);
 }
 
 static void build(struct plan *p, struct ir *ir)
@@ -142,15 +148,15 @@ static void build(struct plan *p, struct ir *ir)
     ir_start(ir, t->target->slots, t->target->n_slots);
     ir->forward_only = t->stepping || p->flags & UNIT_ALONE;
     for (unsigned k = 0; k < p->n && !ir->overflow; k++) {
-        const struct found *f = &p->insns[k];
-        bool follows = k && p->insns[k - 1].off + p->insns[k - 1].scan.len == f->off;
+        const struct found *f = plan_at(p, k), *before = k ? plan_at(p, k - 1) : NULL;
+        bool follows = before && before->off + before->scan.len == f->off;
         if (!ir->ended && !follows)
-            ir_jump(ir, p->insns[k - 1].off + p->insns[k - 1].scan.len);
+            ir_jump(ir, before->off + before->scan.len);
         if (f->leader || ir->ended) {
             ir_begin_block(ir, f->off);
             ir->blocks[ir->block].after_call = f->after_call;
         }
-        if (!follows || f->target || f->after_call || p->insns[k - 1].scan.kind > INSN_BRANCH)
+        if (!follows || f->target || f->after_call || before->scan.kind > INSN_BRANCH)
             tr.note = 0;
         tr.off = f->off;
         tr.len = f->scan.len;
@@ -191,12 +197,13 @@ static void log_guest(const struct plan *p)
     log_print(pr.log, "guest code:\n");
     for (unsigned k = 0; k < p->n; k++) {
         uint8_t bytes[32];
-        for (unsigned i = 0; i < p->insns[k].scan.len; i++) {
-            int32_t at = p->insns[k].off + (int32_t)i;
+        const struct found *f = plan_at(p, k);
+        for (unsigned i = 0; i < f->scan.len; i++) {
+            int32_t at = f->off + (int32_t)i;
             bytes[i] = at < 4096 ? p->page[at] : p->page2[at - 4096];
         }
-        disas_block(tcg->disas_guest, bytes, p->insns[k].scan.len,
-                    p->t->pc_page + (uint64_t)(int64_t)p->insns[k].off, print_line, &pr);
+        disas_block(tcg->disas_guest, bytes, f->scan.len, p->t->pc_page + (uint64_t)(int64_t)f->off,
+                    print_line, &pr);
     }
 }
 
@@ -410,12 +417,13 @@ unsigned plan_insn(const struct plan *p, unsigned k, int32_t *off, uint8_t bytes
 {
     if (k >= p->n)
         return 0;
-    *off = p->insns[k].off;
-    for (unsigned i = 0; i < p->insns[k].scan.len; i++) {
+    const struct found *f = plan_at(p, k);
+    *off = f->off;
+    for (unsigned i = 0; i < f->scan.len; i++) {
         int32_t at = *off + (int32_t)i;
         bytes[i] = at < 4096 ? p->page[at] : p->page2[at - 4096];
     }
-    return p->insns[k].scan.len;
+    return f->scan.len;
 }
 
 bool translate_again(struct tcg_cpu *t, uint64_t pc, const uint8_t *page, const uint8_t *page2,

@@ -61,6 +61,7 @@ enum { MOD_ANY = -1, MOD_MEM = 0, MOD_REG = 3 };
 
 struct entry {
     const struct x86_line *line;
+    uint16_t flags; /* the line's */
     bool vex, has_modrm, uses_vvvv, plus_r, is4;
     uint8_t map, opcode;
     int8_t pp, digit, mod, l, w; /* -1: any */
@@ -239,8 +240,13 @@ static void parse_operands(struct entry *e, const char *s)
 
 static void parse_line(struct entry *e, const struct x86_line *line)
 {
-    *e =
-        (struct entry){ .line = line, .pp = PP_ANY, .digit = -1, .mod = MOD_ANY, .l = -1, .w = -1 };
+    *e = (struct entry){ .line = line,
+                         .flags = line->flags,
+                         .pp = PP_ANY,
+                         .digit = -1,
+                         .mod = MOD_ANY,
+                         .l = -1,
+                         .w = -1 };
     parse_encoding(e, line->encoding);
     parse_operands(e, line->operands);
     e->score = (uint8_t)((e->n_modrm == 1) * 64 + (e->n_modrm == 8) * 32 + (e->digit >= 0) * 16 +
@@ -450,9 +456,9 @@ static void take_opcode(struct cursor *c, struct x86_insn *i)
 
 static bool line_fits(const struct entry *e, struct cursor *c, const struct x86_insn *i)
 {
-    if (e->line->flags & (i->bits == 64 ? X86_NO64 : X86_ONLY64))
+    if (e->flags & (i->bits == 64 ? X86_NO64 : X86_ONLY64))
         return false;
-    if (e->line->flags & X86_PROTECTED && c->real)
+    if (e->flags & X86_PROTECTED && c->real)
         return false;
     if (e->pp != PP_ANY && e->pp != c->pp)
         return false;

@@ -5,6 +5,8 @@
 
 #include "core/vm.h"
 
+#include <assert.h>
+
 static void free_decoder(void *d)
 {
     x86_decoder_free(d);
@@ -42,19 +44,25 @@ static bool is_alone(uint32_t flags)
            (X86_TR_TF | X86_TR_SHADOW | X86_TR_BREAK | X86_TR_WATCH | X86_TR_WAIT | X86_TR_LIMIT);
 }
 
-/* The cookie is the instruction's bytes: translate decodes them again. */
+/* In the cookie. */
+struct scanned {
+    struct x86_insn i;
+    enum x86_decoded what;
+};
+static_assert(sizeof(struct scanned) <= sizeof(((struct insn_scan *)0)->cookie), "");
+
 void x86_scan(struct vcpu *cpu, uint32_t flags, const uint8_t *bytes, size_t n, int32_t off,
               struct insn_scan *out)
 {
-    struct x86_insn i;
-    enum x86_decoded d = x86_decode(x86_decoder_of(cpu->vm), flags, bytes, n, &i);
-    out->len = d == X86_TRUNCATED ? 0 : i.len;
-    out->kind = d == X86_DECODED ? i.line->kind : INSN_END;
+    struct scanned *s = (struct scanned *)out->cookie;
+    const struct x86_insn *i = &s->i;
+    enum x86_decoded d = s->what = x86_decode(x86_decoder_of(cpu->vm), flags, bytes, n, &s->i);
+    out->len = d == X86_TRUNCATED ? 0 : i->len;
+    out->kind = d == X86_DECODED ? i->line->kind : INSN_END;
     out->target = 0;
-    memcpy(out->cookie, bytes, MIN(n, sizeof(out->cookie)));
-    if (d == X86_DECODED && i.op[0].kind == X86_OP_REL)
-        out->target = off + i.len + (int32_t)i.imm;
-    if (d == X86_DECODED && x86_repeats(&i)) {
+    if (d == X86_DECODED && i->op[0].kind == X86_OP_REL)
+        out->target = off + i->len + (int32_t)i->imm;
+    if (d == X86_DECODED && x86_repeats(i)) {
         out->kind = INSN_BRANCH;
         out->target = off;
     }
@@ -69,18 +77,18 @@ void x86_begin_unit(struct tr *t)
 
 void x86_translate(struct tr *t, const struct insn_scan *insn)
 {
-    struct x86_insn i;
+    const struct scanned *s = (const struct scanned *)insn->cookie;
+    const struct x86_insn *i = &s->i;
+    enum x86_decoded d = s->what;
     cc_enter(t);
-    enum x86_decoded d = x86_decode(x86_decoder_of(t->cpu->vm), t->flags,
-                                    (const uint8_t *)insn->cookie, insn->len, &i);
-    if (t->flags & X86_TR_WAIT && !(d == X86_DECODED && x86_ends_waiting(&i))) {
+    if (t->flags & X86_TR_WAIT && !(d == X86_DECODED && x86_ends_waiting(i))) {
         ir_call(t->ir, &x86_helper_missed_endbranch, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
         ir_leave(t->ir, t->off);
         cc_leave(t);
         return;
     }
     switch (d) {
-    case X86_DECODED: i.line->translate(t, &i); break;
+    case X86_DECODED: i->line->translate(t, i); break;
     case X86_TOO_LONG: tr_fault(t, X86_GP); break;
     default: tr_fault(t, X86_UD);
     }

@@ -812,7 +812,6 @@ static void gen_leave(struct gen *g, const struct ir_op *op)
 static void gen_op(struct gen *g, const struct ir_op *op)
 {
     switch (op->code) {
-    case IR_const: g->loc[g->i].kind = LOC_CONST; break;
     case IR_get: gen_get(g, op); break;
     case IR_set: gen_set(g, op); break;
     case IR_pc: gen_pc(g, op); break;
@@ -909,7 +908,7 @@ static void note_use(struct gen *g, ir_val v, uint16_t at)
 
 static bool is_dead(const struct ir_op *op)
 {
-    return op->code != IR_const && !op->uses &&
+    return !op->uses && op->code != IR_const &&
            !(ir_properties(op) & (IR_EFFECT | IR_END | IR_MAY_FAULT | IR_FP));
 }
 
@@ -949,11 +948,12 @@ static void fuse_add(struct gen *g, uint16_t i)
 
 /* Which sets only the slow ways of accesses can see: their slot is set anew before anything else looks. Of slots that
  * are seldom read (flags); what others hold is wanted, and to keep it longer than that costs more than a store. */
-static void find_owed(struct gen *g, const struct ir_block *blk)
+static void find_owed(struct gen *g)
 {
     const struct ir *ir = g->ir;
     memset(g->next_set, 0, ir->n_slots * sizeof(g->next_set[0]));
-    for (uint16_t i = blk->first + blk->n; i-- > blk->first;) {
+    for (unsigned k = g->n_live; k-- > 0;) {
+        uint16_t i = g->live[k];
         const struct ir_op *op = &ir->ops[i];
         if (op->code == IR_set) {
             bool may = op->type == IR_I64 && !ir->slots[op->imm].heat;
@@ -968,22 +968,26 @@ static void find_owed(struct gen *g, const struct ir_block *blk)
     }
 }
 
-/* Last uses, groups, and which values are best computed right in a pinned register. */
+/* What there is to do, last uses, groups, and which values are best computed right in a pinned register. */
 static void look_ahead(struct gen *g, const struct ir_block *blk)
 {
     const struct ir *ir = g->ir;
     g->n_groups = 0;
+    g->n_live = 0;
     for (uint16_t i = blk->first; i < blk->first + blk->n; i++) {
         const struct ir_op *op = &ir->ops[i];
         g->last_use[i] = i;
-        g->loc[i].kind = LOC_NONE;
+        g->fused[i] = false;
+        g->loc[i].kind = op->code == IR_const ? LOC_CONST : LOC_NONE;
+        if (op->code == IR_const || is_dead(op))
+            continue;
+        g->live[g->n_live++] = i;
         g->hint[i] = 255;
         g->group_of[i] = 0;
         unsigned n = ir_n_operands(op);
         const ir_val v[4] = { op->a, op->b, op->c, op->d };
         for (unsigned k = 0; k < n; k++)
             note_use(g, v[k], i);
-        g->fused[i] = false;
         if (op->code == IR_select && !is_fp(op->type))
             fuse_select(g, i);
         if (op->code == IR_add)
@@ -1053,8 +1057,9 @@ static void gen_block(struct gen *g, uint16_t n)
     if (g->unit->flags & UNIT_COUNTS && blk->n_insns)
         alu_mi(&g->b, true, ALU_ADD, MEM(RBP, TCG_DISP(n_insns)), blk->n_insns);
     look_ahead(g, blk);
-    find_owed(g, blk);
-    for (uint16_t i = blk->first; i < blk->first + blk->n; i++) {
+    find_owed(g);
+    for (unsigned at = 0; at < g->n_live; at++) {
+        uint16_t i = g->live[at];
         for (; next < g->ir->n_insns && g->ir->insns[next].op <= i; next++) {
             g->insn = next;
             g->insns_done += g->ir->insns[next].block == n;
@@ -1062,15 +1067,13 @@ static void gen_block(struct gen *g, uint16_t n)
         const struct ir_op *op = &g->ir->ops[i];
         g->i = i;
         g->locked = 0;
-        if (is_dead(op))
-            continue;
         gen_op(g, op);
         unsigned k = ir_n_operands(op);
         const ir_val v[4] = { op->a, op->b, op->c, op->d };
         while (k--)
             release(g, v[k]);
         forget_owed(g);
-        if (!op->uses && op->code != IR_const && ir_op_infos[op->code].result != IR_RES_none)
+        if (!op->uses && ir_op_infos[op->code].result != IR_RES_none)
             release(g, i);
         for (unsigned q = 0; q < g->n_groups; q++)
             if (g->groups[q].reg >= 0 && g->groups[q].last <= i) {

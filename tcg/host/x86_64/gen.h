@@ -70,6 +70,8 @@ struct gen {
     uint16_t next_set[128];        /* look_ahead's, by slot */
     struct owed owed[MAX_OWED];
     unsigned n_owed;
+    uint16_t live[IR_MAX_OPS];     /* of the block: operations that make code */
+    unsigned n_live;
     bool fused[IR_MAX_OPS];      /* part of its one user: a select's setc, a sum's shl */
     uint8_t hint[IR_MAX_OPS];    /* pinned register the value is wanted in, or 255 */
     uint8_t *label[IR_MAX_BLOCKS];

@@ -634,10 +634,24 @@ static void gen_call(struct gen *g, const struct ir_op *op)
     c->resume = g->b.p;
 }
 
+/* Are all stores of this block done, because a locked instruction (SDM volume 3, 9.2.3.9) came behind the last? */
+static bool is_fenced(const struct gen *g)
+{
+    for (uint16_t i = g->i; i-- > g->ir->blocks[g->block].first;) {
+        const struct ir_op *op = &g->ir->ops[i];
+        if (op->code == IR_rmw || op->code == IR_cas ||
+            (op->code == IR_fence && op->x & IR_FENCE_WR))
+            return true;
+        if (op->code == IR_store || op->code == IR_call)
+            return false;
+    }
+    return false;
+}
+
 static void gen_fence(struct gen *g, const struct ir_op *op)
 {
     static const uint8_t lock_or[] = { 0xf0, 0x83, 0x0c, 0x24, 0x00 }; /* lock or dword [rsp], 0 */
-    if (op->x & IR_FENCE_WR) /* the only order the host does not keep by itself */
+    if (op->x & IR_FENCE_WR && !is_fenced(g)) /* the only order the host does not keep by itself */
         put_bytes(&g->b, lock_or, sizeof(lock_or));
 }
 

@@ -56,6 +56,8 @@ static const struct loop riscv_loops[] = {
     { "atomic", 19, "2fb7f5007d166dfe8280" },
     /* 1: fence rw,w; amoadd.d x0,a5,(a1); fence rw,rw; ld a4,0(a1); fence rw,rw; addi a2,a2,-1; bnez a2,1b; ret */
     { "ordered", 28, "0f0010032fb0f5000f00300398610f0030037d1675f68280" },
+    /* 1: amoor.d a4,a5,(a1); addi a2,a2,-1; bnez a2,1b; ret */
+    { "set-bits", 23, "2fb7f5407d166dfe8280" },
 };
 
 static const struct loop x86_loops[] = {

@@ -250,11 +250,46 @@ static void op_sized(struct gen *g, unsigned size, uint32_t code, unsigned reg, 
                size == IR_8 ? code & ~1u : code, reg, m);
 }
 
+static const uint8_t rmw_alus[] = {
+    [IR_RMW_ADD] = ALU_ADD, [IR_RMW_AND] = ALU_AND, [IR_RMW_OR] = ALU_OR, [IR_RMW_XOR] = ALU_XOR
+};
+
+/* What no single instruction gives the old value of: until nobody came in between. */
+static void gen_rmw_loop(struct gen *g, const struct ir_op *op)
+{
+    unsigned size = op->shape & IR_SIZE_MASK;
+    take_exact(g, RAX);
+    unsigned base = use(g, op->a), v = use(g, op->b), d = RAX;
+    struct cold *slow = cold_slow(g, SLOW_RMW, ARG_NONE);
+    slow->site.arg[0] = base;
+    slow->site.arg[1] = v;
+    if (g->hint[g->i] != 255)
+        d = def(g, IR_NONE);
+    else
+        put_value(g, g->i, RAX);
+    slow->site.dst = d;
+    struct scratch s = take_scratch(g);
+    unsigned t = gen_atomic_address(g, op, s, base, slow), now = s.t1;
+    op_sized(g, size, 0x8b, RAX, MEM(t, 0));
+    uint8_t *again = g->b.p;
+    mov_rr(&g->b, true, now, RAX);
+    alu_rr(&g->b, true, rmw_alus[op->cc], now, v);
+    put8(&g->b, 0xf0);
+    op_sized(g, size, 0x0fb1, now, MEM(t, 0));
+    patch_to(jcc32(&g->b, CC_NE), again);
+    gen_extend_old(g, op, d, RAX);
+    slow_resumes(g, slow);
+}
+
 void gen_rmw(struct gen *g, const struct ir_op *op)
 {
     unsigned size = op->shape & IR_SIZE_MASK;
     bool simple =
         op->cc == IR_RMW_ADD || op->cc == IR_RMW_AND || op->cc == IR_RMW_OR || op->cc == IR_RMW_XOR;
+    if (simple && op->cc != IR_RMW_ADD && op->uses) {
+        gen_rmw_loop(g, op);
+        return;
+    }
     bool inline_ = op->cc == IR_RMW_SWAP || op->cc == IR_RMW_ADD || (simple && !op->uses);
     unsigned base = use(g, op->a), v = use(g, op->b);
     struct cold *slow = cold_slow(g, SLOW_RMW, ARG_NONE);
@@ -267,13 +302,9 @@ void gen_rmw(struct gen *g, const struct ir_op *op)
         return;
     }
     if (!op->uses && simple) {
-        static const uint8_t alus[] = { [IR_RMW_ADD] = ALU_ADD,
-                                        [IR_RMW_AND] = ALU_AND,
-                                        [IR_RMW_OR] = ALU_OR,
-                                        [IR_RMW_XOR] = ALU_XOR };
         unsigned t = gen_atomic_address(g, op, take_scratch(g), base, slow);
         put8(&g->b, 0xf0);
-        op_sized(g, size, alus[op->cc] << 3 | 1, v, MEM(t, 0));
+        op_sized(g, size, rmw_alus[op->cc] << 3 | 1, v, MEM(t, 0));
         slow_resumes(g, slow);
         return;
     }

@@ -388,7 +388,7 @@ bool tlb_translate(struct tcg_cpu *t, uint64_t va, enum access access, unsigned 
 uint64_t tlb_addend(struct tcg_cpu *t, uint64_t first, uint64_t last, bool write, unsigned mode);
 /* The shared check of the instruction at `off` failed: its accesses were done one by one, slowly. When
  * that is what its time goes into, translate it anew without. */
-void tlb_group_failed(struct tcg_cpu *t, int32_t off);
+void tlb_group_failed(struct tcg_cpu *t, int32_t off, bool vector);
 /* Code is about to be translated from this page: forget that it can be written directly. True if a
  * vCPU other than `self` may be about to. */
 bool tlb_protect_page(struct tcg *tcg, const uint8_t *page, const struct tcg_cpu *self);

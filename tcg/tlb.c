@@ -476,10 +476,11 @@ uint64_t tlb_addend(struct tcg_cpu *t, uint64_t first, uint64_t last, bool write
     return (write ? e->write : e->read) == tag && page_of(first) == page_of(last) ? e->addend : 0;
 }
 
-/* A stack frame across two pages, in a loop, would otherwise stay slow for as long as it lives. */
-void tlb_group_failed(struct tcg_cpu *t, int32_t off)
+/* A stack frame across two pages, in a loop, would otherwise stay slow for as long as it lives. Vector loops over
+ * data cross a page now and then as well, and have much more to lose. */
+void tlb_group_failed(struct tcg_cpu *t, int32_t off, bool vector)
 {
-    enum { OFTEN = 64, SOON_NS = 10000000 };
+    enum { OFTEN = 64, SOON_NS = 10000000, VECTOR_SOON_NS = 100000 };
     uint64_t pc = t->pc_page + (uint64_t)(int64_t)off;
     struct failing *f = &t->failing[(pc >> 1) % ARRAY_LEN(t->failing)];
     if (f->pc != pc)
@@ -488,7 +489,7 @@ void tlb_group_failed(struct tcg_cpu *t, int32_t off)
         return;
     uint64_t now = host_now_ns();
     const struct itlb_entry *e = itlb_find(t, pc);
-    if (now - f->since_ns < SOON_NS && e && off >= 0 && off < 4096) {
+    if (now - f->since_ns < (vector ? VECTOR_SOON_NS : SOON_NS) && e && off >= 0 && off < 4096) {
         cache_set_apart(t->tcg, e->page, off);
         atomic_store_explicit(&t->exit_flag, 1,
                               memory_order_relaxed); /* out of the old unit's loop */

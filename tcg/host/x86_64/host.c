@@ -467,7 +467,7 @@ const void *host_slow_call(void *arch, const struct slow_site *s)
             tlb_addend(t, va + (uint64_t)(int64_t)IR_SPAN_LO(s->span),
                        va + (uint64_t)(int64_t)IR_SPAN_HI(s->span) - 1, s->writes, s->x);
         if (!t->regs[s->group])
-            tlb_group_failed(t, s->off);
+            tlb_group_failed(t, s->off, s->type == IR_V128);
     }
     t->undo = 0;
     return (const uint8_t *)s + s->resume;

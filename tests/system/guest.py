@@ -40,7 +40,7 @@ def finish():
 
 class Guest:
     """A running emulator: its output so far, and its input. Of a plain one, terminal sequences (ECMA-48, 5.4: the
-    moves of a cursor, colours) are left out, which may stand anywhere in a text."""
+    moves of a cursor, colours) and carriage returns are left out, which may stand anywhere in a text."""
 
     def __init__(self, *args, stdin=True, program=None, plain=False):
         self.command = [program or TANDEM, *map(str, args)]
@@ -56,7 +56,7 @@ class Guest:
             with self.changed:
                 if self.plain:
                     self.raw += data
-                    self.out = re.sub(rb"\x1b(\[[0-?]*[ -/]*([@-~]|$)|$)", b"", self.raw)
+                    self.out = re.sub(rb"\r|\x1b(\[[0-?]*[ -/]*([@-~]|$)|$)", b"", self.raw)
                 else:
                     self.out += data
                 self.changed.notify_all()

@@ -79,13 +79,16 @@ put:                            /* AL to COM1 */
     out     %al, %dx
     pop     %dx
     ret
-print:                          /* DS:SI to COM1; SI stands behind it then */
-    lodsb
+print:                          /* DS:SI to COM1, in one piece; SI stands behind it then */
+    pushf
+    cli                         /* the BIOS shows characters when its timer ticks */
+1:  lodsb
     test    %al, %al
-    jz      1f
+    jz      2f
     call    put
-    jmp     print
-1:  ret
+    jmp     1b
+2:  popf
+    ret
 print_hex:                      /* AX */
     mov     $4, %cx
 1:  rol     $4, %ax
@@ -104,6 +107,8 @@ report:
     pushal
     push    %ds
     push    %es
+    pushf
+    cli                         /* a line in one piece */
     xor     %bx, %bx
     mov     %bx, %ds
     mov     %bx, %es
@@ -111,14 +116,14 @@ report:
     mov     %sp, %bp
     mov     %ax, %bx
     mov     $said_ok, %si
-    cmp     38(%bp), %ax
+    cmp     40(%bp), %ax
     je      1f
     mov     $said_not_ok, %si
 1:  call    print
-    mov     36(%bp), %si
+    mov     38(%bp), %si
     call    print
-    mov     %si, 36(%bp)
-    cmp     38(%bp), %bx
+    mov     %si, 38(%bp)
+    cmp     40(%bp), %bx
     je      1f
     mov     $said_got, %si
     call    print
@@ -126,6 +131,7 @@ report:
     call    print_hex
 1:  mov     $said_end, %si
     call    print
+    popf
     pop     %es
     pop     %ds
     popal

@@ -343,6 +343,20 @@ static bool has_address(const struct tcg *tcg, const struct unit *u)
     return false;
 }
 
+/* Does each relocation lead into what moves as it says? A library's function is elsewhere in the next process. */
+static bool relocs_are_right(const struct tcg *tcg, const struct unit *u)
+{
+    const struct persist *p = tcg->persist;
+    for (unsigned i = 0; i < tcg->relocs.n; i++) {
+        const struct reloc *r = &tcg->relocs.at[i];
+        uint64_t v = load_le(tcg->rw + u->code_at + r->at, reloc_bytes(r->kind));
+        if ((r->kind == RELOC_PROGRAM && v - p->program >= p->program_end - p->program) ||
+            (r->kind == RELOC_CACHE && v - (uintptr_t)tcg->rx >= tcg->common_end))
+            return false;
+    }
+    return true;
+}
+
 /* Are there so many alike that one more would only be searched in vain? */
 static bool has_many(struct persist *p, uint64_t hash)
 {
@@ -393,7 +407,7 @@ void persist_keep(struct tcg *tcg, const struct unit *u, const uint8_t *copy)
                       .kill_at = (uint16_t)(u->kill_at - u->code_at),
                       .code_size = (uint16_t)u->code_size };
     bool can = u->code_size <= MAX_CODE && u->end <= 4096 && tcg->relocs.n <= MAX_RELOCS &&
-               !has_address(tcg, u) && !has_many(p, hash);
+               relocs_are_right(tcg, u) && !has_address(tcg, u) && !has_many(p, hash);
     struct kept *to = can ? store_add(p->store, hash, kept_size(&k)) : NULL;
     if (!to) {
         p->not_kept++;

@@ -9,10 +9,12 @@
 
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -304,6 +306,28 @@ static void the_state_before_survives_a_torn_save(void **unused)
     free(after);
 }
 
+static void a_full_disk_leaves_the_state_before(void **unused)
+{
+    struct rlimit old, small;
+    made_with(N);
+    struct stat st;
+    stat(path, &st);
+    struct store *s = opened(ours, MIB);
+    add(s, N, 20 * N);
+    getrlimit(RLIMIT_FSIZE, &old);
+    small = old;
+    small.rlim_cur = (rlim_t)st.st_size + 5000;
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &small);
+    struct error *err = store_save(s);
+    setrlimit(RLIMIT_FSIZE, &old);
+    assert_non_null(err);
+    assert_non_null(strstr(error_text(err), "cannot write it"));
+    error_free(err);
+    store_free(s);
+    assert_int_equal(found_in_file(ours, 20 * N), N);
+}
+
 /* ---- whose it is ------------------------------------------------------------------------------------ */
 
 static void what_others_may_write_is_refused(void **unused)
@@ -405,6 +429,7 @@ int main(void)
         cmocka_unit_test(no_damaged_byte_is_believed),
         cmocka_unit_test(a_file_cut_short_gives_nothing),
         cmocka_unit_test(the_state_before_survives_a_torn_save),
+        cmocka_unit_test(a_full_disk_leaves_the_state_before),
         cmocka_unit_test(what_others_may_write_is_refused),
         cmocka_unit_test(what_is_another_users_is_refused),
         cmocka_unit_test(only_a_plain_file_will_do),

@@ -90,6 +90,16 @@ enum {
 enum { IR_MODE_MASK = 0x0f, IR_SPAN_WRITES = 0x80 };
 /* Offsets of loads and stores stay inside this, so that with spans and sizes they fit 32 bits. */
 enum { IR_OFFSET_LIMIT = 1 << 30 };
+/* Pages that a loop's accesses stay inside for the turns to come (ir_loops.c). A window: bytes from its first to its
+ * last access, by how much a turn moves it, mode, alignment (log2), whether it is written: 29 bits. */
+enum { IR_WINDOWS = 6, IR_STRIDE_MAX = 1024 };
+#define IR_WINDOW(span, stride, mode, align, writes) \
+    ((int64_t)((uint32_t)(span) | ((uint32_t)(stride) & 0xfff) << 11 | (uint32_t)(mode) << 23 | \
+               (uint32_t)(align) << 25 | (uint32_t)(writes) << 28))
+/* Words of the translator: the induction variable's value at which the windows end; turns of the loop as it is until it
+ * looks for windows, and how many those are; host address - guest address of each window. */
+enum { IR_WORD_LIMIT, IR_WORD_COOL, IR_WORD_ADDEND, N_IR_WORDS = IR_WORD_ADDEND + IR_WINDOWS };
+enum { IR_COOL_TURNS = 16 };
 enum ir_rmw { IR_RMW_SWAP, IR_RMW_ADD, IR_RMW_AND, IR_RMW_OR, IR_RMW_XOR, IR_RMW_MIN, IR_RMW_MAX,
               IR_RMW_MINU, IR_RMW_MAXU, N_IR_RMW };
 enum { IR_FENCE_RR = 1, IR_FENCE_RW = 2, IR_FENCE_WR = 4, IR_FENCE_WW = 8 };
@@ -147,6 +157,7 @@ struct ir_block {
     bool guest;          /* starts at a guest instruction (else made by ir_new_block) */
     bool loops;          /* target of a backward edge inside the unit */
     bool after_call;     /* starts behind a call: returns may land here */
+    bool windows;        /* accesses inside windows: what may move them leaves the unit first */
 };
 
 /* Marks where a guest instruction starts: operations from `op` on belong to it. */
@@ -268,8 +279,14 @@ static inline unsigned ir_properties(const struct ir_op *op)
 enum ir_type ir_vec_type(char letter);
 
 /* ---- passes ---------------------------------------------------------------------------------- */
-/* Resolve jumps inside the unit, drop dead operations and dead sets, count uses. */
+/* Resolve jumps inside the unit; drop dead operations and dead sets, count uses; both. */
+void ir_resolve(struct ir *ir);
+void ir_drop_dead(struct ir *ir);
 void ir_finish(struct ir *ir);
+/* Between ir_resolve and ir_drop_dead: give loops that walk through memory a second copy without TLB checks. `windows`
+ * is the helper (pair, IR_WINDOW of two << 32, their first addresses) that opens them from window `pair` on and says for
+ * how many turns all so far are good. */
+void ir_copy_loops(struct ir *ir, const struct ir_helper *windows);
 /* Find accesses on one base, near each other, that can share the TLB check of the first; but for those of
  * instructions in the 64-byte pieces of the page that have their bit set in `apart`. */
 void ir_group_accesses(struct ir *ir, uint64_t apart);

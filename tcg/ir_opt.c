@@ -15,7 +15,7 @@ static uint16_t guest_block_at(const struct ir *ir, const struct ir_block *from,
 
 /* Jumps to addresses whose block is in the unit become jumps to that block. Calls leave the unit, so
  * that the callee's return finds its frame. */
-static void resolve_targets(struct ir *ir)
+void ir_resolve(struct ir *ir)
 {
     for (uint16_t i = 0; i < ir->n_blocks; i++) {
         struct ir_block *from = &ir->blocks[i];
@@ -121,13 +121,18 @@ static void drop_dead(struct ir *ir, struct overwritten *o, uint16_t block)
     }
 }
 
-void ir_finish(struct ir *ir)
+void ir_drop_dead(struct ir *ir)
 {
-    resolve_targets(ir);
     struct overwritten o;
     memset(o.known, 0, ir->n_blocks);
     for (uint16_t i = ir->n_blocks; i-- > 0;)
         drop_dead(ir, &o, i);
+}
+
+void ir_finish(struct ir *ir)
+{
+    ir_resolve(ir);
+    ir_drop_dead(ir);
 }
 
 /* ---- shared TLB checks ---------------------------------------------------------------------------- */

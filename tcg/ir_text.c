@@ -177,6 +177,8 @@ static void put_operation(struct line *l, const struct ir *ir, uint16_t i)
         put(l, ".%s ", type);
         put_number(l, op->imm);
         break;
+    case IR_word: put(l, " %" PRId64, op->imm); break;
+    case IR_set_word: put(l, " %" PRId64 ", v%u", op->imm, op->a); break;
     case IR_get: put(l, " %s", ir->slots[op->imm].name); break;
     case IR_set: put(l, " %s, v%u", ir->slots[op->imm].name, op->a); break;
     case IR_pc:
@@ -191,6 +193,8 @@ static void put_operation(struct line *l, const struct ir *ir, uint16_t i)
     case IR_rmw: put(l, " %s", rmw_names[op->cc]); /* fall through */
     case IR_load:
     case IR_store:
+    case IR_load_w:
+    case IR_store_w:
     case IR_cas:
     case IR_copy:
     case IR_fill:
@@ -605,6 +609,16 @@ static void parse_operation(struct parse *p, struct ir_op *op, uint16_t i)
         if (op->type == IR_I32 && op->imm == (uint32_t)op->imm)
             op->imm = (int32_t)op->imm;
         break;
+    case IR_word:
+        op->type = IR_I64;
+        op->imm = number(p);
+        break;
+    case IR_set_word:
+        op->type = IR_I64;
+        op->imm = number(p);
+        expect(p, ",");
+        op->a = value(p);
+        break;
     case IR_get:
         op->imm = slot(p);
         op->type = p->ir->slots[op->imm].type;
@@ -623,6 +637,8 @@ static void parse_operation(struct parse *p, struct ir_op *op, uint16_t i)
     case IR_fcmp: parse_condition(p, op); break;
     case IR_load:
     case IR_store:
+    case IR_load_w:
+    case IR_store_w:
     case IR_rmw:
     case IR_cas:
     case IR_copy:

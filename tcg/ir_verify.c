@@ -10,30 +10,43 @@
 static const struct {
     const char *types, *operands;
 } rules[N_IR_OPS] = {
-    [IR_const] = { "ilfdw", "" },   [IR_get] = { "ilfdw", "" },   [IR_set] = { "ilfdw", "s" },
-    [IR_pc] = { "l", "" },          [IR_add] = { "il", "ss" },    [IR_sub] = { "il", "ss" },
-    [IR_mul] = { "il", "ss" },      [IR_mulhu] = { "il", "ss" },  [IR_mulhs] = { "il", "ss" },
-    [IR_mulhsu] = { "il", "ss" },   [IR_divu] = { "il", "ss" },   [IR_divs] = { "il", "ss" },
-    [IR_remu] = { "il", "ss" },     [IR_rems] = { "il", "ss" },   [IR_and] = { "il", "ss" },
-    [IR_or] = { "il", "ss" },       [IR_xor] = { "il", "ss" },    [IR_andn] = { "il", "ss" },
-    [IR_shl] = { "il", "ss" },      [IR_shr] = { "il", "ss" },    [IR_sar] = { "il", "ss" },
-    [IR_rol] = { "il", "ss" },      [IR_ror] = { "il", "ss" },    [IR_clz] = { "il", "s" },
-    [IR_ctz] = { "il", "s" },       [IR_popcnt] = { "il", "s" },  [IR_bswap] = { "il", "s" },
-    [IR_sext8] = { "il", "s" },     [IR_sext16] = { "il", "s" },  [IR_zext8] = { "il", "s" },
-    [IR_zext16] = { "il", "s" },    [IR_sext32] = { "i", "s" },   [IR_zext32] = { "i", "s" },
-    [IR_trunc] = { "l", "s" },      [IR_setc] = { "il", "ss" },   [IR_select] = { "ilfdw", "lss" },
-    [IR_addc] = { "il", "ssl" },    [IR_carry] = { "il", "ssl" }, [IR_load] = { "ilfdw", "l" },
-    [IR_store] = { "ilfdw", "ls" }, [IR_rmw] = { "il", "ls" },    [IR_fflags] = { "l", "" },
-    [IR_set_fflags] = { "l", "s" }, [IR_cas] = { "il", "lss" },   [IR_fence] = { "v", "" },
-    [IR_copy] = { "l", "lll" },     [IR_fill] = { "l", "lll" },   [IR_fadd] = { "fd", "ss" },
-    [IR_fsub] = { "fd", "ss" },     [IR_fmul] = { "fd", "ss" },   [IR_fdiv] = { "fd", "ss" },
-    [IR_fsqrt] = { "fd", "s" },     [IR_fma] = { "fd", "sss" },   [IR_fcmp] = { "fd", "ss" },
-    [IR_ftoi] = { "fd", "s" },      [IR_itof] = { "fd", "n" },    [IR_fwiden] = { "f", "s" },
-    [IR_fnarrow] = { "d", "s" },    [IR_fneg] = { "fd", "s" },    [IR_fabs] = { "fd", "s" },
-    [IR_fbits] = { "fd", "s" },     [IR_bitsf] = { "fd", "b" },   [IR_fbox] = { "f", "s" },
-    [IR_funbox] = { "d", "s" },     [IR_call] = { "l", "" },      [IR_jump] = { "v", "" },
-    [IR_branch] = { "il", "ss" },   [IR_jumpi] = { "v", "l" },    [IR_leave] = { "v", "" },
-    [IR_vec] = { "ilfdw", "" },
+    [IR_const] = { "ilfdw", "" },    [IR_get] = { "ilfdw", "" },
+    [IR_set] = { "ilfdw", "s" },     [IR_pc] = { "l", "" },
+    [IR_add] = { "il", "ss" },       [IR_sub] = { "il", "ss" },
+    [IR_mul] = { "il", "ss" },       [IR_mulhu] = { "il", "ss" },
+    [IR_mulhs] = { "il", "ss" },     [IR_mulhsu] = { "il", "ss" },
+    [IR_divu] = { "il", "ss" },      [IR_divs] = { "il", "ss" },
+    [IR_remu] = { "il", "ss" },      [IR_rems] = { "il", "ss" },
+    [IR_and] = { "il", "ss" },       [IR_or] = { "il", "ss" },
+    [IR_xor] = { "il", "ss" },       [IR_andn] = { "il", "ss" },
+    [IR_shl] = { "il", "ss" },       [IR_shr] = { "il", "ss" },
+    [IR_sar] = { "il", "ss" },       [IR_rol] = { "il", "ss" },
+    [IR_ror] = { "il", "ss" },       [IR_clz] = { "il", "s" },
+    [IR_ctz] = { "il", "s" },        [IR_popcnt] = { "il", "s" },
+    [IR_bswap] = { "il", "s" },      [IR_sext8] = { "il", "s" },
+    [IR_sext16] = { "il", "s" },     [IR_zext8] = { "il", "s" },
+    [IR_zext16] = { "il", "s" },     [IR_sext32] = { "i", "s" },
+    [IR_zext32] = { "i", "s" },      [IR_trunc] = { "l", "s" },
+    [IR_setc] = { "il", "ss" },      [IR_select] = { "ilfdw", "lss" },
+    [IR_addc] = { "il", "ssl" },     [IR_carry] = { "il", "ssl" },
+    [IR_load] = { "ilfdw", "l" },    [IR_store] = { "ilfdw", "ls" },
+    [IR_rmw] = { "il", "ls" },       [IR_fflags] = { "l", "" },
+    [IR_set_fflags] = { "l", "s" },  [IR_cas] = { "il", "lss" },
+    [IR_fence] = { "v", "" },        [IR_fadd] = { "fd", "ss" },
+    [IR_fsub] = { "fd", "ss" },      [IR_fmul] = { "fd", "ss" },
+    [IR_fdiv] = { "fd", "ss" },      [IR_fsqrt] = { "fd", "s" },
+    [IR_fma] = { "fd", "sss" },      [IR_fcmp] = { "fd", "ss" },
+    [IR_ftoi] = { "fd", "s" },       [IR_itof] = { "fd", "n" },
+    [IR_fwiden] = { "f", "s" },      [IR_fnarrow] = { "d", "s" },
+    [IR_fneg] = { "fd", "s" },       [IR_fabs] = { "fd", "s" },
+    [IR_fbits] = { "fd", "s" },      [IR_bitsf] = { "fd", "b" },
+    [IR_fbox] = { "f", "s" },        [IR_funbox] = { "d", "s" },
+    [IR_call] = { "l", "" },         [IR_jump] = { "v", "" },
+    [IR_branch] = { "il", "ss" },    [IR_jumpi] = { "v", "l" },
+    [IR_leave] = { "v", "" },        [IR_vec] = { "ilfdw", "" },
+    [IR_copy] = { "l", "lll" },      [IR_fill] = { "l", "lll" },
+    [IR_word] = { "l", "" },         [IR_set_word] = { "l", "s" },
+    [IR_load_w] = { "ilfdw", "ll" }, [IR_store_w] = { "ilfdw", "lsl" },
 };
 
 static const char type_letters[] = {
@@ -126,10 +139,11 @@ static void check_memory(struct check *c, const struct ir_op *op)
     if (op->type == IR_V128)
         rule(c, size >= IR_32, "an access is too narrow for a vector");
     rule(c, !(op->shape & IR_PAIR) || size == IR_128, "a pair of anything but 128 bits");
-    if (op->code == IR_load || op->code == IR_store) {
+    if (op->code != IR_rmw && op->code != IR_cas) {
         rule(c, op->imm > -IR_OFFSET_LIMIT && op->imm < IR_OFFSET_LIMIT,
              "an offset is out of range");
-        check_leader(c, op);
+        if (op->code == IR_load || op->code == IR_store)
+            check_leader(c, op);
     } else {
         rule(c, op->imm == 0, "an atomic or repeated access has an offset");
     }
@@ -184,11 +198,15 @@ static void check_op(struct check *c)
         if (rule(c, op->imm >= 0 && op->imm < ir->n_slots, "no such slot"))
             rule(c, ir->slots[op->imm].type == op->type, "a slot has another type");
         break;
+    case IR_word:
+    case IR_set_word: rule(c, op->imm >= 0 && op->imm < N_IR_WORDS, "no such word"); break;
     case IR_setc: rule(c, op->cc <= IR_GTU, "not an integer condition"); break;
     case IR_fcmp: rule(c, op->cc >= IR_FEQ && op->cc < N_IR_CC, "not a float condition"); break;
     case IR_vec: check_vec(c, op); break;
     case IR_load:
     case IR_store:
+    case IR_load_w:
+    case IR_store_w:
     case IR_rmw:
     case IR_cas:
     case IR_copy:

@@ -48,10 +48,15 @@ IR_OP( setc,      i64,   2, 0,                "1 if `a cc b` holds, else 0" )
 IR_OP( addc,      same,  3, 0,                "a + b, + 1 if i64 c is not 0, wraps" )
 IR_OP( carry,     i64,   3, 0,                "1 if the sum that addc gives does not fit, else 0" )
 IR_OP( select,    same,  3, 0,                "b if i64 a is not 0, else c" )
+/* the translator's own words: see IR_WORD_* */
+IR_OP( word,      i64,   0, IR_EFFECT,        "word imm" )
+IR_OP( set_word,  none,  1, IR_EFFECT,        "word imm becomes a" )
 /* guest memory: at address a + imm, shape, mmu mode x; little-endian. An access that shares the TLB check
  * of an earlier one (its leader) names it in d; what is computed is the same */
 IR_OP( load,      same,  1, IR_MAY_FAULT,     "guest memory; the shape's sign and width extend to the type (v128: 32, 64, 128 bits, zeros above)" )
 IR_OP( store,     none,  2, IR_MAY_FAULT | IR_EFFECT, "guest memory becomes the low bytes of b" )
+IR_OP( load_w,    same,  2, 0,                "as load, inside a window (see ir_copy_loops): host memory at a + imm + b" )
+IR_OP( store_w,   none,  3, IR_EFFECT,        "as store, inside a window: host memory at a + imm + c becomes the low bytes of b" )
 IR_OP( rmw,       same,  2, IR_MAY_FAULT | IR_EFFECT, "atomically: old = memory at a; memory = old (kind x) b; gives old, extended by shape. Sequentially consistent" )
 IR_OP( cas,       same,  3, IR_MAY_FAULT | IR_EFFECT, "atomically: old = memory at a; if old == b (at the access's width) memory = c; gives old, extended by shape" )
 IR_OP( copy,      i64,   3, IR_EFFECT,        "c elements of the shape's size move from address b to address a, one after the other upwards, if there are at most 4096 bytes of them and generated code may access both places, each in one page, now; gives how many are left: 0 or c" )

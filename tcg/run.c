@@ -376,7 +376,7 @@ static struct error *parse_options(struct tcg *tcg, const char *text, uint64_t *
     static const char *const known[] = { "tb-size",       "backend",    "thread",
                                          "group",         "unit-insns", "one-insn-per-tb",
                                          "host-features", "count-tlb",  "cache",
-                                         "cache-size" };
+                                         "cache-size",    "windows" };
     struct options o;
     struct error *err = options_split(text ? text : "", NULL, &o);
     if (err)
@@ -414,6 +414,8 @@ static struct error *parse_options(struct tcg *tcg, const char *text, uint64_t *
             err = error_new("cache=: the name of a file is expected");
         tcg->persist_path = xstrdup(v);
     }
+    if (!err)
+        err = options_get_bool(&o, "windows", &tcg->windows);
     if (!err && (v = options_get(&o, "host-features"))) {
         tcg->baseline_host = !strcmp(v, "baseline");
         if (!tcg->baseline_host && strcmp(v, "all"))

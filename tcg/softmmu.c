@@ -35,7 +35,7 @@ static inline void watch(struct tcg_cpu *t, uint64_t va, uint64_t n, enum access
 }
 
 /* Aligned accesses are single-copy atomic, as the host's are. */
-static uint64_t host_load(const uint8_t *p, unsigned size)
+uint64_t softmmu_host_load(const uint8_t *p, unsigned size)
 {
     if ((uintptr_t)p & (size - 1))
         return load_le(p, size);
@@ -47,7 +47,7 @@ static uint64_t host_load(const uint8_t *p, unsigned size)
     }
 }
 
-static void host_store(uint8_t *p, unsigned size, uint64_t v)
+void softmmu_host_store(uint8_t *p, unsigned size, uint64_t v)
 {
     if ((uintptr_t)p & (size - 1)) {
         store_le(p, size, v);
@@ -61,14 +61,27 @@ static void host_store(uint8_t *p, unsigned size, uint64_t v)
     }
 }
 
+/* A device, seen from a loop with open windows, may move what they show: the loop is left before. */
+static void close_windows(struct tcg_cpu *t)
+{
+    if (!t->in_windows)
+        return;
+    t->in_windows = false;
+    *tcg_pc(t) = tcg_insn_pc(t->cpu);
+    t->undo++;
+    t->counts.windows_left++;
+    tcg_leave(t->cpu);
+}
+
 /* False: there is nothing. */
 static bool place_read(struct tcg_cpu *t, const struct tlb_place *p, unsigned size, uint64_t *v)
 {
     *v = 0;
     if (p->host) {
-        *v = host_load(p->host, size);
+        *v = softmmu_host_load(p->host, size);
         return true;
     }
+    close_windows(t);
     bool live = t->fp_live;
     if (live)
         t->tcg->backend->fp_suspend(t);
@@ -104,10 +117,11 @@ static void bytes_written(struct tcg_cpu *t, const struct tlb_place *p, unsigned
 static bool place_write(struct tcg_cpu *t, const struct tlb_place *p, unsigned size, uint64_t v)
 {
     if (p->host && !p->rom) {
-        host_store(p->host, size, v);
+        softmmu_host_store(p->host, size, v);
         bytes_written(t, p, size);
         return true;
     }
+    close_windows(t);
     bool live = t->fp_live;
     if (live)
         t->tcg->backend->fp_suspend(t);
@@ -452,7 +466,7 @@ uint64_t softmmu_rmw(struct tcg_cpu *t, enum ir_rmw kind, uint64_t va, uint64_t 
     watch(t, va, size, ACCESS_WRITE);
     check_own_code(t, &p, size);
     if (p.host && !p.rom) {
-        old = host_load(p.host, size);
+        old = softmmu_host_load(p.host, size);
         while (!host_cas(p.host, size, &old, ir_eval_rmw(kind, log2, old, v))) {
         }
         bytes_written(t, &p, size);

@@ -148,6 +148,7 @@ struct fetch_context {
 struct tcg_counts {
     uint64_t tlb_misses, tlb_walks, tlb_flushes, context_switches;
     uint64_t unit_entries, indirect_misses, slow_calls, mmio, traps;
+    uint64_t windows_opened, windows_refused, windows_left;
 };
 
 /* A shared check that fails again and again. */
@@ -192,6 +193,11 @@ struct tcg_cpu {
     bool stepping;               /* between step_prepare and the end of step (step.c) */
     unsigned most_insns;         /* in a unit found while stepping */
     struct unit *step_unit;      /* what step will run */
+    /* Pages that the loop under way may write without a check, and for how many turns what it reaches so is right.
+     * Good until generated code is left. */
+    const uint8_t *_Atomic windows[IR_WINDOWS];
+    uint64_t turns;
+    bool in_windows;             /* the slow call under way comes from such a loop */
     bool tlb_lost;               /* first-level entries that allowed writes were pushed out */
     _Atomic bool flush_wanted;
     int64_t undo;                /* instructions of the running block not executed, if leaving now */
@@ -220,7 +226,7 @@ struct tcg_cpu {
     uint64_t pc_page;            /* guest virtual address of the running unit's page */
     _Atomic uint32_t exit_flag;
     uint32_t pad2_;
-    uint64_t pad3_[6];
+    uint64_t words[N_IR_WORDS];  /* IR_WORD_* */
 };
 
 enum { TCG_HEADROOM = (sizeof(struct tcg_cpu) + 4095) / 4096 * 4096 };
@@ -340,6 +346,7 @@ struct tcg {
     /* Offsets in a page before which UNIT_DEBUG ends: of every breakpoint so far. Set under the lock. */
     _Atomic uint64_t stops[4096 / 64];
     unsigned max_insns;        /* per unit */
+    bool windows;              /* loops get copies with fewer TLB checks */
     bool group_accesses, single_insn, baseline_host, count_tlb;
     bool has_cas16;            /* host_has_cas16: the question is slow */
     bool helps;                /* another engine is in charge and says nothing of what it writes: nothing is
@@ -388,6 +395,11 @@ bool tlb_translate(struct tcg_cpu *t, uint64_t va, enum access access, unsigned 
 uint64_t tlb_addend(struct tcg_cpu *t, uint64_t first, uint64_t last, bool write, unsigned mode);
 /* The shared check of the instruction at `off` failed: its accesses were done one by one, slowly. When
  * that is what its time goes into, translate it anew without. */
+/* Host memory; aligned accesses are single-copy atomic, as the host's are. size 1, 2, 4, 8. */
+uint64_t softmmu_host_load(const uint8_t *p, unsigned size);
+void softmmu_host_store(uint8_t *p, unsigned size, uint64_t v);
+/* Opens windows for loops: see ir_copy_loops. */
+extern const struct ir_helper tlb_windows_helper;
 void tlb_group_failed(struct tcg_cpu *t, int32_t off, bool vector);
 /* Code is about to be translated from this page: forget that it can be written directly. True if a
  * vCPU other than `self` may be about to. */

@@ -293,6 +293,15 @@ void tcg_drop_user_pages(struct vcpu *cpu)
         give_back_slot(l1_slot(t, t->user_pages[--t->n_user_pages]));
 }
 
+/* Is a loop under way that writes there without looking? */
+static bool writes_through_window(const struct tcg_cpu *t, const uint8_t *page)
+{
+    for (unsigned k = 0; k < IR_WINDOWS; k++)
+        if (atomic_load_explicit(&t->windows[k], memory_order_relaxed) == page)
+            return true;
+    return false;
+}
+
 bool tlb_protect_page(struct tcg *tcg, const uint8_t *page, const struct tcg_cpu *self)
 {
     bool others = false;
@@ -312,6 +321,9 @@ bool tlb_protect_page(struct tcg *tcg, const uint8_t *page, const struct tcg_cpu
             atomic_store_explicit(&e->write, (uint64_t)TLB_NO_MATCH, memory_order_relaxed);
             others |= t != self;
         }
+        atomic_thread_fence(
+            memory_order_seq_cst); /* either we see the window or who opens it sees no tag */
+        others |= t != self && writes_through_window(t, page);
     }
     return others;
 }
@@ -475,6 +487,64 @@ uint64_t tlb_addend(struct tcg_cpu *t, uint64_t first, uint64_t last, bool write
     uint64_t tag = page_of(last) | t->ctx[mode];
     return (write ? e->write : e->read) == tag && page_of(first) == page_of(last) ? e->addend : 0;
 }
+
+/* ---- windows ------------------------------------------------------------------------------------------- */
+
+enum { MOST_TURNS = 1024, LEAST_TURNS = 8 };
+
+/* For how many turns an access that begins at `first` now stays inside its page, which becomes window n. */
+static uint64_t open_window(struct tcg_cpu *t, unsigned n, uint64_t first, uint32_t d)
+{
+    unsigned span = (unsigned)bits(d, 0, 11), mode = (unsigned)bits(d, 23, 2);
+    int64_t stride = (int64_t)(bits(d, 11, 12) ^ 2048) - 2048;
+    uint64_t last = first + span - 1, align = ((uint64_t)1 << bits(d, 25, 3)) - 1;
+    bool writes = bits(d, 28, 1);
+    if (page_of(first) != page_of(last) || first & align)
+        return 0;
+    uint64_t addend = tlb_addend(t, first, last, writes, mode);
+    if (!addend)
+        return 0;
+    if (writes) {
+        atomic_store_explicit(&t->windows[n], (const uint8_t *)(uintptr_t)(page_of(first) + addend),
+                              memory_order_relaxed);
+        atomic_thread_fence(memory_order_seq_cst);
+        if (!tlb_addend(t, first, last, true, mode)) /* somebody began to watch the page */
+            return 0;
+    }
+    t->words[IR_WORD_ADDEND + n] = addend;
+    return stride > 0   ? (4095 - (last & 4095)) / (uint64_t)stride + 1
+           : stride < 0 ? (first & 4095) / (uint64_t)-stride + 1
+                        : MOST_TURNS;
+}
+
+/* arch, the first window's number, two of IR_WINDOW, where they begin */
+static uint64_t open_windows(void *arch, uint64_t n, uint64_t what, uint64_t a, uint64_t b)
+{
+    struct tcg_cpu *t = tcg_of(arch);
+    if (!n) {
+        t->turns = MOST_TURNS;
+        for (unsigned k = 0; k < IR_WINDOWS; k++)
+            atomic_store_explicit(&t->windows[k], NULL, memory_order_relaxed);
+    }
+    if (t->turns) {
+        uint64_t turns = open_window(t, (unsigned)n, a, (uint32_t)what);
+        if (turns && what >> 32)
+            turns = MIN(turns, open_window(t, (unsigned)n + 1, b, (uint32_t)(what >> 32)));
+        t->turns = MIN(t->turns, turns);
+    }
+    t->words[IR_WORD_COOL] = t->turns ? t->turns : 2; /* a page ends, or is not in the TLB yet */
+    bool pays =
+        t->turns >= LEAST_TURNS && !atomic_load_explicit(&t->exit_flag, memory_order_relaxed);
+    t->counts.windows_opened += pays;
+    t->counts.windows_refused += !pays;
+    return pays ? t->turns : 0;
+}
+
+const struct ir_helper tlb_windows_helper = { .name = "tcg_open_windows",
+                                              .fn = (void (*)(void))open_windows,
+                                              .n_args = 4,
+                                              .has_result = true,
+                                              .flags = IR_CALL_READS };
 
 /* A stack frame across two pages, in a loop, would otherwise stay slow for as long as it lives. Vector loops over
  * data cross a page now and then as well, and have much more to lose. */

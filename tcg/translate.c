@@ -264,7 +264,10 @@ static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off, bo
                 log_guest(p);
             if (logged && log_on(log, LOG_OP))
                 log_ir(t, ir, "IR");
-            ir_finish(ir);
+            ir_resolve(ir);
+            if (tcg->windows)
+                ir_copy_loops(ir, &tlb_windows_helper);
+            ir_drop_dead(ir);
             if (tcg->group_accesses)
                 ir_group_accesses(ir, cache_apart(tcg, p->page));
             if (logged && log_on(log, LOG_OP_OPT))

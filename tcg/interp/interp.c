@@ -19,6 +19,7 @@ enum { OP_BLOCK = N_IR_OPS };
 /* One operation; dst and a to d are places of values. */
 struct op {
     uint8_t code, type, cc, x, shape;
+    bool windows;  /* in a loop with open windows */
     int16_t off;   /* guest instruction, relative to the page */
     uint16_t undo; /* instructions of its block behind it */
     uint16_t dst, a, b, c, d, vec;
@@ -139,6 +140,7 @@ static void pack_op(struct packer *p, uint16_t i)
                        .cc = from->cc,
                        .x = from->x,
                        .shape = from->shape,
+                       .windows = p->block->windows,
                        .dst = i - first,
                        .imm = from->imm,
                        .imm2 = from->imm2,
@@ -218,6 +220,7 @@ static uint64_t slow(struct tcg_cpu *t, const struct op *op, const uint64_t *v, 
     uint64_t r = 0;
     t->site = op;
     t->undo = op->undo;
+    t->in_windows = op->windows;
     if (op->code == IR_call) {
         r = call_helper(t, op, v);
     } else if (op->type == IR_V128) {
@@ -237,6 +240,27 @@ static uint64_t slow(struct tcg_cpu *t, const struct op *op, const uint64_t *v, 
     }
     t->undo = 0;
     return r;
+}
+
+/* Accesses to host memory, whose place a window gives. */
+static void window_load(const struct op *op, uint64_t *v, union v128 *w)
+{
+    unsigned size = 1u << (op->shape & IR_SIZE_MASK);
+    const uint8_t *at = (const uint8_t *)(uintptr_t)(v[op->a] + (uint64_t)op->imm + v[op->b]);
+    uint64_t lo = softmmu_host_load(at, MIN(size, 8u));
+    if (op->type == IR_V128)
+        w[op->dst] = (union v128){ .u64 = { lo, size == 16 ? softmmu_host_load(at + 8, 8) : 0 } };
+    else
+        v[op->dst] = op->shape & IR_SIGNED ? (uint64_t)sext(lo, 8 * size) : lo;
+}
+
+static void window_store(const struct op *op, const uint64_t *v, const union v128 *w)
+{
+    unsigned size = 1u << (op->shape & IR_SIZE_MASK);
+    uint8_t *at = (uint8_t *)(uintptr_t)(v[op->a] + (uint64_t)op->imm + v[op->c]);
+    softmmu_host_store(at, MIN(size, 8u), op->type == IR_V128 ? w[op->b].u64[0] : v[op->b]);
+    if (size == 16)
+        softmmu_host_store(at + 8, 8, w[op->b].u64[1]);
 }
 
 static uint64_t run_float(struct tcg_cpu *t, const struct op *op, uint64_t a, uint64_t b,
@@ -364,6 +388,10 @@ static struct unit *run_unit(struct tcg_cpu *t, struct unit *u, struct link **ou
         case IR_fflags: v[op->dst] = tcg_fp_flags(t->cpu); break;
         case IR_set_fflags: tcg_fp_set_flags(t->cpu, v[op->a] & 31); break;
         case IR_fence: atomic_thread_fence(memory_order_seq_cst); break;
+        case IR_word: v[op->dst] = t->words[op->imm]; break;
+        case IR_set_word: t->words[op->imm] = v[op->a]; break;
+        case IR_load_w: window_load(op, v, w); break;
+        case IR_store_w: window_store(op, v, w); break;
         case IR_load:
         case IR_rmw:
         case IR_cas:

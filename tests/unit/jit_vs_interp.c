@@ -52,6 +52,8 @@ static struct machine {
     { .name = "host, long units, tiny cache",
       .options = "backend=jit,unit-insns=256",
       .part = 16384 },
+    { .name = "host, windows", .options = "backend=jit,windows=on,unit-insns=256" },
+    { .name = "interpreter, windows", .options = "backend=interp,windows=on,unit-insns=256" },
     { .name = "host, baseline, no groups",
       .options = "backend=jit,host-features=baseline,group=off" },
     { .name = "host, kept units, tiny cache",

@@ -114,6 +114,7 @@ static inline bool clears_upper(const struct ir_op *op)
     case IR_rol:
     case IR_ror:
     case IR_bswap: return true;
+    case IR_load_w:
     case IR_load: return !(op->shape & IR_SIGNED); /* a slow one extends to 64 bits */
     default: return false;
     }
@@ -176,6 +177,7 @@ void gen_vec(struct gen *g, const struct ir_op *op);
 
 /* gen_memory.c */
 void gen_load_store(struct gen *g, const struct ir_op *op);
+void gen_load_store_window(struct gen *g, const struct ir_op *op);
 void gen_rmw(struct gen *g, const struct ir_op *op);
 void gen_cas(struct gen *g, const struct ir_op *op);
 void gen_repeat(struct gen *g, const struct ir_op *op);

@@ -210,6 +210,21 @@ void gen_load_store(struct gen *g, const struct ir_op *op)
     slow_resumes(g, slow);
 }
 
+/* No check, and no slow way: the page was looked up before the loop. */
+void gen_load_store_window(struct gen *g, const struct ir_op *op)
+{
+    bool store = op->code == IR_store_w;
+    int64_t imm = 0;
+    unsigned base = use(g, op->a), addend = use(g, store ? op->c : op->b);
+    struct mem at = MEMX(base, addend, 0, (int32_t)op->imm);
+    if (!store)
+        gen_load_from(g, op, def(g, op->a), at);
+    else if (store_const(g, op, &imm))
+        gen_store_to(g, op, at, -1, imm);
+    else
+        gen_store_to(g, op, at, (int)use(g, op->b), 0);
+}
+
 /* The host address of an atomic access in a scratch register. */
 static unsigned gen_atomic_address(struct gen *g, const struct ir_op *op, struct scratch s,
                                    unsigned base, struct cold *slow)

@@ -400,6 +400,7 @@ struct cold *cold_slow(struct gen *g, enum slow_kind kind, unsigned dst)
         .shape = op->shape,
         .dst = dst,
         .group = ARG_NONE,
+        .windows = g->ir->blocks[g->block].windows,
         .off = insn->off,
         .undo = g->ir->blocks[g->block].n_insns - g->insns_done,
         .imm = (int32_t)op->imm,

@@ -420,6 +420,7 @@ const void *host_slow_call(void *arch, const struct slow_site *s)
     t->site = s;
     t->undo = s->undo;
     t->tlb_lost = false;
+    t->in_windows = s->windows;
     t->counts.slow_calls++;
     switch (s->kind) {
     case SLOW_VEC: vector_op(t, arch, s); return (const uint8_t *)s + s->resume;

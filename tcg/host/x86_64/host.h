@@ -37,6 +37,7 @@ struct __attribute__((packed)) slow_site {
     uint8_t kind, code, type, cc;
     uint8_t x, shape, dst, group; /* group: register that becomes 0, or ARG_NONE */
     uint8_t arg[4];
+    uint8_t windows;              /* in a loop with open windows */
     uint8_t live_groups;          /* registers below 8 that become 0 if TLB entries were lost */
     int16_t off;                  /* guest instruction, relative to the page */
     uint16_t undo;                /* instructions of the block behind it */

@@ -134,8 +134,9 @@ void tcg_explain(struct vcpu *cpu, uint64_t pc, void (*print)(void *opaque, cons
             add_host(&column[2], tcg, u);
         if (u)
             snprintf(line, sizeof(line),
-                     "unit at %#" PRIx64 ": %u instructions, state %#x, %u bytes of host code", pc,
-                     u->n_insns, u->flags & UNIT_STATE, u->code_size);
+                     "unit at %#" PRIx64
+                     ", tier %u: %u instructions, state %#x, %u bytes of host code",
+                     pc, 1 + u->hot, u->n_insns, u->flags & UNIT_STATE, u->code_size);
         else
             snprintf(line, sizeof(line), "%#" PRIx64 " is not translated now; as it would be:", pc);
         print(opaque, line);

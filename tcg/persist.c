@@ -166,6 +166,7 @@ static void identify(struct tcg *tcg, struct persist *p, uint64_t identity[2])
                                tcg->single_insn,
                                tcg->baseline_host,
                                tcg->count_tlb,
+                               tcg->always_tier2,
                                program.end - program.base };
     const char *name = tcg->target->target->name;
     identity[0] = program.hash;

@@ -165,6 +165,10 @@ void run_units(struct tcg_cpu *t)
         if (link)
             *tcg_pc(t) = t->pc_page + (uint64_t)(int64_t)link->off;
     } while (link && link->jump_at && !atomic_load_explicit(&t->exit_flag, memory_order_relaxed));
+    if (link && atomic_load_explicit(&t->sampled, memory_order_relaxed)) {
+        atomic_store_explicit(&t->sampled, false, memory_order_relaxed);
+        tier_sample(t, link->from);
+    }
 }
 
 void run_end_alone(struct tcg_cpu *t)
@@ -212,6 +216,7 @@ static enum vcpu_exit run(struct vcpu *cpu)
 {
     struct tcg_cpu *t = tcg_cpu_of(cpu);
     run_begin(t);
+    tier_running(t);
     enum vcpu_exit exit = EXIT_KICKED;
     if (t->target->resume)
         t->target->resume(cpu);
@@ -259,6 +264,7 @@ static enum vcpu_exit run(struct vcpu *cpu)
     t->tcg->backend->fp_suspend(t);
     if (t->target->settle)
         t->target->settle(cpu);
+    tier_stopped(t);
     run_end(t);
     return exit;
 }
@@ -371,12 +377,12 @@ static struct error *no_reservation(void)
     return NULL;
 }
 
-static struct error *parse_options(struct tcg *tcg, const char *text, uint64_t *mib)
+static struct error *parse_options(struct tcg *tcg, const char *text, uint64_t *mib, bool *tier2)
 {
     static const char *const known[] = { "tb-size",       "backend",    "thread",
                                          "group",         "unit-insns", "one-insn-per-tb",
                                          "host-features", "count-tlb",  "cache",
-                                         "cache-size",    "windows" };
+                                         "cache-size",    "tier2" };
     struct options o;
     struct error *err = options_split(text ? text : "", NULL, &o);
     if (err)
@@ -414,8 +420,12 @@ static struct error *parse_options(struct tcg *tcg, const char *text, uint64_t *
             err = error_new("cache=: the name of a file is expected");
         tcg->persist_path = xstrdup(v);
     }
-    if (!err)
-        err = options_get_bool(&o, "windows", &tcg->windows);
+    if (!err && (v = options_get(&o, "tier2"))) {
+        tcg->always_tier2 = !strcmp(v, "always");
+        *tier2 = !strcmp(v, "on");
+        if (!tcg->always_tier2 && !*tier2 && strcmp(v, "off"))
+            err = error_new("tier2=%s: on, off or always is expected", v);
+    }
     if (!err && (v = options_get(&o, "host-features"))) {
         tcg->baseline_host = !strcmp(v, "baseline");
         if (!tcg->baseline_host && strcmp(v, "all"))
@@ -439,6 +449,7 @@ static struct error *parse_options(struct tcg *tcg, const char *text, uint64_t *
 
 static void free_tcg(struct tcg *tcg)
 {
+    tier_free(tcg->tier);
     persist_close(tcg);
     free(tcg->persist_path);
     cache_free(tcg);
@@ -476,7 +487,8 @@ static struct error *vm_create(struct vm *vm, const char *options)
 {
     struct tcg *tcg = new_tcg(vm);
     uint64_t mib = DEFAULT_CACHE_MIB;
-    struct error *err = parse_options(tcg, options, &mib);
+    bool tier2 = true;
+    struct error *err = parse_options(tcg, options, &mib, &tier2);
     if (!err && tcg->target->fit)
         err = tcg->target->fit(vm);
     if (!err)
@@ -488,6 +500,8 @@ static struct error *vm_create(struct vm *vm, const char *options)
     }
     err = tcg->backend->init(tcg);
     cache_start(tcg);
+    if (tier2)
+        tcg->tier = tier_new(tcg);
     vm->accel_data = tcg;
     return err;
 }
@@ -519,6 +533,8 @@ static struct error *vcpu_create(struct vcpu *cpu)
 static void vcpu_destroy(struct vcpu *cpu)
 {
     struct tcg_cpu *t = tcg_cpu_of(cpu);
+    tier_free(t->tcg->tier); /* it looks at vCPUs, which go now */
+    t->tcg->tier = NULL;
     tlb_free(t);
     free(t->ir);
     free(t->plan);
@@ -708,6 +724,8 @@ static void print_help(void (*print)(void *opaque, const char *line), void *opaq
     print(
         opaque,
         "  unit-insns=N          most guest instructions in a unit, 1 to 256 (default by target)");
+    print(opaque,
+          "  tier2=on|off|always   translate hot code again, better (always: all code, at once)");
     print(opaque, "  one-insn-per-tb=on    units of one instruction, for debugging");
     print(opaque, "  group=off             a TLB check for every memory access");
     print(opaque,
@@ -738,6 +756,13 @@ static void stats(struct vm *vm, void (*add)(void *opaque, const char *name, dou
         { "tcg.guest_bytes_translated", (double)tcg->counts.guest_bytes },
         { "tcg.host_bytes", (double)tcg->counts.host_bytes },
         { "tcg.translate_seconds", (double)tcg->counts.translate_ns / 1e9 },
+        { "tcg.tier2_units", (double)tcg->counts.hot_units },
+        { "tcg.tier2_gone", (double)tcg->counts.hot_gone },
+        { "tcg.tier2_insns", (double)tcg->counts.hot_insns },
+        { "tcg.tier2_seconds", (double)tcg->counts.hot_ns / 1e9 },
+        { "tcg.windows_opened", (double)sum.windows_opened },
+        { "tcg.windows_refused", (double)sum.windows_refused },
+        { "tcg.windows_left", (double)sum.windows_left },
         { "tcg.evictions", (double)tcg->counts.evictions },
         { "tcg.units_loaded", (double)tcg->counts.loaded },
         { "tcg.load_seconds", (double)tcg->counts.load_ns / 1e9 },

@@ -41,6 +41,8 @@ struct unit {
     int32_t off, end;        /* first guest byte and the one behind the last, relative to the page */
     uint32_t flags;
     uint16_t n_insns, n_links;
+    bool hot;                /* of the second tier: tier.c */
+    _Atomic uint8_t samples; /* times that a vCPU was found in it */
     _Atomic bool dead;
     uint32_t code_at, code_size; /* cache offset and size of everything */
     const void *entry;       /* for entries with the guest pc in hand; also in jump caches */
@@ -185,6 +187,7 @@ struct tcg_cpu {
     bool alone;                  /* they do */
     bool wants_single;           /* the next instruction is to run as a unit of its own */
     bool single;                 /* it does */
+    _Atomic bool running, sampled; /* see tier.c */
     struct debug *debug;         /* what a debugger asks for (debug.c); NULL: nothing */
     bool at_point;               /* it last stopped at a breakpoint: there, and is to get over it; */
     bool at_watch;               /* or before an access that is watched */
@@ -346,12 +349,14 @@ struct tcg {
     /* Offsets in a page before which UNIT_DEBUG ends: of every breakpoint so far. Set under the lock. */
     _Atomic uint64_t stops[4096 / 64];
     unsigned max_insns;        /* per unit */
-    bool windows;              /* loops get copies with fewer TLB checks */
+    struct tier *tier;         /* NULL: there is but one */
+    bool always_tier2;         /* for tests: all units as the second tier makes them, at once */
     bool group_accesses, single_insn, baseline_host, count_tlb;
     bool has_cas16;            /* host_has_cas16: the question is slow */
     bool helps;                /* another engine is in charge and says nothing of what it writes: nothing is
                                   remembered from one instruction to the next */
     struct {
+        uint64_t hot_units, hot_gone, hot_ns, hot_insns; /* second tier; hot_gone: changed meanwhile */
         uint64_t links, units, guest_bytes, guest_insns, host_bytes, evictions, dead, translate_ns;
         uint64_t loaded, load_ns;  /* units that a file had (persist.c) */
     } counts;
@@ -475,6 +480,24 @@ bool translate_again(struct tcg_cpu *t, uint64_t pc, const uint8_t *page, const 
                      struct plan *p, struct ir *ir, const struct unit **u);
 /* The k'th instruction of a plan: its length; 0: there are no more. */
 unsigned plan_insn(const struct plan *p, unsigned k, int32_t *off, uint8_t bytes[32]);
+
+/* A unit to be translated again, by the thread of tier.c. */
+struct hot {
+    const uint8_t *page;
+    int32_t off;
+    uint32_t flags;
+    uint64_t pc;
+};
+struct again *again_new(void); /* scratch for translate_hot; free() */
+void translate_hot(struct tcg *tcg, const struct hot *hot, struct again *again);
+
+/* ---- tier.c --------------------------------------------------------------------------------------------- */
+struct tier *tier_new(struct tcg *tcg);
+void tier_free(struct tier *r); /* NULL will do */
+/* The vCPU begins to run, has ended; it was found in u. */
+void tier_running(struct tcg_cpu *t);
+void tier_stopped(struct tcg_cpu *t);
+void tier_sample(struct tcg_cpu *t, struct unit *u);
 
 /* ---- run.c ---------------------------------------------------------------------------------------------- */
 /* Execution by this vCPU begins, has ended: between the two others wait for it who want to stand alone. */

@@ -26,7 +26,9 @@ struct plan {
     struct tcg_cpu *t;
     const uint8_t *page, *page2; /* host bytes; page2 only for an instruction across the end */
     const uint8_t *bytes;        /* where those of page are read: page, or a copy */
+    uint64_t pc_page;            /* its guest address, for the log */
     uint32_t flags;
+    bool forward_only; /* no loops */
     unsigned n, limit;
     int32_t seen_end; /* behind the highest instruction */
     struct found insns[MAX_UNIT_INSNS];
@@ -146,7 +148,7 @@ static void build(struct plan *p, struct ir *ir)
     struct tcg_cpu *t = p->t;
     struct tr tr = { .ir = ir, .cpu = t->cpu, .flags = p->flags & UNIT_STATE };
     ir_start(ir, t->target->slots, t->target->n_slots);
-    ir->forward_only = t->stepping || p->flags & UNIT_ALONE;
+    ir->forward_only = p->forward_only;
     for (unsigned k = 0; k < p->n && !ir->overflow; k++) {
         const struct found *f = plan_at(p, k), *before = k ? plan_at(p, k - 1) : NULL;
         bool follows = before && before->off + before->scan.len == f->off;
@@ -202,7 +204,7 @@ static void log_guest(const struct plan *p)
             int32_t at = f->off + (int32_t)i;
             bytes[i] = at < 4096 ? p->page[at] : p->page2[at - 4096];
         }
-        disas_block(tcg->disas_guest, bytes, f->scan.len, p->t->pc_page + (uint64_t)(int64_t)f->off,
+        disas_block(tcg->disas_guest, bytes, f->scan.len, p->pc_page + (uint64_t)(int64_t)f->off,
                     print_line, &pr);
     }
 }
@@ -231,14 +233,65 @@ static struct unit *keep_unit(struct tcg *tcg, const struct unit *made)
     return u;
 }
 
+/* What the second tier does more; off for code that another engine or a debugger looks at closely. */
+static bool wants_copies(const struct plan *p)
+{
+    return !p->forward_only && !(p->flags & (UNIT_ALONE | UNIT_DEBUG));
+}
+
+static void optimise(const struct tcg *tcg, const struct plan *p, struct ir *ir, bool hot,
+                     uint64_t apart)
+{
+    ir_resolve(ir);
+    if (hot && wants_copies(p))
+        ir_copy_loops(ir, &tlb_windows_helper);
+    ir_drop_dead(ir);
+    if (tcg->group_accesses)
+        ir_group_accesses(ir, apart);
+}
+
+/* With the lock held: host code for a unit, published if all goes well. `old` is what it takes the place of, or NULL. */
+static enum compiled make_unit(struct plan *p, int32_t off, const struct ir *ir, struct unit *old,
+                               struct unit **made)
+{
+    struct tcg *tcg = p->t->tcg;
+    const struct log *log = &tcg->vm->log;
+    bool logged = log->kinds && log_in_filter(log, p->pc_page + (uint64_t)(int64_t)off);
+    struct unit *u = tcg->scratch;
+    if (logged && log_on(log, LOG_IN_ASM))
+        log_guest(p);
+    if (logged && log_on(log, LOG_OP_OPT))
+        log_ir(p->t, ir, old ? "IR, second tier" : "IR, optimised");
+    *u = (struct unit){ .page = p->page,
+                        .page2 = p->page2,
+                        .off = off,
+                        .flags = p->flags,
+                        .end = p->seen_end,
+                        .hot = old || tcg->always_tier2,
+                        .n_insns = (uint16_t)p->n };
+    enum compiled c = tcg->backend->compile(tcg, u, ir);
+    if (c != COMPILE_OK)
+        return c;
+    if (old)
+        cache_kill(tcg, old);
+    *made = u = keep_unit(tcg, u);
+    if (logged && log_on(log, LOG_OUT_ASM) && !u->ir)
+        log_host(p->t, u);
+    if (p->bytes != p->page && !old)
+        persist_keep(tcg, u, p->bytes);
+    cache_publish(tcg, u);
+    tcg->counts.host_bytes += u->code_size;
+    return c;
+}
+
 /* With the lock held. NULL: there is no room, or the first instruction reaches further than it did. */
 static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off, bool *room)
 {
     struct tcg *tcg = t->tcg;
     const struct log *log = &tcg->vm->log;
-    bool logged = log->kinds && log_in_filter(log, t->pc_page + (uint64_t)(int64_t)off);
     uint64_t begin = host_now_ns();
     struct ir *ir = t->ir;
+    bool logged = log->kinds && log_in_filter(log, t->pc_page + (uint64_t)(int64_t)off);
     bool keeps = tcg->persist && !logged && !t->stepping && !p->page2 &&
                  !(p->flags & (UNIT_ALONE | UNIT_DEBUG));
     if (keeps && persist_load(tcg, p->page, off, p->flags, room)) {
@@ -260,37 +313,15 @@ static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off, bo
             return NULL;
         build(p, ir);
         if (!ir->overflow) {
-            if (logged && log_on(log, LOG_IN_ASM))
-                log_guest(p);
+            struct unit *u;
             if (logged && log_on(log, LOG_OP))
                 log_ir(t, ir, "IR");
-            ir_resolve(ir);
-            if (tcg->windows)
-                ir_copy_loops(ir, &tlb_windows_helper);
-            ir_drop_dead(ir);
-            if (tcg->group_accesses)
-                ir_group_accesses(ir, cache_apart(tcg, p->page));
-            if (logged && log_on(log, LOG_OP_OPT))
-                log_ir(t, ir, "IR, optimised");
-            struct unit *u = tcg->scratch;
-            *u = (struct unit){ .page = p->page,
-                                .page2 = p->page2,
-                                .off = off,
-                                .flags = p->flags,
-                                .end = p->seen_end,
-                                .n_insns = (uint16_t)p->n };
-            enum compiled c = tcg->backend->compile(tcg, u, ir);
+            optimise(tcg, p, ir, tcg->always_tier2, cache_apart(tcg, p->page));
+            enum compiled c = make_unit(p, off, ir, NULL, &u);
             if (c == COMPILE_OK) {
-                u = keep_unit(tcg, u);
-                if (keeps)
-                    persist_keep(tcg, u, p->bytes);
-                if (logged && log_on(log, LOG_OUT_ASM) && !u->ir)
-                    log_host(t, u);
-                cache_publish(tcg, u);
                 tcg->counts.units++;
                 tcg->counts.guest_insns += p->n;
                 tcg->counts.guest_bytes += (uint64_t)(u->end - u->off);
-                tcg->counts.host_bytes += u->code_size;
                 tcg->counts.translate_ns += host_now_ns() - begin;
                 return u;
             }
@@ -301,6 +332,83 @@ static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off, bo
         }
         assert(p->limit > 1); /* one instruction always fits */
     }
+}
+
+/* ---- the second tier -------------------------------------------------------------------------------------- */
+
+struct again {
+    struct plan plan;
+    struct ir ir;
+    uint8_t page[4096];
+};
+
+struct again *again_new(void)
+{
+    return xcalloc(1, sizeof(struct again));
+}
+
+/* Are the bytes that the plan was made of still those of the page? */
+static bool is_true_copy(const struct plan *p)
+{
+    for (unsigned k = 0; k < p->n; k++)
+        if (memcmp(p->bytes + p->insns[k].off, p->page + p->insns[k].off, p->insns[k].scan.len))
+            return false;
+    return true;
+}
+
+/* With the lock held: the first tier's unit, if it lives. */
+static struct unit *first_tier(struct tcg *tcg, const struct hot *hot)
+{
+    struct unit *u = cache_find(tcg, hot->page, hot->off, hot->flags);
+    return u && !u->hot && !u->page2 ? u : NULL;
+}
+
+/* Takes the place of the unit it is about: whatever the guest writes in the page meanwhile is seen, as that unit keeps
+ * it watched. False: it was too much. */
+static bool replace_hot(struct tcg *tcg, const struct hot *hot, struct plan *p, struct ir *ir)
+{
+    struct unit *u;
+    enum compiled c = COMPILE_OK;
+    pthread_mutex_lock(&tcg->lock);
+    struct unit *old = first_tier(tcg, hot);
+    bool good = old && is_true_copy(p);
+    if (good)
+        c = make_unit(p, hot->off, ir, old, &u);
+    tcg->counts.hot_gone += !good || c == COMPILE_NO_ROOM;
+    tcg->counts.hot_units += good && c == COMPILE_OK;
+    tcg->counts.hot_insns += good && c == COMPILE_OK ? p->n : 0;
+    pthread_mutex_unlock(&tcg->lock);
+    return c != COMPILE_TOO_COMPLEX;
+}
+
+void translate_hot(struct tcg *tcg, const struct hot *hot, struct again *again)
+{
+    uint64_t begin = host_now_ns(), apart = 0;
+    struct plan *p = &again->plan;
+    pthread_mutex_lock(&tcg->lock);
+    bool there = first_tier(tcg, hot);
+    if (there) {
+        memcpy(again->page, hot->page, sizeof(again->page));
+        apart = cache_apart(tcg, hot->page);
+    }
+    pthread_mutex_unlock(&tcg->lock);
+    p->t = tcg_cpu_of(tcg->vm->vcpus[0]); /* any will do: instructions look at the VM only */
+    p->page = hot->page;
+    p->bytes = again->page;
+    p->page2 = NULL;
+    p->pc_page = hot->pc & ~(uint64_t)4095;
+    p->flags = hot->flags;
+    p->forward_only = false;
+    bool done = !there;
+    for (p->limit = MAX_UNIT_INSNS; !done && p->limit > 1; p->limit /= 2) {
+        make_plan(p, hot->off);
+        build(p, &again->ir);
+        if (!p->n || again->ir.overflow)
+            continue;
+        optimise(tcg, p, &again->ir, true, apart);
+        done = replace_hot(tcg, hot, p, &again->ir);
+    }
+    tcg->counts.hot_ns += host_now_ns() - begin;
 }
 
 static _Atomic uint8_t *page_flags(const struct fetch_place *at)
@@ -380,7 +488,9 @@ struct unit *translate_find(struct tcg_cpu *t, uint64_t pc)
     p->t = t;
     p->page = p->bytes = at.page;
     p->page2 = NULL;
+    p->pc_page = t->pc_page;
     p->flags = flags;
+    p->forward_only = t->stepping || flags & UNIT_ALONE;
     if (!fetch_rest(t, p, pc, at.partial, &second))
         return NULL;
     if (u && u->page2 == p->page2)
@@ -438,7 +548,9 @@ bool translate_again(struct tcg_cpu *t, uint64_t pc, const uint8_t *page, const 
     flags |= t->debug ? debug_unit_flag(t, pc) : 0;
     p->t = t;
     p->page = p->bytes = page;
+    p->pc_page = pc & ~(uint64_t)4095;
     p->flags = flags;
+    p->forward_only = t->stepping || flags & UNIT_ALONE;
     if (!scan_one(p, off, &scan))
         p->page2 = page2;
     *u = cache_find(t->tcg, page, off, flags);
@@ -451,9 +563,7 @@ bool translate_again(struct tcg_cpu *t, uint64_t pc, const uint8_t *page, const 
         build(p, ir);
         p->limit = (p->limit + 1) / 2;
     } while (ir->overflow);
-    ir_finish(ir);
-    if (t->tcg->group_accesses)
-        ir_group_accesses(ir, cache_apart(t->tcg, page));
+    optimise(t->tcg, p, ir, *u && (*u)->hot, cache_apart(t->tcg, page));
     return true;
 }
 

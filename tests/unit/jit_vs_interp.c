@@ -10,6 +10,7 @@
 #include "target/riscv/riscv.h"
 #include "tcg/tcg.h"
 #include "tests/guest/riscv_random.h"
+#include "tests/unit/riscv_walks.h"
 
 #include <inttypes.h>
 #include <setjmp.h>
@@ -25,6 +26,8 @@
 #define TRAP    (RAM + 0x2000)  /* so is the trap handler */
 #define CODE    (RAM + 0x10ff0) /* not where a page starts */
 #define SCRATCH (RAM + 0x80ff0) /* accesses cross pages */
+#define WALK    (RAM + 0xf0000) /* to the end of RAM */
+enum { WALK_SIZE = 0x10000 };
 enum { CODE_ROOM = 0x10000, WFI = 0x10500073 };
 
 static struct machine {
@@ -111,6 +114,8 @@ static void machine_run(struct machine *m, const uint8_t *code, size_t n, const 
     struct tcg_cpu *t = tcg_cpu_of(m->cpu);
     memset(ram_at(m, SCRATCH), 0, RISCV_RANDOM_SCRATCH);
     memcpy(ram_at(m, SCRATCH), data, RISCV_RANDOM_DATA);
+    for (unsigned i = 0; i < WALK_SIZE; i += RISCV_RANDOM_DATA)
+        memcpy(ram_at(m, WALK + i), data, MIN(RISCV_RANDOM_DATA, WALK_SIZE - i));
     mem_write(m->vm, CODE, code, n);
     riscv64_target.vcpu_reset(m->cpu);
     riscv_place(m->cpu, CODE, SCRATCH, 0);
@@ -160,6 +165,8 @@ static bool agrees(const struct machine *m, const struct machine *ref)
     for (unsigned i = 0; i < RISCV_RANDOM_SCRATCH; i += 8)
         ok &= same("scratch ", i, load_le(ram_at(m, SCRATCH + i), 8),
                    load_le(ram_at(ref, SCRATCH + i), 8));
+    for (unsigned i = 0; i < WALK_SIZE; i += 8)
+        ok &= same("area ", i, load_le(ram_at(m, WALK + i), 8), load_le(ram_at(ref, WALK + i), 8));
     if (m->counting && ref->counting)
         ok &= same("instructions ", 0, m->counted, ref->counted);
     return ok;
@@ -169,6 +176,7 @@ struct function {
     uint8_t code[CODE_ROOM], data[RISCV_RANDOM_DATA];
     size_t n;
     unsigned fs;
+    bool walks;
 };
 
 static void make_function(struct function *f, uint64_t seed, unsigned n_items)
@@ -176,7 +184,8 @@ static void make_function(struct function *f, uint64_t seed, unsigned n_items)
     struct riscv_random how = { .seed = seed,
                                 .n_items = n_items,
                                 .features = riscv_model_of(machines[0].vm)->ext[0] };
-    f->n = riscv_random_code(&how, f->code, sizeof(f->code));
+    f->n = f->walks ? riscv_walk_code(seed, WALK, WALK_SIZE, f->code)
+                    : riscv_random_code(&how, f->code, sizeof(f->code));
     f->fs = 1 + seed % 3;
     riscv_random_data(seed, f->data, sizeof(f->data));
 }
@@ -217,10 +226,11 @@ static void report(struct function *f, uint64_t seed, unsigned n_items)
 }
 
 /* n_ended: functions that came to their end (others trapped). */
-static unsigned run_functions(uint64_t seed, uint64_t count, unsigned n_items, unsigned most,
-                              uint64_t *n_ended)
+static unsigned run_functions(bool walks, uint64_t seed, uint64_t count, unsigned n_items,
+                              unsigned most, uint64_t *n_ended)
 {
     struct function *f = xcalloc(1, sizeof(*f));
+    f->walks = walks;
     unsigned n_bad = 0;
     *n_ended = 0;
     for (; count && n_bad < most; count--, seed++) {
@@ -255,19 +265,34 @@ static void translators_agree_on_random_functions(void **unused)
     }
     start_machines();
     uint64_t n_ended;
-    unsigned n_bad = run_functions(1, 80, 300, 1, &n_ended);
+    unsigned n_bad = run_functions(false, 1, 80, 300, 1, &n_ended);
     bool evicted = tcg_of_vm(machines[6].vm)->counts.evictions > 0;
     stop_machines();
     assert_int_equal(n_bad, 0);
     assert_true(evicted);
     assert_true(n_ended > 40);
     start_machines(); /* now with what was kept */
-    n_bad = run_functions(1, 40, 300, 1, &n_ended);
+    n_bad = run_functions(false, 1, 40, 300, 1, &n_ended);
     uint64_t loaded = tcg_of_vm(machines[KEPT].vm)->counts.loaded;
     uint64_t made = tcg_of_vm(machines[KEPT].vm)->counts.units;
     stop_machines();
     assert_int_equal(n_bad, 0);
     assert_true(loaded > 5 * made);
+}
+
+static void translators_agree_on_loops_through_memory(void **unused)
+{
+    if (n_backends < 2)
+        skip();
+    start_machines();
+    uint64_t n_ended, opened = 0;
+    unsigned n_bad = run_functions(true, 1, 300, 300, 1, &n_ended);
+    for (size_t i = 0; i < ARRAY_LEN(machines); i++)
+        opened += tcg_cpu_of(machines[i].cpu)->counts.windows_opened;
+    stop_machines();
+    assert_int_equal(n_bad, 0);
+    assert_true(n_ended > 150);
+    assert_true(opened > 500);
 }
 
 static int make_folder(void **unused)
@@ -287,19 +312,22 @@ static int run_many(int argc, char **argv)
 {
     uint64_t seed = 1, count = 1000, n_ended;
     unsigned n_items = 300, most = 3;
+    bool walks = false;
     for (int i = 1; i + 1 < argc; i += 2) {
         uint64_t v = strtoull(argv[i + 1], NULL, 0);
         if (!strcmp(argv[i], "--seed"))
             seed = v;
         else if (!strcmp(argv[i], "--count"))
             count = v;
+        else if (!strcmp(argv[i], "--walks"))
+            walks = v;
         else if (!strcmp(argv[i], "--items"))
             n_items = (unsigned)v;
         else if (!strcmp(argv[i], "--most"))
             most = (unsigned)v;
     }
     start_machines();
-    unsigned n_bad = run_functions(seed, count, n_items, most, &n_ended);
+    unsigned n_bad = run_functions(walks, seed, count, n_items, most, &n_ended);
     for (size_t i = 0; i < ARRAY_LEN(machines); i++) {
         const struct tcg *tcg = tcg_of_vm(machines[i].vm);
         printf("%s: %" PRIu64 " units, %" PRIu64 " bytes, %" PRIu64 " evictions, %" PRIu64
@@ -318,6 +346,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(translators_agree_on_random_functions),
+        cmocka_unit_test(translators_agree_on_loops_through_memory),
     };
     if (argc < 2)
         return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -54,12 +54,10 @@ static void make_tables(struct machine *m)
     }
 }
 
-struct machine machine_new(const struct backend *backend, const char *model)
+struct machine machine_new_with(const char *options, const char *model)
 {
     struct machine m;
     struct mem_region *ram;
-    char options[64];
-    snprintf(options, sizeof(options), "backend=%s", backend->name);
     must(vm_new(&m.vm));
     m.vm->accel = &tcg_accel;
     m.vm->target = &x86_64_target;
@@ -70,6 +68,13 @@ struct machine machine_new(const struct backend *backend, const char *model)
     must(vcpu_new(m.vm, 0, &m.cpu));
     m.x = x86_of(m.cpu);
     return m;
+}
+
+struct machine machine_new(const struct backend *backend, const char *model)
+{
+    char options[64];
+    snprintf(options, sizeof(options), "backend=%s", backend->name);
+    return machine_new_with(options, model);
 }
 
 /* 64-bit code of ring `cpl` with CR4.CET; the shadow stack begins with a supervisor's token. */

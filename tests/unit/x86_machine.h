@@ -34,6 +34,8 @@ struct machine {
 };
 
 struct machine machine_new(const struct backend *backend, const char *model);
+/* By options of -accel tcg. */
+struct machine machine_new_with(const char *options, const char *model);
 /* 64-bit code of ring `cpl` with CR4.CET; the supervisor's shadow stack begins with a token. */
 void machine_prepare(struct machine *m, unsigned cpl);
 void machine_poke(struct machine *m, uint64_t at, unsigned size, uint64_t v);

@@ -525,7 +525,7 @@ uint64_t softmmu_copy(struct tcg_cpu *t, uint64_t to, uint64_t from, uint64_t n,
     if (!a || !b)
         return n;
     for (; n; n--, a += (size_t)1 << log2, b += (size_t)1 << log2)
-        host_store(a, 1u << log2, host_load(b, 1u << log2));
+        softmmu_host_store(a, 1u << log2, softmmu_host_load(b, 1u << log2));
     return 0;
 }
 
@@ -537,7 +537,7 @@ uint64_t softmmu_fill(struct tcg_cpu *t, uint64_t to, uint64_t v, uint64_t n, un
     if (!a)
         return n;
     for (; n; n--, a += (size_t)1 << log2)
-        host_store(a, 1u << log2, v);
+        softmmu_host_store(a, 1u << log2, v);
     return 0;
 }
 
@@ -552,7 +552,7 @@ uint64_t tcg_load(struct vcpu *cpu, uint64_t va, unsigned size, unsigned mode)
 {
     const uint8_t *p = near_place(tcg_cpu_of(cpu), va, size, false, mode);
     if (p)
-        return host_load(p, size);
+        return softmmu_host_load(p, size);
     return softmmu_load(tcg_cpu_of(cpu), va, (unsigned)__builtin_ctz(size), mode);
 }
 
@@ -560,7 +560,7 @@ void tcg_store(struct vcpu *cpu, uint64_t va, unsigned size, uint64_t v, unsigne
 {
     uint8_t *p = near_place(tcg_cpu_of(cpu), va, size, true, mode);
     if (p) {
-        host_store(p, size, v);
+        softmmu_host_store(p, size, v);
         return;
     }
     store_value(tcg_cpu_of(cpu), va, v, (unsigned)__builtin_ctz(size), mode, false);
@@ -604,7 +604,7 @@ bool tcg_try_load(struct vcpu *cpu, uint64_t va, unsigned size, unsigned mode, u
     struct tlb_place place[2];
     const uint8_t *at = near_place(t, va, size, false, mode);
     if (at) {
-        *v = host_load(at, size);
+        *v = softmmu_host_load(at, size);
         return true;
     }
     if (!try_places(t, va, size, ACCESS_READ, mode, place, why))
@@ -629,7 +629,7 @@ bool tcg_try_store(struct vcpu *cpu, uint64_t va, unsigned size, uint64_t v, uns
     struct tlb_place place[2];
     uint8_t *at = near_place(t, va, size, true, mode);
     if (at) {
-        host_store(at, size, v);
+        softmmu_host_store(at, size, v);
         return true;
     }
     if (!try_places(t, va, size, ACCESS_WRITE, mode, place, why))

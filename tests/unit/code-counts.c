@@ -65,11 +65,11 @@ static const struct loop riscv_loops[] = {
       { 43 },
       "033e0500833e8500330f4e03b33f4e03fa9a33bfea017e9b7a9bb3cbdb0141057d1679fe8280" },
     /* 1: amoadd.d a4,a5,(a1); addi a2,a2,-1; bnez a2,1b; ret */
-    { "atomic", { 19, 19 }, "2fb7f5007d166dfe8280" },
+    { "atomic", { 19 }, "2fb7f5007d166dfe8280" },
     /* 1: fence rw,w; amoadd.d x0,a5,(a1); fence rw,rw; ld a4,0(a1); fence rw,rw; addi a2,a2,-1; bnez a2,1b; ret */
-    { "ordered", { 28, 28 }, "0f0010032fb0f5000f00300398610f0030037d1675f68280" },
+    { "ordered", { 28 }, "0f0010032fb0f5000f00300398610f0030037d1675f68280" },
     /* 1: amoor.d a4,a5,(a1); addi a2,a2,-1; bnez a2,1b; ret */
-    { "set-bits", { 23, 23 }, "2fb7f5407d166dfe8280" },
+    { "set-bits", { 23 }, "2fb7f5407d166dfe8280" },
 };
 
 static const struct loop x86_loops[] = {

@@ -216,7 +216,8 @@ static enum vcpu_exit run(struct vcpu *cpu)
 {
     struct tcg_cpu *t = tcg_cpu_of(cpu);
     run_begin(t);
-    tier_running(t);
+    if (!t->debug) /* who steps is not to be disturbed */
+        tier_running(t);
     enum vcpu_exit exit = EXIT_KICKED;
     if (t->target->resume)
         t->target->resume(cpu);

@@ -426,7 +426,7 @@ static void units_are_shown_with_their_ir(void **unused)
         assert_int_equal(go(&m), EXIT_HALTED);
         p->n = 0;
         tcg_explain(m.cpu, CODE, keep_line, p);
-        assert_non_null(strstr(p->text, "unit at 0x80004000: 7 instructions"));
+        assert_non_null(strstr(p->text, "unit at 0x80004000, tier 1: 7 instructions"));
         assert_non_null(strstr(p->text, "80004008: "));
         assert_non_null(strstr(p->text, "= add.i64"));
         p->n = 0;

@@ -66,6 +66,7 @@ struct machine machine_new_with(const char *options, const char *model)
     must(mem_add_ram(m.vm, "ram", 1 * MIB, false, &ram));
     mem_map(ram, 0, 0);
     must(vcpu_new(m.vm, 0, &m.cpu));
+    m.cpu->requests = 0;
     m.x = x86_of(m.cpu);
     return m;
 }

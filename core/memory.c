@@ -490,6 +490,12 @@ static struct mem_view *view_build(const struct mem *mem, enum mem_space space)
             view->ranges[view->n++] = now;
     }
     free(edges);
+    uint64_t most = 0;
+    for (size_t i = 0; i < view->n; i++)
+        if (view->ranges[i].ram && view->ranges[i].size > most) {
+            most = view->ranges[i].size;
+            view->largest = i;
+        }
     return view;
 }
 
@@ -612,6 +618,9 @@ const struct mem_view *mem_ports_now(const struct vm *vm)
 const struct mem_range *mem_view_find(const struct mem_view *view, gpa at)
 {
     size_t low = 0, high = view->n;
+    const struct mem_range *likely = &view->ranges[view->largest];
+    if (high && at - likely->start < likely->size)
+        return likely;
     while (low < high) {
         size_t mid = (low + high) / 2;
         if (view->ranges[mid].start <= at)

@@ -99,7 +99,7 @@ struct mem_range {
  * vCPU threads a return to the run loop, for loop threads the end of a callback. */
 struct mem_view {
     uint64_t generation; /* of the VM's views: starts at 1, one more for each */
-    size_t n;
+    size_t n, largest;         /* largest: of those with RAM, 0 if there is none */
     struct mem_range ranges[]; /* sorted by start, disjoint */
 };
 const struct mem_view *mem_view_now(const struct vm *vm);

@@ -91,11 +91,7 @@ const void *run_lookup(void *arch, uint64_t pc)
     if (t->debug && debug_is_point(t, pc))
         return NULL;
     /* Only what exists: translating may need every vCPU outside generated code. */
-    struct unit *u = translate_lookup(t, pc);
-    if (!u)
-        return NULL;
-    tlb_jump_insert(t, pc, u);
-    return u->entry;
+    return translate_lookup(t, pc);
 }
 
 /* Counting costs: it ends when nobody has looked for a while. */

@@ -86,7 +86,7 @@ enum {
     JUMP_FOLD = 9, /* pc bits folded into the index, so that pages do not fall onto each other */
     FAR_JUMP_BITS = 14,
     FAR_JUMP_FOLD = 13,
-    FAR_JUMP_LOG2 = 5, /* size of an entry */
+    FAR_JUMP_LOG2 = 6, /* size of an entry */
     FETCH_CONTEXTS = 16,
     WRITTEN_BITS = 18,
     JUMPS_MADE = 256,
@@ -126,12 +126,16 @@ struct jump_entry {
     const void *code;
 };
 
-/* What was pushed out of a jump cache: one table for all of them. Entries of another time are void. */
+/* What was pushed out of a jump cache: one table for all of them. An entry of another era may still be right: if its
+ * unit is still the one that pc leads to, which page and state word say. */
 struct far_jump {
     uint64_t pc;
-    uint64_t era;    /* of the context it belongs to, when it was made */
+    uint64_t era;        /* of the context it belongs to, when it was made */
     const void *code;
-    uint64_t pad_;
+    const uint8_t *page; /* the unit's; NULL: it has two */
+    uint64_t world;      /* when it was made */
+    uint32_t flags;      /* the unit's */
+    uint32_t pad_[5];
 };
 
 /* What an address space and state word have in common for fetches: the jump cache. */
@@ -172,6 +176,7 @@ struct tcg_cpu {
     uint32_t conflicts;          /* first-level entries of the current context pushed out */
     struct { uint64_t lo, hi; } large[N_LARGE]; /* addresses that large pages may map; lo > hi: none */
     uint64_t era;                /* the newest of any fetch context */
+    uint64_t world;              /* a new number each time units or RAM may have gone */
     _Atomic uint64_t written[1 << (WRITTEN_BITS - 6)]; /* filter over host pages that have had write tags */
     uint64_t user_pages[16];     /* first-level entries with `user`; more: look at all */
     unsigned n_user_pages;
@@ -383,6 +388,8 @@ bool tlb_fetch_page(struct tcg_cpu *t, uint64_t va, uint64_t pc, struct fetch_pl
 /* The page that instructions at pc come from, if that is remembered; else NULL. */
 const uint8_t *tlb_code_page(struct tcg_cpu *t, uint64_t pc);
 void tlb_jump_insert(struct tcg_cpu *t, uint64_t pc, const struct unit *u);
+/* Code for pc, which instructions come from `page` for: of an entry made in another era, or NULL. */
+const void *tlb_jump_renew(struct tcg_cpu *t, uint64_t pc, const uint8_t *page, uint32_t flags);
 /* Drop all remembered jumps, e.g. because units went away. */
 void tlb_forget_jumps(struct tcg_cpu *t);
 /* Where an access goes. */
@@ -472,7 +479,7 @@ void cache_kill_flagged(struct tcg *tcg, uint32_t flag);
  * raised, or other vCPUs had to be waited for and all may be different now. */
 struct unit *translate_find(struct tcg_cpu *t, uint64_t pc);
 /* As translate_find, but never waits: NULL too if it is not translated yet. */
-struct unit *translate_lookup(struct tcg_cpu *t, uint64_t pc);
+const void *translate_lookup(struct tcg_cpu *t, uint64_t pc);
 struct plan *plan_new(void); /* scratch for translate_find; free() */
 /* For looking at, with the lock held and the vCPU standing: plan and IR of the unit at pc, whose page is given, and
  * that of what follows it (NULL: none); *u: the one in the cache, or NULL. False: there is no instruction. */

@@ -200,6 +200,7 @@ void tcg_context_is(struct vcpu *cpu, uint64_t key, const uint64_t *data_keys)
 
 void tlb_forget_jumps(struct tcg_cpu *t)
 {
+    t->world++;
     for (unsigned i = 0; i < FETCH_CONTEXTS; i++)
         if (t->fetch[i].valid)
             clear_jumps(t, &t->fetch[i]);
@@ -608,23 +609,43 @@ bool tlb_fetch_page(struct tcg_cpu *t, uint64_t va, uint64_t pc, struct fetch_pl
     return false;
 }
 
-void tlb_jump_insert(struct tcg_cpu *t, uint64_t pc, const struct unit *u)
+/* In the jump cache and its filter. */
+static void note_jump(struct tcg_cpu *t, uint64_t pc, const void *code)
 {
     struct fetch_context *f = t->fetch_now;
-    unsigned at = jump_index(pc);
-    f->jumps[at] = (struct jump_entry){ .pc = pc, .code = u->entry };
-    t->far_jumps[far_jump_index(pc)] =
-        (struct far_jump){ .pc = pc, .era = f->era, .code = u->entry };
+    unsigned at = jump_index(pc), bit = filter_bit(pc);
+    f->jumps[at] = (struct jump_entry){ .pc = pc, .code = code };
     if (f->n_made < JUMPS_MADE)
         f->made[f->n_made] = (uint16_t)at;
     if (f->n_made <= JUMPS_MADE)
         f->n_made++;
-    unsigned bit = filter_bit(pc);
     f->pages[bit >> 6] |= (uint64_t)1 << (bit & 63);
+}
+
+void tlb_jump_insert(struct tcg_cpu *t, uint64_t pc, const struct unit *u)
+{
+    struct fetch_context *f = t->fetch_now;
+    note_jump(t, pc, u->entry);
+    t->far_jumps[far_jump_index(pc)] = (struct far_jump){ .pc = pc,
+                                                          .era = f->era,
+                                                          .code = u->entry,
+                                                          .page = u->page2 ? NULL : u->page,
+                                                          .world = t->world,
+                                                          .flags = u->flags };
     if (u->page2) {
-        bit = filter_bit(pc + 4096);
+        unsigned bit = filter_bit(pc + 4096);
         f->pages[bit >> 6] |= (uint64_t)1 << (bit & 63);
     }
+}
+
+const void *tlb_jump_renew(struct tcg_cpu *t, uint64_t pc, const uint8_t *page, uint32_t flags)
+{
+    struct far_jump *e = &t->far_jumps[far_jump_index(pc)];
+    if (e->pc != pc || e->page != page || e->flags != flags || e->world != t->world)
+        return NULL;
+    e->era = t->fetch_now->era;
+    note_jump(t, pc, e->code);
+    return e->code;
 }
 
 void tlb_init(struct tcg_cpu *t)

@@ -514,7 +514,7 @@ struct unit *translate_find(struct tcg_cpu *t, uint64_t pc)
     return u;
 }
 
-struct unit *translate_lookup(struct tcg_cpu *t, uint64_t pc)
+const void *translate_lookup(struct tcg_cpu *t, uint64_t pc)
 {
     struct fetch_place at;
     if (!tlb_fetch_page(t, pc, pc, &at) || at.partial)
@@ -522,8 +522,14 @@ struct unit *translate_lookup(struct tcg_cpu *t, uint64_t pc)
     uint32_t flags = t->fetch_now->flags | (t->debug ? debug_unit_flag(t, pc) : 0);
     if (flags & UNIT_ALONE)
         return NULL;
-    struct unit *u = cache_find(t->tcg, at.page, pc & 4095, flags);
-    return u && !u->page2 ? u : NULL;
+    const void *code = tlb_jump_renew(t, pc, at.page, flags);
+    if (code)
+        return code;
+    const struct unit *u = cache_find(t->tcg, at.page, pc & 4095, flags);
+    if (!u || u->page2)
+        return NULL;
+    tlb_jump_insert(t, pc, u);
+    return u->entry;
 }
 
 unsigned plan_insn(const struct plan *p, unsigned k, int32_t *off, uint8_t bytes[32])

@@ -96,10 +96,10 @@ enum { IR_WINDOWS = 6, IR_STRIDE_MAX = 1024 };
 #define IR_WINDOW(span, stride, mode, align, writes) \
     ((int64_t)((uint32_t)(span) | ((uint32_t)(stride) & 0xfff) << 11 | (uint32_t)(mode) << 23 | \
                (uint32_t)(align) << 25 | (uint32_t)(writes) << 28))
-/* Words of the translator: the induction variable's value at which the windows end; turns of the loop as it is until it
- * looks for windows, and how many those are; host address - guest address of each window. */
+/* Words of the translator: a moving slot's value at which the windows end, and at which the loop as it was looks for
+ * windows (again); host address - guest address of each window. */
 enum { IR_WORD_LIMIT, IR_WORD_COOL, IR_WORD_ADDEND, N_IR_WORDS = IR_WORD_ADDEND + IR_WINDOWS };
-enum { IR_COOL_TURNS = 16 };
+enum { IR_COOL_TURNS = 40, IR_AGAIN_TURNS = 8 };
 enum ir_rmw { IR_RMW_SWAP, IR_RMW_ADD, IR_RMW_AND, IR_RMW_OR, IR_RMW_XOR, IR_RMW_MIN, IR_RMW_MAX,
               IR_RMW_MINU, IR_RMW_MAXU, N_IR_RMW };
 enum { IR_FENCE_RR = 1, IR_FENCE_RW = 2, IR_FENCE_WR = 4, IR_FENCE_WW = 8 };

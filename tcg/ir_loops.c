@@ -4,16 +4,18 @@
  * turns such an access stays inside one page, its window, is known before they begin. So the loop gets a second
  * copy, whose accesses go to the host's memory without a check, and around both some blocks of our own:
  *
- *     start:  COOL = some                       (on the way in, unless the unit begins with the loop)
- *     loop:   ...                               as it was, but for its way back, which leads to
- *     cool:   --COOL ? loop : windows
- *     windows: turns = call ...; LIMIT = iv + turns * step; turns enough ? copy : loop
- *     turn:   iv != LIMIT ? copy : windows      the way back of
- *     copy:   ...
+ *     start:   COOL = iv + some turns * step     (on the way in)
+ *     loop:    ...                               as it was, but for its way back, which leads to
+ *     cool:    iv != COOL ? loop : windows
+ *     windows: turns = call ...; LIMIT = iv + turns * step; turns ? copy : again
+ *     again:   exit flag? leave; COOL = iv + fewer turns * step; loop
+ *     turn:    iv != LIMIT ? copy : windows      the way back of
+ *     copy:    ...
  *
- * Short loops never reach `windows`. The copy looks at the exit flag only there, some thousand turns later at
- * most. What else it accesses is checked as ever; but a device there leaves the unit first (struct
- * ir_block.windows), since devices may change where windows lead. docs/translator.md. */
+ * iv is a slot that every turn moves by `step`. Short loops never reach `windows`. The exit flag is tested in `again`
+ * and by the helper of `windows`, some thousand turns apart at most. What the copy accesses otherwise is checked as
+ * ever; but a device there leaves the unit first (struct ir_block.windows), since devices may change where windows
+ * lead. docs/translator.md. */
 #include "core/util.h"
 #include "tcg/ir.h"
 
@@ -46,7 +48,8 @@ struct access {
 
 struct loop {
     struct ir *ir;
-    uint16_t head, n_original; /* blocks before any copy was made */
+    uint16_t head;
+    uint16_t first, n_original; /* blocks that were there before any copy was made */
     uint16_t
         body[MAX_BODY]; /* in the order of their operations: a block follows all that lead to it */
     unsigned n_body;
@@ -58,7 +61,8 @@ struct loop {
     unsigned n_accesses;
     struct window windows[IR_WINDOWS];
     unsigned n_windows;
-    int iv; /* a slot that every turn moves */
+    int iv; /* a slot that every turn moves, by */
+    int64_t step;
     ir_val map[IR_MAX_OPS];
     uint16_t copy[MAX_BODY], windows_block, turn_block;
 };
@@ -179,7 +183,7 @@ static bool find_body(struct loop *l)
     add_to_body(l, l->head);
     for (unsigned before = 0; before != l->n_body;) {
         before = l->n_body;
-        for (uint16_t b = 0; b < l->n_original; b++)
+        for (uint16_t b = l->first; b < l->n_original; b++)
             for (unsigned k = 0; k < 2; k++) {
                 uint16_t to = successor(ir, b, k);
                 if (to == IR_NONE || l->place[to] < 0)
@@ -209,7 +213,7 @@ static bool is_simple(const struct loop *l)
     const struct ir *ir = l->ir;
     for (unsigned i = 0; i < l->n_body; i++) {
         const struct ir_block *b = &ir->blocks[l->body[i]];
-        if (i && (b->loops || !l->body[i]))
+        if ((i && b->loops) || !l->body[i])
             return false;
         if (b->after_call || b->windows)
             return false;
@@ -343,8 +347,10 @@ static bool find_windows(struct loop *l)
     l->n_windows = 0;
     for (unsigned s = 0; s < l->ir->n_slots; s++) {
         int64_t step;
-        if (l->ir->slots[s].type == IR_I64 && step_of(l, s, &step) && step)
+        if (l->ir->slots[s].type == IR_I64 && step_of(l, s, &step) && step) {
             l->iv = (int)s;
+            l->step = step;
+        }
     }
     if (l->iv < 0)
         return false;
@@ -408,25 +414,33 @@ static void close_block(struct ir *ir)
     b->n = ir->n_ops - b->first;
 }
 
-/* The way into the loop, if it has one of its own. */
-static uint16_t append_start(struct loop *l)
+/* A word becomes what iv will be so many turns from now. */
+static void append_in_turns(struct loop *l, int64_t word, int64_t turns)
+{
+    struct ir *ir = l->ir;
+    ir_val iv = append_imm(ir, IR_get, l->iv);
+    ir_val by = append_imm(ir, IR_const, times(turns, l->step));
+    append_set_word(ir, word, append_2(ir, IR_add, iv, by));
+}
+
+/* A way into the loop, which will look for windows after so many turns. */
+static uint16_t append_way_in(struct loop *l, int64_t turns)
 {
     struct ir *ir = l->ir;
     uint16_t block = open_block(ir, l->head);
-    append_set_word(ir, IR_WORD_COOL, append_imm(ir, IR_const, IR_COOL_TURNS));
+    append_in_turns(l, IR_WORD_COOL, turns);
     append(ir, IR_jump, IR_VOID)->c = l->head;
     close_block(ir);
     return block;
 }
 
-static uint16_t append_cool(struct loop *l, uint16_t windows)
+/* A way back that goes elsewhere when iv has become a word's value. */
+static uint16_t append_way_back(struct loop *l, int64_t word, uint16_t to, uint16_t elsewhere)
 {
     struct ir *ir = l->ir;
     uint16_t block = open_block(ir, l->head);
-    ir_val v = append_imm(ir, IR_word, IR_WORD_COOL);
-    v = append_2(ir, IR_add, v, append_imm(ir, IR_const, -1));
-    append_set_word(ir, IR_WORD_COOL, v);
-    append_branch(ir, IR_GT, v, append_imm(ir, IR_const, 0), l->head, windows);
+    ir_val iv = append_imm(ir, IR_get, l->iv);
+    append_branch(ir, IR_NE, iv, append_imm(ir, IR_word, word), to, elsewhere);
     close_block(ir);
     return block;
 }
@@ -449,12 +463,11 @@ static int64_t describe(const struct window *w)
 }
 
 /* Two windows a call: the last result is good for all. */
-static void append_windows(struct loop *l, const struct ir_helper *helper, uint16_t copy)
+static void append_windows(struct loop *l, const struct ir_helper *helper, uint16_t again)
 {
     struct ir *ir = l->ir;
     ir_val turns = IR_NONE;
-    int64_t step = 0;
-    step_of(l, (unsigned)l->iv, &step);
+    open_block(ir, l->head);
     for (unsigned k = 0; k < l->n_windows; k += 2) {
         bool second = k + 1 < l->n_windows;
         ir_val a = append_form(ir, &l->windows[k].from);
@@ -472,16 +485,10 @@ static void append_windows(struct loop *l, const struct ir_helper *helper, uint1
         op->d = b;
         turns = ir->n_ops - 1;
     }
-    ir_val moved = append_2(ir, IR_mul, turns, append_imm(ir, IR_const, step));
+    ir_val moved = append_2(ir, IR_mul, turns, append_imm(ir, IR_const, l->step));
     append_set_word(ir, IR_WORD_LIMIT, append_2(ir, IR_add, moved, append_imm(ir, IR_get, l->iv)));
-    append_branch(ir, IR_NE, turns, append_imm(ir, IR_const, 0), copy, l->head);
-}
-
-static void append_turn(struct loop *l, uint16_t copy)
-{
-    struct ir *ir = l->ir;
-    ir_val iv = append_imm(ir, IR_get, l->iv);
-    append_branch(ir, IR_NE, iv, append_imm(ir, IR_word, IR_WORD_LIMIT), copy, l->windows_block);
+    append_branch(ir, IR_NE, turns, append_imm(ir, IR_const, 0), l->copy[0], again);
+    close_block(ir);
 }
 
 static const struct access *window_access(const struct loop *l, uint16_t i)
@@ -573,37 +580,55 @@ static bool has_room(const struct loop *l)
         insns += ir->blocks[l->body[i]].n_insns;
     }
     return ir->n_ops + ops <= IR_MAX_OPS && ir->n_insns + insns <= IR_MAX_INSNS &&
-           ir->n_blocks + l->n_body + 4 <= IR_MAX_BLOCKS;
+           ir->n_blocks + l->n_body + 5 <= IR_MAX_BLOCKS;
 }
 
 static void make_copy(struct loop *l, const struct ir_helper *helper)
 {
     struct ir *ir = l->ir;
-    uint16_t n_blocks = ir->n_blocks, in = l->head;
-    if (l->head)
-        in = append_start(l);
+    uint16_t n_blocks = ir->n_blocks;
+    uint16_t in = append_way_in(l, IR_COOL_TURNS), again = append_way_in(l, IR_AGAIN_TURNS);
+    ir->blocks[again].loops = ir->blocks[again].guest = true; /* the exit flag is tested there, */
+    ir->blocks[l->head].loops = false;                        /* no longer here */
     l->windows_block = ir->n_blocks + 1;
     l->turn_block = ir->n_blocks + 2;
     for (unsigned i = 0; i < l->n_body; i++)
         l->copy[i] = l->turn_block + 1 + (uint16_t)i;
-    uint16_t cool = append_cool(l, l->windows_block);
-    open_block(ir, l->head);
-    append_windows(l, helper, l->copy[0]);
-    close_block(ir);
-    open_block(ir, l->head);
-    append_turn(l, l->copy[0]);
-    close_block(ir);
+    uint16_t back = append_way_back(l, IR_WORD_COOL, l->head, l->windows_block);
+    append_windows(l, helper, again);
+    append_way_back(l, IR_WORD_LIMIT, l->copy[0], l->windows_block);
     for (unsigned i = 0; i < l->n_body; i++)
         copy_block(l, l->body[i]);
-    lead_elsewhere(l, n_blocks, in, cool);
+    lead_elsewhere(l, n_blocks, in, back);
+}
+
+/* A unit that begins with a loop gets a block before it. */
+static void put_in_front(struct ir *ir)
+{
+    memmove(&ir->blocks[1], &ir->blocks[0], ir->n_blocks++ * sizeof(ir->blocks[0]));
+    for (uint16_t i = 0; i < ir->n_ops; i++) {
+        struct ir_op *op = &ir->ops[i];
+        if (op->code == IR_jump || op->code == IR_branch)
+            op->c += op->c != IR_NONE;
+        if (op->code == IR_branch)
+            op->d += op->d != IR_NONE;
+    }
+    for (uint16_t k = 0; k < ir->n_insns; k++)
+        ir->insns[k].block++;
+    ir->block++;
+    ir->blocks[0] = (struct ir_block){ .first = ir->n_ops, .n = 1, .off = ir->blocks[1].off };
+    append(ir, IR_jump, IR_VOID)->c = 1;
 }
 
 void ir_copy_loops(struct ir *ir, const struct ir_helper *helper)
 {
     struct loop *l = xmalloc(sizeof(*l));
     l->ir = ir;
+    l->first = ir->blocks[0].loops && ir->n_blocks < IR_MAX_BLOCKS && ir->n_ops < IR_MAX_OPS;
+    if (l->first)
+        put_in_front(ir);
     l->n_original = ir->n_blocks;
-    for (uint16_t b = 0; b < l->n_original; b++) {
+    for (uint16_t b = l->first; b < l->n_original; b++) {
         l->head = b;
         if (!ir->blocks[b].loops || !ir->blocks[b].guest || !find_body(l) || !is_simple(l) ||
             !has_room(l))

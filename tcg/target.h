@@ -58,6 +58,7 @@ struct tcg_target {
                                  while stopped, loaded and stored by set_state and get_state */
     unsigned max_insn_len, insn_align;
     unsigned unit_insns; /* most instructions of a unit, unless the user says otherwise */
+    unsigned hot_insns;  /* and of one of the second tier */
     bool canonical_nan;    /* floating point results that are NaN are the canonical one; else the first operand
                               that is a NaN, made quiet, and the default one is negative (SF_NAN_SSE) */
     bool subnormal_flag;   /* SF_DENORMAL is one of the sticky flags */

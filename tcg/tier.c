@@ -16,10 +16,10 @@
 #include <time.h>
 
 enum {
-    HOT_SAMPLES = 3,
+    HOT_SAMPLES = 2,
     QUEUE = 64,
     EAGER_NS = 1000000, /* between samples, while new units get hot, */
-    CALM_NS = 8000000,  /* and when that is long ago */
+    CALM_NS = 3000000,  /* and when that is long ago */
     EAGER_LOOKS = 64,
 };
 

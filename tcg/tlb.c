@@ -533,8 +533,6 @@ static uint64_t open_windows(void *arch, uint64_t n, uint64_t what, uint64_t a, 
             turns = MIN(turns, open_window(t, (unsigned)n + 1, b, (uint32_t)(what >> 32)));
         t->turns = MIN(t->turns, turns);
     }
-    /* The loop as it is fills the TLB, or crosses into the next page. */
-    t->words[IR_WORD_COOL] = t->turns >= LEAST_TURNS ? IR_COOL_TURNS : t->turns + 1;
     bool pays =
         t->turns >= LEAST_TURNS && !atomic_load_explicit(&t->exit_flag, memory_order_relaxed);
     t->counts.windows_opened += pays;

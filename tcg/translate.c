@@ -400,7 +400,7 @@ void translate_hot(struct tcg *tcg, const struct hot *hot, struct again *again)
     p->flags = hot->flags;
     p->forward_only = false;
     bool done = !there;
-    for (p->limit = MAX_UNIT_INSNS; !done && p->limit > 1; p->limit /= 2) {
+    for (p->limit = tcg->target->hot_insns; !done && p->limit > 1; p->limit /= 2) {
         make_plan(p, hot->off);
         build(p, &again->ir);
         if (!p->n || again->ir.overflow)

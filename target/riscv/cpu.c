@@ -398,6 +398,7 @@ const struct tcg_target riscv64_tcg_target = {
     .fp_flags_offset = offsetof(struct riscv_cpu, fflags),
     .max_insn_len = 4,
     .unit_insns = 32,
+    .hot_insns = 256,
     .insn_align = 2,
     .canonical_nan = true,
     .scan = riscv_scan,

@@ -246,6 +246,7 @@ const struct tcg_target x86_64_tcg_target = {
     .fp_flags_offset = offsetof(struct x86_cpu, fp_flags),
     .max_insn_len = 15,
     .unit_insns = 64, /* flags that the next unit must work out are dear */
+    .hot_insns = 64,
     .insn_align = 1,
     .open_bus = true,
     .sees_own_writes = true,

@@ -31,7 +31,7 @@ enum { MARGIN = 25, FIRST_DATA = 0x80000, MORE_DATA = 0x90000, DATA_SIZE = 0x100
 static const struct {
     const char *options;
     unsigned few, many;
-} tiers[N_TIERS] = { { "backend=jit,tier2=off", 6, 12 }, { "backend=jit,tier2=always", 40, 56 } };
+} tiers[N_TIERS] = { { "backend=jit,tier2=off", 6, 12 }, { "backend=jit,tier2=always", 64, 80 } };
 
 static const struct loop riscv_loops[] = {
     /* 1: ld a4,0(a0); addi a0,a0,8; add a5,a5,a4; addi a2,a2,-1; bnez a2,1b; ret */

@@ -199,6 +199,7 @@ static const struct tcg_target test_tcg_target = {
     .fp_flags_offset = offsetof(struct guest, fp_flags),
     .max_insn_len = 2,
     .unit_insns = 32,
+    .hot_insns = 256,
     .insn_align = 2,
     .subnormal_flag = true,
     .scan = scan,

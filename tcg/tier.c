@@ -97,6 +97,7 @@ static void *run_tier(void *opaque)
 {
     struct tier *r = opaque;
     unsigned looks = 0;
+    pthread_setname_np(pthread_self(), "tier2");
     pthread_mutex_lock(&r->lock);
     while (!r->stop) {
         struct hot hot[QUEUE];
@@ -130,8 +131,6 @@ static void start(struct tier *r)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     r->started = !pthread_create(&r->thread, NULL, run_tier, r);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (r->started)
-        pthread_setname_np(r->thread, "second tier");
 }
 
 /* ---- the vCPUs' side --------------------------------------------------------------------------------------- */

@@ -62,7 +62,7 @@ static const struct loop riscv_loops[] = {
     /* 1: ld t3,0(a0); ld t4,8(a0); mul t5,t3,s4; mulhu t6,t3,s4; add s5,s5,t5; sltu t5,s5,t5; add s6,s6,t6; add
        s6,s6,t5; xor s7,s7,t4; addi a0,a0,16; addi a2,a2,-1; bnez a2,1b; ret */
     { "wide",
-      { 43 },
+      { 42 },
       "033e0500833e8500330f4e03b33f4e03fa9a33bfea017e9b7a9bb3cbdb0141057d1679fe8280" },
     /* 1: amoadd.d a4,a5,(a1); addi a2,a2,-1; bnez a2,1b; ret */
     { "atomic", { 19 }, "2fb7f5007d166dfe8280" },

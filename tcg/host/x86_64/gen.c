@@ -487,7 +487,7 @@ static void gen_set(struct gen *g, const struct ir_op *op)
     ir_val old = g->lazy[op->imm];
     if (old != IR_NONE && g->last_use[old] > g->i && old != v)
         use(g, old);
-    g->lazy[op->imm] = IR_NONE;
+    g->lazy[op->imm] = g->copy[op->imm] = IR_NONE;
     int64_t c;
     if (g->owed_end[g->i] && (const32_of(g, v, &c) || !const_of(g, v, &c)) &&
         owe(g, v, (unsigned)op->imm, g->owed_end[g->i])) {
@@ -504,6 +504,7 @@ static void gen_set(struct gen *g, const struct ir_op *op)
         move_vector(g, op->type, rv - XMM0, slot_mem(g, op->imm), true);
     else
         mov_mr(&g->b, true, slot_mem(g, op->imm), rv);
+    also_in(g, v, (unsigned)op->imm);
 }
 
 static void gen_pc(struct gen *g, const struct ir_op *op)
@@ -614,6 +615,7 @@ static void gen_call(struct gen *g, const struct ir_op *op)
                 unsigned r = use(g, g->lazy[s]);
                 g->locked &= ~(1u << r);
             }
+        memset(g->copy, 0xff, g->ir->n_slots * sizeof(g->copy[0]));
     }
     if (!(h->flags & IR_CALL_FP)) {
         gen_call_state(g, op, h);
@@ -1010,6 +1012,7 @@ static void look_ahead(struct gen *g, const struct ir_block *blk)
         const struct ir_op *op = &ir->ops[i];
         g->last_use[i] = i;
         g->fused[i] = false;
+        g->copy_in[i] = 0;
         g->loc[i].kind = op->code == IR_const ? LOC_CONST : LOC_NONE;
         if (op->code == IR_const || is_dead(op))
             continue;
@@ -1081,6 +1084,7 @@ static void gen_block(struct gen *g, uint16_t n)
     g->label[n] = n ? g->b.p : g->tcg->rw + g->unit->chain_at; /* loops to the start check too */
     memset(g->held, 0xff, sizeof(g->held));
     memset(g->lazy, 0xff, g->ir->n_slots * sizeof(g->lazy[0]));
+    memset(g->copy, 0xff, g->ir->n_slots * sizeof(g->copy[0]));
     g->spill_used = 0;
     g->n_owed = 0;
     g->insns_done = 0;

@@ -62,6 +62,8 @@ struct gen {
     uint16_t n_cold, n_fixups, n_links, n_groups;
     ir_val held[32];             /* value in each register, IR_NONE, or GROUP_VALUE + n */
     ir_val lazy[128];            /* value whose only home is this slot's memory */
+    ir_val copy[128];            /* value in a register that this slot's memory holds as well */
+    uint8_t copy_in[IR_MAX_OPS]; /* of a value: that slot + 1, if copy agrees */
     struct { int8_t reg; uint16_t leader, last; } groups[MAX_GROUPS];
     uint8_t group_of[IR_MAX_OPS]; /* of a leader: index + 1 */
     struct loc loc[IR_MAX_OPS];
@@ -143,6 +145,7 @@ static inline struct mem spill_mem(unsigned n)
 
 /* gen_values.c */
 void put_value(struct gen *g, ir_val v, unsigned r);
+void also_in(struct gen *g, ir_val v, unsigned slot);
 bool owe(struct gen *g, ir_val v, unsigned slot, uint16_t end);
 void forget_owed(struct gen *g);
 void evict(struct gen *g, unsigned r);

@@ -39,6 +39,13 @@ bool owe(struct gen *g, ir_val v, unsigned slot, uint16_t end)
     return true;
 }
 
+/* Slot `slot`, which is in memory, holds v, too: its register can be given up for nothing. */
+void also_in(struct gen *g, ir_val v, unsigned slot)
+{
+    g->copy[slot] = v;
+    g->copy_in[v] = (uint8_t)(slot + 1);
+}
+
 /* The value in register r is stored to the slots that are to become it; the last one is its place now. */
 static void pay(struct gen *g, unsigned r)
 {
@@ -51,6 +58,7 @@ static void pay(struct gen *g, unsigned r)
         }
         unsigned slot = g->owed[k].slot;
         mov_mr(&g->b, true, slot_mem(g, slot), r);
+        g->copy[slot] = IR_NONE;
         if (g->loc[v].kind == LOC_SLOT)
             g->lazy[g->loc[v].n] = IR_NONE;
         g->loc[v] = (struct loc){ .kind = LOC_SLOT, .n = (uint16_t)slot };
@@ -92,6 +100,12 @@ void evict(struct gen *g, unsigned r)
         g->held[r] = v;
         pay(g, r);
         g->held[r] = IR_NONE;
+        return;
+    }
+    unsigned slot = g->copy_in[v] - 1u;
+    if (g->copy_in[v] && g->copy[slot] == v && g->lazy[slot] == IR_NONE) {
+        g->loc[v] = (struct loc){ .kind = LOC_SLOT, .n = (uint16_t)slot };
+        g->lazy[slot] = v;
         return;
     }
     unsigned n = __builtin_ctzll(~g->spill_used);
@@ -226,8 +240,10 @@ unsigned use(struct gen *g, ir_val v)
     load_into(g, v, r);
     if (l.kind == LOC_SPILL)
         g->spill_used &= ~((uint64_t)1 << l.n);
-    if (l.kind == LOC_SLOT)
+    if (l.kind == LOC_SLOT) {
         g->lazy[l.n] = IR_NONE;
+        also_in(g, v, l.n);
+    }
     put_value(g, v, r);
     return r;
 }

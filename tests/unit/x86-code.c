@@ -43,6 +43,7 @@ static struct machine machine_new(const struct backend *backend)
     must(mem_add_ram(m.vm, "ram", 1 * MIB, false, &ram));
     mem_map(ram, 0, 0);
     must(vcpu_new(m.vm, 0, &m.cpu));
+    m.cpu->requests = 0;
     m.x = x86_of(m.cpu);
     return m;
 }

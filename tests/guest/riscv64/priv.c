@@ -43,8 +43,9 @@ INSN(off_and_on, "csrrci a1, sstatus, 2; csrs sstatus, a1; csrrsi a0, sstatus, 0
 INSN(write_sstatus, "csrw sstatus, a0; csrr a0, sstatus; ret")
 INSN(swap_sstatus, "csrrw a0, sstatus, a0; csrrw a0, sstatus, a1; ret")
 INSN(switch_float, "li a1, 0x6000; csrrc a0, sstatus, a1; fadd.d fa0, fa0, fa0; ret")
-INSN(float_twice, "fmv.x.d a1, fa0; fadd.d fa0, fa0, fa0; li a1, 0x2000; csrc sstatus, a1; csrr a2, sstatus; "
-                  "fadd.d fa0, fa0, fa0; csrr a0, sstatus; sub a0, a0, a2; ret")
+INSN(float_twice,
+     "fmv.x.d a1, fa0; fadd.d fa0, fa0, fa0; li a1, 0x2000; csrc sstatus, a1; csrr a2, sstatus; "
+     "fadd.d fa0, fa0, fa0; csrr a0, sstatus; sub a0, a0, a2; ret")
 
 static struct ended e;
 
@@ -312,7 +313,8 @@ static void status_in_supervisor_mode(void)
     e = run(S, write_sstatus, 2 << 13, 0);
     check_equal(e.value, 2ul << 32 | 2 << 13, "S: FS clean");
     e = run(S, swap_sstatus, 3 << 13 | 1 << 18, 1 << 13);
-    check_equal(e.value, 1ul << 63 | 2ul << 32 | 3 << 13 | 1 << 18, "S: SUM and FS written together");
+    check_equal(e.value, 1ul << 63 | 2ul << 32 | 3 << 13 | 1 << 18,
+                "S: SUM and FS written together");
     check_equal(csr_read(mstatus) >> 13 & 3, 1, "S: and again");
     csr_set(mstatus, 3 << 13);
     e = run(S, switch_float, 0, 0);

@@ -50,8 +50,8 @@ struct loop {
     struct ir *ir;
     uint16_t head;
     uint16_t first, n_original; /* blocks that were there before any copy was made */
-    uint16_t
-        body[MAX_BODY]; /* in the order of their operations: a block follows all that lead to it */
+    /* In the order of their operations: a block follows all that lead to it. */
+    uint16_t body[MAX_BODY];
     unsigned n_body;
     int8_t place[IR_MAX_BLOCKS]; /* in body, or -1 */
     struct form entry[MAX_BODY][MOST_SLOTS], slots[MOST_SLOTS], back[MOST_SLOTS];
@@ -215,7 +215,7 @@ static bool is_simple(const struct loop *l)
         const struct ir_block *b = &ir->blocks[l->body[i]];
         if ((i && b->loops) || !l->body[i])
             return false;
-        if (b->after_call || b->windows)
+        if (b->after_call)
             return false;
         for (uint16_t k = b->first; k < b->first + b->n; k++) {
             const struct ir_op *op = &ir->ops[k];
@@ -223,7 +223,7 @@ static bool is_simple(const struct loop *l)
                         ((const struct ir_helper *)(intptr_t)op->imm)->flags & IR_CALL_PURE;
             if ((op->code == IR_call && !pure) || op->code == IR_copy || op->code == IR_fill ||
                 op->code == IR_rmw || op->code == IR_cas || op->code == IR_fence ||
-                op->code == IR_fflags || op->code == IR_set_fflags || op->code == IR_set_word)
+                op->code == IR_fflags || op->code == IR_set_fflags)
                 return false;
         }
     }
@@ -414,21 +414,14 @@ static void close_block(struct ir *ir)
     b->n = ir->n_ops - b->first;
 }
 
-/* A word becomes what iv will be so many turns from now. */
-static void append_in_turns(struct loop *l, int64_t word, int64_t turns)
-{
-    struct ir *ir = l->ir;
-    ir_val iv = append_imm(ir, IR_get, l->iv);
-    ir_val by = append_imm(ir, IR_const, times(turns, l->step));
-    append_set_word(ir, word, append_2(ir, IR_add, iv, by));
-}
-
 /* A way into the loop, which will look for windows after so many turns. */
 static uint16_t append_way_in(struct loop *l, int64_t turns)
 {
     struct ir *ir = l->ir;
     uint16_t block = open_block(ir, l->head);
-    append_in_turns(l, IR_WORD_COOL, turns);
+    ir_val iv = append_imm(ir, IR_get, l->iv);
+    ir_val by = append_imm(ir, IR_const, times(turns, l->step));
+    append_set_word(ir, IR_WORD_COOL, append_2(ir, IR_add, iv, by));
     append(ir, IR_jump, IR_VOID)->c = l->head;
     close_block(ir);
     return block;

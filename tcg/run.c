@@ -285,6 +285,7 @@ noreturn void tcg_leave(struct vcpu *cpu)
     if (t->counting)
         t->n_insns -= (uint64_t)t->undo;
     t->undo = 0;
+    t->in_windows = false;
     siglongjmp(t->leave, 1);
 }
 

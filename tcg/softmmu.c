@@ -66,7 +66,6 @@ static void close_windows(struct tcg_cpu *t)
 {
     if (!t->in_windows)
         return;
-    t->in_windows = false;
     *tcg_pc(t) = tcg_insn_pc(t->cpu);
     t->undo++;
     t->counts.windows_left++;

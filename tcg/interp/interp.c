@@ -239,6 +239,7 @@ static uint64_t slow(struct tcg_cpu *t, const struct op *op, const uint64_t *v, 
         }
     }
     t->undo = 0;
+    t->in_windows = false;
     return r;
 }
 

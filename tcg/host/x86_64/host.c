@@ -420,7 +420,8 @@ const void *host_slow_call(void *arch, const struct slow_site *s)
     t->site = s;
     t->undo = s->undo;
     t->tlb_lost = false;
-    t->in_windows = s->windows;
+    t->in_windows =
+        s->windows && s->kind != SLOW_VEC; /* that returns early, and touches no memory */
     t->counts.slow_calls++;
     switch (s->kind) {
     case SLOW_VEC: vector_op(t, arch, s); return (const uint8_t *)s + s->resume;
@@ -471,6 +472,7 @@ const void *host_slow_call(void *arch, const struct slow_site *s)
             tlb_group_failed(t, s->off, s->type == IR_V128);
     }
     t->undo = 0;
+    t->in_windows = false;
     return (const uint8_t *)s + s->resume;
 }
 

@@ -194,7 +194,7 @@ static struct error *try_accel(const struct cli *cli, const struct accel *accel,
                                bool last)
 {
     struct error *err = accel->available(cli->arch);
-    return err || asked || last ? err : accel->reservation();
+    return err || asked || last || !accel->reservation ? err : accel->reservation();
 }
 
 /* The first engine of the list that can serve; every one's reason if none can. */

@@ -1,4 +1,4 @@
-/* The engine interface. Every function is required; an engine with nothing to do has an empty one. */
+/* The engine interface. A function marked (may be NULL) is so where an engine has nothing to do there. */
 #pragma once
 
 #include "core/util.h"
@@ -43,7 +43,7 @@ struct accel {
     size_t vcpu_headroom; /* bytes the engine wants directly below vcpu->arch, 4 KiB multiple */
     /* Can this host serve a guest of this architecture? NULL, or the reason why not. */
     struct error *(*available)(const char *target_name);
-    /* NULL, or why an engine that can serve is better not chosen by who names none. */
+    /* NULL, or why an engine that can serve is better not chosen by who names none (may be NULL: no reason). */
     struct error *(*reservation)(void);
     /* `options` is the text behind the name in -accel NAME,key=value,...; may be NULL. */
     struct error *(*vm_create)(struct vm *vm, const char *options);
@@ -55,22 +55,24 @@ struct accel {
     void (*get_state)(struct vcpu *cpu);     /* engine -> arch; vCPU is stopped */
     void (*set_state)(struct vcpu *cpu);     /* arch -> engine; vCPU is stopped */
     /* While a device answers an access by this vCPU: its general registers, engine -> arch and back. vCPU's
-     * thread. */
+     * thread. (May be NULL: then they are in arch.) */
     void (*get_general)(struct vcpu *cpu);
     void (*set_general)(struct vcpu *cpu);
     /* The flat view or a doorbell was changed, on any thread, a vCPU's own included: forget what was
      * cached of the old view before a vCPU goes on (at the latest when run() is entered again). Need
      * not wait: core kicks the vCPUs and waits until each has returned from run() or sleeps. */
     void (*memory_changed)(struct vm *vm, const struct mem_view *now);
-    /* Guest RAM that holds translated code (PAGE_HAS_CODE) was written from outside the engine. */
+    /* Guest RAM that holds translated code (PAGE_HAS_CODE) was written from outside the engine.
+     * (May be NULL: it never sets that flag.) */
     void (*code_written)(struct vm *vm, struct ram_block *ram, uint64_t off, uint64_t n);
     /* Somebody set PAGE_LOG_DIRTY on pages: writes are seen once every vCPU has passed a quiescent point, for which
      * the caller waits (mem_sync). */
     void (*dirty_log_started)(struct vm *vm, struct ram_block *ram);
     /* Before somebody reads which PAGE_LOG_DIRTY bits are left: clear those of pages that were written,
-     * where that is not done at once. Any thread. */
+     * where that is not done at once. Any thread. (May be NULL: it always is.) */
     void (*dirty_log_sync)(struct vm *vm, struct ram_block *ram);
-    /* With vm->irqchip IRQCHIP_ENGINE: drive an input of its controllers. Any thread, device locks may
+    /* The next six may be NULL in an engine without interrupt controllers: vm->irqchip is then neither.
+     * With vm->irqchip IRQCHIP_ENGINE: drive an input of its controllers. Any thread, device locks may
      * be held. */
     void (*irq_line)(struct vm *vm, unsigned gsi, bool level);
     /* With IRQCHIP_ENGINE on a PC: an HPET has taken the place of the engine's 8254, which raises no interrupt 0
@@ -93,7 +95,7 @@ struct accel {
                     void *opaque);
     /* Helping another engine, which is in charge, with what it cannot execute: get ready for that (once; sets
      * vm->helper and helper_data), or say why not; and let go of it all (no vCPU runs). Meanwhile only
-     * execute_one, kick and stats are called. */
+     * execute_one, kick and stats are called. (All three may be NULL: it helps nobody.) */
     struct error *(*help_start)(struct vm *vm);
     void (*help_end)(struct vm *vm);
     /* The instruction at which that engine gave up: execute it, from arch to arch, with whatever it does to memory

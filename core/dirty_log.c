@@ -66,7 +66,7 @@ static void collect(struct dirty_log *log)
 {
     struct vm *vm = log->vm;
     bool armed = false;
-    if (vm->accel)
+    if (vm->accel && vm->accel->dirty_log_sync)
         vm->accel->dirty_log_sync(vm, log->ram);
     for (uint64_t page = log->first; page < log->first + log->n; page++) {
         _Atomic uint8_t *flags = &log->ram->page_flags[page];

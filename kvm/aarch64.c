@@ -327,18 +327,6 @@ static const char *disassembler(struct vcpu *cpu)
     return "aarch64";
 }
 
-/* Of x86's devices alone. */
-static void no_general(struct kvm_vcpu *k)
-{
-    (void)k;
-}
-
-static bool may_lend(struct kvm_vcpu *k)
-{
-    (void)k;
-    return true;
-}
-
 const char *const kvm_isa_own_fields[] = { NULL };
 const struct kvm_isa kvm_isa = {
     .target = "aarch64",
@@ -350,9 +338,6 @@ const struct kvm_isa kvm_isa = {
     .vcpu_free = isa_vcpu_free,
     .get = get,
     .set = set,
-    .get_general = no_general,
-    .set_general = no_general,
-    .may_lend = may_lend,
     .before_run = before_run,
     .after_run = after_run,
     .handle = handle,

@@ -759,13 +759,13 @@ static void set_state(struct vcpu *cpu)
 
 static void get_general(struct vcpu *cpu)
 {
-    if (!kvm_vcpu_of(cpu)->lent)
+    if (kvm_isa.get_general && !kvm_vcpu_of(cpu)->lent)
         kvm_isa.get_general(kvm_vcpu_of(cpu));
 }
 
 static void set_general(struct vcpu *cpu)
 {
-    if (!kvm_vcpu_of(cpu)->lent)
+    if (kvm_isa.set_general && !kvm_vcpu_of(cpu)->lent)
         kvm_isa.set_general(kvm_vcpu_of(cpu));
 }
 
@@ -783,28 +783,6 @@ static void explain(struct vcpu *cpu, uint64_t pc, void (*print)(void *opaque, c
 {
     (void)cpu, (void)pc;
     print(opaque, "the host's processor executes the guest's code as it is");
-}
-
-/* A vCPU of another engine is in no kernel's hands. */
-static struct error *help_start(struct vm *vm)
-{
-    (void)vm;
-    return error_new("KVM executes nothing for other engines");
-}
-static void help_end(struct vm *vm)
-{
-    (void)vm;
-}
-static const char *execute_one(struct vcpu *cpu)
-{
-    (void)cpu;
-    return NULL;
-}
-
-/* The kernel's own slots see writes; there is no translated code. */
-static void code_written(struct vm *vm, struct ram_block *ram, uint64_t off, uint64_t n)
-{
-    (void)vm, (void)ram, (void)off, (void)n;
 }
 
 /* ---- for people -------------------------------------------------------------------------------------------- */
@@ -852,7 +830,6 @@ const struct accel kvm_accel = {
     .get_general = get_general,
     .set_general = set_general,
     .memory_changed = kvm_memory_changed,
-    .code_written = code_written,
     .dirty_log_started = kvm_dirty_log_started,
     .dirty_log_sync = kvm_dirty_log_sync,
     .irq_line = kvm_irq_line,
@@ -863,9 +840,6 @@ const struct accel kvm_accel = {
     .set_chips = kvm_set_chips,
     .set_debug = set_debug,
     .explain = explain,
-    .help_start = help_start,
-    .help_end = help_end,
-    .execute_one = execute_one,
     .step_interrupt = kvm_step_interrupt,
     .step = kvm_step,
     .print_help = print_help,

@@ -192,7 +192,7 @@ bool kvm_route_msi(struct vm *vm, int fd, bool on, gpa at, uint32_t data);
 bool kvm_route_sint(struct vm *vm, bool on, int raise, int ended, unsigned vcpu, unsigned sint);
 
 /* ---- one host instruction set ----------------------------------------------------------------- */
-/* Every function is required. All run on the vCPU's thread, or while it is stopped. */
+/* Functions may be NULL where that is said. All run on the vCPU's thread, or while it is stopped. */
 struct kvm_isa {
     const char *target;
     /* Words of /proc/cpuinfo of which one is there where the processor does the work; NULL: always. */
@@ -206,11 +206,11 @@ struct kvm_isa {
     void (*vcpu_free)(struct kvm_vcpu *k);
     struct error *(*get)(struct kvm_vcpu *k);           /* kernel -> arch */
     struct error *(*set)(struct kvm_vcpu *k);           /* arch -> kernel */
-    /* accel.get_general: in the middle of an access to a device. */
+    /* accel.get_general: in the middle of an access to a device. (May be NULL.) */
     void (*get_general)(struct kvm_vcpu *k);
     void (*set_general)(struct kvm_vcpu *k);
     /* Behind get, where KVM gave up at an instruction: take from arch what it did about that. False: this CPU is to
-     * be lent to nobody, and arch says what the guest gets instead. */
+     * be lent to nobody, and arch says what the guest gets instead. (May be NULL: true.) */
     bool (*may_lend)(struct kvm_vcpu *k);
     enum kvm_verdict (*before_run)(struct kvm_vcpu *k); /* inject what waits */
     void (*after_run)(struct kvm_vcpu *k);

@@ -249,18 +249,6 @@ static void timer_taken(struct kvm *kvm, bool taken)
     (void)kvm, (void)taken;
 }
 
-/* Of x86's devices alone. */
-static void no_general(struct kvm_vcpu *k)
-{
-    (void)k;
-}
-
-static bool may_lend(struct kvm_vcpu *k)
-{
-    (void)k;
-    return true;
-}
-
 const char *const kvm_isa_own_fields[] = { NULL };
 const struct kvm_isa kvm_isa = {
     .target = "riscv64",
@@ -272,9 +260,6 @@ const struct kvm_isa kvm_isa = {
     .vcpu_free = isa_vcpu_free,
     .get = get,
     .set = set,
-    .get_general = no_general,
-    .set_general = no_general,
-    .may_lend = may_lend,
     .before_run = before_run,
     .after_run = after_run,
     .handle = handle,

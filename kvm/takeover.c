@@ -8,7 +8,7 @@ static const struct accel *helper(struct kvm *kvm)
     struct vm *vm = kvm->vm;
     pthread_mutex_lock(&kvm->takeover_lock);
     for (size_t i = 0; i < n_accels && !vm->helper; i++)
-        if (accels[i] != vm->accel)
+        if (accels[i]->help_start)
             error_free(accels[i]->help_start(vm));
     pthread_mutex_unlock(&kvm->takeover_lock);
     return vm->helper;
@@ -44,7 +44,7 @@ bool kvm_takeover(struct kvm_vcpu *k)
         error_free(err);
         return false;
     }
-    bool lent = kvm_isa.may_lend(k);
+    bool lent = !kvm_isa.may_lend || kvm_isa.may_lend(k);
     k->lent = true;
     const char *name = lent ? by->execute_one(k->cpu) : NULL;
     k->lent = false;

@@ -514,11 +514,6 @@ static struct error *available(const char *target_name)
     return error_new("no engine of this build can execute single steps");
 }
 
-static struct error *no_reservation(void)
-{
-    return NULL;
-}
-
 /* "tcg:backend=interp:tb-size=8" */
 static struct error *choose_engine(const char *which, const char *text, const struct accel **engine,
                                    const char **options, char **kept)
@@ -692,44 +687,6 @@ static void dirty_log_started(struct vm *vm, struct ram_block *ram)
     lockstep_of(vm)->engine_a->dirty_log_started(vm, ram);
 }
 
-/* Interrupt controllers are devices. */
-static void dirty_log_sync(struct vm *vm, struct ram_block *ram)
-{
-    (void)vm, (void)ram;
-}
-/* No device that asks for them is there: the tape does not know what it would do. */
-static void no_general(struct vcpu *cpu)
-{
-    (void)cpu;
-}
-
-static void timer_taken(struct vm *vm, bool taken)
-{
-    (void)vm, (void)taken;
-}
-static void irq_line(struct vm *vm, unsigned gsi, bool level)
-{
-    (void)vm, (void)gsi, (void)level;
-}
-static void pin_message(struct vm *vm, unsigned gsi, bool valid, gpa at, uint32_t data)
-{
-    (void)vm, (void)gsi, (void)valid, (void)at, (void)data;
-}
-static bool route_msi(struct vm *vm, int fd, bool on, gpa at, uint32_t data)
-{
-    (void)vm, (void)fd, (void)on, (void)at, (void)data;
-    return false;
-}
-static struct error *get_chips(struct vm *vm, void *chips)
-{
-    (void)vm, (void)chips;
-    return error_new("lock-step has no interrupt controllers of its own");
-}
-static struct error *set_chips(struct vm *vm, const void *chips)
-{
-    (void)chips;
-    return get_chips(vm, NULL);
-}
 static struct error *set_debug(struct vcpu *cpu, const struct vcpu_debug *want)
 {
     (void)cpu;
@@ -741,21 +698,6 @@ static void explain(struct vcpu *cpu, uint64_t pc, void (*print)(void *opaque, c
     (void)cpu, (void)pc;
     print(opaque, "two engines in lock-step: ask each alone");
 }
-static struct error *help_start(struct vm *vm)
-{
-    (void)vm;
-    return error_new("lock-step helps no other engine");
-}
-static void help_end(struct vm *vm)
-{
-    (void)vm;
-}
-static const char *execute_one(struct vcpu *cpu)
-{
-    (void)cpu;
-    return NULL;
-}
-
 static void print_help(void (*print)(void *opaque, const char *line), void *opaque)
 {
     print(opaque,
@@ -781,7 +723,6 @@ const struct accel lockstep_accel = {
     .makes_code_late = true, /* KVM's helper, where KVM is one of the two */
     .vcpu_headroom = HEADROOM,
     .available = available,
-    .reservation = no_reservation,
     .vm_create = vm_create,
     .vm_destroy = destroy,
     .vcpu_create = vcpu_create,
@@ -790,23 +731,11 @@ const struct accel lockstep_accel = {
     .kick = kick,
     .get_state = get_state,
     .set_state = set_state,
-    .get_general = no_general,
-    .set_general = no_general,
     .memory_changed = memory_changed,
     .code_written = code_written,
     .dirty_log_started = dirty_log_started,
-    .dirty_log_sync = dirty_log_sync,
-    .irq_line = irq_line,
-    .timer_taken = timer_taken,
-    .pin_message = pin_message,
-    .route_msi = route_msi,
-    .get_chips = get_chips,
-    .set_chips = set_chips,
     .set_debug = set_debug,
     .explain = explain,
-    .help_start = help_start,
-    .help_end = help_end,
-    .execute_one = execute_one,
     .print_help = print_help,
     .stats = stats,
 };

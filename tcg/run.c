@@ -370,11 +370,6 @@ static struct error *available(const char *target_name)
     return error_new("the translator has no '%s' guest", target_name);
 }
 
-static struct error *no_reservation(void)
-{
-    return NULL;
-}
-
 static struct error *parse_options(struct tcg *tcg, const char *text, uint64_t *mib, bool *tier2)
 {
     static const char *const known[] = { "tb-size",       "backend",    "thread",
@@ -577,52 +572,6 @@ static void dirty_log_started(struct vm *vm, struct ram_block *ram)
     memory_changed(vm, NULL);
 }
 
-/* Writes are seen as they happen; interrupt controllers are devices. */
-static void dirty_log_sync(struct vm *vm, struct ram_block *ram)
-{
-    (void)vm, (void)ram;
-}
-/* A helper that calls a device has all of them in arch, and takes them from there. */
-static void no_general(struct vcpu *cpu)
-{
-    (void)cpu;
-}
-
-static void timer_taken(struct vm *vm, bool taken)
-{
-    (void)vm, (void)taken;
-}
-
-static void irq_line(struct vm *vm, unsigned gsi, bool level)
-{
-    (void)vm, (void)gsi, (void)level;
-}
-static void pin_message(struct vm *vm, unsigned gsi, bool valid, gpa at, uint32_t data)
-{
-    (void)vm, (void)gsi, (void)valid, (void)at, (void)data;
-}
-static bool route_msi(struct vm *vm, int fd, bool on, gpa at, uint32_t data)
-{
-    (void)vm, (void)fd, (void)on, (void)at, (void)data;
-    return false;
-}
-
-static struct error *no_chips(struct vm *vm)
-{
-    (void)vm;
-    return error_new("the translator has no interrupt controllers of its own");
-}
-static struct error *get_chips(struct vm *vm, void *chips)
-{
-    (void)chips;
-    return no_chips(vm);
-}
-static struct error *set_chips(struct vm *vm, const void *chips)
-{
-    (void)chips;
-    return no_chips(vm);
-}
-
 /* ---- helping another engine ------------------------------------------------------------------------------ */
 
 static struct error *help_start(struct vm *vm)
@@ -790,7 +739,6 @@ const struct accel tcg_accel = {
     .can_step = true,
     .vcpu_headroom = TCG_HEADROOM,
     .available = available,
-    .reservation = no_reservation,
     .vm_create = vm_create,
     .vm_destroy = vm_destroy,
     .vcpu_create = vcpu_create,
@@ -799,18 +747,9 @@ const struct accel tcg_accel = {
     .kick = kick,
     .get_state = get_state,
     .set_state = set_state,
-    .get_general = no_general,
-    .set_general = no_general,
     .memory_changed = memory_changed,
     .code_written = code_written,
     .dirty_log_started = dirty_log_started,
-    .dirty_log_sync = dirty_log_sync,
-    .irq_line = irq_line,
-    .timer_taken = timer_taken,
-    .pin_message = pin_message,
-    .route_msi = route_msi,
-    .get_chips = get_chips,
-    .set_chips = set_chips,
     .set_debug = debug_set,
     .explain = tcg_explain,
     .help_start = help_start,

@@ -230,7 +230,8 @@ static bool get_vmport_registers(struct vm *vm, uint32_t r[VMPORT_N_REGISTERS])
     struct vcpu *cpu = vcpu_current(vm);
     if (!cpu)
         return false;
-    vm->accel->get_general(cpu);
+    if (vm->accel->get_general)
+        vm->accel->get_general(cpu);
     for (unsigned i = 0; i < VMPORT_N_REGISTERS; i++)
         r[i] = (uint32_t)x86_of(cpu)->gpr[vmport_registers[i]];
     return true;
@@ -244,7 +245,8 @@ static void set_vmport_registers(struct vm *vm, const uint32_t r[VMPORT_N_REGIST
         if ((uint32_t)*to != r[i])
             *to = r[i];
     }
-    vm->accel->set_general(cpu);
+    if (vm->accel->set_general)
+        vm->accel->set_general(cpu);
 }
 
 static struct error *make_vmport(struct pc *pc)

@@ -43,14 +43,6 @@ static void nothing_vm(struct vm *vm)
 static void nothing_changed(struct vm *vm, const struct mem_view *now)
 {
 }
-static bool no_route(struct vm *vm, int fd, bool on, gpa at, uint32_t data)
-{
-    return false;
-}
-static const char *cannot(struct vcpu *cpu)
-{
-    return NULL;
-}
 static const struct accel hollow = {
     .name = "kvm",
     .vcpu_create = make_vcpu,
@@ -60,8 +52,6 @@ static const struct accel hollow = {
     .get_state = nothing,
     .set_state = nothing,
     .memory_changed = nothing_changed,
-    .route_msi = no_route,
-    .execute_one = cannot,
 };
 
 static void must(struct error *err)

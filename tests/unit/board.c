@@ -29,11 +29,6 @@ static struct board *board_of(struct vcpu *cpu)
     return cpu->vm->machine;
 }
 
-static struct error *null_reservation(void)
-{
-    return NULL;
-}
-
 static struct error *null_available(const char *target_name)
 {
     return NULL;
@@ -144,7 +139,6 @@ static const struct accel null_accel = {
     .synic = &null_synic,
     .vcpu_headroom = 4096,
     .available = null_available,
-    .reservation = null_reservation,
     .vm_create = null_vm_create,
     .vm_destroy = null_vm,
     .vcpu_create = null_vcpu_create,
@@ -156,7 +150,6 @@ static const struct accel null_accel = {
     .memory_changed = null_memory_changed,
     .code_written = null_code_written,
     .dirty_log_started = null_dirty_log,
-    .dirty_log_sync = null_dirty_log,
     .explain = no_explain,
     .print_help = null_print_help,
     .stats = null_stats,

@@ -34,8 +34,6 @@ static const struct accel no_accel = {
     .kick = no_op,
     .get_state = no_op,
     .set_state = no_op,
-    .get_general = no_op,
-    .set_general = no_op,
     .memory_changed = no_change,
 };
 

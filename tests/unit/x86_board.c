@@ -39,13 +39,6 @@ static void no_timer(struct vm *vm, bool taken)
 {
     record_line(vm, X86_MACHINE_TIMER_TAKEN, taken);
 }
-static void no_pin(struct vm *vm, unsigned gsi, bool valid, gpa at, uint32_t data)
-{
-}
-static bool no_route(struct vm *vm, int fd, bool on, gpa at, uint32_t data)
-{
-    return false;
-}
 static void no_stats(struct vm *vm, void (*add)(void *opaque, const char *name, double value),
                      void *opaque)
 {
@@ -75,7 +68,6 @@ static struct error *no_debug(struct vcpu *cpu, const struct vcpu_debug *want)
 static const struct accel no_accel = {
     .run = sleep_on,
     .dirty_log_started = no_log,
-    .dirty_log_sync = no_log,
     .set_debug = no_debug,
     .stats = no_stats,
     .name = "none",
@@ -85,13 +77,9 @@ static const struct accel no_accel = {
     .vm_destroy = free_vm,
     .irq_line = record_line,
     .timer_taken = no_timer,
-    .pin_message = no_pin,
-    .route_msi = no_route,
     .kick = no_op,
     .get_state = no_op,
     .set_state = no_op,
-    .get_general = no_op,
-    .set_general = no_op,
     .memory_changed = no_change,
     .code_written = no_code,
     .explain = no_explain,

@@ -130,6 +130,7 @@ static noreturn void leave_before(struct tcg_cpu *t)
 {
     *tcg_pc(t) = tcg_insn_pc(t->cpu);
     t->undo++;
+    t->why = LEFT_WATCH;
     tcg_leave(t->cpu);
 }
 

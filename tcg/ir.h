@@ -285,8 +285,13 @@ void ir_drop_dead(struct ir *ir);
 void ir_finish(struct ir *ir);
 /* Between ir_resolve and ir_drop_dead: give loops that walk through memory a second copy without TLB checks. `windows`
  * is the helper (pair, IR_WINDOW of two << 32, their first addresses) that opens them from window `pair` on and says for
- * how many turns all so far are good. */
-void ir_copy_loops(struct ir *ir, const struct ir_helper *windows);
+ * how many turns all so far are good. `tell`, or NULL, hears of each loop at what address it is, and what became of it.
+ * Gives how many have a copy. */
+struct ir_teller {
+    void (*say)(void *opaque, int32_t off, const char *what);
+    void *opaque;
+};
+unsigned ir_copy_loops(struct ir *ir, const struct ir_helper *windows, const struct ir_teller *tell);
 /* Find accesses on one base, near each other, that can share the TLB check of the first; but for those of
  * instructions in the 64-byte pieces of the page that have their bit set in `apart`. */
 void ir_group_accesses(struct ir *ir, uint64_t apart);

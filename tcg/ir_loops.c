@@ -19,6 +19,8 @@
 #include "core/util.h"
 #include "tcg/ir.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,6 +61,7 @@ struct loop {
     struct form value[IR_MAX_OPS];
     struct access accesses[MAX_ACCESSES];
     unsigned n_accesses;
+    const char *why; /* there are no windows */
     struct window windows[IR_WINDOWS];
     unsigned n_windows;
     int iv; /* a slot that every turn moves, by */
@@ -167,8 +170,10 @@ static bool add_to_body(struct loop *l, uint16_t block)
 {
     if (l->place[block] >= 0)
         return true;
-    if (l->n_body == MAX_BODY)
+    if (l->n_body == MAX_BODY) {
+        l->why = "it has too many blocks";
         return false;
+    }
     l->place[block] = (int8_t)l->n_body;
     l->body[l->n_body++] = block;
     return true;
@@ -204,28 +209,42 @@ static bool find_body(struct loop *l)
         }
     for (unsigned i = 0; i < l->n_body; i++)
         l->place[l->body[i]] = (int8_t)i;
+    l->why = "it is entered in the middle";
     return l->body[0] == l->head;
 }
 
+/* Why a loop with this operation gets no copy, or NULL. */
+static const char *obstacle(const struct ir_op *op)
+{
+    switch (op->code) {
+    case IR_call:
+        return ((const struct ir_helper *)(intptr_t)op->imm)->flags & IR_CALL_PURE
+                   ? NULL
+                   : "it calls a helper";
+    case IR_copy:
+    case IR_fill: return "it has a repeated instruction";
+    case IR_rmw:
+    case IR_cas: return "it has an atomic access";
+    case IR_fence: return "it has a fence";
+    case IR_fflags:
+    case IR_set_fflags: return "it looks at floating-point flags";
+    default: return NULL;
+    }
+}
+
 /* Does the body do nothing but compute and access, with no way in but its head and no loop inside? */
-static bool is_simple(const struct loop *l)
+static bool is_simple(struct loop *l)
 {
     const struct ir *ir = l->ir;
     for (unsigned i = 0; i < l->n_body; i++) {
         const struct ir_block *b = &ir->blocks[l->body[i]];
-        if ((i && b->loops) || !l->body[i])
+        l->why = (i && b->loops) || !l->body[i] ? "there is a loop inside"
+                 : b->after_call                ? "there is a call inside"
+                                                : NULL;
+        for (uint16_t k = b->first; !l->why && k < b->first + b->n; k++)
+            l->why = obstacle(&ir->ops[k]);
+        if (l->why)
             return false;
-        if (b->after_call)
-            return false;
-        for (uint16_t k = b->first; k < b->first + b->n; k++) {
-            const struct ir_op *op = &ir->ops[k];
-            bool pure = op->code == IR_call &&
-                        ((const struct ir_helper *)(intptr_t)op->imm)->flags & IR_CALL_PURE;
-            if ((op->code == IR_call && !pure) || op->code == IR_copy || op->code == IR_fill ||
-                op->code == IR_rmw || op->code == IR_cas || op->code == IR_fence ||
-                op->code == IR_fflags || op->code == IR_set_fflags)
-                return false;
-        }
     }
     return true; /* find_body took in all that leads to a block but the head */
 }
@@ -343,6 +362,7 @@ static int window_for(struct loop *l, const struct access *a)
 /* True: it pays. */
 static bool find_windows(struct loop *l)
 {
+    analyse(l);
     l->iv = -1;
     l->n_windows = 0;
     for (unsigned s = 0; s < l->ir->n_slots; s++) {
@@ -352,10 +372,13 @@ static bool find_windows(struct loop *l)
             l->step = step;
         }
     }
+    l->why = "each turn moves no register by a constant";
     if (l->iv < 0)
         return false;
     for (unsigned k = 0; k < l->n_accesses; k++)
         l->accesses[k].window = (int8_t)window_for(l, &l->accesses[k]);
+    l->why = l->n_accesses ? "no access stays where it is or moves by a small constant"
+                           : "it accesses no memory";
     return l->n_windows;
 }
 
@@ -564,7 +587,7 @@ static void lead_elsewhere(struct loop *l, uint16_t n_blocks, uint16_t in, uint1
     }
 }
 
-static bool has_room(const struct loop *l)
+static bool has_room(struct loop *l)
 {
     const struct ir *ir = l->ir;
     unsigned ops = 32 + 16 * IR_WINDOWS, insns = 0;
@@ -572,6 +595,7 @@ static bool has_room(const struct loop *l)
         ops += ir->blocks[l->body[i]].n + IR_WINDOWS;
         insns += ir->blocks[l->body[i]].n_insns;
     }
+    l->why = "there is no room in the unit";
     return ir->n_ops + ops <= IR_MAX_OPS && ir->n_insns + insns <= IR_MAX_INSNS &&
            ir->n_blocks + l->n_body + 5 <= IR_MAX_BLOCKS;
 }
@@ -613,8 +637,53 @@ static void put_in_front(struct ir *ir)
     append(ir, IR_jump, IR_VOID)->c = 1;
 }
 
-void ir_copy_loops(struct ir *ir, const struct ir_helper *helper)
+/* ---- for people ---------------------------------------------------------------------------------------------- */
+
+static void say_form(FILE *f, const struct loop *l, const struct form *form)
 {
+    for (unsigned k = 0; k < form->n; k++) {
+        fprintf(f, "%s%s", k ? " + " : "", l->ir->slots[form->slot[k]].name);
+        if (form->factor[k] != 1)
+            fprintf(f, " * %" PRId64, form->factor[k]);
+    }
+    if (form->c || !form->n)
+        fprintf(f, form->n ? "%+" PRId64 : "%" PRId64, form->c);
+}
+
+/* A window as "read x11 + x5 * 8, 8 bytes, + 8 a turn". */
+static void say_window(FILE *f, const struct loop *l, const struct window *w)
+{
+    fprintf(f, "%s ", w->writes ? "write" : "read");
+    say_form(f, l, &w->from);
+    fprintf(f, ", %" PRId64 " bytes, %+" PRId64 " a turn", w->span, w->stride);
+}
+
+static void tell_loop(const struct loop *l, const struct ir_teller *tell)
+{
+    char *text = NULL;
+    size_t n;
+    FILE *f = open_memstream(&text, &n);
+    if (l->why) {
+        fprintf(f, "no windows: %s", l->why);
+    } else {
+        unsigned rest = l->n_accesses;
+        for (unsigned k = 0; k < l->n_accesses; k++)
+            rest -= l->accesses[k].window >= 0;
+        fprintf(f, "%u window%s, %u of %u accesses checked at each turn", l->n_windows,
+                l->n_windows > 1 ? "s" : "", rest, l->n_accesses);
+    }
+    for (unsigned k = 0; !l->why && k < l->n_windows; k++) {
+        fprintf(f, "; ");
+        say_window(f, l, &l->windows[k]);
+    }
+    fclose(f);
+    tell->say(tell->opaque, l->ir->blocks[l->head].off, text);
+    free(text);
+}
+
+unsigned ir_copy_loops(struct ir *ir, const struct ir_helper *helper, const struct ir_teller *tell)
+{
+    unsigned n = 0;
     struct loop *l = xmalloc(sizeof(*l));
     l->ir = ir;
     l->first = ir->blocks[0].loops && ir->n_blocks < IR_MAX_BLOCKS && ir->n_ops < IR_MAX_OPS;
@@ -623,12 +692,16 @@ void ir_copy_loops(struct ir *ir, const struct ir_helper *helper)
     l->n_original = ir->n_blocks;
     for (uint16_t b = l->first; b < l->n_original; b++) {
         l->head = b;
-        if (!ir->blocks[b].loops || !ir->blocks[b].guest || !find_body(l) || !is_simple(l) ||
-            !has_room(l))
+        if (!ir->blocks[b].loops || !ir->blocks[b].guest)
             continue;
-        analyse(l);
-        if (find_windows(l))
+        if (find_body(l) && is_simple(l) && has_room(l) && find_windows(l)) {
+            l->why = NULL;
             make_copy(l, helper);
+            n++;
+        }
+        if (tell)
+            tell_loop(l, tell);
     }
     free(l);
+    return n;
 }

@@ -9,6 +9,7 @@
 #include "tcg/tcg.h"
 
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -88,10 +89,54 @@ const void *run_lookup(void *arch, uint64_t pc)
     *tcg_pc(t) = pc;
     if (t->stepping || atomic_load_explicit(&t->exit_flag, memory_order_relaxed))
         return NULL;
-    if (t->debug && debug_is_point(t, pc))
+    if (t->debug && debug_is_point(t, pc)) {
+        t->why = LEFT_POINT;
         return NULL;
+    }
     /* Only what exists: translating may need every vCPU outside generated code. */
-    return translate_lookup(t, pc);
+    const void *code = translate_lookup(t, pc);
+    if (!code)
+        t->why = LEFT_LOOKUP;
+    return code;
+}
+
+/* What exit_flag was set for. */
+static enum left flag_cause(const struct tcg_cpu *t)
+{
+    uint32_t requests = atomic_load_explicit(&t->cpu->requests, memory_order_relaxed);
+    return requests & ~(uint32_t)VCPU_REQ_INTERRUPT                         ? LEFT_REQUEST
+           : requests                                                       ? LEFT_INTERRUPT
+           : atomic_load_explicit(&t->flush_wanted, memory_order_relaxed)   ? LEFT_FLUSH
+           : atomic_load_explicit(&t->tcg->exclusive, memory_order_relaxed) ? LEFT_OTHERS
+           : atomic_load_explicit(&t->sampled, memory_order_relaxed)        ? LEFT_SAMPLE
+                                                                            : LEFT_FLAG;
+}
+
+static void count_exit(struct tcg_cpu *t, const struct link *link)
+{
+    enum left why = t->why;
+    if (!why && link && link->jump_at)
+        why = LEFT_LINK;
+    else if (!why && atomic_load_explicit(&t->exit_flag, memory_order_relaxed))
+        why = flag_cause(t);
+    else if (!why)
+        why = link && link == link->from->links ? LEFT_DEAD : LEFT_INSN;
+    t->counts.left[why]++;
+    t->entered = false;
+    t->why = LEFT_UNKNOWN;
+}
+
+/* Run from u; by which link it was left, or NULL. */
+static struct link *enter(struct tcg_cpu *t, struct unit *u)
+{
+    t->why = LEFT_UNKNOWN;
+    t->entered = true;
+    t->counts.unit_entries++;
+    struct link *link = t->tcg->backend->enter(t, u);
+    count_exit(t, link);
+    if (link)
+        *tcg_pc(t) = t->pc_page + (uint64_t)(int64_t)link->off;
+    return link;
 }
 
 /* Counting costs: it ends when nobody has looked for a while. */
@@ -156,10 +201,7 @@ void run_units(struct tcg_cpu *t)
             log_entry(t, u);
         else if (!(u->flags & UNIT_ALONE))
             remember_way(t, link, pc, u);
-        t->counts.unit_entries++;
-        link = tcg->backend->enter(t, u);
-        if (link)
-            *tcg_pc(t) = t->pc_page + (uint64_t)(int64_t)link->off;
+        link = enter(t, u);
     } while (link && link->jump_at && !atomic_load_explicit(&t->exit_flag, memory_order_relaxed));
     if (link && atomic_load_explicit(&t->sampled, memory_order_relaxed)) {
         atomic_store_explicit(&t->sampled, false, memory_order_relaxed);
@@ -183,9 +225,7 @@ static bool run_one(struct tcg_cpu *t)
     if (!u)
         return false;
     t->lent = u;
-    struct link *link = t->tcg->backend->enter(t, u);
-    if (link)
-        *tcg_pc(t) = t->pc_page + (uint64_t)(int64_t)link->off;
+    enter(t, u);
     return true;
 }
 
@@ -286,12 +326,17 @@ noreturn void tcg_leave(struct vcpu *cpu)
         t->n_insns -= (uint64_t)t->undo;
     t->undo = 0;
     t->in_windows = false;
+    if (t->entered) { /* not a fault of a fetch, or of an interrupt's delivery */
+        t->why = t->why ? t->why : LEFT_HELPER;
+        count_exit(t, NULL);
+    }
     siglongjmp(t->leave, 1);
 }
 
 noreturn void tcg_halt(struct vcpu *cpu)
 {
     tcg_cpu_of(cpu)->halt = true;
+    tcg_cpu_of(cpu)->why = LEFT_HALT;
     tcg_leave(cpu);
 }
 
@@ -682,6 +727,15 @@ static void print_help(void (*print)(void *opaque, const char *line), void *opaq
     print(opaque, "  cache-size=MIB        how large FILE may become (default 128)");
 }
 
+static const char *const left_names[N_LEFT] = {
+    [LEFT_LINK] = "link",         [LEFT_LOOKUP] = "lookup",    [LEFT_DEAD] = "dead",
+    [LEFT_INSN] = "instruction",  [LEFT_REQUEST] = "request",  [LEFT_INTERRUPT] = "interrupt",
+    [LEFT_FLUSH] = "flush",       [LEFT_OTHERS] = "others",    [LEFT_SAMPLE] = "sample",
+    [LEFT_FLAG] = "flag",         [LEFT_POINT] = "breakpoint", [LEFT_FAULT] = "fault",
+    [LEFT_HELPER] = "helper",     [LEFT_HALT] = "halt",        [LEFT_WINDOW] = "window",
+    [LEFT_OWN_CODE] = "own_code", [LEFT_ALONE] = "alone",      [LEFT_WATCH] = "watchpoint",
+};
+
 static void stats(struct vm *vm, void (*add)(void *opaque, const char *name, double value),
                   void *opaque)
 {
@@ -706,10 +760,11 @@ static void stats(struct vm *vm, void (*add)(void *opaque, const char *name, dou
         { "tcg.tier2_units", (double)tcg->counts.hot_units },
         { "tcg.tier2_gone", (double)tcg->counts.hot_gone },
         { "tcg.tier2_insns", (double)tcg->counts.hot_insns },
+        { "tcg.tier2_host_bytes", (double)tcg->counts.hot_bytes },
+        { "tcg.tier2_loops", (double)tcg->counts.hot_loops },
         { "tcg.tier2_seconds", (double)tcg->counts.hot_ns / 1e9 },
         { "tcg.windows_opened", (double)sum.windows_opened },
         { "tcg.windows_refused", (double)sum.windows_refused },
-        { "tcg.windows_left", (double)sum.windows_left },
         { "tcg.evictions", (double)tcg->counts.evictions },
         { "tcg.units_loaded", (double)tcg->counts.loaded },
         { "tcg.load_seconds", (double)tcg->counts.load_ns / 1e9 },
@@ -731,6 +786,11 @@ static void stats(struct vm *vm, void (*add)(void *opaque, const char *name, dou
     }
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         add(opaque, all[i].name, all[i].value);
+    for (unsigned k = 1; k < N_LEFT; k++) {
+        char name[40];
+        snprintf(name, sizeof(name), "tcg.exits.%s", left_names[k]);
+        add(opaque, name, (double)sum.left[k]);
+    }
     persist_stats(tcg, add, opaque);
 }
 

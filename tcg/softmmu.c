@@ -14,6 +14,7 @@ static noreturn void raise_fault(struct tcg_cpu *t, uint64_t va, enum access acc
     t->counts.traps++;
     if (t->debug)
         debug_forget_access(t);
+    t->why = LEFT_FAULT;
     t->target->raise_memory(t->cpu, va, access, kind, fault);
     tcg_leave(t->cpu);
 }
@@ -68,7 +69,7 @@ static void close_windows(struct tcg_cpu *t)
         return;
     *tcg_pc(t) = tcg_insn_pc(t->cpu);
     t->undo++;
-    t->counts.windows_left++;
+    t->why = LEFT_WINDOW;
     tcg_leave(t->cpu);
 }
 
@@ -212,6 +213,7 @@ static void check_own_code(struct tcg_cpu *t, const struct tlb_place *p, unsigne
     *tcg_pc(t) = pc;
     t->undo++;
     t->wants_single = true;
+    t->why = LEFT_OWN_CODE;
     tcg_leave(t->cpu);
 }
 
@@ -433,6 +435,7 @@ static void stand_alone(struct tcg_cpu *t, uint64_t va, unsigned shape, unsigned
         *tcg_pc(t) = tcg_insn_pc(t->cpu);
         t->undo++;
         t->wants_alone = true;
+        t->why = LEFT_ALONE;
         tcg_leave(t->cpu);
     }
     translate(t, va, ACCESS_WRITE, mode);

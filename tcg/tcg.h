@@ -151,10 +151,24 @@ struct fetch_context {
     struct jump_entry jumps[1 << JUMP_CACHE_BITS];
 };
 
+/* Why generated code was left: by a jump whose link leads nowhere yet; by one to an address, for what is not translated
+ * yet; into a unit that has died; because an instruction wants the run loop's look at everything; because exit_flag was
+ * set, for a request to stop, an interrupt, addresses to be forgotten, somebody who wants to stand alone, a sample of
+ * tier.c, or none that is still there; from C: a breakpoint, a memory fault, an exception or whatever else a helper
+ * leaves for, a halt, a device in a loop with windows, a store into the running code, an access that all others must
+ * stand still for, a watchpoint. */
+enum left {
+    LEFT_UNKNOWN, LEFT_LINK, LEFT_LOOKUP, LEFT_DEAD, LEFT_INSN,
+    LEFT_REQUEST, LEFT_INTERRUPT, LEFT_FLUSH, LEFT_OTHERS, LEFT_SAMPLE, LEFT_FLAG,
+    LEFT_POINT, LEFT_FAULT, LEFT_HELPER, LEFT_HALT, LEFT_WINDOW, LEFT_OWN_CODE, LEFT_ALONE, LEFT_WATCH,
+    N_LEFT
+};
+
 struct tcg_counts {
+    uint64_t left[N_LEFT];
     uint64_t tlb_misses, tlb_walks, tlb_flushes, context_switches;
     uint64_t unit_entries, indirect_misses, slow_calls, mmio, traps;
-    uint64_t windows_opened, windows_refused, windows_left;
+    uint64_t windows_opened, windows_refused;
 };
 
 /* A shared check that fails again and again. */
@@ -188,6 +202,8 @@ struct tcg_cpu {
     struct ir *ir;               /* scratch for translation */
     struct plan *plan;
     bool halt, fp_live, counting;
+    bool entered;                /* generated code; */
+    uint8_t why;                 /* enum left: it is being left for that, if C knows better than run.c */
     bool wants_alone;            /* the next instruction is to run while all others stand still */
     bool alone;                  /* they do */
     bool wants_single;           /* the next instruction is to run as a unit of its own */
@@ -249,6 +265,11 @@ static inline struct tcg_cpu *tcg_cpu_of(struct vcpu *cpu)
 /* Displacement of a field from arch, as generated code sees it. */
 #define TCG_DISP(field) ((int32_t)(offsetof(struct tcg_cpu, field) - sizeof(struct tcg_cpu)))
 
+/* Does a unit have a link for a jump to this offset in its page? Elsewhere the mapping could change under it. */
+static inline bool may_link(const struct tcg_target *target, int32_t off)
+{
+    return off >= 0 && off + (int32_t)target->max_insn_len <= 4096;
+}
 static inline uint64_t *tcg_pc(struct tcg_cpu *t)
 {
     return (uint64_t *)((char *)t->cpu->arch + t->target->pc_offset);
@@ -282,6 +303,14 @@ struct relocs {
     struct reloc { uint32_t at; /* in the unit's code */ enum reloc_kind kind; } at[MAX_RELOCS];
 };
 
+struct site {
+    uint32_t at, n;   /* in the unit's code: bytes with the call before them */
+    const char *kind; /* "load", "exit"... */
+    const char *name; /* of the helper or operation, or "" */
+    int32_t off;      /* guest instruction, relative to the page; of an exit: where to */
+    bool slow;        /* a way that is taken in C */
+};
+
 enum compiled { COMPILE_OK, COMPILE_NO_ROOM, COMPILE_TOO_COMPLEX /* the unit must be shorter */ };
 
 struct backend {
@@ -309,6 +338,9 @@ struct backend {
     void (*fp_suspend)(struct tcg_cpu *t);
     /* Guest address of the instruction of the slow call under way, relative to the page. */
     int32_t (*site_off)(struct tcg_cpu *t);
+    /* For people: the pieces of u's code, in any order, that are no code, but say what is to be done. */
+    void (*each_site)(const struct tcg *tcg, const struct unit *u,
+                      void (*found)(void *opaque, const struct site *site), void *opaque);
 };
 /* Those of this build, the preferred one first (tcg/backends_*.c, chosen by meson). */
 extern const struct backend *const backends[];
@@ -362,6 +394,7 @@ struct tcg {
                                   remembered from one instruction to the next */
     struct {
         uint64_t hot_units, hot_gone, hot_ns, hot_insns; /* second tier; hot_gone: changed meanwhile */
+        uint64_t hot_bytes, hot_loops;                   /* of host code; loops with windows */
         uint64_t links, units, guest_bytes, guest_insns, host_bytes, evictions, dead, translate_ns;
         uint64_t loaded, load_ns;  /* units that a file had (persist.c) */
     } counts;
@@ -482,9 +515,11 @@ struct unit *translate_find(struct tcg_cpu *t, uint64_t pc);
 const void *translate_lookup(struct tcg_cpu *t, uint64_t pc);
 struct plan *plan_new(void); /* scratch for translate_find; free() */
 /* For looking at, with the lock held and the vCPU standing: plan and IR of the unit at pc, whose page is given, and
- * that of what follows it (NULL: none); *u: the one in the cache, or NULL. False: there is no instruction. */
+ * that of what follows it (NULL: none); *u: the one in the cache, or NULL; `tell` hears of loops, if it is of the second
+ * tier. False: there is no instruction. */
 bool translate_again(struct tcg_cpu *t, uint64_t pc, const uint8_t *page, const uint8_t *page2,
-                     struct plan *p, struct ir *ir, const struct unit **u);
+                     struct plan *p, struct ir *ir, const struct unit **u,
+                     const struct ir_teller *tell);
 /* The k'th instruction of a plan: its length; 0: there are no more. */
 unsigned plan_insn(const struct plan *p, unsigned k, int32_t *off, uint8_t bytes[32]);
 

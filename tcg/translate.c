@@ -239,15 +239,18 @@ static bool wants_copies(const struct plan *p)
     return !p->forward_only && !(p->flags & (UNIT_ALONE | UNIT_DEBUG));
 }
 
-static void optimise(const struct tcg *tcg, const struct plan *p, struct ir *ir, bool hot,
-                     uint64_t apart)
+/* Gives how many loops have a second copy. */
+static unsigned optimise(const struct tcg *tcg, const struct plan *p, struct ir *ir, bool hot,
+                         uint64_t apart, const struct ir_teller *tell)
 {
+    unsigned loops = 0;
     ir_resolve(ir);
     if (hot && wants_copies(p))
-        ir_copy_loops(ir, &tlb_windows_helper);
+        loops = ir_copy_loops(ir, &tlb_windows_helper, tell);
     ir_drop_dead(ir);
     if (tcg->group_accesses)
         ir_group_accesses(ir, apart);
+    return loops;
 }
 
 /* With the lock held: host code for a unit, published if all goes well. `old` is what it takes the place of, or NULL. */
@@ -316,12 +319,14 @@ static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off, bo
             struct unit *u;
             if (logged && log_on(log, LOG_OP))
                 log_ir(t, ir, "IR");
-            optimise(tcg, p, ir, tcg->always_tier2, cache_apart(tcg, p->page));
+            unsigned loops =
+                optimise(tcg, p, ir, tcg->always_tier2, cache_apart(tcg, p->page), NULL);
             enum compiled c = make_unit(p, off, ir, NULL, &u);
             if (c == COMPILE_OK) {
                 tcg->counts.units++;
                 tcg->counts.guest_insns += p->n;
                 tcg->counts.guest_bytes += (uint64_t)(u->end - u->off);
+                tcg->counts.hot_loops += loops;
                 tcg->counts.translate_ns += host_now_ns() - begin;
                 return u;
             }
@@ -365,7 +370,8 @@ static struct unit *first_tier(struct tcg *tcg, const struct hot *hot)
 
 /* Takes the place of the unit it is about: whatever the guest writes in the page meanwhile is seen, as that unit keeps
  * it watched. False: it was too much. */
-static bool replace_hot(struct tcg *tcg, const struct hot *hot, struct plan *p, struct ir *ir)
+static bool replace_hot(struct tcg *tcg, const struct hot *hot, struct plan *p, struct ir *ir,
+                        unsigned loops)
 {
     struct unit *u;
     enum compiled c = COMPILE_OK;
@@ -375,8 +381,12 @@ static bool replace_hot(struct tcg *tcg, const struct hot *hot, struct plan *p, 
     if (good)
         c = make_unit(p, hot->off, ir, old, &u);
     tcg->counts.hot_gone += !good || c == COMPILE_NO_ROOM;
-    tcg->counts.hot_units += good && c == COMPILE_OK;
-    tcg->counts.hot_insns += good && c == COMPILE_OK ? p->n : 0;
+    if (good && c == COMPILE_OK) {
+        tcg->counts.hot_units++;
+        tcg->counts.hot_insns += p->n;
+        tcg->counts.hot_bytes += u->code_size;
+        tcg->counts.hot_loops += loops;
+    }
     pthread_mutex_unlock(&tcg->lock);
     return c != COMPILE_TOO_COMPLEX;
 }
@@ -405,8 +415,8 @@ void translate_hot(struct tcg *tcg, const struct hot *hot, struct again *again)
         build(p, &again->ir);
         if (!p->n || again->ir.overflow)
             continue;
-        optimise(tcg, p, &again->ir, true, apart);
-        done = replace_hot(tcg, hot, p, &again->ir);
+        unsigned loops = optimise(tcg, p, &again->ir, true, apart, NULL);
+        done = replace_hot(tcg, hot, p, &again->ir, loops);
     }
     tcg->counts.hot_ns += host_now_ns() - begin;
 }
@@ -546,7 +556,8 @@ unsigned plan_insn(const struct plan *p, unsigned k, int32_t *off, uint8_t bytes
 }
 
 bool translate_again(struct tcg_cpu *t, uint64_t pc, const uint8_t *page, const uint8_t *page2,
-                     struct plan *p, struct ir *ir, const struct unit **u)
+                     struct plan *p, struct ir *ir, const struct unit **u,
+                     const struct ir_teller *tell)
 {
     int32_t off = pc & 4095;
     struct insn_scan scan;
@@ -569,7 +580,7 @@ bool translate_again(struct tcg_cpu *t, uint64_t pc, const uint8_t *page, const 
         build(p, ir);
         p->limit = (p->limit + 1) / 2;
     } while (ir->overflow);
-    optimise(t->tcg, p, ir, *u && (*u)->hot, cache_apart(t->tcg, page));
+    optimise(t->tcg, p, ir, *u && (*u)->hot, cache_apart(t->tcg, page), tell);
     return true;
 }
 

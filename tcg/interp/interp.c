@@ -61,7 +61,7 @@ struct packer {
     struct unit *u;
     const struct ir *ir;
     const struct ir_block *block;
-    unsigned max_insn_len;
+    const struct tcg_target *target;
     struct op *ops;
     uint32_t n;
     uint32_t starts[IR_MAX_BLOCKS]; /* first operation of each block */
@@ -121,7 +121,7 @@ static uint32_t target(struct packer *p, uint16_t block, int64_t off)
 {
     if (block != IR_NONE)
         return p->starts[block];
-    if (off < 0 || off + p->max_insn_len > 4096)
+    if (!may_link(p->target, (int32_t)off))
         return OUTSIDE | FAR;
     struct unit *u = p->u;
     u->links[u->n_links] = (struct link){ .from = u, .off = (int32_t)off, .jump_at = 1 };
@@ -168,7 +168,7 @@ static void pack_op(struct packer *p, uint16_t i)
 
 static enum compiled interp_compile(struct tcg *tcg, struct unit *u, const struct ir *ir)
 {
-    struct packer p = { .u = u, .ir = ir, .max_insn_len = tcg->target->max_insn_len };
+    struct packer p = { .u = u, .ir = ir, .target = tcg->target };
     size_t size = measure(&p) * sizeof(struct op);
     uint32_t at = (uint32_t)align_up(tcg->next, 16);
     if (size > tcg->part_size - 64)
@@ -305,9 +305,11 @@ static uint64_t run_bits(const struct op *op, uint64_t a)
     }
 }
 
-static bool wants_exit(const struct tcg_cpu *t, const struct unit *u)
+static bool wants_exit(struct tcg_cpu *t, const struct unit *u)
 {
-    return atomic_load_explicit(&t->exit_flag, memory_order_relaxed) || atomic_load(&u->dead);
+    if (atomic_load(&u->dead))
+        t->why = LEFT_DEAD;
+    return t->why || atomic_load_explicit(&t->exit_flag, memory_order_relaxed);
 }
 
 /* The unit at pc, if it can be found without leaving; else arch pc says where to go on. */
@@ -491,6 +493,12 @@ static int32_t interp_site_off(struct tcg_cpu *t)
     return ((const struct op *)t->site)->off;
 }
 
+static void interp_each_site(const struct tcg *tcg, const struct unit *u,
+                             void (*found)(void *opaque, const struct site *site), void *opaque)
+{
+    (void)tcg, (void)u, (void)found, (void)opaque; /* all of it is C */
+}
+
 /* What it compiles to is pointers. */
 static uint64_t interp_identity(const struct tcg *tcg)
 {
@@ -512,4 +520,5 @@ const struct backend backend_interp = {
     .fp_resume = interp_fp_resume,
     .fp_suspend = interp_fp_suspend,
     .site_off = interp_site_off,
+    .each_site = interp_each_site,
 };

@@ -1131,19 +1131,9 @@ static void put_site(struct gen *g, const struct cold *c)
     to_shared(g, call32(&g->b), g->host->slow);
     struct slow_site site = c->site;
     site.resume = (int32_t)(c->resume - g->b.p);
-    size_t n = offsetof(struct slow_site, span);
-    if (site.group != ARG_NONE)
-        n = offsetof(struct slow_site, pad_);
-    if (site.kind == SLOW_FP)
-        n = offsetof(struct slow_site, helper);
-    for (unsigned k = 0; k < 4; k++)
-        if (site.arg[k] >= ARG_CONST && site.arg[k] < ARG_NONE)
-            n = site.kind == SLOW_CALL ? sizeof(site) : offsetof(struct slow_site, consts);
-    if (site.kind == SLOW_CALL && n < offsetof(struct slow_site, consts))
-        n = offsetof(struct slow_site, consts);
     if (site.kind == SLOW_CALL)
         note_reloc(g, g->b.p + offsetof(struct slow_site, helper), RELOC_PROGRAM);
-    put_bytes(&g->b, &site, n);
+    put_bytes(&g->b, &site, slow_site_size(&site));
 }
 
 static void put_cold(struct gen *g)

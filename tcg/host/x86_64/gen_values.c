@@ -447,7 +447,7 @@ void slow_resumes(struct gen *g, struct cold *c)
 /* Only to code on the same guest page: elsewhere the mapping may change under the link. */
 bool can_link(const struct gen *g, int32_t off)
 {
-    return off >= 0 && off + (int32_t)g->tcg->target->max_insn_len <= 4096;
+    return may_link(g->tcg->target, off);
 }
 
 struct link *new_link(struct gen *g, int32_t off, bool linkable)

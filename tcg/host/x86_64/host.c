@@ -490,6 +490,7 @@ const struct backend backend_host = {
     .fp_resume = host_fp_resume,
     .fp_suspend = host_fp_suspend,
     .site_off = host_site_off,
+    .each_site = host_each_site,
 };
 
 const uint8_t tcg_tso_load = 0, tcg_tso_store = 0;

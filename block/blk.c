@@ -348,7 +348,10 @@ static struct error *check_options(const struct blk_options *o)
     for (size_t i = 0; i < ARRAY_LEN(formats) && o->format; i++)
         if (!strcmp(o->format, formats[i]))
             return NULL;
-    return o->format ? error_new("disk format '%s' is not known (accepted: raw)", o->format) : NULL;
+    return o->format ? error_new("disk format '%s' is not known (accepted: raw; qemu-img convert "
+                                 "-O raw makes one)",
+                                 o->format)
+                     : NULL;
 }
 
 struct error *blk_open(struct vm *vm, const struct blk_options *options, struct blk **out)

@@ -18,7 +18,7 @@ static const char *const drive_keys[] = {
     "unit",          "media",        "discard",      "locking",        "aio",
     "werror",        "rerror",       "cache.direct", "cache.no-flush", "cache.writeback",
     "detect-zeroes", "file.locking", "bus",          "file.filename",  "file.driver",
-    "driver",        "node-name",
+    "driver",        "node-name",    "copy-on-read",
 };
 static const char *const blockdev_keys[] = {
     "driver",         "node-name",     "filename",       "read-only",
@@ -38,8 +38,42 @@ static const struct choice {
     { "file.aio", (const char *const[]){ "threads", NULL } },
     { "media", (const char *const[]){ "disk", "cdrom", NULL } },
     { "detect-zeroes", (const char *const[]){ "off", NULL } },
+    { "copy-on-read", (const char *const[]){ "off", NULL } },
     { "file.driver", (const char *const[]){ "file", "host_device", NULL } },
 };
+
+/* What QEMU knows of a disk and we do not: keys that begin so, and why they are refused. */
+static const char *const lacking[][2] = {
+    { "throttling.", "there is no I/O throttling yet" },
+    { "throttle-group", "there is no I/O throttling yet" },
+    { "bps", "there is no I/O throttling yet" },
+    { "iops", "there is no I/O throttling yet" },
+    { "group", "there is no I/O throttling yet" },
+    { "copy-on-read", "images have no backing files" },
+    { "backing", "images have no backing files" },
+    { "encrypt", "images are not encrypted" },
+    { "key-secret", "images are not encrypted" },
+    { "l2-cache", "images are raw" },
+    { "refcount-cache", "images are raw" },
+    { "lazy-refcounts", "images are raw" },
+    { "pr-manager", "SCSI reservations are not passed on" },
+};
+
+static struct error *refuse_lacking(const struct options *o)
+{
+    for (size_t i = 0; i < o->n; i++)
+        for (size_t k = 0; !o->used[i] && k < ARRAY_LEN(lacking); k++)
+            if (!strncmp(o->at[i].name, lacking[k][0], strlen(lacking[k][0])))
+                return error_new("%s is not supported: %s", o->at[i].name, lacking[k][1]);
+    return NULL;
+}
+
+/* What nobody has asked for is refused. */
+static struct error *refuse_rest(const struct options *o, const char *const *keys, size_t n)
+{
+    struct error *err = refuse_lacking(o);
+    return err ? err : options_refuse_rest(o, keys, n);
+}
 
 /* The value of `name` as its index in words; `def` if it is not there. */
 static struct error *get_choice(struct options *o, const char *name, const char *const *words,
@@ -206,7 +240,7 @@ static struct error *parse_drive(struct vm *vm, struct options *o, struct blk_op
     b->file = file ? file : filename;
     b->format = format ? format : driver;
     b->serial = options_get(o, "serial");
-    return options_refuse_rest(o, drive_keys, ARRAY_LEN(drive_keys));
+    return refuse_rest(o, drive_keys, ARRAY_LEN(drive_keys));
 }
 
 struct error *blk_add_drive(struct vm *vm, const char *text, struct drive_info *info)
@@ -254,6 +288,8 @@ static struct error *add_node(struct vm *vm, struct options *o)
         return error_new("node-name= is missing");
     if (!options_get(o, "driver"))
         return error_new("driver= is missing (accepted: file, host_device, raw)");
+    if (!strcmp(options_get(o, "driver"), "throttle"))
+        return error_new("driver='throttle' is not supported: there is no I/O throttling yet");
     struct error *err = get_choice(o, "driver", drivers, 0, &driver);
     if (!err)
         err = get_common(o, &b);
@@ -268,7 +304,7 @@ static struct error *add_node(struct vm *vm, struct options *o)
     b.format = raw && below_driver && !strcmp(below_driver, "host_device") ? "host_device" : "raw";
     b.format = driver == 1 ? "host_device" : b.format;
     b.node_driver = drivers[driver];
-    err = options_refuse_rest(o, blockdev_keys, ARRAY_LEN(blockdev_keys));
+    err = refuse_rest(o, blockdev_keys, ARRAY_LEN(blockdev_keys));
     if (err)
         return err;
     if (below)

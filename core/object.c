@@ -157,6 +157,8 @@ static struct error *type_unknown(const char *name)
     const char *names[ARRAY_LEN(types)];
     for (size_t i = 0; i < ARRAY_LEN(types); i++)
         names[i] = types[i].name;
+    if (!strcmp(name, "throttle-group"))
+        return error_new("object type '%s' is not supported: there is no I/O throttling yet", name);
     char *hint = nearest_hint(name, names, ARRAY_LEN(types));
     struct error *err =
         error_new("unknown object type '%s'%s; -object help lists all", name, *hint ? hint : "");

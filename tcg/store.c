@@ -407,7 +407,8 @@ static struct error *read_file(struct store *s)
     bool ours;
     s->now = read_header(s->fd, &ours);
     if (!ours)
-        return error_new("it is something else, not kept translations");
+        return error_new(
+            "it is something else, not kept translations; name a file that is not there");
     struct stat st;
     if (!s->now.sequence && !fstat(s->fd, &st) && st.st_size)
         s->counts.anew = "its headers are damaged, or of another version";

@@ -663,10 +663,14 @@ static void wrong_drive_options_are_named(void **unused)
     assert_says(drive_error(b, "file=%s,aio=io_uring", path), "threads");
     assert_says(drive_error(b, "file=%s,format=qcow2", path), "'qcow2'");
     assert_says(drive_error(b, "file=%s,unit=x", path), "unit='x'");
-    assert_says(drive_error(b, "file=%s,throttling.bps-total=9", path), "'throttling.bps-total'");
-    assert_says(drive_error(b, "file=%s,throttling.group=g", path), "'throttling.group'");
-    assert_says(drive_error(b, "file=%s,iops_rd=9", path), "'iops_rd'");
-    assert_says(drive_error(b, "driver=throttle,node-name=n,file=%s", path), "'throttle'");
+    assert_says(drive_error(b, "file=%s,throttling.bps-total=9", path),
+                "throttling.bps-total is not supported: there is no I/O throttling yet");
+    assert_says(drive_error(b, "file=%s,throttling.group=g", path), "no I/O throttling yet");
+    assert_says(drive_error(b, "file=%s,bps=9", path), "bps is not supported: there is no I/O");
+    assert_says(drive_error(b, "file=%s,iops_rd=9", path), "iops_rd is not supported");
+    assert_says(drive_error(b, "driver=throttle,node-name=n,file=%s", path), "no I/O throttling");
+    assert_says(drive_error(b, "file=%s,copy-on-read=on", path), "accepted: off");
+    assert_says(drive_error(b, "file=%s,backing.driver=raw", path), "no backing files");
     assert_says(drive_error(b, "if=none,id=x%s", ""), "file=");
     assert_says(drive_error(b, "driver=file,node-name=n%s", ""), "filename= is missing");
     assert_says(drive_error(b, "driver=qcow2,node-name=n,filename=%s", path), "host_device");

@@ -161,6 +161,7 @@ static bool answer_requests(struct tcg_cpu *t)
     }
     if (t->counting)
         maybe_stop_counting(t);
+    tier_goes_on(t);
     if (atomic_exchange(&t->flush_wanted, false))
         tlb_flush_everything(t);
     uint32_t req = atomic_fetch_and(&cpu->requests, ~(uint32_t)VCPU_REQ_INTERRUPT);
@@ -762,6 +763,7 @@ static void stats(struct vm *vm, void (*add)(void *opaque, const char *name, dou
         { "tcg.tier2_insns", (double)tcg->counts.hot_insns },
         { "tcg.tier2_host_bytes", (double)tcg->counts.hot_bytes },
         { "tcg.tier2_loops", (double)tcg->counts.hot_loops },
+        { "tcg.tier2_looks", (double)tcg->counts.hot_looks },
         { "tcg.tier2_seconds", (double)tcg->counts.hot_ns / 1e9 },
         { "tcg.windows_opened", (double)sum.windows_opened },
         { "tcg.windows_refused", (double)sum.windows_refused },

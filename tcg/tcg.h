@@ -208,7 +208,9 @@ struct tcg_cpu {
     bool alone;                  /* they do */
     bool wants_single;           /* the next instruction is to run as a unit of its own */
     bool single;                 /* it does */
-    _Atomic bool running, sampled; /* see tier.c */
+    _Atomic bool running, sampled; /* see tier.c: it runs, and was asked for a sample; since when it runs, or does not; */
+    _Atomic uint64_t began_ns;
+    uint64_t stopped_ns, busy_ns;  /* time spent computing, less a part of that spent idle */
     struct debug *debug;         /* what a debugger asks for (debug.c); NULL: nothing */
     bool at_point;               /* it last stopped at a breakpoint: there, and is to get over it; */
     bool at_watch;               /* or before an access that is watched */
@@ -394,7 +396,7 @@ struct tcg {
                                   remembered from one instruction to the next */
     struct {
         uint64_t hot_units, hot_gone, hot_ns, hot_insns; /* second tier; hot_gone: changed meanwhile */
-        uint64_t hot_bytes, hot_loops;                   /* of host code; loops with windows */
+        uint64_t hot_bytes, hot_loops, hot_looks; /* of host code; loops with windows; tier.c's */
         uint64_t links, units, guest_bytes, guest_insns, host_bytes, evictions, dead, translate_ns;
         uint64_t loaded, load_ns;  /* units that a file had (persist.c) */
     } counts;
@@ -536,8 +538,9 @@ void translate_hot(struct tcg *tcg, const struct hot *hot, struct again *again);
 /* ---- tier.c --------------------------------------------------------------------------------------------- */
 struct tier *tier_new(struct tcg *tcg);
 void tier_free(struct tier *r); /* NULL will do */
-/* The vCPU begins to run, has ended; it was found in u. */
+/* The vCPU begins to run, goes on after an interruption, has ended; it was found in u. */
 void tier_running(struct tcg_cpu *t);
+void tier_goes_on(struct tcg_cpu *t);
 void tier_stopped(struct tcg_cpu *t);
 void tier_sample(struct tcg_cpu *t, struct unit *u);
 

@@ -679,6 +679,9 @@ static void adopt(struct chardev *c, struct chardev_host *h)
 void chardev_swap(struct chardev *a, struct chardev *b)
 {
     struct chardev_host *of_a = a->host;
+    bool receives = of_a->receives_fds; /* the front end wants it, wherever its bytes come from */
+    of_a->receives_fds = b->host->receives_fds;
+    b->host->receives_fds = receives;
     adopt(a, b->host);
     adopt(b, of_a);
     struct chardev *both[] = { a, b };

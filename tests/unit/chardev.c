@@ -555,6 +555,44 @@ static void a_base_changes_under_its_mux(void **unused)
     board_free(b);
 }
 
+/* A descriptor of `file` with a byte before it. */
+static void send_fd(int socket, int file)
+{
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = { 0 };
+    struct iovec iov = { "x", 1 };
+    struct msghdr m = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+    };
+    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+    *c = (struct cmsghdr){ CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
+    memcpy(CMSG_DATA(c), &file, sizeof(file));
+    assert_int_equal(sendmsg(socket, &m, 0), 1);
+}
+
+/* Who takes descriptors takes them from whatever comes in the socket's place. */
+static void descriptors_come_from_a_new_socket_too(void **unused)
+{
+    struct board *b = board_new();
+    struct front f = { .room = 100 };
+    char spec[64];
+    int pair[2], other[2];
+    struct chardev *c = add_socket(b, pair);
+    attach(c, &f);
+    chardev_receive_fds(c);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, other), 0);
+    snprintf(spec, sizeof(spec), "socket,id=s,fd=%d", other[0]);
+    assert_null(chardev_change(b->vm, "s", spec));
+    send_fd(other[1], other[1]);
+    settle(b);
+    assert_string_equal(f.got, "x");
+    int fd = chardev_take_fd(c);
+    assert_true(fd >= 0);
+    close(fd);
+    close(other[1]);
+    close(pair[1]);
+    board_free(b);
+}
+
 static void refused(struct error *err, const char *says)
 {
     assert_non_null(err);
@@ -1145,6 +1183,7 @@ int main(void)
         cmocka_unit_test(a_mux_can_be_made_over_a_back_end),
         cmocka_unit_test(who_writes_to_such_a_mux_waits_for_the_same_reader),
         cmocka_unit_test(a_base_changes_under_its_mux),
+        cmocka_unit_test(descriptors_come_from_a_new_socket_too),
         cmocka_unit_test(a_mux_takes_an_unused_back_end_and_gives_it_back),
         cmocka_unit_test(bad_texts_are_refused_by_name),
         cmocka_unit_test(any_thread_may_write),

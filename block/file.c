@@ -72,9 +72,10 @@ static struct error *check_format(int fd, const struct blk_options *o)
         return NULL;
     for (size_t i = 0; i < ARRAY_LEN(formats); i++)
         if (!memcmp(head, formats[i].magic, formats[i].n))
-            return error_new("is a %s image; only raw images are supported (convert it, or say "
-                             "format=raw to use its bytes as they are)",
-                             formats[i].name);
+            return error_new(
+                "is a %s image; only raw ones are supported (qemu-img convert -O raw makes "
+                "one; -drive format=raw would use its bytes as they are)",
+                formats[i].name);
     return NULL;
 }
 

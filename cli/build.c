@@ -343,18 +343,18 @@ static const char *drive_text(struct build *b, const struct cli_drive *d)
     switch (d->kind) {
     case DRIVE_DRIVE: return cli_text(cli, "if=%s,%s", b->drive_if, d->text);
     case DRIVE_BLOCKDEV: return d->text;
-    case DRIVE_PFLASH: return cli_text(cli, "if=pflash,format=raw,file=%s", file);
-    case DRIVE_DISK: return cli_text(cli, "if=virtio,format=raw,file=%s", file);
+    case DRIVE_PFLASH: return cli_text(cli, "if=pflash,file=%s", file);
+    case DRIVE_DISK: return cli_text(cli, "if=virtio,file=%s", file);
     case DRIVE_CDROM:
-        return cli_text(cli, "if=%s%s,media=cdrom,format=raw,file=%s", b->drive_if,
-                        ide ? ",index=2" : "", file);
+        return cli_text(cli, "if=%s%s,media=cdrom,file=%s", b->drive_if, ide ? ",index=2" : "",
+                        file);
     case DRIVE_HDA:
     case DRIVE_HDB:
     case DRIVE_HDC:
     case DRIVE_HDD: break;
     }
-    return ide ? cli_text(cli, "if=ide,index=%d,format=raw,file=%s", d->kind - DRIVE_HDA, file)
-               : cli_text(cli, "if=%s,format=raw,file=%s", b->drive_if, file);
+    return ide ? cli_text(cli, "if=ide,index=%d,file=%s", d->kind - DRIVE_HDA, file)
+               : cli_text(cli, "if=%s,file=%s", b->drive_if, file);
 }
 
 static struct error *make_drive(struct build *b, const struct cli_drive *d)

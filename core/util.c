@@ -72,7 +72,8 @@ static unsigned edit_distance(const char *a, const char *b)
 const char *nearest_name(const char *name, const char *const *names, size_t n)
 {
     const char *best = NULL;
-    unsigned least = (unsigned)strnlen(name, 24) / 3 + 2;
+    unsigned length = (unsigned)strnlen(name, 24);
+    unsigned least = length < 4 ? 2 : length / 3 + 2; /* of three letters two have to be right */
     for (size_t i = 0; i < n; i++) {
         unsigned d = edit_distance(name, names[i]);
         if (d < least) {

@@ -7,6 +7,7 @@
 #include "core/vm.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -88,8 +89,11 @@ static uint64_t parse_number(struct parser *p)
         return 0;
     }
     bool hex = p->at[0] == '0' && (p->at[1] == 'x' || p->at[1] == 'X');
+    errno = 0;
     uint64_t value = strtoull(p->at, &end, hex ? 16 : 10);
-    if (isalnum((uint8_t)*end))
+    if (errno == ERANGE)
+        fail(p, error_new("'%s' has more than 64 bits", p->at));
+    else if (isalnum((uint8_t)*end))
         fail(p, error_new("'%s' is not a number; hexadecimal ones begin with 0x", p->at));
     p->at = end;
     return value;

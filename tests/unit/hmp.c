@@ -120,6 +120,7 @@ static void expressions_have_the_order_of_c(void **unused)
     is_no_value("1/0", "division by zero");
     is_no_value("(1", "')' is missing");
     is_no_value("12q", "not a number");
+    is_no_value("18446744073709551616", "more than 64 bits");
     is_no_value("", "missing");
     is_no_value("$rax", "no CPU");
     char deep[200];

@@ -42,6 +42,9 @@ static void nearest_name_forgives_a_slip_but_not_nonsense(void **unused)
     assert_string_equal(nearest_name("virtio-nt-pci", names, 3), "virtio-net-pci");
     assert_string_equal(nearest_name("drvie", names, 3), "drive");
     assert_null(nearest_name("zzzzzz", names, 3));
+    static const char *const short_names[] = { "log", "fpu", "tcg" };
+    assert_string_equal(nearest_name("tgc", short_names, 3), "tcg");
+    assert_null(nearest_name("foo", short_names, 3));
     assert_null(nearest_name("x", names, 0));
     char longer[300];
     memset(longer, 'a', sizeof(longer) - 1);

@@ -155,6 +155,12 @@ const size_t n_device_classes = ARRAY_LEN(device_classes);
 #define NO_UAS         "usb-storage,drive=ID is a USB disk"
 #define OTHER_SOUND    "sound cards are intel-hda with hda-duplex, and virtio-sound-pci"
 #define NO_HOST_USB    "devices of the host cannot be passed through"
+#define OTHER_NIC      "network cards are virtio-net-pci"
+#define OTHER_DISK     "disks are virtio-blk-pci, ide-hd on ich9-ahci, and usb-storage"
+#define OTHER_SCREEN   "graphics cards are VGA, virtio-vga and virtio-gpu-pci"
+#define NO_FOLDER      "there is no shared folder yet"
+#define NO_HOTPLUG     "memory cannot be plugged in; -m says how much there is"
+#define NO_IOMMU       "there is no IOMMU; devices reach all of the guest's memory"
 const struct device_absent device_absents[] = {
     { "piix3-usb-uhci", UHCI_OHCI_EHCI },
     { "piix4-usb-uhci", UHCI_OHCI_EHCI },
@@ -179,6 +185,54 @@ const struct device_absent device_absents[] = {
     { "cs4231a", OTHER_SOUND },
     { "gus", OTHER_SOUND },
     { "usb-audio", OTHER_SOUND },
+    { "e1000", OTHER_NIC },
+    { "e1000e", OTHER_NIC },
+    { "rtl8139", OTHER_NIC },
+    { "ne2k_pci", OTHER_NIC },
+    { "ne2k_isa", OTHER_NIC },
+    { "pcnet", OTHER_NIC },
+    { "vmxnet3", OTHER_NIC },
+    { "i82551", OTHER_NIC },
+    { "igb", OTHER_NIC },
+    { "usb-net", OTHER_NIC },
+    { "virtio-scsi-pci", OTHER_DISK },
+    { "virtio-scsi", OTHER_DISK },
+    { "scsi-hd", OTHER_DISK },
+    { "scsi-cd", OTHER_DISK },
+    { "scsi-generic", OTHER_DISK },
+    { "lsi53c895a", OTHER_DISK },
+    { "megasas", OTHER_DISK },
+    { "pvscsi", OTHER_DISK },
+    { "mptsas1068", OTHER_DISK },
+    { "nvme", OTHER_DISK },
+    { "floppy", OTHER_DISK },
+    { "isa-fdc", OTHER_DISK },
+    { "vhost-user-blk-pci", OTHER_DISK },
+    { "cirrus-vga", OTHER_SCREEN },
+    { "vmware-svga", OTHER_SCREEN },
+    { "qxl", OTHER_SCREEN },
+    { "qxl-vga", OTHER_SCREEN },
+    { "ati-vga", OTHER_SCREEN },
+    { "virtio-gpu-gl", OTHER_SCREEN },
+    { "virtio-gpu-gl-pci", OTHER_SCREEN },
+    { "virtio-vga-gl", OTHER_SCREEN },
+    { "virtio-9p-pci", NO_FOLDER },
+    { "vhost-user-fs-pci", NO_FOLDER },
+    { "vhost-user-fs", NO_FOLDER },
+    { "pc-dimm", NO_HOTPLUG },
+    { "nvdimm", NO_HOTPLUG },
+    { "virtio-mem-pci", NO_HOTPLUG },
+    { "virtio-pmem-pci", NO_HOTPLUG },
+    { "intel-iommu", NO_IOMMU },
+    { "amd-iommu", NO_IOMMU },
+    { "virtio-iommu-pci", NO_IOMMU },
+    { "virtio-iommu", NO_IOMMU },
+    { "vfio-pci", NO_HOST_USB },
+    { "tpm-tis", "there is no TPM" },
+    { "tpm-crb", "there is no TPM" },
+    { "tpm-tis-device", "there is no TPM" },
+    { "i6300esb", "there is no watchdog" },
+    { "ib700", "there is no watchdog" },
     { "isa-pcspk", "-machine pcspk-audiodev=ID makes the loudspeaker heard" },
 };
 const size_t n_device_absents = ARRAY_LEN(device_absents);

@@ -376,6 +376,17 @@ static void each_lists_or_derives_every_member(void **unused)
     end();
 }
 
+/* What is refused with a word about what to use instead. */
+static void absent_devices_are_not_there(void **unused)
+{
+    for (size_t i = 0; i < n_device_absents; i++) {
+        for (size_t k = 0; k < n_device_classes; k++)
+            assert_string_not_equal(device_absents[i].name, device_classes[k]->name);
+        for (size_t k = 0; k < i; k++)
+            assert_string_not_equal(device_absents[i].name, device_absents[k].name);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -386,6 +397,7 @@ int main(void)
         cmocka_unit_test(each_loads_into_a_fresh_one_what_it_saved),
         cmocka_unit_test(each_survives_a_damaged_stream),
         cmocka_unit_test(each_lists_or_derives_every_member),
+        cmocka_unit_test(absent_devices_are_not_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,11 +1,12 @@
 /* The translator's x86-64 instructions against the real CPU: for each line of the decoder's tables random encodings
  * with random and corner operands, on each back end, compared in every user register, flag and byte of memory,
- * and in the fault. What the environment may say:
+ * and in the fault. Then sequences of them, and loops through memory on the second tier. What the environment may say:
  *   TANDEM_TEST_CASES  encodings of each line
  *   TANDEM_TEST_LINES  only lines whose name begins so
  *   TANDEM_TEST_TABLES of int bit jump string sse avx x87: only these
  *   TANDEM_TEST_SEED */
 #include "tests/unit/x86_native.h"
+#include "tests/unit/x86_walks.h"
 
 #include "core/accel.h"
 #include "core/error.h"
@@ -108,13 +109,13 @@ static void put_descriptors(struct machine *m)
     }
 }
 
-static void machine_start(struct machine *m, const struct backend *backend)
+static void machine_start(struct machine *m, const struct backend *backend, const char *more)
 {
     char options[64];
     struct mem_region *ram, *system;
     uint8_t trap[X86_NATIVE_CODE_SIZE];
     memset(m, 0, sizeof(*m));
-    snprintf(options, sizeof(options), "backend=%s", backend->name);
+    snprintf(options, sizeof(options), "backend=%s%s", backend->name, more);
     must(vm_new(&m->vm));
     m->vm->accel = &tcg_accel;
     m->vm->target = &x86_64_target;
@@ -877,13 +878,37 @@ static size_t add_step(struct tester *t, size_t index, uint8_t *code, struct x86
     return i.base == X86_REG_RIP ? 0 : n; /* aimed from where it does not stand */
 }
 
+/* Run by the CPU and by each machine from `start`; `ended`: how. */
+static bool code_agrees(struct tester *t, const struct x86_line *all, const struct x86_world *start,
+                        const uint8_t *code, size_t n, int *ended)
+{
+    static struct x86_world want, got;
+    bool fine = true;
+    want = *start;
+    struct x86_end want_end = x86_native_run(t->native, 64, code, n, &want);
+    *ended = want_end.vector;
+    if (want_end.vector == X86_NATIVE_LOST || want.fp.mxcsr >> 17)
+        return true;
+    for (size_t k = 0; k < t->n_machines; k++) {
+        got = *start;
+        put_code(&t->machines[k], start->rip, code, n);
+        struct x86_end got_end = machine_run(&t->machines[k], 64, &got);
+        struct differ d = compare_worlds(all, &want, &got, want_end, got_end);
+        if (d.any && t->shown++ < 6)
+            show(t, all, 64, backends[k]->name, code, n, &d);
+        fine &= !d.any;
+    }
+    t->cases++;
+    return fine;
+}
+
 static bool run_sequence(struct tester *t, const uint16_t *pool, size_t n_pool)
 {
-    static struct x86_world start, want, got;
+    static struct x86_world start;
     struct x86_line all = { .name = "sequence", .encoding = "" };
     uint8_t code[MAX_CODE];
     size_t n = 0;
-    bool fine = true;
+    int ended;
     random_world(&start, random_u64() & 1);
     start.rip += 0x800;
     start.fp.mxcsr |= 0x1f80;
@@ -891,24 +916,10 @@ static bool run_sequence(struct tester *t, const uint16_t *pool, size_t n_pool)
     start.gpr[X86_RCX] &= 15;
     for (unsigned k = 0; k < N_STEPS; k++)
         n += add_step(t, pool[random_u64() % n_pool], code + n, &start, &all.undefined);
-    want = start;
-    struct x86_end want_end = x86_native_run(t->native, 64, code, n, &want);
-    if (want_end.vector == X86_NATIVE_LOST || want.fp.mxcsr >> 17)
-        return true;
-    for (size_t k = 0; k < t->n_machines; k++) {
-        got = start;
-        put_code(&t->machines[k], start.rip, code, n);
-        struct x86_end got_end = machine_run(&t->machines[k], 64, &got);
-        struct differ d = compare_worlds(&all, &want, &got, want_end, got_end);
-        if (d.any && t->shown++ < 6)
-            show(t, &all, 64, backends[k]->name, code, n, &d);
-        fine &= !d.any;
-    }
-    t->cases++;
-    return fine;
+    return code_agrees(t, &all, &start, code, n, &ended);
 }
 
-static bool tester_start(struct tester *t)
+static bool tester_start(struct tester *t, const char *more)
 {
     const char *why;
     memset(t, 0, sizeof(*t));
@@ -918,7 +929,7 @@ static bool tester_start(struct tester *t)
         return false;
     }
     for (size_t i = 0; i < n_backends; i++)
-        machine_start(&t->machines[t->n_machines++], backends[i]);
+        machine_start(&t->machines[t->n_machines++], backends[i], more);
     t->decoder = x86_decoder_of(t->machines[0].vm);
     return true;
 }
@@ -937,7 +948,7 @@ static void instructions_agree_with_the_cpu(void **unused)
     tables = tables ? tables : "x87 sse avx";
     unsigned long n = cases ? strtoul(cases, NULL, 0) : 10, bad_lines = 0;
     static struct tester t;
-    if (!tester_start(&t))
+    if (!tester_start(&t, ""))
         skip();
     random_state = seed ? strtoull(seed, NULL, 0) | 1 : 0x9e3779b97f4a7c15;
     for (size_t i = 0; i < x86_decoder_n_lines(t.decoder); i++) {
@@ -963,7 +974,7 @@ static void sequences_agree_with_the_cpu(void **unused)
     static struct tester t;
     static uint16_t pool[8192];
     size_t n_pool = 0;
-    if (!tester_start(&t))
+    if (!tester_start(&t, ""))
         skip();
     random_state = seed ? strtoull(seed, NULL, 0) | 1 : 0x9e3779b97f4a7c15;
     for (size_t i = 0; i < x86_decoder_n_lines(t.decoder) && n_pool < ARRAY_LEN(pool); i++) {
@@ -977,6 +988,42 @@ static void sequences_agree_with_the_cpu(void **unused)
     print_message("# %lu cases\n", t.cases);
     tester_stop(&t);
     assert_int_equal(bad, 0);
+}
+
+/* All units are hot: what the second tier makes of loops, the CPU does turn by turn. Where one leaves the data, the
+ * fault is to come in its turn. */
+static void loops_agree_with_the_cpu(void **unused)
+{
+    const char *cases = getenv("TANDEM_TEST_CASES"), *text = getenv("TANDEM_TEST_SEED");
+    const struct x86_line any = { .name = "loop", .encoding = "", .undefined = X86_FLAG_AF };
+    uint64_t n = 300 * (cases ? strtoul(cases, NULL, 0) : 10), opened = 0;
+    uint64_t bad = 0, n_faults = 0, seed = text ? strtoull(text, NULL, 0) : 1;
+    static struct tester t;
+    static struct x86_world start;
+    if (!tester_start(&t, ",tier2=always"))
+        skip();
+    random_state = seed | 1;
+    for (uint64_t k = 0; k < n && !bad; k++) {
+        uint8_t code[X86_WALK_MAX];
+        int ended;
+        random_world(&start, false);
+        start.rflags &= ~(uint64_t)X86_FLAG_DF;
+        start.fp.mxcsr |= 0x1f80;
+        size_t size = x86_walk_code(seed + k, &start, code);
+        start.rip += 16 * (k % 250); /* some units end with their page */
+        bool good = code_agrees(&t, &any, &start, code, size, &ended);
+        if (!good)
+            print_message("# loop of seed %" PRIu64 "\n", seed + k);
+        bad += !good;
+        n_faults += ended == X86_PF;
+    }
+    for (size_t k = 0; k < t.n_machines; k++)
+        opened += tcg_cpu_of(t.machines[k].cpu)->counts.windows_opened;
+    print_message("# %lu cases, %" PRIu64 " end in a fault; %" PRIu64 " windows\n", t.cases,
+                  n_faults, opened);
+    tester_stop(&t);
+    assert_int_equal(bad, 0);
+    assert_true(n_faults > n / 20 && n_faults < n * 3 / 4 && opened > n);
 }
 
 /* The comparison itself: whatever is changed in a result is seen. */
@@ -1011,6 +1058,7 @@ int main(void)
         cmocka_unit_test(planted_differences_are_found),
         cmocka_unit_test(instructions_agree_with_the_cpu),
         cmocka_unit_test(sequences_agree_with_the_cpu),
+        cmocka_unit_test(loops_agree_with_the_cpu),
     };
     return cmocka_run_group_tests(facts, NULL, NULL);
 }

@@ -4,17 +4,12 @@
 #include "core/memory.h"
 #include "core/util.h"
 #include "target/riscv/riscv.h"
+#include "tests/unit/host_steps.h"
 #include "tests/unit/x86_machine.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/ptrace.h>
-#include <sys/user.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 /* A loop runs from its first byte, with `counter` turns to do, a pointer to data and one to more of it, until HLT (which a user may not) or a
  * return to WFI. Its count may grow by one part in MARGIN (of small counts, not at all). */
@@ -22,7 +17,7 @@ enum { FIRST_TIER, SECOND_TIER, N_TIERS };
 struct loop {
     const char *name;
     unsigned count
-        [N_TIERS]; /* host instructions of one turn, in the code cache; 0: not looked at, steps are slow */
+        [N_TIERS]; /* host instructions of one turn, in the code cache; 0: not looked at */
     const char *code; /* hexadecimal */
 };
 enum { MARGIN = 25, FIRST_DATA = 0x80000, MORE_DATA = 0x90000, DATA_SIZE = 0x1000 };
@@ -237,68 +232,42 @@ static struct guest x86_guest(const char *options)
 
 /* ---- counting -------------------------------------------------------------------------------------------- */
 
-/* In the child: three runs, so that everything is translated and linked, the last between two stops. */
-static void run_between_stops(struct guest *g, const struct loop *l, unsigned turns)
+struct counting {
+    struct guest *g;
+    int64_t n;
+};
+
+static void run_to_end(void *opaque)
 {
+    const struct counting *c = opaque;
+    enum vcpu_exit exit = EXIT_KICKED;
+    for (unsigned k = 0; k < 4 && exit == EXIT_KICKED; k++)
+        exit = tcg_accel.run(c->g->cpu);
+    assert_int_equal(exit, EXIT_HALTED);
+}
+
+static bool count_step(void *opaque, uint32_t where)
+{
+    struct counting *c = opaque;
+    c->n++;
+    return true;
+}
+
+/* Host instructions of a run with so many turns. It is the third, so everything is translated and linked. */
+static int64_t count_run(struct guest *g, const struct loop *l, unsigned turns)
+{
+    struct counting c = { g, 0 };
     for (unsigned round = 0; round < 3; round++) {
         g->prepare(g, l, turns);
         tcg_accel.set_state(g->cpu);
-        if (round == 2)
-            raise(SIGSTOP);
-        enum vcpu_exit exit = EXIT_KICKED;
-        for (unsigned k = 0; k < 4 && exit == EXIT_KICKED; k++)
-            exit = tcg_accel.run(g->cpu);
-        if (round == 2)
-            raise(SIGSTOP);
+        if (round < 2)
+            run_to_end(&c);
+        else
+            host_steps(tcg_of_vm(g->vm), run_to_end, count_step, &c);
         tcg_accel.get_state(g->cpu);
-        if (exit != EXIT_HALTED || !g->is_done(g))
-            _exit(1);
+        assert_true(g->is_done(g)); /* it did what it was to do */
     }
-    _exit(0);
-}
-
-/* Instructions in [lo, hi) until the child stops by itself; -1: it ended. */
-static int64_t step_to_stop(pid_t child, uint64_t lo, uint64_t hi)
-{
-    int64_t n = 0;
-    for (int status;;) {
-        struct user_regs_struct regs;
-        if (ptrace(PTRACE_SINGLESTEP, child, 0, 0) || waitpid(child, &status, 0) != child ||
-            !WIFSTOPPED(status))
-            return -1;
-        if (WSTOPSIG(status) == SIGSTOP)
-            break;
-        if (WSTOPSIG(status) != SIGTRAP || ptrace(PTRACE_GETREGS, child, 0, &regs))
-            return -1;
-        n += regs.rip >= lo && regs.rip < hi;
-    }
-    int status;
-    bool ended = !ptrace(PTRACE_CONT, child, 0, 0) && waitpid(child, &status, 0) == child;
-    assert_true(ended && WIFEXITED(status) &&
-                WEXITSTATUS(status) == 0); /* the guest did what it was to do */
-    return n;
-}
-
-/* Host instructions of a run with so many turns; -1: this host does not let us look. */
-static int64_t count_run(struct guest *g, const struct loop *l, unsigned turns)
-{
-    const struct tcg *tcg = tcg_of_vm(g->vm);
-    uint64_t lo = (uintptr_t)tcg->rx;
-    int status;
-    int64_t n = -1;
-    pid_t child = fork();
-    if (!child) {
-        if (ptrace(PTRACE_TRACEME, 0, 0, 0))
-            _exit(1);
-        run_between_stops(g, l, turns);
-    }
-    if (waitpid(child, &status, 0) == child && WIFSTOPPED(status))
-        n = step_to_stop(child, lo, lo + tcg->size);
-    if (n < 0) {
-        kill(child, SIGKILL);
-        waitpid(child, &status, 0);
-    }
-    return n;
+    return c.n;
 }
 
 static unsigned check_loops(struct guest g, unsigned tier, const struct loop *loops, size_t n)
@@ -309,8 +278,8 @@ static unsigned check_loops(struct guest g, unsigned tier, const struct loop *lo
             continue;
         int64_t few = count_run(&g, &loops[i], few_turns);
         int64_t many = count_run(&g, &loops[i], few_turns + more);
-        if (few < 0 || many < 0) {
-            print_message("# this host does not let a process step through another\n");
+        if (!few || !many) {
+            print_message("# this host does not let a process see its own steps\n");
             skip();
         }
         unsigned now = (unsigned)((many - few + more / 2) / more), then = loops[i].count[tier];

@@ -16,9 +16,9 @@
 enum { FIRST_TIER, SECOND_TIER, N_TIERS };
 struct loop {
     const char *name;
-    unsigned count
-        [N_TIERS]; /* host instructions of one turn, in the code cache; 0: not looked at */
-    const char *code; /* hexadecimal */
+    unsigned
+        count[N_TIERS]; /* host instructions of one turn, in the code cache; 0: not looked at */
+    const char *code;   /* hexadecimal */
 };
 enum { MARGIN = 25, FIRST_DATA = 0x80000, MORE_DATA = 0x90000, DATA_SIZE = 0x1000 };
 /* What a turn costs is what more turns cost more: second-tier loops look for windows after some, and stay in them for

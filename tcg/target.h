@@ -71,7 +71,8 @@ struct tcg_target {
     uint64_t (*identity)(struct vm *vm);
     /* The VM is being made for this engine: fit the CPU model to what the target can do. May be NULL. */
     struct error *(*fit)(struct vm *vm);
-    /* Length and control flow of the instruction at `bytes`. n bytes are there. */
+    /* Length and control flow of the instruction at `bytes`, all of *out but what its kind leaves open. n bytes are
+     * there. */
     void (*scan)(struct vcpu *cpu, uint32_t flags, const uint8_t *bytes, size_t n, int32_t off,
                  struct insn_scan *out);
     /* Build its IR. Every instruction that can end a unit must (INSN_BRANCH...: with the matching

@@ -10,6 +10,7 @@
 
 enum {
     MAX_UNIT_INSNS = 256,
+    SCAN_BYTES = 16, /* the longest instruction of any target */
     FOLLOW_CALLS =
         8, /* what is behind a call later than this makes a unit of its own, if it ever runs */
 };
@@ -52,14 +53,18 @@ static const struct found *plan_at(const struct plan *p, unsigned k)
 static bool scan_one(struct plan *p, int32_t off, struct insn_scan *out)
 {
     const struct tcg_target *target = p->t->target;
-    uint8_t bytes[32]; /* a copy: the guest may write while we look */
-    size_t n = MIN((size_t)(4096 - off), target->max_insn_len);
-    memcpy(bytes, p->bytes + off, n);
-    if (p->page2) {
+    uint8_t bytes[SCAN_BYTES]; /* a copy: the guest may write while we look */
+    size_t n = target->max_insn_len;
+    if (off <= 4096 - SCAN_BYTES) {
+        memcpy(bytes, p->bytes + off, SCAN_BYTES);
+    } else {
+        n = MIN((size_t)(4096 - off), n);
+        memcpy(bytes, p->bytes + off, n);
+    }
+    if (p->page2 && n < target->max_insn_len) {
         memcpy(bytes + n, p->page2, target->max_insn_len - n);
         n = target->max_insn_len;
     }
-    *out = (struct insn_scan){ 0 };
     target->scan(p->t->cpu, p->flags & UNIT_STATE, bytes, n, off, out);
     return out->len;
 }

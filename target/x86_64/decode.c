@@ -59,10 +59,22 @@ enum map { MAP_1, MAP_0F, MAP_0F38, MAP_0F3A, N_MAPS };
 enum { PP_ANY = -1, PP_NP, PP_66, PP_F3, PP_F2 };
 enum { MOD_ANY = -1, MOD_MEM = 0, MOD_REG = 3 };
 
+/* What a line asks for besides its opcode, as bits; of an instruction: what it is. */
+enum {
+    KEY_PP = 3 << 0,
+    KEY_L = 1 << 2,
+    KEY_W = 1 << 3,
+    KEY_64 = 1 << 4,   /* 64-bit code */
+    KEY_REAL = 1 << 5, /* real or virtual-8086 mode */
+    KEY_REG = 1 << 6,  /* ModRM: no memory */
+    KEY_MODRM_SHIFT = 8,
+    KEY_MODRM = 0xff << KEY_MODRM_SHIFT | KEY_REG,
+};
+
 struct entry {
     const struct x86_line *line;
-    uint16_t flags; /* the line's */
-    bool vex, has_modrm, uses_vvvv, plus_r, is4;
+    uint16_t mask, value; /* KEY_* that count, and what they are */
+    bool vex, has_modrm, uses_vvvv, plus_r, is4, vsib;
     uint8_t map, opcode;
     int8_t pp, digit, mod, l, w; /* -1: any */
     uint8_t modrm, n_modrm;      /* ModRM bytes modrm to modrm + n_modrm - 1; n_modrm 0: any */
@@ -234,23 +246,43 @@ static void parse_operands(struct entry *e, const char *s)
             e->mod = MOD_REG;
         e->uses_vvvv |= c == 'B' || c == 'H';
         e->is4 |= c == 'L';
+        e->vsib |= c == 'T';
         assert(!strchr("EGMNPQRSTUVWCD", c) || e->has_modrm);
     }
 }
 
+static void ask(struct entry *e, bool asked, unsigned mask, unsigned value)
+{
+    if (!asked)
+        return;
+    e->mask |= mask;
+    e->value |= value;
+}
+
+static void make_key(struct entry *e)
+{
+    uint16_t flags = e->line->flags;
+    ask(e, e->pp != PP_ANY, KEY_PP, (unsigned)e->pp);
+    ask(e, e->l >= 0, KEY_L, e->l ? KEY_L : 0);
+    ask(e, e->w >= 0, KEY_W, e->w ? KEY_W : 0);
+    ask(e, flags & X86_NO64, KEY_64, 0);
+    ask(e, flags & X86_ONLY64, KEY_64, KEY_64);
+    ask(e, flags & X86_PROTECTED, KEY_REAL, 0);
+    ask(e, e->has_modrm && e->mod != MOD_ANY, KEY_REG, e->mod == MOD_REG ? KEY_REG : 0);
+    ask(e, e->digit >= 0, 0x38 << KEY_MODRM_SHIFT, (unsigned)e->digit << (KEY_MODRM_SHIFT + 3));
+    ask(e, e->n_modrm, (0x100u - e->n_modrm) << KEY_MODRM_SHIFT,
+        (unsigned)e->modrm << KEY_MODRM_SHIFT);
+}
+
 static void parse_line(struct entry *e, const struct x86_line *line)
 {
-    *e = (struct entry){ .line = line,
-                         .flags = line->flags,
-                         .pp = PP_ANY,
-                         .digit = -1,
-                         .mod = MOD_ANY,
-                         .l = -1,
-                         .w = -1 };
+    *e =
+        (struct entry){ .line = line, .pp = PP_ANY, .digit = -1, .mod = MOD_ANY, .l = -1, .w = -1 };
     parse_encoding(e, line->encoding);
     parse_operands(e, line->operands);
     e->score = (uint8_t)((e->n_modrm == 1) * 64 + (e->n_modrm == 8) * 32 + (e->digit >= 0) * 16 +
                          (e->pp != PP_ANY) * 4 + (e->mod >= 0) * 2 + (e->l >= 0) + (e->w >= 0));
+    make_key(e);
 }
 
 static int by_place(const void *a, const void *b)
@@ -332,8 +364,7 @@ void x86_decoder_free(struct x86_decoder *d)
 
 struct cursor {
     const uint8_t *bytes;
-    size_t n;
-    unsigned at;
+    unsigned at, end;       /* end: of those that are there and may belong to an instruction */
     enum x86_decoded error; /* X86_DECODED: none */
     int8_t pp;
     bool vex;
@@ -341,13 +372,15 @@ struct cursor {
     bool real; /* real or virtual-8086 mode */
 };
 
+static uint8_t past_end(struct cursor *c)
+{
+    c->error = c->end == X86_MAX_INSN ? X86_TOO_LONG : X86_TRUNCATED;
+    return 0;
+}
+
 static uint8_t peek8(struct cursor *c)
 {
-    if (c->at >= X86_MAX_INSN)
-        c->error = X86_TOO_LONG;
-    else if (c->at >= c->n)
-        c->error = X86_TRUNCATED;
-    return c->error == X86_DECODED ? c->bytes[c->at] : 0;
+    return c->at < c->end ? c->bytes[c->at] : past_end(c);
 }
 
 static uint8_t get8(struct cursor *c)
@@ -357,22 +390,32 @@ static uint8_t get8(struct cursor *c)
     return byte;
 }
 
-/* n bytes, sign-extended. */
+/* n bytes (1, 2, 4, 8), sign-extended. */
 static int64_t get_signed(struct cursor *c, unsigned n)
 {
-    uint64_t v = 0;
-    for (unsigned i = 0; i < n; i++)
-        v |= (uint64_t)get8(c) << (8 * i);
-    return n == 8 ? (int64_t)v : sext(v, 8 * n);
+    const uint8_t *from = c->bytes + c->at;
+    c->at += n;
+    if (c->at > c->end)
+        return past_end(c);
+    return n == 1 ? (int8_t)*from : sext(load_le(from, n), 8 * n);
+}
+
+static bool is_prefix(uint8_t byte, unsigned bits)
+{
+    static const uint64_t legacy[4] = {
+        (uint64_t)1 << 0x26 | (uint64_t)1 << 0x2e | (uint64_t)1 << 0x36 | (uint64_t)1 << 0x3e,
+        (uint64_t)15 << (0x64 - 0x40),
+        0,
+        (uint64_t)13 << (0xf0 - 0xc0),
+    };
+    return legacy[byte >> 6] >> (byte & 63) & 1 || (bits == 64 && (byte & 0xf0) == 0x40);
 }
 
 /* Legacy prefixes and REX (SDM 2-2.1.1, 2.2.1). */
 static void take_prefixes(struct cursor *c, struct x86_insn *i)
 {
-    for (;;) {
-        uint8_t byte = peek8(c), segment = X86_REG_NONE;
-        if (c->error)
-            return;
+    for (uint8_t byte; is_prefix(byte = peek8(c), i->bits);) {
+        uint8_t segment = X86_REG_NONE;
         switch (byte) {
         case 0xf0: i->prefixes |= X86_PFX_LOCK; break;
         case 0xf2: i->prefixes = (i->prefixes & ~X86_PFX_REP) | X86_PFX_REPNE; break;
@@ -386,8 +429,6 @@ static void take_prefixes(struct cursor *c, struct x86_insn *i)
         case 0x64: segment = X86_FS; break;
         case 0x65: segment = X86_GS; break;
         default:
-            if (i->bits != 64 || (byte & 0xf0) != 0x40)
-                return;
             i->rex = byte;
             c->at++;
             continue;
@@ -454,33 +495,22 @@ static void take_opcode(struct cursor *c, struct x86_insn *i)
     i->opcode = byte;
 }
 
-static bool line_fits(const struct entry *e, struct cursor *c, const struct x86_insn *i)
-{
-    if (e->flags & (i->bits == 64 ? X86_NO64 : X86_ONLY64))
-        return false;
-    if (e->flags & X86_PROTECTED && c->real)
-        return false;
-    if (e->pp != PP_ANY && e->pp != c->pp)
-        return false;
-    if ((e->l >= 0 && e->l != i->vex_l) || (e->w >= 0 && e->w != (i->rex >> 3 & 1)))
-        return false;
-    if (!e->has_modrm)
-        return true;
-    uint8_t modrm = peek8(c);
-    bool is_reg = modrm >= 0xc0;
-    if (e->n_modrm && (modrm < e->modrm || modrm >= e->modrm + e->n_modrm))
-        return false;
-    return (e->digit < 0 || e->digit == (modrm >> 3 & 7)) &&
-           (e->mod == MOD_ANY || (e->mod == MOD_REG) == is_reg);
-}
-
 static const struct entry *find_line(const struct x86_decoder *d, struct cursor *c,
                                      const struct x86_insn *i)
 {
     unsigned first = d->first[c->vex][c->map][i->opcode], n = d->count[c->vex][c->map][i->opcode];
-    for (unsigned k = first; k < first + n; k++)
-        if (line_fits(&d->entries[k], c, i))
-            return &d->entries[k];
+    bool there = c->at < c->end;
+    unsigned modrm = there ? c->bytes[c->at] : 0, known = there ? ~0u : ~(unsigned)KEY_MODRM;
+    unsigned key = (unsigned)c->pp | (i->vex_l ? KEY_L : 0) | (i->rex & 8 ? KEY_W : 0) |
+                   (i->bits == 64 ? KEY_64 : 0) | (c->real ? KEY_REAL : 0) |
+                   (modrm >= 0xc0 ? KEY_REG : 0) | modrm << KEY_MODRM_SHIFT;
+    for (const struct entry *e = &d->entries[first]; n--; e++) {
+        if ((key ^ e->value) & e->mask & known)
+            continue;
+        if (e->has_modrm && !there)
+            past_end(c);
+        return e;
+    }
     return NULL;
 }
 
@@ -557,6 +587,8 @@ static uint8_t size_of(const struct x86_insn *i, uint8_t code)
     static const uint8_t plain[] = {
         [SZ_B] = 1, [SZ_W] = 2, [SZ_D] = 4, [SZ_Q] = 8, [SZ_DQ] = 16, [SZ_QQ] = 32, [SZ_T] = 10
     };
+    if (code < SZ_V)
+        return plain[code];
     switch (code) {
     case SZ_V: return i->osize;
     case SZ_Z: return MIN(i->osize, 4);
@@ -564,8 +596,7 @@ static uint8_t size_of(const struct x86_insn *i, uint8_t code)
     case SZ_X: return i->vex_l ? 32 : 16;
     case SZ_P: return i->osize + 2;
     case SZ_A: return 2 * i->osize;
-    case SZ_S: return i->bits == 64 ? 10 : 6;
-    default: return plain[code];
+    default: return i->bits == 64 ? 10 : 6; /* SZ_S */
     }
 }
 
@@ -594,64 +625,82 @@ static void take_far(struct cursor *c, struct x86_insn *i)
     i->selector = (uint16_t)get_signed(c, 2);
 }
 
+/* ModRM's register, and its other register. */
+static uint8_t reg_of(const struct x86_insn *i)
+{
+    return (uint8_t)((i->modrm >> 3 & 7) | (i->rex & 4) << 1);
+}
+
+static uint8_t rm_of(const struct x86_insn *i)
+{
+    return (uint8_t)((i->modrm & 7) | (i->rex & 1) << 3);
+}
+
+#define OPERAND(kind, size, ...) ((struct x86_operand){ (kind), (size), __VA_ARGS__ })
+
+/* Of a letter that is ModRM's rm. */
+static struct x86_operand rm_operand(const struct x86_insn *i, const struct place *p, uint8_t size)
+{
+    if (i->modrm < 0xc0 && !(i->line->flags & X86_ANY_MOD))
+        return OPERAND(X86_OP_MEM, size_of(i, p->mem_size), 0);
+    switch (p->letter) {
+    case 'E': return gpr_operand(i, rm_of(i), size);
+    case 'Q': return OPERAND(X86_OP_MMX, size, i->modrm & 7);
+    default: return OPERAND(X86_OP_XMM, size, rm_of(i)); /* W */
+    }
+}
+
 static struct x86_operand take_operand(struct cursor *c, struct x86_insn *i, const struct place *p,
                                        bool second_imm)
 {
-    uint8_t reg = (uint8_t)((i->modrm >> 3 & 7) | (i->rex & 4) << 1);
-    uint8_t rm = (uint8_t)((i->modrm & 7) | (i->rex & 1) << 3);
-    uint8_t size = size_of(i, p->size), mem_size = size_of(i, p->mem_size);
-    bool is_reg = i->modrm >= 0xc0 || i->line->flags & X86_ANY_MOD;
-#define OPERAND(kind, size, ...) ((struct x86_operand){ (kind), (size), __VA_ARGS__ })
+    uint8_t size = size_of(i, p->size);
     switch (p->letter) {
     case 'A': take_far(c, i); return OPERAND(X86_OP_FAR, i->osize, 0);
     case 'B': return gpr_operand(i, i->vvvv, size);
-    case 'C': return OPERAND(X86_OP_CR, size, reg);
-    case 'D': return OPERAND(X86_OP_DR, size, reg);
-    case 'E': return is_reg ? gpr_operand(i, rm, size) : OPERAND(X86_OP_MEM, mem_size, 0);
+    case 'C': return OPERAND(X86_OP_CR, size, reg_of(i));
+    case 'D': return OPERAND(X86_OP_DR, size, reg_of(i));
+    case 'E':
+    case 'Q':
+    case 'W': return rm_operand(i, p, size);
     case 'F':
         if (fixed_names[p->fixed].kind == X86_OP_IMM)
             i->imm = fixed_names[p->fixed].reg;
         return OPERAND(fixed_names[p->fixed].kind, size, fixed_names[p->fixed].reg);
     case 'f': return OPERAND(X86_OP_ST, size, i->modrm & 7);
-    case 'G': return gpr_operand(i, reg, size);
+    case 'G': return gpr_operand(i, reg_of(i), size);
     case 'H': return OPERAND(X86_OP_XMM, size, i->vvvv);
     case 'I': take_immediate(c, i, p, second_imm); return OPERAND(X86_OP_IMM, size, 0);
     case 'J': i->imm = get_signed(c, size); return OPERAND(X86_OP_REL, size, 0);
     case 'L':
         i->imm_b = get8(c);
         return OPERAND(X86_OP_XMM, size, i->imm_b >> 4 & (i->bits == 64 ? 15 : 7));
-    case 'M': return OPERAND(X86_OP_MEM, mem_size, 0);
+    case 'M': return OPERAND(X86_OP_MEM, size_of(i, p->mem_size), 0);
     case 'N': return OPERAND(X86_OP_MMX, size, i->modrm & 7);
     case 'O': i->disp = get_signed(c, i->asize); return OPERAND(X86_OP_MEM, size, 0);
-    case 'P': return OPERAND(X86_OP_MMX, size, reg & 7);
-    case 'Q':
-        return is_reg ? OPERAND(X86_OP_MMX, size, i->modrm & 7) : OPERAND(X86_OP_MEM, mem_size, 0);
-    case 'R': return gpr_operand(i, rm, size);
+    case 'P': return OPERAND(X86_OP_MMX, size, reg_of(i) & 7);
+    case 'R': return gpr_operand(i, rm_of(i), size);
     case 'S':
         if ((i->modrm >> 3 & 7) >= N_X86_SEGS)
             c->error = X86_ILLEGAL;
         return OPERAND(X86_OP_SEG, size, i->modrm >> 3 & 7);
     case 'T': return OPERAND(X86_OP_VSIB, size, 0);
-    case 'U': return OPERAND(X86_OP_XMM, size, rm);
-    case 'V': return OPERAND(X86_OP_XMM, size, reg);
-    case 'W': return is_reg ? OPERAND(X86_OP_XMM, size, rm) : OPERAND(X86_OP_MEM, mem_size, 0);
+    case 'U': return OPERAND(X86_OP_XMM, size, rm_of(i));
+    case 'V': return OPERAND(X86_OP_XMM, size, reg_of(i));
     case 'X': return OPERAND(X86_OP_SI, size, 0);
     case 'Y': return OPERAND(X86_OP_DI, size, 0);
     case 'Z': return gpr_operand(i, (uint8_t)((i->opcode & 7) | (i->rex & 1) << 3), size);
     default: return OPERAND(X86_OP_NONE, 0, 0);
     }
-#undef OPERAND
 }
+#undef OPERAND
 
 static void take_operands(struct cursor *c, struct x86_insn *i, const struct entry *e)
 {
-    bool vsib = false, had_imm = false;
-    for (unsigned k = 0; k < e->n_places; k++)
-        vsib |= e->place[k].letter == 'T';
+    bool had_imm = false;
     if (e->has_modrm) {
         i->modrm = get8(c);
         if (i->modrm < 0xc0 && !(e->line->flags & X86_ANY_MOD))
-            take_memory(c, i, vsib);
+            take_memory(c, i, e->vsib);
     }
     for (unsigned k = 0; k < e->n_places; k++) {
         i->op[k] = take_operand(c, i, &e->place[k], had_imm);
@@ -662,7 +711,7 @@ static void take_operands(struct cursor *c, struct x86_insn *i, const struct ent
 enum x86_decoded x86_decode(const struct x86_decoder *d, uint32_t state_word, const uint8_t *bytes,
                             size_t n, struct x86_insn *out)
 {
-    struct cursor c = { .bytes = bytes, .n = n };
+    struct cursor c = { .bytes = bytes, .end = MIN(n, X86_MAX_INSN) };
     c.real = !(state_word & X86_TR_PE) || state_word & X86_TR_VM;
     *out = (struct x86_insn){ .base = X86_REG_NONE, .index = X86_REG_NONE, .seg = X86_DS };
     out->bits = state_word & X86_TR_CODE64 ? 64 : state_word & X86_TR_CODE32 ? 32 : 16;
@@ -684,7 +733,7 @@ enum x86_decoded x86_decode(const struct x86_decoder *d, uint32_t state_word, co
     } else if (!c.error) {
         c.error = X86_ILLEGAL;
     }
-    out->len = (uint8_t)MIN(MIN(c.at, n), X86_MAX_INSN);
+    out->len = (uint8_t)MIN(c.at, c.end);
     if (c.error)
         out->line = NULL;
     return c.error;

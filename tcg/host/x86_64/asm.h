@@ -44,6 +44,29 @@ static inline void put64(struct buf *b, uint64_t v)
     put_bytes(b, &v, 8);
 }
 
+/* The place for one instruction; its writer says by end_insn where it ends. What finds no room is written over what is
+ * there, as the code is thrown away; so a buffer begins with room for a few. */
+enum { INSN_MAX = 16, BUF_LEAST = 4 * INSN_MAX };
+static inline uint8_t *begin_insn(struct buf *b)
+{
+    if (b->end - b->p < INSN_MAX) {
+        b->full = true;
+        b->p -= INSN_MAX;
+    }
+    return b->p;
+}
+
+static inline void end_insn(struct buf *b, uint8_t *p)
+{
+    b->p = p;
+}
+
+static inline uint8_t *at32(uint8_t *p, uint32_t v)
+{
+    memcpy(p, &v, 4);
+    return p + 4;
+}
+
 /* A memory operand: [base + index << scale + disp]; index NOREG for none. */
 struct mem {
     int8_t base, index;
@@ -54,54 +77,56 @@ struct mem {
 #define MEMX(base_, index_, scale_, disp_) ((struct mem){ (base_), (index_), (scale_), (disp_) })
 
 /* ModRM (+SIB, displacement) for a register field and a memory operand. */
-static inline void put_modrm_mem(struct buf *b, unsigned reg, struct mem m)
+static inline uint8_t *at_modrm_mem(uint8_t *p, unsigned reg, struct mem m)
 {
     unsigned mod = m.disp == 0 && (m.base & 7) != RBP ? 0 : m.disp == (int8_t)m.disp ? 1 : 2;
     if (m.index == NOREG && (m.base & 7) != RSP) {
-        put8(b, mod << 6 | (reg & 7) << 3 | (m.base & 7));
+        *p++ = mod << 6 | (reg & 7) << 3 | (m.base & 7);
     } else {
-        put8(b, mod << 6 | (reg & 7) << 3 | 4);
-        put8(b, m.scale << 6 | (m.index == NOREG ? 4 : m.index & 7) << 3 | (m.base & 7));
+        *p++ = mod << 6 | (reg & 7) << 3 | 4;
+        *p++ = m.scale << 6 | (m.index == NOREG ? 4 : m.index & 7) << 3 | (m.base & 7);
     }
-    if (mod == 1)
-        put8(b, (uint8_t)m.disp);
-    else if (mod == 2)
-        put32(b, (uint32_t)m.disp);
+    if (mod == 2)
+        return at32(p, (uint32_t)m.disp);
+    *p = (uint8_t)m.disp;
+    return p + mod;
 }
 
 /* Opcode: up to three bytes, 0x0fXX or 0x0f38XX as written. */
-static inline void put_opcode(struct buf *b, uint32_t op)
+static inline uint8_t *at_opcode(uint8_t *p, uint32_t op)
 {
     if (op > 0xffff)
-        put8(b, op >> 16);
+        *p++ = op >> 16;
     if (op > 0xff)
-        put8(b, op >> 8);
-    put8(b, op);
+        *p++ = op >> 8;
+    *p++ = op;
+    return p;
 }
 
 /* prefix: 0, 0x66, 0xf2, 0xf3. w: 64-bit. byte_regs: force REX so that 4..7 mean spl..dil. */
 static inline void op_rr_full(struct buf *b, uint8_t prefix, bool w, bool byte_regs, uint32_t op,
                               unsigned reg, unsigned rm)
 {
+    uint8_t *p = begin_insn(b), rex = w << 3 | (reg >> 3) << 2 | rm >> 3;
     if (prefix)
-        put8(b, prefix);
-    uint8_t rex = w << 3 | (reg >> 3) << 2 | rm >> 3;
+        *p++ = prefix;
     if (rex || (byte_regs && (reg >= 4 || rm >= 4)))
-        put8(b, 0x40 | rex);
-    put_opcode(b, op);
-    put8(b, 0xc0 | (reg & 7) << 3 | (rm & 7));
+        *p++ = 0x40 | rex;
+    p = at_opcode(p, op);
+    *p++ = 0xc0 | (reg & 7) << 3 | (rm & 7);
+    end_insn(b, p);
 }
 
 static inline void op_rm_full(struct buf *b, uint8_t prefix, bool w, bool byte_regs, uint32_t op,
                               unsigned reg, struct mem m)
 {
-    if (prefix)
-        put8(b, prefix);
+    uint8_t *p = begin_insn(b);
     uint8_t rex = w << 3 | (reg >> 3) << 2 | (m.index == NOREG ? 0 : m.index >> 3) << 1 | m.base >> 3;
+    if (prefix)
+        *p++ = prefix;
     if (rex || (byte_regs && reg >= 4))
-        put8(b, 0x40 | rex);
-    put_opcode(b, op);
-    put_modrm_mem(b, reg, m);
+        *p++ = 0x40 | rex;
+    end_insn(b, at_modrm_mem(at_opcode(p, op), reg, m));
 }
 
 static inline void op_rr(struct buf *b, bool w, uint32_t op, unsigned reg, unsigned rm)
@@ -119,32 +144,35 @@ static inline void op_rm(struct buf *b, bool w, uint32_t op, unsigned reg, struc
 static inline void vex_rr(struct buf *b, unsigned pp, unsigned map, bool w, uint8_t op, unsigned reg,
                           unsigned v, unsigned rm)
 {
+    uint8_t *p = begin_insn(b);
     if (rm < 8 && map == 1 && !w) {
-        put8(b, 0xc5);
-        put8(b, (reg < 8) << 7 | (~v & 15) << 3 | pp);
+        *p++ = 0xc5;
+        *p++ = (reg < 8) << 7 | (~v & 15) << 3 | pp;
     } else {
-        put8(b, 0xc4);
-        put8(b, (reg < 8) << 7 | 1 << 6 | (rm < 8) << 5 | map);
-        put8(b, w << 7 | (~v & 15) << 3 | pp);
+        *p++ = 0xc4;
+        *p++ = (reg < 8) << 7 | 1 << 6 | (rm < 8) << 5 | map;
+        *p++ = w << 7 | (~v & 15) << 3 | pp;
     }
-    put8(b, op);
-    put8(b, 0xc0 | (reg & 7) << 3 | (rm & 7));
+    *p++ = op;
+    *p++ = 0xc0 | (reg & 7) << 3 | (rm & 7);
+    end_insn(b, p);
 }
 
 static inline void vex_rm(struct buf *b, unsigned pp, unsigned map, bool w, uint8_t op, unsigned reg,
                           unsigned v, struct mem m)
 {
+    uint8_t *p = begin_insn(b);
     bool x = m.index != NOREG && m.index >= 8;
     if (m.base < 8 && !x && map == 1 && !w) {
-        put8(b, 0xc5);
-        put8(b, (reg < 8) << 7 | (~v & 15) << 3 | pp);
+        *p++ = 0xc5;
+        *p++ = (reg < 8) << 7 | (~v & 15) << 3 | pp;
     } else {
-        put8(b, 0xc4);
-        put8(b, (reg < 8) << 7 | !x << 6 | (m.base < 8) << 5 | map);
-        put8(b, w << 7 | (~v & 15) << 3 | pp);
+        *p++ = 0xc4;
+        *p++ = (reg < 8) << 7 | !x << 6 | (m.base < 8) << 5 | map;
+        *p++ = w << 7 | (~v & 15) << 3 | pp;
     }
-    put8(b, op);
-    put_modrm_mem(b, reg, m);
+    *p++ = op;
+    end_insn(b, at_modrm_mem(p, reg, m));
 }
 
 /* ALU operations by their digit. */
@@ -254,23 +282,26 @@ static inline void setcc(struct buf *b, enum cc_x86 cc, unsigned dst)
 /* Jumps with a 32-bit displacement; the return value is where it stands, for patch_to. */
 static inline uint8_t *jcc32(struct buf *b, enum cc_x86 cc)
 {
-    put8(b, 0x0f);
-    put8(b, 0x80 | cc);
-    put32(b, 0);
+    uint8_t *p = begin_insn(b);
+    *p++ = 0x0f;
+    *p++ = 0x80 | cc;
+    end_insn(b, at32(p, 0));
     return b->p - 4;
 }
 
 static inline uint8_t *jmp32(struct buf *b)
 {
-    put8(b, 0xe9);
-    put32(b, 0);
+    uint8_t *p = begin_insn(b);
+    *p++ = 0xe9;
+    end_insn(b, at32(p, 0));
     return b->p - 4;
 }
 
 static inline uint8_t *call32(struct buf *b)
 {
-    put8(b, 0xe8);
-    put32(b, 0);
+    uint8_t *p = begin_insn(b);
+    *p++ = 0xe8;
+    end_insn(b, at32(p, 0));
     return b->p - 4;
 }
 

@@ -940,12 +940,6 @@ static void note_use(struct gen *g, ir_val v, uint16_t at)
         g->last_use[resolve(g->ir, v)] = at;
 }
 
-static bool is_dead(const struct ir_op *op)
-{
-    return !op->uses && op->code != IR_const &&
-           !(ir_properties(op) & (IR_EFFECT | IR_END | IR_MAY_FAULT | IR_FP));
-}
-
 /* Could somebody look at slots, or pinned registers change, between a value's definition and here? */
 static bool blocks_hint(const struct ir_op *op, int64_t slot)
 {
@@ -1002,6 +996,37 @@ static void find_owed(struct gen *g)
     }
 }
 
+/* An access that shares a check. */
+static void note_group(struct gen *g, const struct ir_op *op)
+{
+    if (op->d == IR_NONE)
+        return;
+    uint16_t i = (uint16_t)(op - g->ir->ops);
+    if (op->d == i && g->n_groups < MAX_GROUPS) {
+        g->groups[g->n_groups].reg = -1;
+        g->groups[g->n_groups].leader = i;
+        g->group_of[i] = ++g->n_groups;
+    }
+    if (g->group_of[op->d])
+        g->groups[g->group_of[op->d] - 1].last = i;
+}
+
+/* What a pinned slot is set to is best computed right in its register, if nothing that may look at it comes between. */
+static void choose_place(struct gen *g, const struct ir_op *set)
+{
+    const struct ir *ir = g->ir;
+    int r = g->host->slot_reg[set->imm];
+    ir_val d = resolve(ir, set->a);
+    uint16_t i = (uint16_t)(set - ir->ops);
+    if (r < 0 || ir->ops[d].code == IR_get || ir->ops[d].code == IR_const || g->hint[d] != 255 ||
+        i - d > 12)
+        return;
+    for (uint16_t k = d + 1; k < i; k++)
+        if (blocks_hint(&ir->ops[k], set->imm))
+            return;
+    g->hint[d] = (uint8_t)r;
+}
+
 /* What there is to do, last uses, groups, and which values are best computed right in a pinned register. */
 static void look_ahead(struct gen *g, const struct ir_block *blk)
 {
@@ -1014,40 +1039,24 @@ static void look_ahead(struct gen *g, const struct ir_block *blk)
         g->fused[i] = false;
         g->copy_in[i] = 0;
         g->loc[i].kind = op->code == IR_const ? LOC_CONST : LOC_NONE;
-        if (op->code == IR_const || is_dead(op))
+        if (op->code == IR_const)
             continue;
         g->live[g->n_live++] = i;
         g->hint[i] = 255;
         g->group_of[i] = 0;
-        unsigned n = ir_n_operands(op);
         const ir_val v[4] = { op->a, op->b, op->c, op->d };
-        for (unsigned k = 0; k < n; k++)
+        for (unsigned k = 0, n = ir_n_operands(op); k < n; k++)
             note_use(g, v[k], i);
-        if (op->code == IR_select && !is_fp(op->type))
-            fuse_select(g, i);
-        if (op->code == IR_add)
-            fuse_add(g, i);
-        if ((op->code == IR_load || op->code == IR_store) && op->d != IR_NONE) {
-            if (op->d == i && g->n_groups < MAX_GROUPS) {
-                g->groups[g->n_groups].reg = -1;
-                g->groups[g->n_groups].leader = i;
-                g->group_of[i] = ++g->n_groups;
-            }
-            if (g->group_of[op->d])
-                g->groups[g->group_of[op->d] - 1].last = i;
+        switch (op->code) {
+        case IR_select:
+            if (!is_fp(op->type))
+                fuse_select(g, i);
+            break;
+        case IR_add: fuse_add(g, i); break;
+        case IR_load:
+        case IR_store: note_group(g, op); break;
+        case IR_set: choose_place(g, op); break;
         }
-        if (op->code != IR_set)
-            continue;
-        int r = g->host->slot_reg[op->imm];
-        ir_val d = resolve(ir, op->a);
-        if (r < 0 || ir->ops[d].code == IR_get || ir->ops[d].code == IR_const ||
-            g->hint[d] != 255 || i - d > 12)
-            continue;
-        bool ok = true;
-        for (uint16_t k = d + 1; k < i && ok; k++)
-            ok = !blocks_hint(&ir->ops[k], op->imm);
-        if (ok)
-            g->hint[d] = r;
     }
 }
 
@@ -1075,11 +1084,42 @@ static unsigned insn_from(const struct ir *ir, uint16_t i)
     return lo;
 }
 
+/* The current operation belongs to a later guest instruction than the one before. */
+static void follow_insns(struct gen *g)
+{
+    const struct ir *ir = g->ir;
+    unsigned next = g->next_insn;
+    for (; next < ir->n_insns && ir->insns[next].op <= g->i; next++) {
+        g->insn = next;
+        g->insns_done += ir->insns[next].block == g->block;
+    }
+    g->next_insn = next;
+    g->insn_end = next < ir->n_insns ? ir->insns[next].op : IR_NONE;
+}
+
+/* What the operation was the last to need is free. */
+static void end_op(struct gen *g, const struct ir_op *op)
+{
+    const ir_val v[4] = { op->a, op->b, op->c, op->d };
+    for (unsigned k = ir_n_operands(op); k--;)
+        release(g, v[k]);
+    if (g->n_owed)
+        forget_owed(g);
+    if (!op->uses && ir_op_infos[op->code].result != IR_RES_none)
+        release(g, g->i);
+    for (unsigned q = 0; q < g->n_groups; q++)
+        if (g->groups[q].reg >= 0 && g->groups[q].last <= g->i) {
+            g->held[(unsigned)g->groups[q].reg] = IR_NONE;
+            g->groups[q].reg = -1;
+        }
+}
+
 static void gen_block(struct gen *g, uint16_t n)
 {
     const struct ir_block *blk = &g->ir->blocks[n];
-    unsigned next = insn_from(g->ir, blk->first);
-    g->insn = next ? next - 1 : 0;
+    g->next_insn = insn_from(g->ir, blk->first);
+    g->insn = g->next_insn ? g->next_insn - 1 : 0;
+    g->insn_end = 0;
     g->block = n;
     g->label[n] = n ? g->b.p : g->tcg->rw + g->unit->chain_at; /* loops to the start check too */
     memset(g->held, 0xff, sizeof(g->held));
@@ -1095,27 +1135,13 @@ static void gen_block(struct gen *g, uint16_t n)
     look_ahead(g, blk);
     find_owed(g);
     for (unsigned at = 0; at < g->n_live; at++) {
-        uint16_t i = g->live[at];
-        for (; next < g->ir->n_insns && g->ir->insns[next].op <= i; next++) {
-            g->insn = next;
-            g->insns_done += g->ir->insns[next].block == n;
-        }
-        const struct ir_op *op = &g->ir->ops[i];
-        g->i = i;
+        const struct ir_op *op = &g->ir->ops[g->live[at]];
+        g->i = g->live[at];
         g->locked = 0;
+        if (g->i >= g->insn_end)
+            follow_insns(g);
         gen_op(g, op);
-        unsigned k = ir_n_operands(op);
-        const ir_val v[4] = { op->a, op->b, op->c, op->d };
-        while (k--)
-            release(g, v[k]);
-        forget_owed(g);
-        if (!op->uses && ir_op_infos[op->code].result != IR_RES_none)
-            release(g, i);
-        for (unsigned q = 0; q < g->n_groups; q++)
-            if (g->groups[q].reg >= 0 && g->groups[q].last <= i) {
-                g->held[(unsigned)g->groups[q].reg] = IR_NONE;
-                g->groups[q].reg = -1;
-            }
+        end_op(g, op);
     }
 }
 
@@ -1180,6 +1206,8 @@ enum compiled gen_unit(struct tcg *tcg, struct unit *u, const struct ir *ir)
     g->failed = false;
     memset(g->label, 0, ir->n_blocks * sizeof(g->label[0]));
 
+    if (g->b.end - g->b.p < BUF_LEAST)
+        return COMPILE_NO_ROOM;
     u->code_at = tcg->next;
     /* Entry with the guest pc in rax; behind it, aligned for kill, the entry for links. */
     while ((uintptr_t)(g->b.p + 14) & 7 && !g->b.full)

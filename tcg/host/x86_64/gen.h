@@ -54,7 +54,8 @@ struct gen {
     struct unit *unit;
     const struct ir *ir;
     uint16_t block, i;           /* being generated */
-    unsigned insn;               /* index into ir->insns of the current instruction */
+    unsigned insn, next_insn;    /* indices into ir->insns: of the current instruction, of what is behind it */
+    uint16_t insn_end;           /* its first operation */
     uint16_t insns_done;         /* instructions of this block started */
     uint32_t locked;             /* registers in use by the current operation */
     uint64_t spill_used;

@@ -131,6 +131,7 @@ enum ir_type ir_type_of(const struct ir *ir, ir_val v)
 {
     const struct ir_op *op = &ir->ops[v];
     switch (ir_op_infos[op->code].result) {
+    case IR_RES_same: return op->type;
     case IR_RES_i32: return IR_I32;
     case IR_RES_i64: return IR_I64;
     case IR_RES_f32: return IR_F32;
@@ -140,8 +141,7 @@ enum ir_type ir_type_of(const struct ir *ir, ir_val v)
             return op->x & IR_FTOI_32 ? IR_I32 : IR_I64;
         return op->type == IR_F32 ? IR_I32 : IR_I64;
     case IR_RES_vec: return ir_vec_type(ir_vec_infos[op->vec].types[0]);
-    case IR_RES_none: return IR_VOID;
-    default: return op->type;
+    default: return IR_VOID;
     }
 }
 

@@ -43,13 +43,9 @@ static void use(struct ir *ir, ir_val v)
         ir->ops[v].uses++;
 }
 
-/* Can the state of slots be looked at when this operation runs? */
-static bool observes_slots(const struct ir_op *op)
+static unsigned helper_flags(const struct ir_op *call)
 {
-    if (op->code == IR_call)
-        return ((const struct ir_helper *)(intptr_t)op->imm)->flags &
-               (IR_CALL_READS | IR_CALL_RAISES | IR_CALL_WRITES);
-    return ir_op_infos[op->code].flags & IR_MAY_FAULT;
+    return ((const struct ir_helper *)(intptr_t)call->imm)->flags;
 }
 
 /* Slots that are overwritten before anybody can look, from the start of each block on. */
@@ -79,6 +75,37 @@ static void overwritten_behind(const struct ir *ir, const struct overwritten *o,
         meet(ir, o, end->d, met);
 }
 
+/* Does nobody miss this operation, whose result is not used? */
+static bool is_idle(const struct ir_op *op)
+{
+    if (op->code == IR_call)
+        return helper_flags(op) & IR_CALL_PURE;
+    return !(ir_properties(op) & (IR_EFFECT | IR_END | IR_MAY_FAULT | IR_FP));
+}
+
+/* What this operation leaves to be seen of slots set before it: takes it out of `overwritten`, or adds what it sets. True if
+ * that was overwritten already. */
+static bool follow_slots(const struct ir_op *op, uint64_t overwritten[2])
+{
+    uint64_t bit = (uint64_t)1 << (op->imm & 63);
+    bool was;
+    switch (op->code) {
+    case IR_set:
+        was = overwritten[op->imm >> 6] & bit;
+        overwritten[op->imm >> 6] |= bit;
+        return was;
+    case IR_get: overwritten[op->imm >> 6] &= ~bit; return false;
+    case IR_call:
+        if (helper_flags(op) & (IR_CALL_READS | IR_CALL_RAISES | IR_CALL_WRITES))
+            overwritten[0] = overwritten[1] = 0;
+        return false;
+    default:
+        if (ir_op_infos[op->code].flags & IR_MAY_FAULT)
+            overwritten[0] = overwritten[1] = 0;
+        return false;
+    }
+}
+
 /* Backwards through one block: a set that is overwritten before anybody can look is dead, and so is
  * a value that nobody uses. Dead operations become constants without uses, which back ends skip. */
 static void drop_dead(struct ir *ir, struct overwritten *o, uint16_t block)
@@ -93,20 +120,7 @@ static void drop_dead(struct ir *ir, struct overwritten *o, uint16_t block)
         struct ir_op *op = &ir->ops[i];
         if (op->code == IR_const)
             continue;
-        unsigned n = ir_n_operands(op);
-        bool dead = !(ir_properties(op) & (IR_EFFECT | IR_END | IR_MAY_FAULT | IR_FP)) && !op->uses;
-        if (op->code == IR_call && !op->uses)
-            dead = ((const struct ir_helper *)(intptr_t)op->imm)->flags & IR_CALL_PURE;
-        if (op->code == IR_set) {
-            uint64_t bit = (uint64_t)1 << (op->imm & 63);
-            dead = overwritten[op->imm >> 6] & bit;
-            overwritten[op->imm >> 6] |= bit;
-        } else if (observes_slots(op)) {
-            overwritten[0] = overwritten[1] = 0;
-        } else if (op->code == IR_get) {
-            overwritten[op->imm >> 6] &= ~((uint64_t)1 << (op->imm & 63));
-        }
-        if (dead) {
+        if ((!op->uses && is_idle(op)) || follow_slots(op, overwritten)) {
             *op = (struct ir_op){ .code = IR_const,
                                   .type = IR_I64,
                                   .a = IR_NONE,
@@ -116,7 +130,7 @@ static void drop_dead(struct ir *ir, struct overwritten *o, uint16_t block)
             continue;
         }
         const ir_val v[4] = { op->a, op->b, op->c, op->d };
-        for (unsigned k = 0; k < n; k++)
+        for (unsigned k = 0, n = ir_n_operands(op); k < n; k++)
             use(ir, v[k]);
     }
 }
@@ -137,91 +151,115 @@ void ir_finish(struct ir *ir)
 
 /* ---- shared TLB checks ---------------------------------------------------------------------------- */
 
-enum { GROUPS = 4, SPAN_MAX = 1024 };
+enum { GROUPS = 4, MEMBERS_MAX = 32, SPAN_MAX = 1024 };
 
 struct group {
     ir_val base;
     uint16_t leader;
     int64_t lo, hi; /* from base */
-    uint16_t members[32];
-    unsigned n;
+    unsigned n;     /* members */
     bool writes;
 };
 
-static void close_group(struct ir *ir, struct group *g)
+/* Those that may still grow, the oldest first. */
+struct groups {
+    struct group at[GROUPS];
+    unsigned n;
+};
+
+static void close_group(struct ir *ir, const struct group *g)
 {
-    if (g->n > 1) {
-        struct ir_op *leader = &ir->ops[g->leader];
-        leader->imm2 = IR_SPAN(g->lo - leader->imm, g->hi - leader->imm);
-        if (g->writes)
-            leader->x |= IR_SPAN_WRITES;
-        for (unsigned i = 0; i < g->n; i++)
-            ir->ops[g->members[i]].d = g->leader;
-    }
-    g->n = 0;
+    struct ir_op *leader = &ir->ops[g->leader];
+    if (g->n == 1)
+        return;
+    leader->imm2 = IR_SPAN(g->lo - leader->imm, g->hi - leader->imm);
+    if (g->writes)
+        leader->x |= IR_SPAN_WRITES;
 }
 
-static void join_or_open(struct ir *ir, struct group groups[GROUPS], uint16_t i)
+static void close_groups(struct ir *ir, struct groups *all)
 {
-    struct ir_op *op = &ir->ops[i];
-    int64_t lo = op->imm, hi = op->imm + ir_access_bytes(op->shape);
-    struct group *g = NULL, *oldest = &groups[0];
-    for (unsigned k = 0; k < GROUPS; k++) {
-        if (groups[k].n && groups[k].base == op->a)
-            g = &groups[k];
-        if (!groups[k].n || (oldest->n && groups[k].leader < oldest->leader))
-            oldest = &groups[k];
-    }
-    if (g) {
-        int64_t new_lo = MIN(g->lo, lo), new_hi = MAX(g->hi, hi);
-        if (new_hi - new_lo <= SPAN_MAX && g->n < ARRAY_LEN(g->members) &&
-            ((ir->ops[g->leader].x ^ op->x) & IR_MODE_MASK) == 0) {
-            g->lo = new_lo;
-            g->hi = new_hi;
-            g->members[g->n++] = i;
-            g->writes |= op->code == IR_store;
-            return;
-        }
-        oldest = g;
-    }
-    close_group(ir, oldest);
-    *oldest = (struct group){ .base = op->a,
-                              .leader = i,
-                              .lo = lo,
-                              .hi = hi,
-                              .members = { i },
-                              .n = 1,
-                              .writes = op->code == IR_store };
+    for (unsigned k = 0; k < all->n; k++)
+        close_group(ir, &all->at[k]);
+    all->n = 0;
 }
 
-/* May the TLB or the memory map change while this operation runs? */
+static bool joins(struct ir *ir, struct group *g, uint16_t i)
+{
+    struct ir_op *op = &ir->ops[i], *leader = &ir->ops[g->leader];
+    int64_t lo = MIN(g->lo, op->imm), hi = MAX(g->hi, op->imm + ir_access_bytes(op->shape));
+    if (hi - lo > SPAN_MAX || g->n == MEMBERS_MAX || (leader->x ^ op->x) & IR_MODE_MASK)
+        return false;
+    g->lo = lo;
+    g->hi = hi;
+    g->n++;
+    g->writes |= op->code == IR_store;
+    leader->d = op->d = g->leader;
+    return true;
+}
+
+static void join_or_open(struct ir *ir, struct groups *all, uint16_t i)
+{
+    const struct ir_op *op = &ir->ops[i];
+    unsigned k = 0;
+    while (k < all->n && all->at[k].base != op->a)
+        k++;
+    if (k < all->n && joins(ir, &all->at[k], i))
+        return;
+    if (k == GROUPS)
+        k = 0; /* the oldest gives way */
+    if (k < all->n) {
+        close_group(ir, &all->at[k]);
+        all->n--;
+        memmove(&all->at[k], &all->at[k + 1], (all->n - k) * sizeof(all->at[0]));
+    }
+    all->at[all->n++] = (struct group){ .base = op->a,
+                                        .leader = i,
+                                        .lo = op->imm,
+                                        .hi = op->imm + ir_access_bytes(op->shape),
+                                        .n = 1,
+                                        .writes = op->code == IR_store };
+}
+
+/* May the TLB or the memory map change while this call runs? */
 static bool disturbs_tlb(const struct ir_op *op)
 {
-    return op->code == IR_call &&
-           !(((const struct ir_helper *)(intptr_t)op->imm)->flags & IR_CALL_PURE);
+    return !(helper_flags(op) & IR_CALL_PURE);
+}
+
+static bool can_share(const struct ir_op *op)
+{
+    return !(op->shape & (IR_ACQUIRE | IR_RELEASE)) &&
+           (!(op->shape & IR_ALIGNED) || op->type == IR_V128);
+}
+
+/* Is operation i, of an instruction from *insn on, in one of these pieces of the page? */
+static bool is_apart(const struct ir *ir, uint64_t apart, uint16_t *insn, uint16_t i)
+{
+    while (*insn + 1 < ir->n_insns && ir->insns[*insn + 1].op <= i)
+        ++*insn;
+    return ir->n_insns && apart >> (ir->insns[*insn].off >> 6 & 63) & 1;
+}
+
+static void group_block(struct ir *ir, const struct ir_block *b, uint64_t apart, uint16_t *insn)
+{
+    struct groups all;
+    all.n = 0;
+    for (uint16_t i = b->first; i < b->first + b->n; i++) {
+        const struct ir_op *op = &ir->ops[i];
+        if (op->code == IR_load || op->code == IR_store) {
+            if (can_share(op) && !(apart && is_apart(ir, apart, insn, i)))
+                join_or_open(ir, &all, i);
+        } else if (op->code == IR_call && disturbs_tlb(op)) {
+            close_groups(ir, &all);
+        }
+    }
+    close_groups(ir, &all);
 }
 
 void ir_group_accesses(struct ir *ir, uint64_t apart)
 {
     uint16_t insn = 0;
-    for (uint16_t n = 0; n < ir->n_blocks; n++) {
-        const struct ir_block *b = &ir->blocks[n];
-        struct group groups[GROUPS] = { 0 };
-        for (uint16_t i = b->first; i < b->first + b->n; i++) {
-            const struct ir_op *op = &ir->ops[i];
-            while (insn + 1 < ir->n_insns && ir->insns[insn + 1].op <= i)
-                insn++;
-            if (ir->n_insns && apart >> (ir->insns[insn].off >> 6 & 63) & 1)
-                continue;
-            if ((op->code == IR_load || op->code == IR_store) &&
-                !(op->shape & (IR_ACQUIRE | IR_RELEASE)) &&
-                (!(op->shape & IR_ALIGNED) || op->type == IR_V128))
-                join_or_open(ir, groups, i);
-            else if (disturbs_tlb(op))
-                for (unsigned k = 0; k < GROUPS; k++)
-                    close_group(ir, &groups[k]);
-        }
-        for (unsigned k = 0; k < GROUPS; k++)
-            close_group(ir, &groups[k]);
-    }
+    for (uint16_t n = 0; n < ir->n_blocks; n++)
+        group_block(ir, &ir->blocks[n], apart, &insn);
 }

@@ -259,15 +259,14 @@ static struct mem_region *region_new(struct vm *vm, const char *name, uint64_t s
 }
 
 /* Address space for size bytes with a guard on each side, aligned for huge pages. */
-static uint8_t *reserve(uint64_t size, int fd)
+static uint8_t *reserve(uint64_t size)
 {
     uint64_t align = size >= RAM_ALIGN ? RAM_ALIGN : PAGE, all = size + 2 * GUARD + align;
     uint8_t *area = mmap(NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (area == MAP_FAILED)
         return NULL;
     uint8_t *host = (uint8_t *)align_up((uintptr_t)area + GUARD, align);
-    if (mmap(host, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0) ==
-        MAP_FAILED) {
+    if (mprotect(host, size, PROT_READ | PROT_WRITE)) {
         munmap(area, all);
         return NULL;
     }
@@ -287,8 +286,7 @@ static void ram_free(struct ram_block *ram)
         munmap(ram->host - GUARD, ram->size + 2 * GUARD);
     if (ram->page_flags)
         munmap((void *)ram->page_flags, ram->size / PAGE);
-    if (ram->fd >= 0)
-        close(ram->fd);
+    free((void *)ram->used);
     pthread_mutex_destroy(&ram->log_lock);
     free((char *)ram->name);
     free(ram);
@@ -305,11 +303,10 @@ static struct error *ram_new(const char *name, uint64_t size, bool rom, struct r
                              size / MIB, name, most / MIB);
     }
     struct ram_block *ram = xcalloc(1, sizeof(*ram));
-    *ram = (struct ram_block){ .name = xstrdup(name), .size = size, .fd = -1, .rom = rom };
+    *ram = (struct ram_block){ .name = xstrdup(name), .size = size, .rom = rom };
     pthread_mutex_init(&ram->log_lock, NULL);
-    ram->fd = memfd_create(name, MFD_CLOEXEC);
-    if (ram->fd >= 0 && ftruncate(ram->fd, (off_t)size) == 0)
-        ram->host = reserve(size, ram->fd);
+    ram->used = xcalloc(size / RAM_CHUNK / 64 + 1, sizeof(ram->used[0]));
+    ram->host = reserve(size);
     if (ram->host) {
         void *flags = mmap(NULL, size / PAGE, PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -323,6 +320,17 @@ static struct error *ram_new(const char *name, uint64_t size, bool rom, struct r
     }
     *out = ram;
     return NULL;
+}
+
+void mem_about_to_use(struct ram_block *ram, const uint8_t *host)
+{
+    uint64_t chunk = (uint64_t)(host - ram->host) / RAM_CHUNK, bit = (uint64_t)1 << chunk % 64;
+    _Atomic uint64_t *word = &ram->used[chunk / 64];
+    if (atomic_load_explicit(word, memory_order_relaxed) & bit ||
+        (chunk + 1) * RAM_CHUNK > ram->size)
+        return;
+    atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
+    madvise(ram->host + chunk * RAM_CHUNK, RAM_CHUNK, MADV_POPULATE_WRITE); /* or fault by fault */
 }
 
 struct error *mem_add_ram(struct vm *vm, const char *name, uint64_t size, bool rom,

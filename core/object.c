@@ -84,7 +84,7 @@ static struct error *make_memory(struct object *o, struct options *args)
         return error_new("size='%s' is not a multiple of 4K", size);
     struct error *err = options_get_bool(args, "prealloc", &o->prealloc);
     if (!err)
-        err = options_get_bool(args, "share", &share); /* RAM is a memfd either way */
+        err = options_get_bool(args, "share", &share); /* with nobody, either way */
     if (!err)
         err = options_get_bool(args, "dump", &dump);
     if (!err)

@@ -75,16 +75,13 @@ static bool follows(const struct lockstep *ls)
 
 /* ---- the shadow's memory ------------------------------------------------------------------------------ */
 
-/* What is not a hole of the memfd; the rest is zero on both sides. */
+/* The shadow's is zero and need not be touched where the other is. */
 static void copy_ram(const struct ram_block *from, struct ram_block *to)
 {
-    off_t at = 0, end;
-    while ((at = lseek(from->fd, at, SEEK_DATA)) >= 0 && (uint64_t)at < from->size) {
-        end = lseek(from->fd, at, SEEK_HOLE);
-        uint64_t stop = end < 0 ? from->size : MIN((uint64_t)end, from->size);
-        memcpy(to->host + at, from->host + at, stop - (uint64_t)at);
-        at = (off_t)stop;
-    }
+    static const uint8_t zeros[PAGE];
+    for (uint64_t at = 0; at < from->size; at += PAGE)
+        if (memcmp(from->host + at, zeros, PAGE))
+            memcpy(to->host + at, from->host + at, PAGE);
 }
 
 /* The shadow's block for one of the real VM, made and filled when it is first seen. */

@@ -340,6 +340,7 @@ static struct ram_block *ram_at(struct vcpu *cpu, uint64_t page, uint8_t **host,
         return NULL;
     *host = r->ram->host + r->region_off + (page - r->start);
     *rom = r->rom;
+    mem_about_to_use(r->ram, *host);
     return r->ram;
 }
 

@@ -64,12 +64,12 @@ static enum role role_of(const struct virtio_balloon *d, const struct virtq *q)
 }
 
 /* ---- giving memory back ----------------------------------------------------------------------- */
-/* The whole host pages inside [at, at + n). RAM is a memfd: removing its pages frees them. */
+/* The whole host pages inside [at, at + n). */
 static void discard(const struct virtio_balloon *d, void *at, uint64_t n)
 {
     uintptr_t start = align_up((uintptr_t)at, d->host_page);
     uintptr_t end = align_down((uintptr_t)at + n, d->host_page);
-    if (start < end && madvise((void *)start, end - start, MADV_REMOVE))
+    if (start < end)
         madvise((void *)start, end - start, MADV_DONTNEED);
 }
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -222,6 +223,22 @@ static void rom_is_written_by_loaders_only(void **unused)
     board_free(b);
 }
 
+/* What an engine is about to use comes with what is around it; the rest of RAM takes no memory of the host. */
+static void memory_comes_in_chunks(void **unused)
+{
+    enum { CHUNKS = 4, PAGES = RAM_CHUNK / 4096 };
+    struct board *b = board_new();
+    struct mem_region *r;
+    unsigned char there[CHUNKS * PAGES];
+    assert_null(mem_add_ram(b->vm, "more", CHUNKS * RAM_CHUNK, false, &r));
+    struct ram_block *ram = mem_region_ram(r);
+    mem_about_to_use(ram, ram->host + 2 * RAM_CHUNK - 1);
+    assert_int_equal(mincore(ram->host, CHUNKS * RAM_CHUNK, there), 0);
+    for (unsigned k = 0; k < CHUNKS * PAGES; k++)
+        assert_int_equal(there[k] & 1, k / PAGES == 1);
+    board_free(b);
+}
+
 /* A PC's shadow RAM: one part of a block is seen at two places, at one of them read-only. */
 static void alias_shows_a_part_of_ram_elsewhere(void **unused)
 {
@@ -420,6 +437,7 @@ static void port_access_is_decided_by_its_first_byte(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(memory_comes_in_chunks),
         cmocka_unit_test(ram_reads_back_what_was_written),
         cmocka_unit_test(access_outside_ram_is_refused_and_writes_nothing),
         cmocka_unit_test(a_cpu_in_system_management_mode_has_a_view_of_its_own),

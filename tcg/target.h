@@ -38,7 +38,9 @@ struct tr {
 /* Result of an address translation. */
 struct tlb_fill {
     uint64_t gpa;         /* of the byte asked for */
-    uint64_t page_size;   /* 1: only this access, do not remember; else power of two >= 4096 */
+    uint64_t page_size;   /* 1: only this access, do not remember; else power of two >= 4096: what is around the
+                           * byte, so aligned, translates likewise */
+    uint64_t flush_size;  /* where the guest's page is larger than that: to flush an address in it flushes all of it */
     bool r, w, x;         /* what this mapping allows now (w only if dirty bookkeeping is done) */
     bool user;            /* mode 0 reaches it as user_key says, for as long as that holds */
     bool global;

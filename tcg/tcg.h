@@ -92,6 +92,9 @@ enum {
     JUMPS_MADE = 256,
     N_MODES = 4,
     N_LARGE = 8,
+    LARGE_BITS = 21, /* log2 of the pieces that large pages are remembered in */
+    LARGE_DATA = 128,
+    LARGE_CODE = 64,
     HOST_REGS = 16,
     N_VECTOR_TEMPS = 6,
     SPILLS = 32,
@@ -119,6 +122,18 @@ struct itlb_entry {
     uint64_t era;    /* of the fetch context */
     const uint8_t *page;
     struct ram_block *ram;
+};
+
+/* A piece of a large page: its small pages come from here without a walk. Data: r and w as in l2_entry. */
+struct large_data {
+    uint64_t tag;    /* of its first page */
+    uint64_t gpa;
+    bool r, w;
+};
+struct large_code {
+    uint64_t va;     /* of its first byte */
+    uint64_t era;    /* of the fetch context */
+    uint64_t gpa;
 };
 
 struct jump_entry {
@@ -182,6 +197,8 @@ struct tcg_cpu {
     struct tlb_entry tlb[1 << TLB_BITS_MAX]; /* the first (tlb_mask >> 5) + 1 are in use */
     struct l2_entry l2[L2_SETS][L2_WAYS];
     struct itlb_entry itlb[ITLB_SIZE];
+    struct large_data large_data[LARGE_DATA];
+    struct large_code large_code[LARGE_CODE];
     struct fetch_context *fetch; /* FETCH_CONTEXTS of them */
     struct fetch_context *fetch_now;
     uint8_t fetch_hints[64];     /* where a context was found, by key and state word */

@@ -74,6 +74,12 @@ static void l2_clear(struct tcg_cpu *t)
             t->l2[i][w].tag = (uint64_t)TLB_NO_MATCH;
 }
 
+static void large_data_clear(struct tcg_cpu *t)
+{
+    for (unsigned i = 0; i < LARGE_DATA; i++)
+        t->large_data[i].tag = (uint64_t)TLB_NO_MATCH;
+}
+
 static void itlb_clear(struct tcg_cpu *t)
 {
     for (unsigned i = 0; i < ITLB_SIZE; i++)
@@ -99,6 +105,7 @@ static void restart_contexts(struct tcg_cpu *t)
 {
     l1_clear(t);
     l2_clear(t);
+    large_data_clear(t);
     for (unsigned i = 0; i < CONTEXTS; i++)
         t->contexts[i].ctx = CTX_NONE;
     t->next_ctx = 0;
@@ -365,6 +372,39 @@ static void note_large_page(struct tcg_cpu *t, uint64_t va, uint64_t size)
     t->large[best].hi = MAX(t->large[best].hi, hi);
 }
 
+static void note_page_size(struct tcg_cpu *t, uint64_t va, const struct tlb_fill *fill)
+{
+    uint64_t size = MAX(fill->page_size, fill->flush_size);
+    if (size > 4096)
+        note_large_page(t, va, size);
+}
+
+/* Pieces of large pages. Guests flush again and again, and then most of what they use lies in a few of those: so they
+ * spare most walks. They live as long as what was made of them: by context number and by era. */
+#define PIECE ((uint64_t)1 << LARGE_BITS)
+
+static struct large_data *large_data(struct tcg_cpu *t, uint64_t tag)
+{
+    return &t->large_data[(tag >> LARGE_BITS ^ tag >> (LARGE_BITS + 7) ^ tag) % LARGE_DATA];
+}
+
+static uint64_t large_tag(uint64_t tag)
+{
+    return tag & ~(PIECE - 4096);
+}
+
+static const struct large_data *large_data_find(struct tcg_cpu *t, uint64_t tag, enum access access)
+{
+    const struct large_data *e = large_data(t, tag);
+    return e->tag == large_tag(tag) && (access == ACCESS_WRITE ? e->w : e->r) ? e : NULL;
+}
+
+static struct large_code *large_code(struct tcg_cpu *t, uint64_t va)
+{
+    return &t->large_code[(va >> LARGE_BITS ^ (uint64_t)(t->fetch_now - t->fetch) << 2) %
+                          LARGE_CODE];
+}
+
 static bool page_needs_attention(const struct l2_entry *e)
 {
     uint64_t n = (uint64_t)(e->host - e->ram->host) >> 12;
@@ -446,6 +486,39 @@ static uint64_t user_tag(struct tcg_cpu *t, uint64_t va, unsigned mode)
     return page_of(va) | context_number(t, key);
 }
 
+/* The second level's entry for a page that it does not have, or `once` if it is not to be remembered. NULL: *fault. */
+static struct l2_entry *l2_fill(struct tcg_cpu *t, uint64_t va, enum access access, unsigned mode,
+                                uint64_t lent, struct l2_entry *once, int *fault)
+{
+    uint64_t own = page_of(va) | t->ctx[mode];
+    const struct large_data *piece = large_data_find(t, own, access);
+    struct tlb_fill fill = { 0 };
+    if (!piece && (piece = large_data_find(t, lent, access)))
+        own = lent;
+    if (piece) {
+        fill = (struct tlb_fill){
+            .gpa = piece->gpa | (va & (PIECE - 1)), .page_size = PIECE, .r = piece->r, .w = piece->w
+        };
+    } else {
+        t->counts.tlb_walks++;
+        if (!t->target->translate_address(t->cpu, va, access, mode, &fill)) {
+            *fault = fill.fault;
+            return NULL;
+        }
+        own = fill.user ? lent : own;
+        note_page_size(t, va, &fill);
+    }
+    bool remember = fill.page_size >= 4096 && own != (uint64_t)TLB_NO_MATCH;
+    struct l2_entry *e = remember ? l2_victim(t, l2_set(t, va), own) : once;
+    *e = (struct l2_entry){ .tag = own, .gpa = page_of(fill.gpa), .r = fill.r, .w = fill.w };
+    e->ram = ram_at(t->cpu, e->gpa, &e->host, &e->rom);
+    if (!piece && remember && fill.page_size >= PIECE)
+        *large_data(t, own) = (struct large_data){
+            .tag = large_tag(own), .gpa = fill.gpa & -PIECE, .r = fill.r, .w = fill.w
+        };
+    return e;
+}
+
 bool tlb_translate(struct tcg_cpu *t, uint64_t va, enum access access, unsigned mode,
                    struct tlb_place *out, int *fault)
 {
@@ -456,22 +529,8 @@ bool tlb_translate(struct tcg_cpu *t, uint64_t va, enum access access, unsigned 
         uint64_t lent = user_tag(t, va, mode);
         if (lent != (uint64_t)TLB_NO_MATCH)
             e = l2_find(set, lent, access);
-        if (!e) {
-            struct tlb_fill fill = { 0 };
-            t->counts.tlb_walks++;
-            if (!t->target->translate_address(t->cpu, va, access, mode, &fill)) {
-                *fault = fill.fault;
-                return false;
-            }
-            uint64_t own = fill.user ? lent : tag;
-            bool remember = fill.page_size >= 4096 && own != (uint64_t)TLB_NO_MATCH;
-            e = remember ? l2_victim(t, set, own) : &once;
-            *e =
-                (struct l2_entry){ .tag = own, .gpa = page_of(fill.gpa), .r = fill.r, .w = fill.w };
-            e->ram = ram_at(t->cpu, e->gpa, &e->host, &e->rom);
-            if (fill.page_size > 4096)
-                note_large_page(t, va, fill.page_size);
-        }
+        if (!e && !(e = l2_fill(t, va, access, mode, lent, &once, fault)))
+            return false;
     }
     if (e->ram && e != &once)
         l1_fill(t, va, tag, e);
@@ -575,6 +634,23 @@ const uint8_t *tlb_code_page(struct tcg_cpu *t, uint64_t pc)
     return e ? e->page : NULL;
 }
 
+/* For a fetch. False: fill->fault. */
+static bool translate_fetch(struct tcg_cpu *t, uint64_t va, struct tlb_fill *fill)
+{
+    struct large_code *piece = large_code(t, va);
+    uint64_t era = t->fetch_now->era, first = va & -PIECE;
+    if (piece->va == first && piece->era == era) {
+        *fill = (struct tlb_fill){ .gpa = piece->gpa | (va & (PIECE - 1)), .page_size = PIECE };
+        return true;
+    }
+    if (!t->target->translate_address(t->cpu, va, ACCESS_EXEC, 0, fill))
+        return false;
+    note_page_size(t, va, fill);
+    if (fill->page_size >= PIECE)
+        *piece = (struct large_code){ .va = first, .era = era, .gpa = fill->gpa & -PIECE };
+    return true;
+}
+
 bool tlb_fetch_page(struct tcg_cpu *t, uint64_t va, uint64_t pc, struct fetch_place *out)
 {
     const struct itlb_entry *e = itlb_find(t, va);
@@ -584,15 +660,13 @@ bool tlb_fetch_page(struct tcg_cpu *t, uint64_t va, uint64_t pc, struct fetch_pl
     }
     struct tlb_fill fill = { 0 };
     int kind = MEM_FAULT_NO_MEMORY;
-    if (t->target->translate_address(t->cpu, va, ACCESS_EXEC, 0, &fill)) {
+    if (translate_fetch(t, va, &fill)) {
         uint8_t *host;
         bool rom;
         struct ram_block *ram = ram_at(t->cpu, page_of(fill.gpa), &host, &rom);
         if (ram) {
             *out =
                 (struct fetch_place){ .page = host, .ram = ram, .partial = fill.page_size < 4096 };
-            if (fill.page_size > 4096)
-                note_large_page(t, va, fill.page_size);
             if (!out->partial)
                 *itlb_slot(t, t->fetch_now, va) = (struct itlb_entry){
                     .va = page_of(va), .era = t->fetch_now->era, .page = host, .ram = ram

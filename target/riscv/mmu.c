@@ -214,6 +214,7 @@ static void fill_from_leaf(const struct riscv_cpu *r, const struct leaf *leaf, u
 static int apply_pmp(const struct riscv_cpu *r, enum access access, unsigned priv,
                      struct tlb_fill *out)
 {
+    out->flush_size = out->page_size;
     unsigned rights = riscv_pmp_rights(r, out->gpa, priv, &out->page_size);
     const uint8_t need[] = { RV_PMP_R, RV_PMP_W, RV_PMP_X };
     out->r &= (rights & RV_PMP_R) != 0;

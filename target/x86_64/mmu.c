@@ -443,6 +443,7 @@ static bool leave_nested(struct x86_cpu *x, enum access access, struct tlb_fill 
         out->fault = X86_NESTED_FAULT;
         return false;
     }
+    out->flush_size = out->page_size;
     out->page_size = MIN(out->page_size, (uint64_t)1 << w.span);
     out->gpa = w.pa | bits(out->gpa, 0, w.span);
     out->w &= w.write && w.way[w.n - 1].entry & PTE_D;

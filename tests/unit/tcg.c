@@ -204,6 +204,40 @@ static void large_pages_are_remembered_when_context_numbers_start_over(void **un
     }
 }
 
+/* One walk serves a large page, until a flush: of any address in it, too. A write that first sets D is a walk. */
+static void large_page_takes_one_walk(void **unused)
+{
+    const uint64_t va = 0x40000000;
+    enum { D = 0x80 };
+    struct tlb_place at;
+    struct machine m;
+    int fault;
+    ON_EACH_BACKEND(&m)
+    {
+        use_pages(&m, 1);
+        m.r->menvcfg |= RV_ENVCFG_ADUE;
+        state_changed(&m);
+        put64(&m, LEVEL1, pte(RAM + 2 * MIB, ALL & ~D));
+        uint64_t walks = m.t->counts.tlb_walks;
+        for (unsigned page = 0; page < 512; page++) {
+            assert_true(tlb_translate(m.t, va + page * 4096, ACCESS_READ, 0, &at, &fault));
+            assert_ptr_equal(at.host, m.ram->host + 2 * MIB + page * 4096);
+        }
+        assert_int_equal(m.t->counts.tlb_walks, walks + 1);
+        for (unsigned page = 0; page < 512; page++)
+            assert_true(tlb_translate(m.t, va + page * 4096, ACCESS_WRITE, 0, &at, &fault));
+        assert_int_equal(m.t->counts.tlb_walks, walks + 2);
+        put64(&m, LEVEL1, pte(RAM + 4 * MIB, ALL));
+        tcg_flush_page(m.cpu, va + 0x5000);
+        assert_true(tlb_translate(m.t, va + 0x7000, ACCESS_READ, 0, &at, &fault));
+        assert_ptr_equal(at.host, m.ram->host + 4 * MIB + 0x7000);
+        put64(&m, LEVEL1, 0);
+        tcg_flush_all(m.cpu);
+        assert_false(tlb_translate(m.t, va + 0x8000, ACCESS_READ, 0, &at, &fault));
+        assert_false(tlb_translate(m.t, va + 0x7000, ACCESS_READ, 0, &at, &fault));
+    }
+}
+
 /* What a user mapped is found by a supervisor with SUM, without a walk; not before and not afterwards. */
 static void supervisor_borrows_what_the_user_reached(void **unused)
 {
@@ -473,6 +507,7 @@ int main(void)
         cmocka_unit_test(offset_near_2_gib_does_not_wrap),
         cmocka_unit_test(ram_that_begins_within_a_page_ends_where_it_ends),
         cmocka_unit_test(large_pages_are_remembered_when_context_numbers_start_over),
+        cmocka_unit_test(large_page_takes_one_walk),
         cmocka_unit_test(supervisor_borrows_what_the_user_reached),
         cmocka_unit_test(page_that_follows_itself_is_one_page),
         cmocka_unit_test(store_behind_a_shared_check_is_seen),

@@ -8,6 +8,7 @@
 #include "core/util.h"
 #include "tcg/tcg.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -41,19 +42,51 @@ void cache_start(struct tcg *tcg)
     tcg->part_end = tcg->next + tcg->part_size;
 }
 
-static void free_unit(struct tcg *tcg, struct unit *u)
+/* ---- memory of units ------------------------------------------------------------------------------ */
+
+/* What units are carved from, a list for each part of the code memory, with which they go. */
+struct unit_piece {
+    struct unit_piece *next;
+    size_t used;
+};
+enum { PIECE = 256 * 1024 };
+
+static struct unit_piece *piece_new(struct unit_piece *next)
 {
-    tcg->backend->drop(tcg, u);
-    free(u);
+    struct unit_piece *p = xmalloc(PIECE);
+    uintptr_t at = align_up((uintptr_t)p, 4096), end = align_down((uintptr_t)p + PIECE, 4096);
+    madvise((void *)at, end - at, MADV_POPULATE_WRITE); /* at once, not fault by fault */
+    *p = (struct unit_piece){ .next = next, .used = sizeof(*p) };
+    return p;
+}
+
+struct unit *cache_unit(struct tcg *tcg, size_t n)
+{
+    struct unit_piece *p = tcg->unit_pieces[tcg->part];
+    n = align_up(n, _Alignof(struct unit));
+    assert(n <= PIECE - sizeof(*p));
+    if (!p || PIECE - p->used < n)
+        p = tcg->unit_pieces[tcg->part] = piece_new(p);
+    p->used += n;
+    return (struct unit *)((uint8_t *)p + p->used - n);
+}
+
+static void free_units(struct tcg *tcg, unsigned part)
+{
+    for (struct unit *u = tcg->by_part[part]; u; u = u->part_next)
+        tcg->backend->drop(tcg, u);
+    for (struct unit_piece *p = tcg->unit_pieces[part], *next; p; p = next) {
+        next = p->next;
+        free(p);
+    }
+    tcg->by_part[part] = NULL;
+    tcg->unit_pieces[part] = NULL;
 }
 
 void cache_free(struct tcg *tcg)
 {
     for (unsigned p = 0; p < PARTS; p++)
-        for (struct unit *u = tcg->by_part[p], *next; u; u = next) {
-            next = u->part_next;
-            free_unit(tcg, u);
-        }
+        free_units(tcg, p);
     for (unsigned i = 0; i < ARRAY_LEN(tcg->pages); i++)
         for (struct code_page *p = tcg->pages[i], *next; p; p = next) {
             next = p->next;
@@ -325,11 +358,7 @@ static void empty_part(struct tcg *tcg, unsigned part)
         cache_kill(tcg, u);
     for (struct unit *u = tcg->by_part[part]; u; u = u->part_next)
         unlink_outgoing(u);
-    for (struct unit *u = tcg->by_part[part], *next; u; u = next) {
-        next = u->part_next;
-        free_unit(tcg, u);
-    }
-    tcg->by_part[part] = NULL;
+    free_units(tcg, part);
 }
 
 static void next_part(struct tcg *tcg)

@@ -389,6 +389,7 @@ struct tcg {
     unsigned part;
     struct unit *scratch;      /* being compiled: room for any number of links */
     struct unit *by_part[PARTS];
+    struct unit_piece *unit_pieces[PARTS];
     _Atomic unsigned n_watching; /* vCPUs on the way from marking a page to knowing that all heed it */
 
     /* Stopping every vCPU outside generated code (eviction). */
@@ -508,6 +509,7 @@ void cache_start(struct tcg *tcg);
 void cache_free(struct tcg *tcg);
 struct unit *cache_find(struct tcg *tcg, const uint8_t *page, int32_t off, uint32_t flags);
 /* With tcg->lock held. */
+struct unit *cache_unit(struct tcg *tcg, size_t n); /* memory for one of the current part */
 void cache_publish(struct tcg *tcg, struct unit *u);
 void cache_kill(struct tcg *tcg, struct unit *u);
 /* Part `full` is: go on in the next one, emptying it if it is in use. Without the lock; the calling

@@ -230,7 +230,7 @@ static void log_host(const struct tcg_cpu *t, const struct unit *u)
 static struct unit *keep_unit(struct tcg *tcg, const struct unit *made)
 {
     size_t n = sizeof(*made) + made->n_links * sizeof(struct link);
-    struct unit *u = xmalloc(n);
+    struct unit *u = cache_unit(tcg, n);
     memcpy(u, made, n);
     for (unsigned i = 0; i < u->n_links; i++)
         u->links[i].from = u;

@@ -57,3 +57,30 @@ uint64_t hash64(const uint64_t key[2], const void *bytes, size_t n)
 {
     return sip(1, 3, key, bytes, n);
 }
+
+static uint64_t word_at(const uint8_t *at)
+{
+    uint64_t word;
+    memcpy(&word, at, 8);
+    return le64toh(word);
+}
+
+/* Both halves of the product, so that each bit of either counts. */
+static uint64_t fold(uint64_t a, uint64_t b)
+{
+    unsigned __int128 product = (unsigned __int128)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+uint64_t sum64(const uint64_t key[2], const void *bytes, size_t n)
+{
+    const uint64_t odd = 0x9e3779b97f4a7c15; /* 2^64 over the golden ratio */
+    const uint8_t *at = bytes;
+    uint8_t last[16] = { 0 };
+    uint64_t a = (key[0] ^ n) * odd + odd, b = key[1] + odd;
+    for (; n >= 16; at += 16, n -= 16)
+        a = fold(word_at(at) ^ b, word_at(at + 8) ^ a) + odd;
+    memcpy(last, at, n);
+    a = fold(word_at(last) ^ b, word_at(last + 8) ^ a) + odd;
+    return fold(a ^ key[1], odd);
+}

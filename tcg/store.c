@@ -21,8 +21,9 @@
 
 enum {
     CHUNK = 1 << 20,
-    WORTH_SAVING = 256, /* this many new records, or one in so many */
-    LOCK_TRIES = 200,   /* a hundredth of a second each */
+    WORTH_SAVING = 1024, /* this many new records, */
+    WORTH_PART = 64,     /* or one in so many */
+    LOCK_TRIES = 200,    /* a hundredth of a second each */
     MOST_RECORDS = 1 << 24,
     WINDOW = 16384,
     N_WINDOWS = 64,
@@ -158,7 +159,7 @@ static const uint8_t *bytes_of(struct store *s, struct entry *e)
     if (e->made || e->bad)
         return e->made;
     const uint8_t *p = read_record(s, e);
-    if (p && hash64(s->identity, p, e->n) == e->sum)
+    if (p && sum64(s->identity, p, e->n) == e->sum)
         return p;
     e->bad = true;
     s->counts.damaged++;
@@ -232,7 +233,7 @@ static uint64_t region_end(const struct store_header *h)
 static bool header_is_good(const struct store_header *h, uint64_t file_size)
 {
     return !memcmp(h->magic, magic, sizeof(magic)) && h->version == STORE_VERSION &&
-           h->sum == hash64(no_key, h, offsetof(struct store_header, sum)) &&
+           h->sum == sum64(no_key, h, offsetof(struct store_header, sum)) &&
            h->n_records <= MOST_RECORDS && h->at >= STORE_FIRST_REGION && h->at % 8 == 0 &&
            h->index % 8 == 0 && h->at <= file_size && h->index <= file_size - h->at &&
            index_bytes(h) <= file_size - h->at - h->index && h->sequence;
@@ -275,7 +276,7 @@ static const char *take_lines(struct store *s, const struct store_header *h,
                               const struct store_line *lines)
 {
     bool merge = s->n;
-    if (hash64(s->identity, lines, index_bytes(h)) != h->index_sum)
+    if (sum64(s->identity, lines, index_bytes(h)) != h->index_sum)
         return "its index is damaged";
     table_grow(s, s->n + h->n_records);
     for (uint32_t k = 0; k < h->n_records; k++) {
@@ -575,7 +576,7 @@ static void write_index(struct store *s, const struct plan *p, struct writer *w,
                 (struct store_line){ e->hash, e->sum, e->at, e->n, e->last_used };
     }
     h->index = w->at + w->n - h->at;
-    h->index_sum = hash64(s->identity, lines, index_bytes(h));
+    h->index_sum = sum64(s->identity, lines, index_bytes(h));
     write_bytes(w, lines, index_bytes(h));
     free(lines);
 }
@@ -583,7 +584,7 @@ static void write_index(struct store *s, const struct plan *p, struct writer *w,
 static bool write_header(int fd, struct store_header *h)
 {
     uint8_t page[STORE_HEADER_ROOM] = { 0 };
-    h->sum = hash64(no_key, h, offsetof(struct store_header, sum));
+    h->sum = sum64(no_key, h, offsetof(struct store_header, sum));
     memcpy(page, h, sizeof(*h));
     return pwrite(fd, page, sizeof(page),
                   (off_t)(h->sequence % STORE_HEADERS * STORE_HEADER_ROOM)) ==
@@ -651,7 +652,7 @@ static void make_sums(struct store *s)
 {
     for (uint32_t k = 0; k < s->n; k++)
         if (s->entries[k].made)
-            s->entries[k].sum = hash64(s->identity, s->entries[k].made, s->entries[k].n);
+            s->entries[k].sum = sum64(s->identity, s->entries[k].made, s->entries[k].n);
 }
 
 static bool is_worth_saving(const struct store *s)
@@ -659,7 +660,7 @@ static bool is_worth_saving(const struct store *s)
     uint32_t n = 0;
     for (uint32_t k = 0; k < s->n; k++)
         n += is_new(&s->entries[k]);
-    return n >= WORTH_SAVING || n > s->n / WORTH_SAVING ||
+    return n >= WORTH_SAVING || n > s->n / WORTH_PART ||
            s->bytes + s->n * sizeof(struct store_line) > s->max_bytes;
 }
 

@@ -4,14 +4,14 @@
  *   0, 4096   two headers; the good one with the higher sequence number counts
  *   region    records, 8-aligned, then the index: one line a record. Between them may be what is dead
  *
- * Sums are hash64, keyed by the identity (a header's: by zeros). */
+ * Sums are sum64, keyed by the identity (a header's: by zeros). */
 #pragma once
 
 #include <stdint.h>
 
 #define STORE_MAGIC "tandemT\n"
 enum {
-    STORE_VERSION = 1,
+    STORE_VERSION = 2,
     STORE_HEADERS = 2,
     STORE_HEADER_ROOM = 4096,
     STORE_FIRST_REGION = STORE_HEADERS * STORE_HEADER_ROOM,

@@ -68,12 +68,12 @@ static void make_right(uint8_t *file, size_t n)
                 memcpy(&l, at, sizeof(l));
                 if (l.at > h.index || l.n > h.index - l.at)
                     continue;
-                l.sum = hash64(identity, file + h.at + l.at, l.n);
+                l.sum = sum64(identity, file + h.at + l.at, l.n);
                 memcpy(at, &l, sizeof(l));
             }
-            h.index_sum = hash64(identity, file + h.at + h.index, size);
+            h.index_sum = sum64(identity, file + h.at + h.index, size);
         }
-        h.sum = hash64(no_key, &h, offsetof(struct store_header, sum));
+        h.sum = sum64(no_key, &h, offsetof(struct store_header, sum));
         memcpy(file + k * STORE_HEADER_ROOM, &h, sizeof(h));
     }
 }

@@ -140,6 +140,23 @@ static void siphash_is_that_of_the_paper(void **unused)
     assert_int_equal(siphash(1, 3, key, bytes, 15), hash64(key, bytes, 15));
 }
 
+static void each_bit_and_the_length_change_a_sum(void **unused)
+{
+    uint8_t bytes[67] = { 0 };
+    const uint64_t key[2] = { 1, 2 }, other[2] = { 1, 3 };
+    for (size_t n = 0; n <= sizeof(bytes); n++) {
+        uint64_t sum = sum64(key, bytes, n);
+        assert_int_not_equal(sum, sum64(other, bytes, n));
+        if (n)
+            assert_int_not_equal(sum, sum64(key, bytes, n - 1));
+        for (size_t k = 0; k < 8 * n; k++) {
+            bytes[k / 8] ^= (uint8_t)(1 << k % 8);
+            assert_int_not_equal(sum, sum64(key, bytes, n));
+            bytes[k / 8] ^= (uint8_t)(1 << k % 8);
+        }
+    }
+}
+
 /* ---- what is kept ----------------------------------------------------------------------------------- */
 
 static void what_was_saved_is_there(void **unused)
@@ -420,6 +437,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(siphash_is_that_of_the_paper),
+        cmocka_unit_test(each_bit_and_the_length_change_a_sum),
         cmocka_unit_test(what_was_saved_is_there),
         cmocka_unit_test(little_news_are_not_worth_a_write),
         cmocka_unit_test(another_identity_starts_anew),

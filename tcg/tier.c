@@ -26,7 +26,7 @@ enum {
     QUEUE = 64,
     EAGER_NS = 1000000, /* between samples, while new units get hot, */
     CALM_NS = 3000000,  /* and when that is long ago */
-    EAGER_LOOKS = 64,
+    EAGER_LOOKS = 8,
     DOZE_NS = 250000000,
     WORTH_NS = 1000000, /* of computing: the thread is woken for it */
     MOST_BUSY_NS = 16000000,

@@ -265,7 +265,7 @@ static void tr_sfence_vma(struct tr *t, const struct operands *o)
 {
     ir_call(t->ir, &rv_helper_sfence_vma, gpr(t, o->a), gpr(t, o->b),
             ir_i64(t->ir, (o->a ? 1 : 0) | (o->b ? 2 : 0)), IR_NONE);
-    ir_leave(t->ir, t->next);
+    ir_jump_indirect(t->ir, ir_pc(t->ir, t->next), IR_HINT_TRAP, 0);
 }
 
 static void tr_wrs(struct tr *t, const struct operands *o)

@@ -27,14 +27,31 @@ const struct ir_vec_info ir_vec_infos[N_IR_VECS] = {
 #undef IR_VEC
 };
 
-enum ir_type ir_vec_type(char letter)
+enum ir_type ir_vec_type(char letter, bool wide)
 {
     switch (letter) {
+    case 'w': return wide ? IR_V256 : IR_V128;
     case 'i': return IR_I32;
     case 'l': return IR_I64;
     case 'f': return IR_F32;
     case 'd': return IR_F64;
     default: return IR_V128;
+    }
+}
+
+bool ir_vec_is_wide(const struct ir *ir, const struct ir_op *op)
+{
+    return ir_vec_widens(op->vec) && ir_type_of(ir, op->a) == IR_V256;
+}
+
+unsigned ir_vec_upper_constant(enum ir_vec vec, unsigned n)
+{
+    switch (vec) {
+    case IR_V_shuffle2_i64:
+    case IR_V_blend_i64: return n >> 2;
+    case IR_V_sad4_u8: return n >> 3;
+    case IR_V_blend_i32: return n >> 4;
+    default: return n;
     }
 }
 
@@ -136,11 +153,13 @@ enum ir_type ir_type_of(const struct ir *ir, ir_val v)
     case IR_RES_i64: return IR_I64;
     case IR_RES_f32: return IR_F32;
     case IR_RES_f64: return IR_F64;
+    case IR_RES_v128: return IR_V128;
+    case IR_RES_v256: return IR_V256;
     case IR_RES_int:
         if (op->code == IR_ftoi)
             return op->x & IR_FTOI_32 ? IR_I32 : IR_I64;
         return op->type == IR_F32 ? IR_I32 : IR_I64;
-    case IR_RES_vec: return ir_vec_type(ir_vec_infos[op->vec].types[0]);
+    case IR_RES_vec: return op->type;
     default: return IR_VOID;
     }
 }
@@ -292,6 +311,10 @@ static ir_val fold_1(struct ir *ir, enum ir_code code, enum ir_type type, ir_val
         return in->a;
     if (code == IR_funbox && in->code == IR_fbox)
         return in->a;
+    if ((code == IR_low || code == IR_high) && in->code == IR_join)
+        return code == IR_low ? in->a : in->b;
+    if ((code == IR_low || code == IR_high) && in->code == IR_const)
+        return ir_const(ir, IR_V128, in->imm);
     return IR_NONE;
 }
 
@@ -404,10 +427,27 @@ static ir_val fold_rotation(struct ir *ir, ir_val a, ir_val b)
     return extended ? ir_1(ir, IR_sext32, v) : v;
 }
 
+/* Two halves of one value, or joined before in this block. */
+static ir_val fold_join(struct ir *ir, ir_val a, ir_val b)
+{
+    const struct ir_op *x = &ir->ops[a], *y = &ir->ops[b];
+    if (x->code == IR_low && y->code == IR_high && x->a == y->a)
+        return x->a;
+    if (x->code == IR_const && y->code == IR_const && x->imm == y->imm)
+        return ir_const(ir, IR_V256, x->imm);
+    unsigned first = ir->blocks[ir->block].first;
+    for (unsigned i = ir->n_ops; i-- > first && i > MAX(a, b);)
+        if (ir->ops[i].code == IR_join && ir->ops[i].a == a && ir->ops[i].b == b)
+            return (ir_val)i;
+    return IR_NONE;
+}
+
 /* As fold_1; may also put a simpler operation in place of the one given. */
 static ir_val fold_2(struct ir *ir, enum ir_code *code, enum ir_type type, ir_val *a, ir_val *b)
 {
     int64_t ca, cb, inner;
+    if (*code == IR_join)
+        return fold_join(ir, *a, *b);
     if (ir_op_infos[*code].flags & IR_COMMUTES && ir->ops[*a].code == IR_const)
         exchange(a, b);
     if (*a == *b && (*code == IR_sub || *code == IR_xor || *code == IR_andn))
@@ -688,7 +728,7 @@ void ir_set_fflags(struct ir *ir, ir_val v)
 /* ---- vectors -------------------------------------------------------------------------------------- */
 
 /* A known value that equals the operation. */
-static ir_val fold_vec(struct ir *ir, enum ir_vec vec, ir_val a, ir_val b)
+static ir_val fold_vec(struct ir *ir, enum ir_vec vec, enum ir_type type, ir_val a, ir_val b)
 {
     switch (vec) {
     case IR_V_xor:
@@ -696,11 +736,11 @@ static ir_val fold_vec(struct ir *ir, enum ir_vec vec, ir_val a, ir_val b)
     case IR_V_sub_i8:
     case IR_V_sub_i16:
     case IR_V_sub_i32:
-    case IR_V_sub_i64: return a == b ? ir_const(ir, IR_V128, 0) : IR_NONE;
+    case IR_V_sub_i64: return a == b ? ir_const(ir, type, 0) : IR_NONE;
     case IR_V_eq_i8:
     case IR_V_eq_i16:
     case IR_V_eq_i32:
-    case IR_V_eq_i64: return a == b ? ir_const(ir, IR_V128, -1) : IR_NONE;
+    case IR_V_eq_i64: return a == b ? ir_const(ir, type, -1) : IR_NONE;
     case IR_V_and:
     case IR_V_or:
     case IR_V_merge_i32:
@@ -711,10 +751,12 @@ static ir_val fold_vec(struct ir *ir, enum ir_vec vec, ir_val a, ir_val b)
 
 ir_val ir_vec(struct ir *ir, enum ir_vec vec, ir_val a, ir_val b, ir_val c, unsigned n)
 {
-    ir_val known = ir->no_fold ? IR_NONE : fold_vec(ir, vec, a, b);
+    bool wide = ir_vec_widens(vec) && ir_type_of(ir, a) == IR_V256;
+    enum ir_type type = ir_vec_type(ir_vec_infos[vec].types[0], wide);
+    ir_val known = ir->no_fold ? IR_NONE : fold_vec(ir, vec, type, a, b);
     if (known != IR_NONE)
         return known;
-    struct ir_op *op = emit(ir, IR_vec, ir_vec_type(ir_vec_infos[vec].types[0]));
+    struct ir_op *op = emit(ir, IR_vec, type);
     op->vec = vec;
     op->a = a;
     op->b = b;

@@ -58,7 +58,8 @@ enum {
     IR_END = 1 << 5,
 };
 
-enum ir_result { IR_RES_none, IR_RES_same, IR_RES_i32, IR_RES_i64, IR_RES_f32, IR_RES_f64, IR_RES_int, IR_RES_vec };
+enum ir_result { IR_RES_none, IR_RES_same, IR_RES_i32, IR_RES_i64, IR_RES_f32, IR_RES_f64, IR_RES_v128, IR_RES_v256,
+                 IR_RES_int, IR_RES_vec };
 
 struct ir_op_info {
     const char *name, *meaning;
@@ -74,8 +75,8 @@ enum ir_cc {
 
 /* Shape of a memory access. */
 enum {
-    IR_SIZE_MASK = 7, /* log2 of the bytes: 0..4 */
-    IR_8 = 0, IR_16 = 1, IR_32 = 2, IR_64 = 3, IR_128 = 4,
+    IR_SIZE_MASK = 7, /* log2 of the bytes: 0..5 */
+    IR_8 = 0, IR_16 = 1, IR_32 = 2, IR_64 = 3, IR_128 = 4, IR_256 = 5,
     IR_SIGNED = 1 << 3,
     IR_ALIGNED = 1 << 4, /* misaligned addresses fault */
     IR_ACQUIRE = 1 << 5, /* ordered before later accesses */
@@ -181,6 +182,7 @@ struct ir {
     uint16_t block;           /* current */
     bool ended;               /* current block has its end */
     bool forward_only;        /* a way back leaves the unit, though its block is there: no loops */
+    bool wide;                /* the back end has V256: else there are none; ir_start leaves it as it is */
     bool no_fold;             /* tests: build what is asked for; ir_start leaves it as it is */
     bool overflow;            /* ran out of room: the unit must be made shorter */
     ir_val slot_value[128];   /* value a slot is known to hold in this block, or IR_NONE */
@@ -225,10 +227,13 @@ ir_val ir_setc(struct ir *ir, enum ir_cc cc, ir_val a, ir_val b);
 ir_val ir_add_carry(struct ir *ir, ir_val a, ir_val b, ir_val carry, ir_val *out);
 ir_val ir_select(struct ir *ir, ir_val cond, ir_val if_so, ir_val if_not);
 
-/* A vector operation; operands that it does not have are IR_NONE, n is its constant (0 if it has none). */
+/* A vector operation, on V256 values if its first operand is one; operands that it does not have are IR_NONE, n is its
+ * constant (0 if it has none). */
 ir_val ir_vec(struct ir *ir, enum ir_vec vec, ir_val a, ir_val b, ir_val c, unsigned n);
 
-/* `type` is what a load gives: I32, I64, F32, F64 or V128. mode: 0 is the current data mode. */
+/* The constant for the upper half, where n is the one for both. */
+unsigned ir_vec_upper_constant(enum ir_vec vec, unsigned n);
+/* `type` is what a load gives: I32, I64, F32, F64, V128 or V256. mode: 0 is the current data mode. */
 static inline unsigned ir_access_bytes(unsigned shape)
 {
     return (1u << (shape & IR_SIZE_MASK)) << (shape & IR_PAIR ? 1 : 0); /* looked at, not moved */
@@ -275,8 +280,14 @@ static inline unsigned ir_properties(const struct ir_op *op)
         return ir_vec_infos[op->vec].flags & IR_VEC_FP ? IR_FP : 0;
     return ir_op_infos[op->code].flags;
 }
-/* The type that a letter of vec_ops.h stands for. */
-enum ir_type ir_vec_type(char letter);
+/* The type that a letter of vec_ops.h stands for, of an operation on V256 values (wide) or not. */
+enum ir_type ir_vec_type(char letter, bool wide);
+/* May it be on V256 values? Is this one? */
+static inline bool ir_vec_widens(enum ir_vec vec)
+{
+    return ir_vec_infos[vec].types[1] == 'w';
+}
+bool ir_vec_is_wide(const struct ir *ir, const struct ir_op *op);
 
 /* ---- passes ---------------------------------------------------------------------------------- */
 /* Resolve jumps inside the unit; drop dead operations and dead sets, count uses; both. */

@@ -230,7 +230,7 @@ static bool disturbs_tlb(const struct ir_op *op)
 static bool can_share(const struct ir_op *op)
 {
     return !(op->shape & (IR_ACQUIRE | IR_RELEASE)) &&
-           (!(op->shape & IR_ALIGNED) || op->type == IR_V128);
+           (!(op->shape & IR_ALIGNED) || op->type >= IR_V128);
 }
 
 /* Is operation i, of an instruction from *insn on, in one of these pieces of the page? */

@@ -480,9 +480,9 @@ static void parse_shape(struct parse *p, struct ir_op *op, uint16_t i)
         bad(p, "a shape as s32 or u8 is missing at '%.20s'", p->p);
         return;
     }
-    unsigned width = numbered(p, sign, 129);
+    unsigned width = numbered(p, sign, 257);
     unsigned size = 0;
-    while (size < IR_128 && 8u << size != width)
+    while (size < IR_256 && 8u << size != width)
         size++;
     if (8u << size != width)
         bad(p, "no access has %u bits", width);
@@ -581,8 +581,8 @@ static void parse_vec(struct parse *p, struct ir_op *op)
     }
     const struct ir_vec_info *info = &ir_vec_infos[i];
     op->vec = (uint16_t)i;
-    op->type = ir_vec_type(info->types[0]);
     values(p, v, 0, info->n_values);
+    op->type = ir_vec_type(info->types[0], !p->err && ir_vec_is_wide(p->ir, op));
     if (info->flags & IR_VEC_IMM) {
         expect(p, ",");
         op->imm = number(p);

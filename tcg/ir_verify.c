@@ -5,53 +5,55 @@
 
 #include <stdio.h>
 
-/* Types an operation may have, and those of its operands. Types: i i32, l i64, f f32, d f64, w v128, v none.
+/* Types an operation may have, and those of its operands. Types: i i32, l i64, f f32, d f64, w v128, x v256, v none.
  * Operands also: s as the op, n the integer that itof converts, b the integer of the float's width. */
 static const struct {
     const char *types, *operands;
 } rules[N_IR_OPS] = {
-    [IR_const] = { "ilfdw", "" },    [IR_get] = { "ilfdw", "" },
-    [IR_set] = { "ilfdw", "s" },     [IR_pc] = { "l", "" },
-    [IR_add] = { "il", "ss" },       [IR_sub] = { "il", "ss" },
-    [IR_mul] = { "il", "ss" },       [IR_mulhu] = { "il", "ss" },
-    [IR_mulhs] = { "il", "ss" },     [IR_mulhsu] = { "il", "ss" },
-    [IR_divu] = { "il", "ss" },      [IR_divs] = { "il", "ss" },
-    [IR_remu] = { "il", "ss" },      [IR_rems] = { "il", "ss" },
-    [IR_and] = { "il", "ss" },       [IR_or] = { "il", "ss" },
-    [IR_xor] = { "il", "ss" },       [IR_andn] = { "il", "ss" },
-    [IR_shl] = { "il", "ss" },       [IR_shr] = { "il", "ss" },
-    [IR_sar] = { "il", "ss" },       [IR_rol] = { "il", "ss" },
-    [IR_ror] = { "il", "ss" },       [IR_clz] = { "il", "s" },
-    [IR_ctz] = { "il", "s" },        [IR_popcnt] = { "il", "s" },
-    [IR_bswap] = { "il", "s" },      [IR_sext8] = { "il", "s" },
-    [IR_sext16] = { "il", "s" },     [IR_zext8] = { "il", "s" },
-    [IR_zext16] = { "il", "s" },     [IR_sext32] = { "i", "s" },
-    [IR_zext32] = { "i", "s" },      [IR_trunc] = { "l", "s" },
-    [IR_setc] = { "il", "ss" },      [IR_select] = { "ilfdw", "lss" },
-    [IR_addc] = { "il", "ssl" },     [IR_carry] = { "il", "ssl" },
-    [IR_load] = { "ilfdw", "l" },    [IR_store] = { "ilfdw", "ls" },
-    [IR_rmw] = { "il", "ls" },       [IR_fflags] = { "l", "" },
-    [IR_set_fflags] = { "l", "s" },  [IR_cas] = { "il", "lss" },
-    [IR_fence] = { "v", "" },        [IR_fadd] = { "fd", "ss" },
-    [IR_fsub] = { "fd", "ss" },      [IR_fmul] = { "fd", "ss" },
-    [IR_fdiv] = { "fd", "ss" },      [IR_fsqrt] = { "fd", "s" },
-    [IR_fma] = { "fd", "sss" },      [IR_fcmp] = { "fd", "ss" },
-    [IR_ftoi] = { "fd", "s" },       [IR_itof] = { "fd", "n" },
-    [IR_fwiden] = { "f", "s" },      [IR_fnarrow] = { "d", "s" },
-    [IR_fneg] = { "fd", "s" },       [IR_fabs] = { "fd", "s" },
-    [IR_fbits] = { "fd", "s" },      [IR_bitsf] = { "fd", "b" },
-    [IR_fbox] = { "f", "s" },        [IR_funbox] = { "d", "s" },
-    [IR_call] = { "l", "" },         [IR_jump] = { "v", "" },
-    [IR_branch] = { "il", "ss" },    [IR_jumpi] = { "v", "l" },
-    [IR_leave] = { "v", "" },        [IR_vec] = { "ilfdw", "" },
-    [IR_copy] = { "l", "lll" },      [IR_fill] = { "l", "lll" },
-    [IR_word] = { "l", "" },         [IR_set_word] = { "l", "s" },
-    [IR_load_w] = { "ilfdw", "ll" }, [IR_store_w] = { "ilfdw", "lsl" },
+    [IR_const] = { "ilfdwx", "" },    [IR_get] = { "ilfdw", "" },
+    [IR_set] = { "ilfdw", "s" },      [IR_pc] = { "l", "" },
+    [IR_add] = { "il", "ss" },        [IR_sub] = { "il", "ss" },
+    [IR_mul] = { "il", "ss" },        [IR_mulhu] = { "il", "ss" },
+    [IR_mulhs] = { "il", "ss" },      [IR_mulhsu] = { "il", "ss" },
+    [IR_divu] = { "il", "ss" },       [IR_divs] = { "il", "ss" },
+    [IR_remu] = { "il", "ss" },       [IR_rems] = { "il", "ss" },
+    [IR_and] = { "il", "ss" },        [IR_or] = { "il", "ss" },
+    [IR_xor] = { "il", "ss" },        [IR_andn] = { "il", "ss" },
+    [IR_shl] = { "il", "ss" },        [IR_shr] = { "il", "ss" },
+    [IR_sar] = { "il", "ss" },        [IR_rol] = { "il", "ss" },
+    [IR_ror] = { "il", "ss" },        [IR_clz] = { "il", "s" },
+    [IR_ctz] = { "il", "s" },         [IR_popcnt] = { "il", "s" },
+    [IR_bswap] = { "il", "s" },       [IR_sext8] = { "il", "s" },
+    [IR_sext16] = { "il", "s" },      [IR_zext8] = { "il", "s" },
+    [IR_zext16] = { "il", "s" },      [IR_sext32] = { "i", "s" },
+    [IR_zext32] = { "i", "s" },       [IR_trunc] = { "l", "s" },
+    [IR_setc] = { "il", "ss" },       [IR_select] = { "ilfdwx", "lss" },
+    [IR_addc] = { "il", "ssl" },      [IR_carry] = { "il", "ssl" },
+    [IR_load] = { "ilfdwx", "l" },    [IR_store] = { "ilfdwx", "ls" },
+    [IR_rmw] = { "il", "ls" },        [IR_fflags] = { "l", "" },
+    [IR_set_fflags] = { "l", "s" },   [IR_cas] = { "il", "lss" },
+    [IR_fence] = { "v", "" },         [IR_fadd] = { "fd", "ss" },
+    [IR_fsub] = { "fd", "ss" },       [IR_fmul] = { "fd", "ss" },
+    [IR_fdiv] = { "fd", "ss" },       [IR_fsqrt] = { "fd", "s" },
+    [IR_fma] = { "fd", "sss" },       [IR_fcmp] = { "fd", "ss" },
+    [IR_ftoi] = { "fd", "s" },        [IR_itof] = { "fd", "n" },
+    [IR_fwiden] = { "f", "s" },       [IR_fnarrow] = { "d", "s" },
+    [IR_fneg] = { "fd", "s" },        [IR_fabs] = { "fd", "s" },
+    [IR_fbits] = { "fd", "s" },       [IR_bitsf] = { "fd", "b" },
+    [IR_fbox] = { "f", "s" },         [IR_funbox] = { "d", "s" },
+    [IR_call] = { "l", "" },          [IR_jump] = { "v", "" },
+    [IR_branch] = { "il", "ss" },     [IR_jumpi] = { "v", "l" },
+    [IR_leave] = { "v", "" },         [IR_vec] = { "ilfdwx", "" },
+    [IR_copy] = { "l", "lll" },       [IR_fill] = { "l", "lll" },
+    [IR_word] = { "l", "" },          [IR_set_word] = { "l", "s" },
+    [IR_load_w] = { "ilfdwx", "ll" }, [IR_store_w] = { "ilfdwx", "lsl" },
+    [IR_join] = { "w", "ss" },        [IR_low] = { "x", "s" },
+    [IR_high] = { "x", "s" },
 };
 
 static const char type_letters[] = {
     [IR_VOID] = 'v', [IR_I32] = 'i',  [IR_I64] = 'l', [IR_F32] = 'f',
-    [IR_F64] = 'd',  [IR_V128] = 'w', [IR_V256] = '?'
+    [IR_F64] = 'd',  [IR_V128] = 'w', [IR_V256] = 'x'
 };
 
 struct check {
@@ -123,19 +125,18 @@ static void check_leader(struct check *c, const struct ir_op *op)
          "a leader does not check for writes");
     rule(c,
          !(op->shape & (IR_ACQUIRE | IR_RELEASE)) &&
-             (!(op->shape & IR_ALIGNED) || op->type == IR_V128),
+             (!(op->shape & IR_ALIGNED) || op->type >= IR_V128),
          "a special access in a group");
 }
 
 static void check_memory(struct check *c, const struct ir_op *op)
 {
-    static const uint8_t most[] = {
-        [IR_I32] = IR_32, [IR_I64] = IR_64, [IR_F32] = IR_32, [IR_F64] = IR_64, [IR_V128] = IR_128
-    };
+    static const uint8_t most[] = { [IR_I32] = IR_32, [IR_I64] = IR_64,   [IR_F32] = IR_32,
+                                    [IR_F64] = IR_64, [IR_V128] = IR_128, [IR_V256] = IR_256 };
     unsigned size = op->shape & IR_SIZE_MASK;
     rule(c, size <= most[op->type], "an access is wider than its type");
-    if (op->type == IR_F32 || op->type == IR_F64)
-        rule(c, size == most[op->type], "an access is narrower than its float");
+    if (op->type == IR_F32 || op->type == IR_F64 || op->type == IR_V256)
+        rule(c, size == most[op->type], "an access is narrower than its value");
     if (op->type == IR_V128)
         rule(c, size >= IR_32, "an access is too narrow for a vector");
     rule(c, !(op->shape & IR_PAIR) || size == IR_128, "a pair of anything but 128 bits");
@@ -157,12 +158,15 @@ static void check_vec(struct check *c, const struct ir_op *op)
     if (!rule(c, op->vec < N_IR_VECS, "no such vector operation"))
         return;
     const struct ir_vec_info *info = &ir_vec_infos[op->vec];
-    rule(c, op->type == ir_vec_type(info->types[0]), "a vector operation has another type");
+    if (!rule(c, op->a != IR_NONE && op->a < c->i, "an operand is missing"))
+        return;
+    bool wide = ir_vec_is_wide(c->ir, op);
+    rule(c, op->type == ir_vec_type(info->types[0], wide), "a vector operation has another type");
     rule(c, op->imm >= 0 && op->imm < (info->flags & IR_VEC_IMM ? 256 : 1),
          "a vector operation's constant is out of range");
     for (unsigned k = 0; k < 3; k++) {
         if (k < info->n_values)
-            check_operand(c, v[k], ir_vec_type(info->types[1 + k]));
+            check_operand(c, v[k], ir_vec_type(info->types[1 + k], wide));
         else
             rule(c, v[k] == IR_NONE, "more operands than the vector operation takes");
     }
@@ -180,7 +184,7 @@ static void check_op(struct check *c)
     const struct ir_op *op = &ir->ops[c->i];
     bool last = c->i + 1 == c->block->first + c->block->n;
     if (!rule(c, op->code < N_IR_OPS, "no such operation") ||
-        !rule(c, op->type <= IR_V128 && strchr(rules[op->code].types, type_letters[op->type]),
+        !rule(c, op->type <= IR_V256 && strchr(rules[op->code].types, type_letters[op->type]),
               "the operation has no such type") ||
         !rule(c, last == !!(ir_op_infos[op->code].flags & IR_END),
               "a block has its end elsewhere than at its end"))

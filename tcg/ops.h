@@ -9,7 +9,7 @@
  */
 /*     name       result values flags */
 /* state */
-IR_OP( const,     same,  0, 0,                "the constant imm; v128: in both halves" )
+IR_OP( const,     same,  0, 0,                "the constant imm; vectors: in each 64 bits" )
 IR_OP( get,       same,  0, IR_STATE,         "guest state slot imm" )
 IR_OP( set,       none,  1, IR_EFFECT,        "guest state slot imm becomes a" )
 IR_OP( pc,        i64,   0, 0,                "guest virtual address: base of the unit's page + imm" )
@@ -84,6 +84,9 @@ IR_OP( funbox,    f32,   1, 0,                "low half of f64 a if the high hal
 IR_OP( fflags,    i64,   0, IR_EFFECT,        "the sticky flags raised so far (SF_*)" )
 IR_OP( set_fflags,none,  1, IR_EFFECT,        "the sticky flags become the low five bits of a" )
 /* vectors */
+IR_OP( join,      v256,  2, 0,                "v128 a below v128 b; the op's type is v128" )
+IR_OP( low,       v128,  1, 0,                "lower half of v256 a; the op's type is v256" )
+IR_OP( high,      v128,  1, 0,                "upper half of v256 a; the op's type is v256" )
 IR_OP( vec,       vec,   3, 0,                "a vector operation, constant n = imm: see below" )
 /* calls */
 IR_OP( call,      i64,   0, IR_EFFECT,        "helper imm with n = x operands a, b, c, d (all i64); result 0 if it has none" )

@@ -390,6 +390,26 @@ void softmmu_store128(struct tcg_cpu *t, uint64_t va, const uint64_t v[2], unsig
         pieces_store(t, place[1], va + n, bytes + n, 16 - n);
 }
 
+/* 256 bits are two halves, the lower one first; it answers for both. */
+static unsigned half_of(unsigned shape, bool upper)
+{
+    shape = (shape & ~(unsigned)IR_SIZE_MASK) | IR_128;
+    return upper ? shape & ~(unsigned)IR_ALIGNED : shape | IR_PAIR;
+}
+
+void softmmu_load256(struct tcg_cpu *t, uint64_t va, unsigned shape, unsigned mode, uint64_t v[4])
+{
+    softmmu_load128(t, va, half_of(shape, false), mode, v);
+    softmmu_load128(t, va + 16, half_of(shape, true), mode, v + 2);
+}
+
+void softmmu_store256(struct tcg_cpu *t, uint64_t va, const uint64_t v[4], unsigned shape,
+                      unsigned mode)
+{
+    softmmu_store128(t, va, v, half_of(shape, false), mode);
+    softmmu_store128(t, va + 16, v + 2, half_of(shape, true), mode);
+}
+
 void tcg_load128(struct vcpu *cpu, uint64_t va, unsigned mode, uint64_t v[2])
 {
     softmmu_load128(tcg_cpu_of(cpu), va, IR_128, mode, v);

@@ -65,6 +65,7 @@ struct tcg_target {
                               that is a NaN, made quiet, and the default one is negative (SF_NAN_SSE) */
     bool subnormal_flag;   /* SF_DENORMAL is one of the sticky flags */
     bool open_bus;         /* where there is no memory, loads give ones and stores are lost */
+    bool wide_vectors;     /* builds V256 operations where struct ir says that there are any */
     bool sees_own_writes;    /* a store into the code ahead is seen by the next instruction (x86), without a barrier */
     bool misaligned_atomics; /* rmw and cas take any address (the whole VM stops for such a one) */
 

@@ -96,7 +96,7 @@ enum {
     LARGE_DATA = 128,
     LARGE_CODE = 64,
     HOST_REGS = 16,
-    N_VECTOR_TEMPS = 6,
+    HOST_VECTORS = 16,
     SPILLS = 32,
 };
 
@@ -249,8 +249,8 @@ struct tcg_cpu {
     struct tcg_counts counts;
 
     /* ---- used by generated code; close to arch ---- */
-    _Alignas(16) uint64_t vectors[N_VECTOR_TEMPS][2]; /* host vector registers during a slow call */
-    uint64_t spills[SPILLS][2];
+    _Alignas(32) uint64_t vectors[HOST_VECTORS][4]; /* host vector registers during a slow call */
+    uint64_t spills[SPILLS][4];
     uint64_t regs[HOST_REGS];    /* integer ones */
     uint64_t canonical_nan[2];   /* f64, f32 */
     uint64_t sign_mask[2], abs_mask[2]; /* f64, f32 */
@@ -409,6 +409,7 @@ struct tcg {
     struct tier *tier;         /* NULL: there is but one */
     bool always_tier2;         /* for tests: all units as the second tier makes them, at once */
     bool group_accesses, single_insn, baseline_host, count_tlb;
+    bool wide;                 /* the back end has V256, and the target wants it */
     bool has_cas16;            /* host_has_cas16: the question is slow */
     bool helps;                /* another engine is in charge and says nothing of what it writes: nothing is
                                   remembered from one instruction to the next */
@@ -476,9 +477,12 @@ void tlb_flush_everything(struct tcg_cpu *t);
 /* All may raise: then they do not return. */
 uint64_t softmmu_load(struct tcg_cpu *t, uint64_t va, unsigned shape, unsigned mode);
 void softmmu_store(struct tcg_cpu *t, uint64_t va, uint64_t v, unsigned shape, unsigned mode);
-/* Those of V128 values: v[0] is the low half. Loads fill with zeros what the access does not give. */
+/* Those of V128 and V256 values: v[0] is lowest. Loads fill with zeros what the access does not give. */
 void softmmu_load128(struct tcg_cpu *t, uint64_t va, unsigned shape, unsigned mode, uint64_t v[2]);
 void softmmu_store128(struct tcg_cpu *t, uint64_t va, const uint64_t v[2], unsigned shape,
+                      unsigned mode);
+void softmmu_load256(struct tcg_cpu *t, uint64_t va, unsigned shape, unsigned mode, uint64_t v[4]);
+void softmmu_store256(struct tcg_cpu *t, uint64_t va, const uint64_t v[4], unsigned shape,
                       unsigned mode);
 uint64_t softmmu_rmw(struct tcg_cpu *t, enum ir_rmw kind, uint64_t va, uint64_t v, unsigned shape,
                      unsigned mode);

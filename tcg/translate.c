@@ -153,6 +153,7 @@ static void build(struct plan *p, struct ir *ir)
     struct tcg_cpu *t = p->t;
     struct tr tr = { .ir = ir, .cpu = t->cpu, .flags = p->flags & UNIT_STATE };
     ir_start(ir, t->target->slots, t->target->n_slots);
+    ir->wide = t->tcg->wide;
     ir->forward_only = p->forward_only;
     for (unsigned k = 0; k < p->n && !ir->overflow; k++) {
         const struct found *f = plan_at(p, k), *before = k ? plan_at(p, k - 1) : NULL;

@@ -556,3 +556,13 @@ vec_fn *const vec_fns[N_IR_VECS] = {
 #include "tcg/vec_ops.h"
 #undef IR_VEC
 };
+
+uint64_t vec_join_integers(enum ir_vec vec, uint64_t low, uint64_t high)
+{
+    switch (vec) {
+    case IR_V_mask_i8: return low | high << 16;
+    case IR_V_mask_i32: return low | high << 4;
+    case IR_V_mask_i64: return low | high << 2;
+    default: return low & high;
+    }
+}

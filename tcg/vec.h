@@ -22,6 +22,9 @@ typedef void vec_fn(struct sf_ctx *env, union v128 *r, const union v128 *a, cons
                     const union v128 *c, unsigned n);
 extern vec_fn *const vec_fns[N_IR_VECS];
 
+/* Of two halves' integers the one of both. */
+uint64_t vec_join_integers(enum ir_vec vec, uint64_t low, uint64_t high);
+
 /* Estimates of 1/x and 1/sqrt(x), good to 11 bits: as the host gives them (a file for each kind of host). */
 uint32_t vec_rcp_f32(uint32_t x);
 uint32_t vec_rsqrt_f32(uint32_t x);

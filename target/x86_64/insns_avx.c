@@ -1,5 +1,4 @@
-/* AVX, AVX2, FMA, F16C. An instruction on 256 bits is two operations on 128; what SSE has too is in
- * vector_operands.c. */
+/* AVX, AVX2, FMA, F16C. What SSE has too is in vector_operands.c, with how 256 bits are done. */
 #include "target/x86_64/flags.h"
 #include "target/x86_64/vector.h"
 
@@ -10,11 +9,8 @@ static void tr_avx_shift_n(struct tr *t, const struct x86_insn *i)
 {
     if (!vx_enabled(t, i))
         return;
-    struct vx a = vx_read(t, i, 1, false), r = { .hi = IR_NONE };
-    r.lo = vx_op1n(t, VX_OP_OF(i), a.lo, vx_imm(i));
-    if (a.hi != IR_NONE)
-        r.hi = vx_op1n(t, VX_OP_OF(i), a.hi, vx_imm(i));
-    vx_write(t, i, 0, r, false);
+    struct vx a = vx_read(t, i, 1, false);
+    vx_write(t, i, 0, vx_each(t, VX_OP_OF(i), a, VX_NONE, VX_NONE, vx_imm(i)), false);
 }
 
 /* VPERMILPD with a constant: lanes of one operand. */
@@ -22,11 +18,8 @@ static void tr_vpermilpd_n(struct tr *t, const struct x86_insn *i)
 {
     if (!vx_enabled(t, i))
         return;
-    struct vx a = vx_read(t, i, 1, false), r = { .hi = IR_NONE };
-    r.lo = vx_op2n(t, IR_V_shuffle2_i64, a.lo, a.lo, vx_imm(i) & 3);
-    if (a.hi != IR_NONE)
-        r.hi = vx_op2n(t, IR_V_shuffle2_i64, a.hi, a.hi, vx_imm(i) >> 2 & 3);
-    vx_write(t, i, 0, r, false);
+    struct vx a = vx_read(t, i, 1, false);
+    vx_write(t, i, 0, vx_each(t, IR_V_shuffle2_i64, a, a, VX_NONE, vx_imm(i) & 15), false);
 }
 
 /* Half `sel` of a:b as VPERM2F128 numbers them; bit 3: zero. */
@@ -145,15 +138,13 @@ static void tr_fma(struct tr *t, const struct x86_insn *i)
     if (!vx_enabled(t, i))
         return;
     unsigned form = VX_NUMBER_OF(i);
-    struct vx v[3], r = { .hi = IR_NONE };
+    struct vx v[3];
     v[2] = vx_read(t, i, 2, false);
     v[1] = vx_read(t, i, 1, false);
     v[0] = vx_read(t, i, 0, false);
     struct vx a = v[places[form][0]], b = v[places[form][1]], c = v[places[form][2]];
     ir_val begun = vx_float_begin(t, VX_OP_OF(i));
-    r.lo = ir_vec(t->ir, VX_OP_OF(i), a.lo, b.lo, c.lo, form);
-    if (i->op[0].size == 32)
-        r.hi = ir_vec(t->ir, VX_OP_OF(i), a.hi, b.hi, c.hi, form);
+    struct vx r = vx_each(t, VX_OP_OF(i), a, b, c, form);
     vx_float_end(t, begun);
     vx_write(t, i, 0, r, false);
 }
@@ -269,7 +260,7 @@ static void tr_gather(struct tr *t, const struct x86_insn *i)
     M("vpmaxud", "0F38 3F", IR_V_max_u32), M("vpmulld", "0F38 40", IR_V_mul_i32)
 #define INTEGERS_N(M) /* two operands and a constant */ \
     M("vpblendw", "0F3A 0E", IR_V_blend_i16), M("vpalignr", "0F3A 0F", IR_V_align_bytes), \
-    M("vmpsadbw", "0F3A 42", IR_V_sad4_u8 | VX_HI3)
+    M("vmpsadbw", "0F3A 42", IR_V_sad4_u8)
 #define INTEGERS_1(M) \
     M("vpabsb", "0F38 1C", IR_V_abs_i8), M("vpabsw", "0F38 1D", IR_V_abs_i16), \
     M("vpabsd", "0F38 1E", IR_V_abs_i32)
@@ -392,9 +383,9 @@ static const struct x86_line avx[] = {
     { "vmovmskps", "VEX.NP.0F 50 /r",     "Gd,Ux", tr_vx_mask, IR_V_mask_i32 | VX_NUMBER(4) },
     { "vmovmskpd", "VEX.66.0F 50 /r",     "Gd,Ux", tr_vx_mask, IR_V_mask_i64 | VX_NUMBER(2) },
     { "vpmovmskb", "VEX.128.66.0F D7 /r", "Gd,Udq", tr_vx_mask, IR_V_mask_i8 },
-    V2N("vshufps", "NP.0F C6", IR_V_shuffle2_i32), V2N("vshufpd", "66.0F C6", IR_V_shuffle2_i64 | VX_HI2),
-    V2N("vblendps", "66.0F3A 0C", IR_V_blend_i32 | VX_HI4),
-    V2N("vblendpd", "66.0F3A 0D", IR_V_blend_i64 | VX_HI2),
+    V2N("vshufps", "NP.0F C6", IR_V_shuffle2_i32), V2N("vshufpd", "66.0F C6", IR_V_shuffle2_i64),
+    V2N("vblendps", "66.0F3A 0C", IR_V_blend_i32),
+    V2N("vblendpd", "66.0F3A 0D", IR_V_blend_i64),
     { "vdpps",     "VEX.66.0F3A 40 /r",     "Vx,Hx,Wx,Ib", tr_vx_dot, IR_V_dot_f32 },
     { "vdppd",     "VEX.128.66.0F3A 41 /r", "Vdq,Hdq,Wdq,Ib", tr_vx_dot, IR_V_dot_f64 },
     { "vblendvps", "VEX.66.0F3A.W0 4A /r", "Vx,Hx,Wx,Lx", tr_vx_select, IR_V_select_i32 },
@@ -475,7 +466,7 @@ static const struct x86_line avx2[] = {
     { "vpshufhw",    "VEX.256.F3.0F 70 /r",  "Vqq,Wqq,Ib", tr_vx1, IR_V_shuffle_hi16 },
     { "vmovntdqa",   "VEX.256.66.0F38 2A /r", "Vqq,Mqq", tr_vx_move },
     { "vpblendvb",   "VEX.256.66.0F3A.W0 4C /r", "Vqq,Hqq,Wqq,Lqq", tr_vx_select, IR_V_select_i8 },
-    V2N("vpblendd",  "66.0F3A.W0 02", IR_V_blend_i32 | VX_HI4),
+    V2N("vpblendd",  "66.0F3A.W0 02", IR_V_blend_i32),
     V2("vpsrlvd", "66.0F38.W0 45", IR_V_shr_i32_v), V2("vpsrlvq", "66.0F38.W1 45", IR_V_shr_i64_v),
     V2("vpsravd", "66.0F38.W0 46", IR_V_sar_i32_v),
     V2("vpsllvd", "66.0F38.W0 47", IR_V_shl_i32_v), V2("vpsllvq", "66.0F38.W1 47", IR_V_shl_i64_v),

@@ -249,6 +249,7 @@ const struct tcg_target x86_64_tcg_target = {
     .hot_insns = 64,
     .insn_align = 1,
     .open_bus = true,
+    .wide_vectors = true,
     .sees_own_writes = true,
     .misaligned_atomics = true,
     .fit = x86_tcg_fit,

@@ -8,9 +8,6 @@ enum {
     VX_OP = 0x3ff,
     VX_UNALIGNED = 1 << 10, /* a 16-byte operand in memory need not be aligned */
     VX_SWAP = 1 << 11,      /* the operation's operands are the other way round */
-    VX_HI2 = 1 << 12,       /* the upper half's constant is n >> 2, */
-    VX_HI3 = 1 << 13,       /* n >> 3, */
-    VX_HI4 = 1 << 14,       /* n >> 4 */
     VX_PAIR = 1 << 15,      /* MMX: on both operands as one vector */
     VX_HIGH = 1 << 16,      /* MMX: the upper eight bytes of the result */
     VX_NUMBER_SHIFT = 20,   /* the translate function's own */
@@ -51,6 +48,13 @@ void mm_write(struct tr *t, const struct x86_insn *i, unsigned n, ir_val v);
 /* Around operations with IR_VEC_FP where an exception is unmasked: #XM before anything was written. */
 ir_val vx_float_begin(struct tr *t, enum ir_vec vec);
 void vx_float_end(struct tr *t, ir_val begun);
+
+/* The operation on 16 bytes, or on each half of 32: at once where the back end can. b's lower half is for both if it has
+ * no other (the count of a shift). */
+struct vx vx_each(struct tr *t, enum ir_vec vec, struct vx a, struct vx b, struct vx c, unsigned n);
+/* 32 bytes as one value, for operations that give integers. */
+ir_val vx_whole(struct tr *t, struct vx v);
+#define VX_NONE ((struct vx){ IR_NONE, IR_NONE })
 
 /* One operation; c and constant as the operation has them. */
 static inline ir_val vx_op(struct tr *t, enum ir_vec vec, ir_val a, ir_val b)

@@ -47,9 +47,22 @@ static unsigned shape128(const struct tr *t, unsigned size, bool aligned, bool w
            IR_128 | (aligned ? IR_ALIGNED : 0) | (size == 32 ? IR_PAIR : 0);
 }
 
+/* Both halves at once? */
+static unsigned shape256(unsigned shape)
+{
+    return (shape & ~(unsigned)(IR_SIZE_MASK | IR_PAIR)) | IR_256;
+}
+
+static struct vx halves(struct tr *t, ir_val whole)
+{
+    return (struct vx){ ir_1(t->ir, IR_low, whole), ir_1(t->ir, IR_high, whole) };
+}
+
 static struct vx load_vx(struct tr *t, struct x86_mem m, unsigned size, bool aligned)
 {
     unsigned shape = shape128(t, size, aligned, false);
+    if (size == 32 && t->ir->wide)
+        return halves(t, ir_load(t->ir, IR_V256, m.base, m.off, shape256(shape), m.mode));
     struct vx v = { ir_load(t->ir, IR_V128, m.base, m.off, shape, m.mode), IR_NONE };
     if (size == 32)
         v.hi = ir_load(t->ir, IR_V128, m.base, m.off + 16,
@@ -86,6 +99,10 @@ void vx_write(struct tr *t, const struct x86_insn *i, unsigned n, struct vx v, b
     }
     struct x86_mem m = mem_operand(t, i, o->size, true);
     unsigned shape = shape128(t, o->size, aligned, true);
+    if (o->size == 32 && t->ir->wide) {
+        ir_store(t->ir, m.base, m.off, vx_whole(t, v), shape256(shape), m.mode);
+        return;
+    }
     ir_store(t->ir, m.base, m.off, v.lo, shape, m.mode);
     if (o->size == 32)
         ir_store(t->ir, m.base, m.off + 16, v.hi, shape & ~(unsigned)(IR_ALIGNED | IR_PAIR),
@@ -156,14 +173,23 @@ static unsigned constant_of(const struct x86_insn *i)
     return ir_vec_infos[VX_OP_OF(i)].flags & IR_VEC_IMM ? vx_imm(i) : 0;
 }
 
-static unsigned high_constant(const struct x86_insn *i, unsigned n)
+ir_val vx_whole(struct tr *t, struct vx v)
 {
-    return i->extra & VX_HI2 ? n >> 2 : i->extra & VX_HI3 ? n >> 3 : i->extra & VX_HI4 ? n >> 4 : n;
+    return ir_2(t->ir, IR_join, v.lo, v.hi);
 }
 
-static ir_val op2(struct tr *t, const struct x86_insn *i, ir_val a, ir_val b, unsigned n)
+struct vx vx_each(struct tr *t, enum ir_vec vec, struct vx a, struct vx b, struct vx c, unsigned n)
 {
-    return i->extra & VX_SWAP ? vx_op2n(t, VX_OP_OF(i), b, a, n) : vx_op2n(t, VX_OP_OF(i), a, b, n);
+    if (a.hi != IR_NONE && t->ir->wide && ir_vec_widens(vec)) {
+        ir_val whole_b = b.hi == IR_NONE ? b.lo : vx_whole(t, b);
+        ir_val whole_c = c.hi == IR_NONE ? IR_NONE : vx_whole(t, c);
+        return halves(t, ir_vec(t->ir, vec, vx_whole(t, a), whole_b, whole_c, n));
+    }
+    struct vx r = { ir_vec(t->ir, vec, a.lo, b.lo, c.lo, n), IR_NONE };
+    if (a.hi != IR_NONE)
+        r.hi = ir_vec(t->ir, vec, a.hi, b.hi == IR_NONE ? b.lo : b.hi, c.hi,
+                      ir_vec_upper_constant(vec, n));
+    return r;
 }
 
 /* Two operands and perhaps a constant; lanes that an operation on lane 0 leaves are the first's. */
@@ -172,12 +198,10 @@ void tr_vx2(struct tr *t, const struct x86_insn *i)
     if (!vx_enabled(t, i))
         return;
     unsigned k = i->vex, n = constant_of(i);
-    bool wide = i->op[0].size == 32;
-    struct vx b = vx_read_source(t, i, k + 1), a = vx_read(t, i, k, false), r = { .hi = IR_NONE };
+    bool swap = i->extra & VX_SWAP;
+    struct vx b = vx_read_source(t, i, k + 1), a = vx_read(t, i, k, false);
     ir_val begun = vx_float_begin(t, VX_OP_OF(i));
-    r.lo = op2(t, i, a.lo, b.lo, n);
-    if (wide) /* a shift's count has one half */
-        r.hi = op2(t, i, a.hi, b.hi == IR_NONE ? b.lo : b.hi, high_constant(i, n));
+    struct vx r = vx_each(t, VX_OP_OF(i), swap ? b : a, swap ? a : b, VX_NONE, n);
     vx_float_end(t, begun);
     vx_write(t, i, 0, r, false);
 }
@@ -188,11 +212,9 @@ void tr_vx1(struct tr *t, const struct x86_insn *i)
     if (!vx_enabled(t, i))
         return;
     unsigned n = constant_of(i);
-    struct vx a = vx_read_source(t, i, 1), r = { .hi = IR_NONE };
+    struct vx a = vx_read_source(t, i, 1);
     ir_val begun = vx_float_begin(t, VX_OP_OF(i));
-    r.lo = vx_op1n(t, VX_OP_OF(i), a.lo, n);
-    if (i->op[0].size == 32)
-        r.hi = vx_op1n(t, VX_OP_OF(i), a.hi, high_constant(i, n));
+    struct vx r = vx_each(t, VX_OP_OF(i), a, VX_NONE, VX_NONE, n);
     vx_float_end(t, begun);
     vx_write(t, i, 0, r, false);
 }
@@ -336,20 +358,16 @@ void tr_vx_movq_store(struct tr *t, const struct x86_insn *i)
     vx_write(t, i, 0, (struct vx){ v, IR_NONE }, false);
 }
 
-static ir_val dup(struct tr *t, const struct x86_insn *i, ir_val v)
-{
-    return VX_NUMBER_OF(i) ? vx_op1n(t, IR_V_shuffle_i32, v, VX_NUMBER_OF(i))
-                           : vx_op(t, IR_V_zip_lo_i64, v, v);
-}
-
 void tr_vx_dup(struct tr *t, const struct x86_insn *i)
 {
     if (!vx_enabled(t, i))
         return;
-    struct vx v = vx_read_source(t, i, 1), r = { dup(t, i, v.lo), IR_NONE };
-    if (i->op[0].size == 32)
-        r.hi = dup(t, i, v.hi);
-    vx_write(t, i, 0, r, false);
+    struct vx v = vx_read_source(t, i, 1);
+    if (VX_NUMBER_OF(i))
+        v = vx_each(t, IR_V_shuffle_i32, v, VX_NONE, VX_NONE, VX_NUMBER_OF(i));
+    else
+        v = vx_each(t, IR_V_zip_lo_i64, v, v, VX_NONE, 0);
+    vx_write(t, i, 0, v, false);
 }
 
 /* ---- to and from general registers --------------------------------------------------------------------------- */
@@ -382,8 +400,9 @@ void tr_vx_mask(struct tr *t, const struct x86_insn *i)
     if (!vx_enabled(t, i))
         return;
     struct vx v = vx_read(t, i, 1, false);
-    ir_val r = vx_op1(t, VX_OP_OF(i), v.lo);
-    if (v.hi != IR_NONE)
+    bool wide = v.hi != IR_NONE && t->ir->wide;
+    ir_val r = vx_op1(t, VX_OP_OF(i), wide ? vx_whole(t, v) : v.lo);
+    if (v.hi != IR_NONE && !wide)
         r = ir_2(t->ir, IR_or, r,
                  ir_2i(t->ir, IR_shl, vx_op1(t, VX_OP_OF(i), v.hi), VX_NUMBER_OF(i)));
     vx_write_int(t, i, 0, r);
@@ -420,31 +439,28 @@ void tr_vx_order(struct tr *t, const struct x86_insn *i)
     cc_set(t, CC_ORDER, 1, IR_NONE, r, IR_NONE);
 }
 
-/* 1 if no bit (number 1, 2: no sign of a lane) is in both, or in b but not in a. */
-static ir_val test_half(struct tr *t, const struct x86_insn *i, enum ir_vec test, ir_val a,
-                        ir_val b)
+/* 1 if no bit is in both, or in b but not in a. */
+static ir_val test_all(struct tr *t, enum ir_vec test, struct vx a, struct vx b)
 {
-    static const int64_t signs[] = { -1, (int64_t)0x8000000080000000, INT64_MIN };
-    if (VX_NUMBER_OF(i))
-        b = vx_op(t, IR_V_and, b, ir_const(t->ir, IR_V128, signs[VX_NUMBER_OF(i)]));
-    return vx_op(t, test, a, b);
-}
-
-static ir_val test_all(struct tr *t, const struct x86_insn *i, enum ir_vec test, struct vx a,
-                       struct vx b)
-{
-    ir_val r = test_half(t, i, test, a.lo, b.lo);
-    if (a.hi != IR_NONE)
-        r = ir_2(t->ir, IR_and, r, test_half(t, i, test, a.hi, b.hi));
-    return r;
+    if (a.hi == IR_NONE)
+        return vx_op(t, test, a.lo, b.lo);
+    if (t->ir->wide)
+        return vx_op(t, test, vx_whole(t, a), vx_whole(t, b));
+    return ir_2(t->ir, IR_and, vx_op(t, test, a.lo, b.lo), vx_op(t, test, a.hi, b.hi));
 }
 
 void tr_vx_test(struct tr *t, const struct x86_insn *i)
 {
     if (!vx_enabled(t, i))
         return;
+    static const int64_t signs[] = { -1, (int64_t)0x8000000080000000, INT64_MIN };
     struct vx b = vx_read_source(t, i, 1), a = vx_read(t, i, 0, false);
-    ir_val zero = test_all(t, i, IR_V_none_of, a, b), carry = test_all(t, i, IR_V_none_but, a, b);
+    if (VX_NUMBER_OF(i)) { /* signs of lanes */
+        ir_val mask = ir_const(t->ir, IR_V128, signs[VX_NUMBER_OF(i)]);
+        b = vx_each(t, IR_V_and, b, (struct vx){ mask, b.hi == IR_NONE ? IR_NONE : mask }, VX_NONE,
+                    0);
+    }
+    ir_val zero = test_all(t, IR_V_none_of, a, b), carry = test_all(t, IR_V_none_but, a, b);
     ir_val flags = ir_2(t->ir, IR_or, ir_2i(t->ir, IR_shl, zero, 6), carry);
     cc_set_flags(t, flags);
 }
@@ -489,13 +505,10 @@ void tr_vx_select(struct tr *t, const struct x86_insn *i)
         return;
     unsigned k = i->vex;
     struct vx b = vx_read_source(t, i, k + 1), a = vx_read(t, i, k, false);
-    struct vx c = { vx_reg(t, 0), IR_NONE }, r = { .hi = IR_NONE };
+    struct vx c = { vx_reg(t, 0), IR_NONE };
     if (i->vex)
         c = vx_read(t, i, 3, false);
-    r.lo = ir_vec(t->ir, VX_OP_OF(i), a.lo, b.lo, c.lo, 0);
-    if (i->op[0].size == 32)
-        r.hi = ir_vec(t->ir, VX_OP_OF(i), a.hi, b.hi, c.hi, 0);
-    vx_write(t, i, 0, r, false);
+    vx_write(t, i, 0, vx_each(t, VX_OP_OF(i), a, b, c, 0), false);
 }
 
 /* ---- strings (SDM 2-4.1) ----------------------------------------------------------------------------------------- */

@@ -41,6 +41,7 @@ static struct error *interp_init(struct tcg *tcg)
     struct interp *in = xcalloc(1, sizeof(*in));
     tcg->backend_data = in;
     tcg->common_end = 64;
+    tcg->wide = tcg->target->wide_vectors;
     for (unsigned k = 0; k < ARRAY_LEN(in->types); k++)
         in->types[k] = &ffi_type_uint64;
     for (unsigned n = 0; n < ARRAY_LEN(in->cifs); n++)
@@ -54,6 +55,12 @@ static void interp_fini(struct tcg *tcg)
     free(tcg->backend_data);
     tcg->backend_data = NULL;
 }
+
+/* A vector; V128 is the lower half. */
+union vector {
+    union v128 half[2];
+    uint64_t u64[4];
+};
 
 /* ---- packing -------------------------------------------------------------------------------------- */
 
@@ -158,6 +165,7 @@ static void pack_op(struct packer *p, uint16_t i)
     case IR_load:
     case IR_store: op->x &= IR_MODE_MASK; break;
     case IR_jump: op->to = target(p, from->c, from->imm); break;
+    case IR_vec: op->type = ir_vec_is_wide(p->ir, from) ? IR_V256 : IR_V128; break;
     case IR_branch:
         op->to = target(p, from->c, from->imm);
         op->other = target(p, from->d, from->imm2);
@@ -215,7 +223,7 @@ static uint64_t call_helper(struct tcg_cpu *t, const struct op *op, const uint64
 }
 
 /* Memory and calls: they may leave, and others may look where the guest is. */
-static uint64_t slow(struct tcg_cpu *t, const struct op *op, const uint64_t *v, union v128 *w)
+static uint64_t slow(struct tcg_cpu *t, const struct op *op, const uint64_t *v, union vector *w)
 {
     uint64_t r = 0;
     t->site = op;
@@ -229,6 +237,12 @@ static uint64_t slow(struct tcg_cpu *t, const struct op *op, const uint64_t *v, 
             softmmu_load128(t, at, op->shape, op->x, w[op->dst].u64);
         else
             softmmu_store128(t, at, w[op->b].u64, op->shape, op->x);
+    } else if (op->type == IR_V256) {
+        uint64_t at = v[op->a] + (uint64_t)op->imm;
+        if (op->code == IR_load)
+            softmmu_load256(t, at, op->shape, op->x, w[op->dst].u64);
+        else
+            softmmu_store256(t, at, w[op->b].u64, op->shape, op->x);
     } else {
         uint64_t at = v[op->a] + (uint64_t)op->imm;
         switch (op->code) {
@@ -244,24 +258,29 @@ static uint64_t slow(struct tcg_cpu *t, const struct op *op, const uint64_t *v, 
 }
 
 /* Accesses to host memory, whose place a window gives. */
-static void window_load(const struct op *op, uint64_t *v, union v128 *w)
+static void window_load(const struct op *op, uint64_t *v, union vector *w)
 {
     unsigned size = 1u << (op->shape & IR_SIZE_MASK);
     const uint8_t *at = (const uint8_t *)(uintptr_t)(v[op->a] + (uint64_t)op->imm + v[op->b]);
     uint64_t lo = softmmu_host_load(at, MIN(size, 8u));
-    if (op->type == IR_V128)
-        w[op->dst] = (union v128){ .u64 = { lo, size == 16 ? softmmu_host_load(at + 8, 8) : 0 } };
-    else
+    if (op->type >= IR_V128) {
+        uint64_t *to = w[op->dst].u64;
+        to[0] = lo;
+        for (unsigned k = 1; k < 4; k++)
+            to[k] = 8 * k < size ? softmmu_host_load(at + 8 * (size_t)k, 8) : 0;
+    } else {
         v[op->dst] = op->shape & IR_SIGNED ? (uint64_t)sext(lo, 8 * size) : lo;
+    }
 }
 
-static void window_store(const struct op *op, const uint64_t *v, const union v128 *w)
+static void window_store(const struct op *op, const uint64_t *v, const union vector *w)
 {
     unsigned size = 1u << (op->shape & IR_SIZE_MASK);
     uint8_t *at = (uint8_t *)(uintptr_t)(v[op->a] + (uint64_t)op->imm + v[op->c]);
-    softmmu_host_store(at, MIN(size, 8u), op->type == IR_V128 ? w[op->b].u64[0] : v[op->b]);
-    if (size == 16)
-        softmmu_host_store(at + 8, 8, w[op->b].u64[1]);
+    const uint64_t *from = op->type >= IR_V128 ? w[op->b].u64 : &v[op->b];
+    softmmu_host_store(at, MIN(size, 8u), from[0]);
+    for (unsigned k = 1; 8 * k < size; k++)
+        softmmu_host_store(at + 8 * (size_t)k, 8, from[k]);
 }
 
 static uint64_t run_float(struct tcg_cpu *t, const struct op *op, uint64_t a, uint64_t b,
@@ -271,24 +290,29 @@ static uint64_t run_float(struct tcg_cpu *t, const struct op *op, uint64_t a, ui
     return softfp_op(t, &ir, a, b, c);
 }
 
-/* Values are in v, those of type V128 in w. */
-static void run_vec(struct tcg_cpu *t, const struct op *op, uint64_t *v, union v128 *w)
+/* Values are in v, vectors in w. */
+static void run_vec(struct tcg_cpu *t, const struct op *op, uint64_t *v, union vector *w)
 {
     const struct ir_vec_info *info = &ir_vec_infos[op->vec];
     const uint16_t from[3] = { op->a, op->b, op->c };
-    union v128 scalar = { .u64 = { 0, 0 } }, r; /* no operation has two scalar operands */
+    union v128 scalar = { .u64 = { 0, 0 } }, r[2]; /* no operation has two scalar operands */
     const union v128 *in[3] = { &scalar, &scalar, &scalar };
-    for (unsigned k = 0; k < info->n_values; k++) {
-        if (info->types[1 + k] == 'v')
-            in[k] = &w[from[k]];
-        else
-            scalar.u64[0] = v[from[k]];
+    unsigned halves = op->type == IR_V256 ? 2 : 1, n = (unsigned)op->imm;
+    for (unsigned h = 0; h < halves; h++) {
+        for (unsigned k = 0; k < info->n_values; k++) {
+            if (ir_vec_type(info->types[1 + k], false) == IR_V128)
+                in[k] = &w[from[k]].half[info->types[1 + k] == 'w' ? h : 0];
+            else
+                scalar.u64[0] = v[from[k]];
+        }
+        softfp_vec(t, op->vec, h ? ir_vec_upper_constant(op->vec, n) : n, &r[h], in[0], in[1],
+                   in[2]);
     }
-    softfp_vec(t, op->vec, (unsigned)op->imm, &r, in[0], in[1], in[2]);
-    if (info->types[0] == 'v')
-        w[op->dst] = r;
+    if (ir_vec_type(info->types[0], false) == IR_V128)
+        memcpy(w[op->dst].half, r, halves * sizeof(r[0]));
     else
-        v[op->dst] = r.u64[0];
+        v[op->dst] =
+            halves == 2 ? vec_join_integers(op->vec, r[0].u64[0], r[1].u64[0]) : r[0].u64[0];
 }
 
 /* Operations on the bits of floats: the sign, and f32 inside f64. */
@@ -343,7 +367,7 @@ static struct unit *run_unit(struct tcg_cpu *t, struct unit *u, struct link **ou
     char *arch = t->cpu->arch;
     const struct op *ops = u->ir, *op = ops;
     uint64_t v[IR_MAX_OPS];
-    union v128 w[IR_MAX_OPS];
+    union vector w[IR_MAX_OPS];
     for (;; op++) {
         switch (op->code) {
         case OP_BLOCK:
@@ -354,8 +378,9 @@ static struct unit *run_unit(struct tcg_cpu *t, struct unit *u, struct link **ou
             t->n_insns += (uint64_t)op->imm;
             break;
         case IR_const:
-            if (op->type == IR_V128)
-                w[op->dst].u64[0] = w[op->dst].u64[1] = (uint64_t)op->imm;
+            if (op->type >= IR_V128)
+                for (unsigned k = 0; k < 4; k++)
+                    w[op->dst].u64[k] = (uint64_t)op->imm;
             else
                 v[op->dst] = (uint64_t)op->imm;
             break;
@@ -373,6 +398,13 @@ static struct unit *run_unit(struct tcg_cpu *t, struct unit *u, struct link **ou
                 memcpy(arch + op->imm, &v[op->a], 8);
             break;
         case IR_vec: run_vec(t, op, v, w); break;
+        case IR_join: {
+            union vector both = { .half = { w[op->a].half[0], w[op->b].half[0] } };
+            w[op->dst] = both;
+            break;
+        }
+        case IR_low: w[op->dst].half[0] = w[op->a].half[0]; break;
+        case IR_high: w[op->dst].half[0] = w[op->a].half[1]; break;
         case IR_pc: v[op->dst] = t->pc_page + (uint64_t)op->imm; break;
         case IR_setc: v[op->dst] = ir_eval_cc(op->cc, op->type, v[op->a], v[op->b]); break;
         case IR_addc:
@@ -383,7 +415,7 @@ static struct unit *run_unit(struct tcg_cpu *t, struct unit *u, struct link **ou
             break;
         }
         case IR_select:
-            if (op->type == IR_V128)
+            if (op->type >= IR_V128)
                 w[op->dst] = v[op->a] ? w[op->b] : w[op->c];
             else
                 v[op->dst] = v[op->a] ? v[op->b] : v[op->c];

@@ -536,7 +536,7 @@ static void what_breaks_a_rule_is_refused(void **unused)
         { "b0 +0:\n v0 = get f0\n v1 = add.i64 v0, v0\n leave +0\n", "wrong type" },
         { "b0 +0:\n v0 = get x1\n v1 = setc feq.i64 v0, v0\n leave +0\n", "condition" },
         { "b0 +0:\n v0 = get x1\n v1 = load.i32 v0 u64\n leave +0\n", "wider than its type" },
-        { "b0 +0:\n v0 = get x1\n v1 = load.f64 v0 u32\n leave +0\n", "narrower than its float" },
+        { "b0 +0:\n v0 = get x1\n v1 = load.f64 v0 u32\n leave +0\n", "narrower than its value" },
         { "b0 +0:\n v0 = get x1\n v1 = load.i64 v0+4294967296 u64\n leave +0\n", "out of range" },
         { "b0 +0:\n v0 = get x1\n v1 = load.i64 v0 u64 in g0\n leave +0\n", "has no leader" },
         { "b0 +0:\n v0 = get x1\n v1 = load.i64 v0 u64 leads g0 0..4\n leave +0\n",

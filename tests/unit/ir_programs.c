@@ -360,6 +360,7 @@ enum step_kind {
     STEP_FMA,
     STEP_FCMP,
     STEP_VEC,
+    STEP_WIDE,
     STEP_CALL,
     STEP_POINTER,
     STEP_INSN,
@@ -372,7 +373,7 @@ static const uint8_t weights[N_STEP_KINDS] = {
     [STEP_CONST] = 3,  [STEP_LOAD] = 12,         [STEP_STORE] = 10,  [STEP_ATOMIC] = 4,
     [STEP_FLOAT] = 8,  [STEP_FLOAT_CONVERT] = 8, [STEP_FMA] = 2,     [STEP_FCMP] = 2,
     [STEP_CALL] = 6,   [STEP_POINTER] = 1,       [STEP_INSN] = 14,   [STEP_END] = 6,
-    [STEP_VEC] = 20,
+    [STEP_VEC] = 20,   [STEP_WIDE] = 12,
 };
 
 enum { MAX_VALUES = 256, MAX_PENDING = 8 };
@@ -719,9 +720,133 @@ static void step_vec(struct build *b)
     const struct ir_vec_info *info = &ir_vec_infos[vec];
     ir_val v[3] = { IR_NONE, IR_NONE, IR_NONE };
     for (unsigned k = 0; k < info->n_values; k++)
-        v[k] = pick(b, ir_vec_type(info->types[1 + k]));
+        v[k] = pick(b, ir_vec_type(info->types[1 + k], false));
     unsigned n = info->flags & IR_VEC_IMM ? below(b->seed, one_in(b->seed, 2) ? 256 : 4) : 0;
-    add_value(b, ir_vec_type(info->types[0]), ir_vec(b->ir, vec, v[0], v[1], v[2], n));
+    add_value(b, ir_vec_type(info->types[0], false), ir_vec(b->ir, vec, v[0], v[1], v[2], n));
+}
+
+/* V256 values are known as their halves: a back end that has none computes with these. */
+struct halves {
+    ir_val lower, upper;
+};
+
+static ir_val whole(struct build *b, struct halves v)
+{
+    return ir_2(b->ir, IR_join, v.lower, v.upper);
+}
+
+/* Often those of one value. */
+static struct halves pick_halves(struct build *b)
+{
+    struct halves v;
+    unsigned n = b->values[IR_V128].n;
+    if (n >= 2 && !one_in(b->seed, 3)) {
+        unsigned k = below(b->seed, MIN(n / 2, 5));
+        v.lower = b->values[IR_V128].at[n - 2 - 2 * k];
+        v.upper = b->values[IR_V128].at[n - 1 - 2 * k];
+        return v;
+    }
+    v.lower = pick(b, IR_V128);
+    v.upper = pick(b, IR_V128);
+    return v;
+}
+
+static void add_halves(struct build *b, struct halves v)
+{
+    add_value(b, IR_V128, v.lower);
+    add_value(b, IR_V128, v.upper);
+}
+
+static void add_whole(struct build *b, ir_val v)
+{
+    struct halves h;
+    h.lower = ir_1(b->ir, IR_low, v);
+    h.upper = ir_1(b->ir, IR_high, v);
+    add_halves(b, h);
+}
+
+static void wide_access(struct build *b, bool store)
+{
+    unsigned aligned = one_in(b->seed, 3) ? IR_ALIGNED : 0;
+    int64_t off;
+    ir_val base = random_address(b, 32, &off);
+    unsigned mode = random_mode(b), lower = IR_128 | IR_PAIR | aligned;
+    struct halves v = { IR_NONE, IR_NONE };
+    if (store)
+        v = pick_halves(b);
+    if (store && b->ir->wide) {
+        ir_store(b->ir, base, off, whole(b, v), IR_256 | aligned, mode);
+    } else if (store) {
+        ir_store(b->ir, base, off, v.lower, lower, mode);
+        ir_store(b->ir, base, off + 16, v.upper, IR_128, mode);
+    } else if (b->ir->wide) {
+        add_whole(b, ir_load(b->ir, IR_V256, base, off, IR_256 | aligned, mode));
+    } else {
+        v.lower = ir_load(b->ir, IR_V128, base, off, lower, mode);
+        v.upper = ir_load(b->ir, IR_V128, base, off + 16, IR_128, mode);
+        add_halves(b, v);
+    }
+}
+
+static void wide_select(struct build *b)
+{
+    ir_val cond = pick(b, IR_I64);
+    struct halves x = pick_halves(b), y = pick_halves(b);
+    if (b->ir->wide) {
+        add_whole(b, ir_select(b->ir, cond, whole(b, x), whole(b, y)));
+        return;
+    }
+    struct halves r;
+    r.lower = ir_select(b->ir, cond, x.lower, y.lower);
+    r.upper = ir_select(b->ir, cond, x.upper, y.upper);
+    add_halves(b, r);
+}
+
+/* Of both halves' masks one, or whether it is true of both. */
+static ir_val join_integers(struct build *b, enum ir_vec vec, ir_val lower, ir_val upper)
+{
+    unsigned lanes = vec == IR_V_mask_i8 ? 16 : vec == IR_V_mask_i32 ? 4 : 2;
+    if (vec == IR_V_none_of || vec == IR_V_none_but)
+        return ir_2(b->ir, IR_and, lower, upper);
+    return ir_2(b->ir, IR_or, lower, ir_2i(b->ir, IR_shl, upper, lanes));
+}
+
+static void wide_vec(struct build *b)
+{
+    enum ir_vec vec;
+    do
+        vec = one_in(b->seed, 8) ? IR_V_mask_i8 : below(b->seed, N_IR_VECS);
+    while (!ir_vec_widens(vec));
+    const struct ir_vec_info *info = &ir_vec_infos[vec];
+    struct halves in[3];
+    ir_val v[3] = { IR_NONE, IR_NONE, IR_NONE }, u[3] = { IR_NONE, IR_NONE, IR_NONE };
+    for (unsigned k = 0; k < info->n_values; k++)
+        in[k] = pick_halves(b);
+    unsigned n = info->flags & IR_VEC_IMM ? below(b->seed, one_in(b->seed, 2) ? 256 : 4) : 0;
+    for (unsigned k = 0; k < info->n_values; k++) {
+        bool each = info->types[1 + k] == 'w';
+        v[k] = each && b->ir->wide ? whole(b, in[k]) : in[k].lower;
+        u[k] = each ? in[k].upper : in[k].lower;
+    }
+    ir_val r = ir_vec(b->ir, vec, v[0], v[1], v[2], n), upper = IR_NONE;
+    if (!b->ir->wide)
+        upper = ir_vec(b->ir, vec, u[0], u[1], u[2], ir_vec_upper_constant(vec, n));
+    if (ir_vec_type(info->types[0], false) == IR_I64)
+        add_value(b, IR_I64, b->ir->wide ? r : join_integers(b, vec, r, upper));
+    else if (b->ir->wide)
+        add_whole(b, r);
+    else
+        add_halves(b, (struct halves){ r, upper });
+}
+
+static void step_wide(struct build *b)
+{
+    switch (below(b->seed, 8)) {
+    case 0: wide_access(b, true); break;
+    case 1: wide_access(b, false); break;
+    case 2: wide_select(b); break;
+    default: wide_vec(b);
+    }
 }
 
 static void step_call(struct build *b)
@@ -897,6 +1022,7 @@ static void do_step(struct build *b, enum step_kind kind)
     case STEP_FLOAT: step_float(b); break;
     case STEP_FLOAT_CONVERT: step_float_convert(b); break;
     case STEP_FMA: step_fma(b); break;
+    case STEP_WIDE: step_wide(b); break;
     case STEP_FCMP: step_fcmp(b); break;
     case STEP_VEC: step_vec(b); break;
     case STEP_CALL: step_call(b); break;

@@ -157,6 +157,7 @@ static const struct tcg_target test_tcg_target = {
     .max_insn_len = 2,
     .unit_insns = 32,
     .hot_insns = 256,
+    .wide_vectors = true,
     .insn_align = 2,
     .canonical_nan = true,
     .scan = scan,
@@ -198,6 +199,7 @@ static const struct tcg_target test_sse_tcg_target = {
     .max_insn_len = 2,
     .unit_insns = 32,
     .hot_insns = 256,
+    .wide_vectors = true,
     .insn_align = 2,
     .subnormal_flag = true,
     .scan = scan,
@@ -401,9 +403,11 @@ static void print_line(void *opaque, const char *line)
     fprintf(stderr, "  %s\n", line);
 }
 
-static void build_alone(struct ir *ir, const struct program *p, unsigned unit, bool no_fold)
+static void build_alone(struct ir *ir, const struct program *p, unsigned unit, bool no_fold,
+                        bool wide)
 {
     ir->no_fold = no_fold;
+    ir->wide = wide;
     ir_start(ir, slots, ARRAY_LEN(slots));
     int32_t off = unit % 4 * UNIT_STEP;
     ir_begin_block(ir, off);
@@ -423,7 +427,7 @@ static void report(struct machine *m, struct program *p)
             any |= !p->steps[u][k].dropped;
         if (!any)
             continue;
-        build_alone(ir, p, u, m->no_fold);
+        build_alone(ir, p, u, m->no_fold, tcg_cpu_of(m->cpu)->tcg->wide);
         ir_finish(ir);
         if (!strstr(m->options, "group=off"))
             ir_group_accesses(ir, 0);
@@ -481,7 +485,7 @@ static void random_units_print_and_parse(void **unused)
     for (uint64_t seed = 1; seed <= 30; seed++) {
         make_program(p, seed);
         for (unsigned u = 0; u < N_UNITS; u++) {
-            build_alone(ir, p, u, seed % 2);
+            build_alone(ir, p, u, seed % 2, seed % 3);
             assert_false(ir->overflow);
             check_text(ir);
             ir_finish(ir);

@@ -20,6 +20,8 @@
 #define RAM  ((uint64_t)0x80000000)
 #define CODE (RAM + 0x10000)
 enum { CONSTANTS = 32, STEP = 4 }; /* a unit for each constant of each operation */
+/* In the state word, above the result's slot: on V256 values, whose upper halves are the next operands. */
+enum { ON_WIDE = 8 };
 
 struct guest {
     uint64_t x[2], f[2], pc;
@@ -84,6 +86,13 @@ static ir_val operand(struct ir *ir, char type, unsigned slot)
     }
 }
 
+/* Halves come from a pinned slot and from one in memory. */
+static unsigned upper_slot(unsigned slot)
+{
+    unsigned k = slot - SLOT_V0;
+    return SLOT_V0 + ((k & 4) ^ 4) + ((k + 1) & 3);
+}
+
 static void set_result(struct ir *ir, char type, ir_val v, unsigned slot)
 {
     switch (type) {
@@ -103,10 +112,18 @@ static void translate(struct tr *t, const struct insn_scan *insn)
     const struct ir_vec_info *info = &ir_vec_infos[vec];
     ir_val v[3] = { IR_NONE, IR_NONE, IR_NONE };
     unsigned v0 = SLOT_V0 + (t->flags & 4), dst = v0 + (t->flags & 3);
-    for (unsigned k = 0; k < info->n_values; k++)
+    bool wide = t->flags & ON_WIDE;
+    for (unsigned k = 0; k < info->n_values; k++) {
         v[k] = operand(t->ir, info->types[1 + k], v0 + k);
-    set_result(t->ir, info->types[0],
-               ir_vec(t->ir, vec, v[0], v[1], v[2], constant(vec, n % CONSTANTS)), dst);
+        if (wide && info->types[1 + k] == 'w')
+            v[k] = ir_2(t->ir, IR_join, v[k], ir_get(t->ir, upper_slot(v0 + k)));
+    }
+    ir_val r = ir_vec(t->ir, vec, v[0], v[1], v[2], constant(vec, n % CONSTANTS));
+    if (ir_type_of(t->ir, r) == IR_V256) {
+        ir_set(t->ir, upper_slot(dst), ir_1(t->ir, IR_high, r));
+        r = ir_1(t->ir, IR_low, r);
+    }
+    set_result(t->ir, info->types[0], r, dst);
     ir_call(t->ir, &helper_stops, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
     ir_leave(t->ir, t->off);
 }
@@ -202,6 +219,7 @@ static const struct tcg_target test_tcg_target = {
     .hot_insns = 256,
     .insn_align = 2,
     .subnormal_flag = true,
+    .wide_vectors = true,
     .scan = scan,
     .translate = translate,
     .begin_unit = begin_unit,
@@ -226,6 +244,7 @@ static struct machine {
 } machines[] = {
     { .options = "backend=jit" },
     { .options = "backend=jit,host-features=baseline" },
+    { .options = "backend=interp" },
 };
 
 static void must(struct error *err)
@@ -365,8 +384,14 @@ static void print_vector(const char *name, const union v128 *v)
     fprintf(stderr, "  %s %016" PRIx64 " %016" PRIx64 "\n", name, v->u64[1], v->u64[0]);
 }
 
-/* The result of the C meaning, as slots show it. */
-static union v128 meaning(const struct guest *g, enum ir_vec vec, unsigned n, uint8_t *flags)
+static bool is_vector(char type)
+{
+    return type == 'v' || type == 'w';
+}
+
+/* The result of the C meaning, as slots show it; `upper` of the upper half. */
+static union v128 meaning(const struct guest *g, enum ir_vec vec, unsigned n, bool upper,
+                          uint8_t *flags)
 {
     const struct ir_vec_info *info = &ir_vec_infos[vec];
     struct sf_ctx env = { .rounding = g->modes & TCG_FP_ROUNDING,
@@ -377,47 +402,57 @@ static union v128 meaning(const struct guest *g, enum ir_vec vec, unsigned n, ui
     const union v128 *in[3] = { &scalar, &scalar, &scalar };
     for (unsigned k = 0; k < info->n_values; k++) {
         char type = info->types[1 + k];
-        if (type == 'v')
-            in[k] = &g->v[k];
+        if (is_vector(type))
+            in[k] = &g->v[upper && type == 'w' ? (k + 1) & 3 : k];
         else
             scalar.u64[0] = type == 'd' ? g->f[0] : g->x[0];
     }
     vec_fns[vec](&env, &r, in[0], in[1], in[2], n);
     if (info->types[0] == 'i' || info->types[0] == 'f')
         r.u64[0] = r.u32[0];
-    if (info->types[0] != 'v')
+    if (!is_vector(info->types[0]))
         r.u64[1] = 0;
-    *flags = env.flags;
+    *flags |= env.flags;
     return r;
 }
 
 static bool agrees(struct machine *m, const struct guest *start, enum ir_vec vec, unsigned k,
-                   unsigned dst)
+                   unsigned dst, bool wide)
 {
     struct guest *g = guest_of(m->cpu);
+    wide &= ir_vec_widens(vec) && tcg_cpu_of(m->cpu)->tcg->wide;
     *g = *start;
     memcpy(&g->v[4], &g->v[0], 4 * sizeof(g->v[0]));
-    g->flags = dst;
+    g->flags = dst | (wide ? ON_WIDE : 0);
     g->pc = CODE + (vec * CONSTANTS + k) * STEP;
     tcg_accel.set_state(m->cpu);
     while (tcg_accel.run(m->cpu) != EXIT_HALTED) {
     }
     tcg_accel.get_state(m->cpu);
-    uint8_t flags;
+    uint8_t flags = 0;
     unsigned n = constant(vec, k);
-    union v128 r = meaning(start, vec, n, &flags), is = g->v[dst];
-    if (ir_vec_infos[vec].types[0] != 'v')
+    union v128 r = meaning(start, vec, n, false, &flags), is = g->v[dst], upper = { 0 };
+    union v128 upper_is = wide ? g->v[upper_slot(SLOT_V0 + dst) - SLOT_V0] : upper;
+    if (wide)
+        upper = meaning(start, vec, ir_vec_upper_constant(vec, n), true, &flags);
+    if (!is_vector(ir_vec_infos[vec].types[0])) {
         is = (union v128){ .u64 = { g->x[1], 0 } };
-    if (!memcmp(&is, &r, 16) && g->fp_flags == flags)
+        if (wide)
+            r.u64[0] = vec_join_integers(vec, r.u64[0], upper.u64[0]);
+        upper_is = upper;
+    }
+    if (!memcmp(&is, &r, 16) && !memcmp(&upper_is, &upper, 16) && g->fp_flags == flags)
         return true;
-    fprintf(stderr, "%s, %u (%s), modes %#x\n", ir_vec_infos[vec].name, n, m->options,
-            start->modes);
+    fprintf(stderr, "%s, %u (%s)%s, modes %#x\n", ir_vec_infos[vec].name, n, m->options,
+            wide ? ", v256" : "", start->modes);
     print_vector("a  ", &start->v[0]);
     print_vector("b  ", &start->v[1]);
     print_vector("c  ", &start->v[2]);
     fprintf(stderr, "  x   %016" PRIx64 "\n", start->x[0]);
     print_vector("is ", &is);
     print_vector("C  ", &r);
+    print_vector("is, upper half", &upper_is);
+    print_vector("C, upper half ", &upper);
     fprintf(stderr, "  flags %#x, in C %#x\n", g->fp_flags, flags);
     return false;
 }
@@ -437,8 +472,9 @@ static unsigned compare(uint64_t seed, uint64_t count, int only, unsigned most)
                 start.v[k] = random_vector(&s);
             start.modes = (uint8_t)(i & 3) | (i >> 2 & 3) * TCG_FP_FLUSH_INPUTS;
             unsigned k = next(&s) % CONSTANTS, dst = next(&s) % 8;
+            bool wide = next(&s) % 2;
             for (size_t j = 0; j < ARRAY_LEN(machines); j++)
-                bad_here += !agrees(&machines[j], &start, vec, k, dst);
+                bad_here += !agrees(&machines[j], &start, vec, k, dst, wide);
         }
         n_bad += bad_here > 0;
     }

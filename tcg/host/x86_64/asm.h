@@ -14,6 +14,7 @@ enum cc_x86 { CC_O, CC_NO, CC_B, CC_AE, CC_E, CC_NE, CC_BE, CC_A, CC_S, CC_NS, C
 struct buf {
     uint8_t *p, *end;
     bool full;
+    bool vex; /* vector registers are moved by VEX forms: others are slow where upper halves are in use */
 };
 
 static inline void put8(struct buf *b, uint8_t v)
@@ -139,8 +140,9 @@ static inline void op_rm(struct buf *b, bool w, uint32_t op, unsigned reg, struc
     op_rm_full(b, 0, w, false, op, reg, m);
 }
 
-/* VEX-encoded three-operand instruction: reg = op(v, rm). pp: 0 none, 1 66, 2 f3, 3 f2.
- * map: 1 0f, 2 0f38, 3 0f3a. */
+/* VEX-encoded three-operand instruction: reg = op(v, rm). pp: 0 none, 1 66, 2 f3, 3 f2, and VEX_256 for all of the
+ * registers. map: 1 0f, 2 0f38, 3 0f3a. */
+enum { VEX_256 = 4 };
 static inline void vex_rr(struct buf *b, unsigned pp, unsigned map, bool w, uint8_t op, unsigned reg,
                           unsigned v, unsigned rm)
 {
@@ -351,29 +353,84 @@ static inline void sse_rm(struct buf *b, uint8_t prefix, uint8_t op, unsigned ds
     op_rm_full(b, prefix, false, false, 0x0f00 | op, dst, m);
 }
 
+/* A prefix as VEX has it. */
+static inline unsigned vex_prefix(uint8_t prefix)
+{
+    return prefix == 0x66 ? 1 : prefix == 0xf3 ? 2 : prefix == 0xf2 ? 3 : 0;
+}
+
+/* Moves to and from memory, which have no third operand. */
+static inline void move_rm(struct buf *b, uint8_t prefix, uint8_t op, unsigned x, struct mem m)
+{
+    if (b->vex)
+        vex_rm(b, vex_prefix(prefix), 1, false, op, x, 0, m);
+    else
+        sse_rm(b, prefix, op, x, m);
+}
+
 static inline void movs_xm(struct buf *b, bool dbl, unsigned x, struct mem m)
 {
-    sse_rm(b, dbl ? 0xf2 : 0xf3, 0x10, x, m);
+    move_rm(b, dbl ? 0xf2 : 0xf3, 0x10, x, m);
 }
 
 static inline void movs_mx(struct buf *b, bool dbl, struct mem m, unsigned x)
 {
-    sse_rm(b, dbl ? 0xf2 : 0xf3, 0x11, x, m);
+    move_rm(b, dbl ? 0xf2 : 0xf3, 0x11, x, m);
 }
 
 static inline void movaps(struct buf *b, unsigned dst, unsigned src)
 {
-    if (dst != src)
+    if (dst != src && b->vex)
+        vex_rr(b, 0, 1, false, 0x28, dst, 0, src);
+    else if (dst != src)
         sse_rr(b, 0, 0x28, dst, src);
+}
+
+/* All 32 bytes of a register. */
+static inline void move_ymm(struct buf *b, unsigned dst, unsigned src)
+{
+    if (dst != src)
+        vex_rr(b, VEX_256, 1, false, 0x28, dst, 0, src); /* vmovaps */
+}
+
+static inline void move_ymm_rm(struct buf *b, unsigned x, struct mem m, bool store)
+{
+    vex_rm(b, VEX_256, 1, false, store ? 0x11 : 0x10, x, 0, m); /* vmovups */
+}
+
+/* Upper halves: d = 16 bytes of memory above those of a, and the other way. */
+static inline void insert_upper_m(struct buf *b, unsigned d, unsigned a, struct mem m)
+{
+    vex_rm(b, 1 | VEX_256, 3, false, 0x38, d, a, m); /* vinserti128 */
+    put8(b, 1);
+}
+
+static inline void extract_upper_m(struct buf *b, struct mem m, unsigned a)
+{
+    vex_rm(b, 1 | VEX_256, 3, false, 0x39, a, 0, m); /* vextracti128 */
+    put8(b, 1);
+}
+
+static inline void vzeroupper(struct buf *b)
+{
+    put8(b, 0xc5);
+    put8(b, 0xf8);
+    put8(b, 0x77);
 }
 
 /* movd/movq between integer and vector registers. */
 static inline void mov_xr(struct buf *b, bool w, unsigned x, unsigned r)
 {
-    op_rr_full(b, 0x66, w, false, 0x0f6e, x, r);
+    if (b->vex)
+        vex_rr(b, 1, 1, w, 0x6e, x, 0, r);
+    else
+        op_rr_full(b, 0x66, w, false, 0x0f6e, x, r);
 }
 
 static inline void mov_rx(struct buf *b, bool w, unsigned r, unsigned x)
 {
-    op_rr_full(b, 0x66, w, false, 0x0f7e, x, r);
+    if (b->vex)
+        vex_rr(b, 1, 1, w, 0x7e, x, 0, r);
+    else
+        op_rr_full(b, 0x66, w, false, 0x0f7e, x, r);
 }

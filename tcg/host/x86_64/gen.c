@@ -401,16 +401,16 @@ static void gen_select(struct gen *g, const struct ir_op *op)
     if (fp) { /* through a branch: there is no conditional move */
         unsigned rc = use(g, op->a), rb = use(g, op->b), rd = use(g, op->c);
         unsigned t = take(g, true);
-        movaps(&g->b, t - XMM0, rb - XMM0);
+        copy_vector(g, op->type, t - XMM0, rb - XMM0);
         test_rr(&g->b, true, rc, rc);
         put8(&g->b, 0x75); /* jne over the move */
         uint8_t *at = g->b.p;
         put8(&g->b, 0);
-        movaps(&g->b, t - XMM0, rd - XMM0);
+        copy_vector(g, op->type, t - XMM0, rd - XMM0);
         if (!g->b.full)
             *at = g->b.p - at - 1;
         unsigned d = def(g, IR_NONE);
-        movaps(&g->b, d - XMM0, t - XMM0);
+        copy_vector(g, op->type, d - XMM0, t - XMM0);
         return;
     }
     const struct ir_op *setc = &g->ir->ops[op->a];
@@ -460,15 +460,28 @@ static void gen_get(struct gen *g, const struct ir_op *op)
     }
 }
 
+/* A slot of upper halves becomes v: does the register of the lower one have it above? */
+static void note_upper(struct gen *g, unsigned slot, ir_val v)
+{
+    int r = g->host->below[slot];
+    if (r < 0)
+        return;
+    const struct ir_op *op = &g->ir->ops[v];
+    bool there = op->code == IR_high && is_in(g, op->a, (unsigned)r);
+    g->uppers = there ? g->uppers | 1u << r : g->uppers & ~(1u << r);
+}
+
 static void gen_set(struct gen *g, const struct ir_op *op)
 {
     ir_val v = resolve(g->ir, op->a);
     int r = g->host->slot_reg[op->imm];
+    note_upper(g, (unsigned)op->imm, v);
     if (r >= 0) {
         if (is_in(g, v, r)) {
             g->held[r] = v;
             return;
         }
+        g->uppers &= ~(1u << r);
         save_alias(g, r);
         int64_t c;
         if (r >= XMM0 && const_of(g, v, &c) && op->type != IR_V128)
@@ -488,6 +501,12 @@ static void gen_set(struct gen *g, const struct ir_op *op)
     if (old != IR_NONE && g->last_use[old] > g->i && old != v)
         use(g, old);
     g->lazy[op->imm] = g->copy[op->imm] = IR_NONE;
+    if (g->fused[v]) {
+        ir_val whole = resolve(g->ir, g->ir->ops[v].a);
+        extract_upper_m(&g->b, slot_mem(g, (unsigned)op->imm), use(g, whole) - XMM0);
+        release(g, whole);
+        return;
+    }
     int64_t c;
     if (g->owed_end[g->i] && (const32_of(g, v, &c) || !const_of(g, v, &c)) &&
         owe(g, v, (unsigned)op->imm, g->owed_end[g->i])) {
@@ -504,7 +523,8 @@ static void gen_set(struct gen *g, const struct ir_op *op)
         move_vector(g, op->type, rv - XMM0, slot_mem(g, op->imm), true);
     else
         mov_mr(&g->b, true, slot_mem(g, op->imm), rv);
-    also_in(g, v, (unsigned)op->imm);
+    if (ir_type_of(g->ir, v) != IR_V256) /* of which the slot has but half */
+        also_in(g, v, (unsigned)op->imm);
 }
 
 static void gen_pc(struct gen *g, const struct ir_op *op)
@@ -579,7 +599,15 @@ static void gen_call_state(struct gen *g, const struct ir_op *op, const struct i
         evict(g, temp_gprs[k]);
     for (unsigned k = 0; k < ARRAY_LEN(temp_xmms); k++)
         evict(g, temp_xmms[k]);
+    for (unsigned r = XMM0; r < 32 && g->wide; r++) /* of these slots have but half */
+        if (g->held[r] != IR_NONE && ir_type_of(g->ir, g->held[r]) == IR_V256) {
+            if (g->last_use[g->held[r]] > g->i)
+                evict(g, r);
+            g->held[r] = IR_NONE;
+        }
     move_pinned(g, h->flags & SEES ? UINT32_MAX : lost, true);
+    if (g->b.vex)
+        vzeroupper(&g->b);
     for (unsigned k = 0; k < h->n_args; k++) /* R8, which may be pinned, is last */
         load_into(g, resolve(g->ir, v[k]), args[k]);
     gen_call_site(g);
@@ -588,6 +616,7 @@ static void gen_call_state(struct gen *g, const struct ir_op *op, const struct i
     op_rr(&g->b, false, 0xff, 2, RAX);
     mov_mi(&g->b, true, MEM(RBP, TCG_DISP(undo)), 0);
     move_pinned(g, h->flags & IR_CALL_WRITES ? UINT32_MAX : lost, false);
+    g->uppers = 0;
     if (!op->uses) {
         g->loc[g->i].kind = LOC_NONE;
         return;
@@ -621,6 +650,8 @@ static void gen_call(struct gen *g, const struct ir_op *op)
         gen_call_state(g, op, h);
         return;
     }
+    if (h->flags & IR_CALL_WRITES)
+        g->uppers = 0;
     const ir_val v[4] = { op->a, op->b, op->c, op->d };
     struct cold *c = cold_slow(g, SLOW_CALL, ARG_NONE);
     for (unsigned k = 0; k < h->n_args; k++)
@@ -659,8 +690,41 @@ static void gen_fence(struct gen *g, const struct ir_op *op)
 
 /* ---- ends ------------------------------------------------------------------------------------------------ */
 
+/* Upper halves from their slots into the registers of the lower ones. */
+static void put_uppers(struct gen *g, uint32_t regs)
+{
+    for (unsigned s = 0; regs && s < g->ir->n_slots; s++) {
+        int r = g->host->below[s];
+        if (r >= 0 && regs >> r & 1)
+            insert_upper_m(&g->b, (unsigned)r - XMM0, (unsigned)r - XMM0, slot_mem(g, s));
+    }
+}
+
+/* On the way to a block: which upper halves are missing there? */
+static uint32_t missing_uppers(struct gen *g, uint16_t block)
+{
+    if (g->head[block] || g->label[block])
+        return g->uppers_at[block] & ~g->uppers;
+    g->uppers_at[block] &= g->uppers;
+    return 0;
+}
+
+/* It stands behind this one. */
+static void fall_to_block(struct gen *g, uint16_t block)
+{
+    put_uppers(g, missing_uppers(g, block));
+}
+
 static void jump_to_block(struct gen *g, uint8_t *at, uint16_t block)
 {
+    uint32_t missing = missing_uppers(g, block);
+    if (missing) {
+        struct cold *c = cold_new(g, COLD_UPPERS);
+        cold_from(c, at);
+        c->uppers = missing;
+        c->block = block;
+        return;
+    }
     if (g->label[block]) {
         patch_to(at, g->label[block]);
         return;
@@ -720,8 +784,11 @@ static void gen_after_call(struct gen *g, int32_t return_to)
     }
     lea(&g->b, true, RCX, MEM(RAX, -return_to));
     mov_mr(&g->b, true, MEM(RBP, TCG_DISP(pc_page)), RCX);
+    g->uppers = 0;
     if (block != g->block + 1)
         jump_to_block(g, jmp32(&g->b), block);
+    else
+        fall_to_block(g, block);
 }
 
 /* rax = address relative to the unit's page. */
@@ -748,6 +815,8 @@ static void gen_jump(struct gen *g, const struct ir_op *op)
     if (op->c != IR_NONE) {
         if (op->c != g->block + 1)
             jump_to_block(g, jmp32(&g->b), op->c);
+        else
+            fall_to_block(g, op->c);
         return;
     }
     if (op->x != IR_HINT_CALL) {
@@ -794,6 +863,8 @@ static void gen_branch(struct gen *g, const struct ir_op *op)
         gen_jump_out(g, other_off);
     else if (other != g->block + 1)
         jump_to_block(g, jmp32(&g->b), other);
+    else
+        fall_to_block(g, other);
 }
 
 static void gen_jump_indirect(struct gen *g, const struct ir_op *op)
@@ -888,7 +959,13 @@ static void gen_op(struct gen *g, const struct ir_op *op)
         if (resolve(g->ir, g->i) == g->i)
             gen_unary(g, op, 0, false, 0x8b, false);
         break;
-    case IR_trunc: break; /* see resolve */
+    case IR_trunc:
+    case IR_low: break; /* see resolve */
+    case IR_join: gen_join(g, op); break;
+    case IR_high:
+        if (!g->fused[g->i])
+            gen_high(g, op);
+        break;
     case IR_setc:
         if (!g->fused[g->i])
             gen_setc(g, op);
@@ -1027,6 +1104,18 @@ static void choose_place(struct gen *g, const struct ir_op *set)
     g->hint[d] = (uint8_t)r;
 }
 
+/* An upper half that only slots in memory want goes there from the register of the whole. */
+static void fuse_high(struct gen *g, const struct ir_op *set)
+{
+    ir_val high = set->a;
+    const struct ir_op *op = &g->ir->ops[high];
+    if (op->code != IR_high || g->host->slot_reg[set->imm] >= 0)
+        return;
+    if (++g->high_sets[high] == op->uses && op->uses < 255)
+        g->fused[high] = true;
+    note_use(g, op->a, (uint16_t)(set - g->ir->ops));
+}
+
 /* What there is to do, last uses, groups, and which values are best computed right in a pinned register. */
 static void look_ahead(struct gen *g, const struct ir_block *blk)
 {
@@ -1055,7 +1144,11 @@ static void look_ahead(struct gen *g, const struct ir_block *blk)
         case IR_add: fuse_add(g, i); break;
         case IR_load:
         case IR_store: note_group(g, op); break;
-        case IR_set: choose_place(g, op); break;
+        case IR_high: g->high_sets[i] = 0; break;
+        case IR_set:
+            choose_place(g, op);
+            fuse_high(g, op);
+            break;
         }
     }
 }
@@ -1114,6 +1207,59 @@ static void end_op(struct gen *g, const struct ir_op *op)
         }
 }
 
+/* Blocks that there is a way back to, at most from block `last`. */
+static void note_way(struct gen *g, uint16_t last[IR_MAX_BLOCKS], ir_val to, uint16_t from)
+{
+    if (to == IR_NONE || to > from)
+        return;
+    g->head[to] = true;
+    last[to] = from;
+}
+
+/* Pinned registers that a loop takes whole, if it calls nothing. */
+static uint32_t joined_in(const struct gen *g, uint16_t first, uint16_t last)
+{
+    const struct ir *ir = g->ir;
+    uint32_t regs = 0;
+    for (uint16_t n = first; n <= last; n++)
+        for (uint16_t i = ir->blocks[n].first; i < ir->blocks[n].first + ir->blocks[n].n; i++) {
+            const struct ir_op *op = &ir->ops[i];
+            if (op->code == IR_call &&
+                !(((const struct ir_helper *)(intptr_t)op->imm)->flags & IR_CALL_PURE))
+                return 0;
+            if (op->code != IR_join || !op->uses || ir->ops[op->a].code != IR_get ||
+                ir->ops[op->b].code != IR_get)
+                continue;
+            int r = g->host->below[ir->ops[op->b].imm];
+            if (r >= 0 && g->host->slot_reg[ir->ops[op->a].imm] == r)
+                regs |= 1u << r;
+        }
+    return regs;
+}
+
+/* Loops find upper halves where they need them; other blocks know what all ways to them have. */
+static void plan_uppers(struct gen *g)
+{
+    const struct ir *ir = g->ir;
+    uint16_t last[IR_MAX_BLOCKS];
+    memset(g->head, 0, ir->n_blocks * sizeof(g->head[0]));
+    memset(g->uppers_at, 0xff, ir->n_blocks * sizeof(g->uppers_at[0]));
+    for (uint16_t n = 0; n < ir->n_blocks; n++) {
+        const struct ir_block *b = &ir->blocks[n];
+        if (!b->n)
+            continue;
+        const struct ir_op *end = &ir->ops[b->first + b->n - 1];
+        if (end->code != IR_jump && end->code != IR_branch)
+            continue;
+        note_way(g, last, end->c, n);
+        if (end->code == IR_branch)
+            note_way(g, last, end->d, n);
+    }
+    for (uint16_t n = 0; n < ir->n_blocks; n++)
+        if (g->head[n])
+            g->uppers_at[n] = g->host->wide ? joined_in(g, n, last[n]) : 0;
+}
+
 static void gen_block(struct gen *g, uint16_t n)
 {
     const struct ir_block *blk = &g->ir->blocks[n];
@@ -1126,6 +1272,13 @@ static void gen_block(struct gen *g, uint16_t n)
     memset(g->lazy, 0xff, g->ir->n_slots * sizeof(g->lazy[0]));
     memset(g->copy, 0xff, g->ir->n_slots * sizeof(g->copy[0]));
     g->spill_used = 0;
+    g->uppers = g->uppers_at[n] == UINT32_MAX ? 0 : g->uppers_at[n];
+    g->wide = g->uppers;
+    if (!n && g->uppers) { /* who comes in does not bring them */
+        put_uppers(g, g->uppers);
+        g->label[n] = g->b.p;
+        gen_exit_check(g, blk->off);
+    }
     g->n_owed = 0;
     g->insns_done = 0;
     if (blk->loops && blk->guest && n)
@@ -1154,7 +1307,7 @@ static void put_site(struct gen *g, const struct cold *c)
         else
             mov_mr(&g->b, true, m, (unsigned)c->owed[k].reg);
     }
-    to_shared(g, call32(&g->b), g->host->slow);
+    to_shared(g, call32(&g->b), c->wide ? g->host->slow_wide : g->host->slow);
     struct slow_site site = c->site;
     site.resume = (int32_t)(c->resume - g->b.p);
     if (site.kind == SLOW_CALL)
@@ -1184,6 +1337,10 @@ static void put_cold(struct gen *g)
             patch_to(jmp32(&g->b), c->resume);
             break;
         case COLD_DIV: put_cold_div(g, c); break;
+        case COLD_UPPERS:
+            put_uppers(g, c->uppers);
+            patch_to(jmp32(&g->b), g->label[c->block]);
+            break;
         case COLD_DROP_RETURNS:
             mov_rm(&g->b, true, RSP, MEM(RBP, TCG_DISP(host_sp)));
             patch_to(jmp32(&g->b), c->resume);
@@ -1200,7 +1357,8 @@ enum compiled gen_unit(struct tcg *tcg, struct unit *u, const struct ir *ir)
     g->host = host;
     g->unit = u;
     g->ir = ir;
-    g->b = (struct buf){ .p = tcg->rw + tcg->next, .end = tcg->rw + tcg->part_end };
+    g->b =
+        (struct buf){ .p = tcg->rw + tcg->next, .end = tcg->rw + tcg->part_end, .vex = host->wide };
     g->n_cold = g->n_fixups = g->n_links = 0;
     tcg->relocs.n = 0;
     g->failed = false;
@@ -1224,6 +1382,7 @@ enum compiled gen_unit(struct tcg *tcg, struct unit *u, const struct ir *ir)
     u->chain_at = g->b.p - tcg->rw;
     struct link *kill = &u->links[0];
     gen_exit_check(g, u->off);
+    plan_uppers(g);
 
     for (uint16_t n = 0; n < ir->n_blocks && !g->failed && !g->b.full; n++)
         if (ir->blocks[n].n)

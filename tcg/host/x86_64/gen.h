@@ -6,7 +6,11 @@
  * holds its slot's value; an SSA value may be an alias of it until the slot is set again.
  *
  * Where all that could see a slot before it is set again is the slow way of memory accesses, it is stored on
- * those ways alone (struct owed): a comparison between two loads leaves its flags in registers. */
+ * those ways alone (struct owed): a comparison between two loads leaves its flags in registers.
+ *
+ * A V256 value may be in a pinned register whose slot is its lower half. Its upper half then goes to the slot's
+ * neighbour in memory as soon as that is set; that the register still has it is known from block to block (uppers),
+ * so that a loop need not fetch it each turn. */
 #pragma once
 
 #include "core/util.h"
@@ -18,10 +22,13 @@ struct loc {
     uint16_t n; /* slot or spill number */
 };
 
-enum cold_kind { COLD_SLOW, COLD_SITE, COLD_EXIT, COLD_NAN, COLD_DIV, COLD_DROP_RETURNS };
+enum cold_kind { COLD_SLOW, COLD_SITE, COLD_EXIT, COLD_NAN, COLD_DIV, COLD_DROP_RETURNS, COLD_UPPERS };
 enum { MAX_OWED = 6 };
 struct cold {
     uint8_t kind, n_from, reg, flags, n_owed;
+    bool wide; /* there may be V256 values in registers */
+    uint16_t block; /* COLD_UPPERS: goes there, */
+    uint32_t uppers; /* with these upper halves in their registers */
     uint8_t *from[3];  /* displacements of the jumps that lead here */
     uint8_t *resume;
     struct link *link;
@@ -58,8 +65,12 @@ struct gen {
     uint16_t insn_end;           /* its first operation */
     uint16_t insns_done;         /* instructions of this block started */
     uint32_t locked;             /* registers in use by the current operation */
+    uint32_t uppers;             /* pinned registers above whose slot's 16 bytes there is what their slot of the upper
+                                    half holds, too */
+    uint32_t uppers_at[IR_MAX_BLOCKS]; /* the same where a block starts: all ways to it see to that */
+    bool head[IR_MAX_BLOCKS];    /* there is a way back to this block */
     uint64_t spill_used;
-    bool failed;
+    bool failed, wide;           /* wide: the block has had V256 values in registers */
     uint16_t n_cold, n_fixups, n_links, n_groups;
     ir_val held[32];             /* value in each register, IR_NONE, or GROUP_VALUE + n */
     ir_val lazy[128];            /* value whose only home is this slot's memory */
@@ -75,7 +86,8 @@ struct gen {
     unsigned n_owed;
     uint16_t live[IR_MAX_OPS];     /* of the block: operations that make code */
     unsigned n_live;
-    bool fused[IR_MAX_OPS];      /* part of its one user: a select's setc, a sum's shl */
+    bool fused[IR_MAX_OPS];      /* part of its one user: a select's setc, a sum's shl; of all its users: sets of high */
+    uint8_t high_sets[IR_MAX_OPS]; /* of a high: how many sets of slots in memory use it */
     uint8_t hint[IR_MAX_OPS];    /* pinned register the value is wanted in, or 255 */
     uint8_t *label[IR_MAX_BLOCKS];
     struct cold cold[MAX_COLD];
@@ -94,7 +106,7 @@ static inline bool is_temp(unsigned r)
 /* In a vector register? */
 static inline bool is_fp(enum ir_type t)
 {
-    return t == IR_F32 || t == IR_F64 || t == IR_V128;
+    return t >= IR_F32;
 }
 
 /* Does the instruction that computes this i32 clear the upper half of its register? */
@@ -123,13 +135,13 @@ static inline bool clears_upper(const struct ir_op *op)
     }
 }
 
-/* i32 values are the low half of whatever holds the i64 they were cut from; and what holds an i32 may be its
+/* A V128 that is the lower half of a V256 value is what holds that one. i32 values are the low half of whatever holds the i64 they were cut from; and what holds an i32 may be its
  * zero extension as well. */
 static inline ir_val resolve(const struct ir *ir, ir_val v)
 {
     for (;; v = ir->ops[v].a) {
         unsigned code = ir->ops[v].code;
-        if (code != IR_trunc && (code != IR_zext32 || !clears_upper(&ir->ops[ir->ops[v].a])))
+        if (code != IR_trunc && code != IR_low && (code != IR_zext32 || !clears_upper(&ir->ops[ir->ops[v].a])))
             return v;
     }
 }
@@ -141,7 +153,7 @@ static inline struct mem slot_mem(const struct gen *g, unsigned slot)
 
 static inline struct mem spill_mem(unsigned n)
 {
-    return MEM(RBP, TCG_DISP(spills) + 16 * (int32_t)n);
+    return MEM(RBP, TCG_DISP(spills) + (int32_t)sizeof(((struct tcg_cpu *)0)->spills[0]) * (int32_t)n);
 }
 
 /* gen_values.c */
@@ -174,10 +186,13 @@ void note_reloc(struct gen *g, const uint8_t *at, enum reloc_kind kind);
 void to_shared(struct gen *g, uint8_t *at, uint32_t piece);
 void mov_address(struct gen *g, unsigned r, const void *p, enum reloc_kind kind);
 
+void copy_vector(struct gen *g, enum ir_type type, unsigned to, unsigned from);
 void move_vector(struct gen *g, enum ir_type type, unsigned x, struct mem m, bool store);
 
 /* gen_vec.c */
 void gen_vec(struct gen *g, const struct ir_op *op);
+void gen_join(struct gen *g, const struct ir_op *op);
+void gen_high(struct gen *g, const struct ir_op *op);
 
 /* gen_memory.c */
 void gen_load_store(struct gen *g, const struct ir_op *op);

@@ -60,8 +60,12 @@ static void gen_load_from(struct gen *g, const struct ir_op *op, unsigned d, str
 {
     unsigned size = op->shape & IR_SIZE_MASK;
     bool sign = op->shape & IR_SIGNED, w = op->type == IR_I64;
+    if (op->type == IR_V256) {
+        move_ymm_rm(&g->b, d - XMM0, m, false);
+        return;
+    }
     if (op->type == IR_V128) { /* movss, movq, movups */
-        sse_rm(&g->b, size == IR_128 ? 0 : 0xf3, size == IR_64 ? 0x7e : 0x10, d - XMM0, m);
+        move_rm(&g->b, size == IR_128 ? 0 : 0xf3, size == IR_64 ? 0x7e : 0x10, d - XMM0, m);
         return;
     }
     if (is_fp(op->type)) {
@@ -100,8 +104,12 @@ static void gen_store_to(struct gen *g, const struct ir_op *op, struct mem m, in
         }
         return;
     }
+    if (op->type == IR_V256) {
+        move_ymm_rm(&g->b, (unsigned)value_reg - XMM0, m, true);
+        return;
+    }
     if (op->type == IR_V128) { /* movss, movsd, movups */
-        sse_rm(&g->b, size == IR_128 ? 0 : size == IR_64 ? 0xf2 : 0xf3, 0x11, value_reg - XMM0, m);
+        move_rm(&g->b, size == IR_128 ? 0 : size == IR_64 ? 0xf2 : 0xf3, 0x11, value_reg - XMM0, m);
         return;
     }
     if (is_fp(op->type)) {

@@ -8,13 +8,25 @@ void put_value(struct gen *g, ir_val v, unsigned r)
 {
     g->loc[v] = (struct loc){ .kind = LOC_REG, .reg = r };
     g->held[r] = v;
+    g->wide |= ir_type_of(g->ir, v) == IR_V256;
 }
 
-/* Between a vector register and memory. What is not V128 is moved as 64 bits. */
+/* From one vector register to another. */
+void copy_vector(struct gen *g, enum ir_type type, unsigned to, unsigned from)
+{
+    if (type == IR_V256)
+        move_ymm(&g->b, to, from);
+    else
+        movaps(&g->b, to, from);
+}
+
+/* Between a vector register and memory. What is neither V128 nor V256 is moved as 64 bits. */
 void move_vector(struct gen *g, enum ir_type type, unsigned x, struct mem m, bool store)
 {
-    if (type == IR_V128)
-        sse_rm(&g->b, 0, store ? 0x11 : 0x10, x, m); /* movups */
+    if (type == IR_V256)
+        move_ymm_rm(&g->b, x, m, store);
+    else if (type == IR_V128)
+        move_rm(&g->b, 0, store ? 0x11 : 0x10, x, m); /* movups */
     else if (store)
         movs_mx(&g->b, true, m, x);
     else
@@ -174,26 +186,38 @@ void take_exact(struct gen *g, unsigned r)
     g->locked &= ~(1u << to);
     g->held[r] = IR_NONE;
     if (r >= XMM0)
-        movaps(&g->b, to - XMM0, r - XMM0);
+        copy_vector(g, ir_type_of(g->ir, v), to - XMM0, r - XMM0);
     else
         mov_rr(&g->b, true, to, r);
     put_value(g, v, to);
 }
 
+/* x = op(x, x): of all of the register or, with zeros above, of 16 bytes. */
+static void vector_own(struct gen *g, uint8_t prefix, uint8_t op, unsigned x, bool all)
+{
+    if (g->b.vex)
+        vex_rr(&g->b, vex_prefix(prefix) | (all ? VEX_256 : 0), 1, false, op, x, x, x);
+    else
+        sse_rr(&g->b, prefix, op, x, x);
+}
+
 static void vector_const(struct gen *g, ir_val v, unsigned x)
 {
     const struct ir_op *op = &g->ir->ops[v];
+    bool all = op->type == IR_V256;
     if (op->imm == 0) {
-        sse_rr(&g->b, 0, 0x57, x, x); /* xorps */
+        vector_own(g, 0, 0x57, x, false); /* xorps */
     } else if (op->imm == -1) {
-        sse_rr(&g->b, 0x66, 0x76, x, x); /* pcmpeqd */
+        vector_own(g, 0x66, 0x76, x, all); /* pcmpeqd */
     } else {
         unsigned t = take(g, false);
         mov_ri(&g->b, t, op->imm);
         mov_xr(&g->b, true, x, t);
         g->locked &= ~(1u << t);
         if (op->type == IR_V128)
-            sse_rr(&g->b, 0x66, 0x6c, x, x); /* punpcklqdq */
+            vector_own(g, 0x66, 0x6c, x, false); /* punpcklqdq */
+        else if (all)
+            vex_rr(&g->b, 1 | VEX_256, 2, false, 0x59, x, 0, x); /* vpbroadcastq */
     }
 }
 
@@ -209,7 +233,7 @@ void load_into(struct gen *g, ir_val v, unsigned r)
         break;
     case LOC_REG:
         if (r >= XMM0)
-            movaps(&g->b, r - XMM0, l.reg - XMM0);
+            copy_vector(g, ir_type_of(g->ir, v), r - XMM0, l.reg - XMM0);
         else
             mov_rr(&g->b, true, r, l.reg);
         break;
@@ -290,6 +314,7 @@ unsigned def(struct gen *g, ir_val reuse)
     if (g->hint[g->i] != 255) {
         r = g->hint[g->i];
         save_alias(g, r);
+        g->uppers &= ~(1u << r);
     } else {
         r = 255;
         if (reuse != IR_NONE) {
@@ -370,6 +395,7 @@ struct cold *cold_new(struct gen *g, enum cold_kind kind)
     struct cold *c = &g->cold[g->n_cold++];
     c->kind = kind;
     c->n_from = c->n_owed = 0;
+    c->wide = g->wide;
     c->resume = NULL;
     return c;
 }
@@ -431,6 +457,7 @@ struct cold *cold_slow(struct gen *g, enum slow_kind kind, unsigned dst)
  * then another vCPU could begin to watch the page for writes and not know that we may still write. */
 void slow_resumes(struct gen *g, struct cold *c)
 {
+    c->wide = g->wide;
     for (unsigned q = 0; q < g->n_groups; q++)
         if (g->groups[q].reg >= 0)
             c->site.live_groups |= 1u << g->groups[q].reg;

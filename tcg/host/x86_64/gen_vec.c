@@ -21,7 +21,7 @@ enum form {
 };
 enum { P0, P66, PF3, PF2 };         /* prefixes as VEX numbers them */
 enum { M0F = 1, M38 = 2, M3A = 3 }; /* opcode maps */
-enum { W1 = 1, NO_VEX = 2, FEW_CMP = 8, NO_MEM = 16 };
+enum { W1 = 1, NO_VEX = 2, FEW_CMP = 8, NO_MEM = 16, WIDE = 32 /* on V256 values */ };
 
 struct enc {
     uint8_t form, prefix, map, code, digit, flags;
@@ -314,10 +314,11 @@ static void put_legacy(struct gen *g, const struct enc *e, unsigned reg, unsigne
 
 static void put_vex(struct gen *g, const struct enc *e, unsigned reg, unsigned v, struct operand o)
 {
+    unsigned prefix = e->prefix | (e->flags & WIDE ? VEX_256 : 0);
     if (o.is_mem)
-        vex_rm(&g->b, e->prefix, e->map, e->flags & W1, e->code, reg, v, o.mem);
+        vex_rm(&g->b, prefix, e->map, e->flags & W1, e->code, reg, v, o.mem);
     else
-        vex_rr(&g->b, e->prefix, e->map, e->flags & W1, e->code, reg, v, o.reg);
+        vex_rr(&g->b, prefix, e->map, e->flags & W1, e->code, reg, v, o.reg);
 }
 
 static bool by_vex(const struct gen *g, const struct enc *e)
@@ -325,11 +326,11 @@ static bool by_vex(const struct gen *g, const struct enc *e)
     return g->host->avx && !(e->flags & NO_VEX);
 }
 
-/* The last operand may stay in memory where VEX lets it. It is 16 bytes there. */
+/* The last operand may stay in memory where VEX lets it. It is 16 bytes there, or 32. */
 static struct operand last_operand(struct gen *g, const struct enc *e, ir_val v)
 {
     struct operand o = { .is_mem = true };
-    if (by_vex(g, e) && !(e->flags & NO_MEM) && ir_type_of(g->ir, resolve(g->ir, v)) == IR_V128 &&
+    if (by_vex(g, e) && !(e->flags & NO_MEM) && ir_type_of(g->ir, v) >= IR_V128 &&
         in_memory(g, v, &o.mem))
         return o;
     return in_reg(use(g, v));
@@ -382,7 +383,7 @@ static void gen_rm(struct gen *g, const struct enc *e, const struct ir_op *op, u
     struct operand a = last_operand(g, e, op->a);
     unsigned d = number(def(g, op->a));
     bool from_gpr = ir_type_of(g->ir, resolve(g->ir, op->a)) < IR_F32;
-    if (by_vex(g, e) && !from_gpr)
+    if (by_vex(g, e) && (!from_gpr || g->b.vex))
         put_vex(g, e, d, 0, a);
     else
         put_legacy(g, e, d, a.reg);
@@ -431,8 +432,9 @@ static void gen_blend(struct gen *g, const struct enc *e, const struct ir_op *op
     }
     unsigned a = number(use(g, op->a)), b = number(use(g, op->b)), c = number(use(g, op->c));
     unsigned d = number(def(g, op->a));
-    vex_rr(&g->b, P66, M3A, false, e->digit, d, a, b);
-    put8(&g->b, c << 4);
+    const struct enc by_mask = E(BLEND, P66, M3A, e->digit, .flags = e->flags & WIDE);
+    put_vex(g, &by_mask, d, a, in_reg(b));
+    put8(&g->b, (uint8_t)(c << 4));
 }
 
 /* The register that the instruction overwrites holds operand n: 132, 213, 231. */
@@ -447,9 +449,9 @@ static void gen_fused(struct gen *g, const struct enc *e, const struct ir_op *op
         t = number(take(g, true));
     struct enc form = *e;
     form.code += 0x10 * n;
-    movaps(&g->b, t, in[n]);
+    copy_vector(g, op->type, t, in[n]);
     put_vex(g, &form, t, n == 0 ? c : a, in_reg(n == 2 ? b : n == 1 ? c : b));
-    movaps(&g->b, d, t);
+    copy_vector(g, op->type, d, t);
 }
 
 /* LAHF gives ZF, PF and CF where the operation's result has them. */
@@ -481,7 +483,7 @@ static void gen_test(struct gen *g, const struct enc *e, const struct ir_op *op)
     op_rr_full(&g->b, 0, false, true, 0x0fb6, d, d);
 }
 
-static void gen_by_call(struct gen *g, const struct ir_op *op)
+static void gen_by_call(struct gen *g, const struct ir_op *op, bool wide)
 {
     const ir_val v[3] = { op->a, op->b, op->c };
     unsigned n = ir_vec_infos[op->vec].n_values;
@@ -490,6 +492,7 @@ static void gen_by_call(struct gen *g, const struct ir_op *op)
         regs[k] = (uint8_t)use(g, v[k]);
     struct cold *c = cold_slow(g, SLOW_VEC, def(g, IR_NONE));
     memcpy(c->site.arg, regs, sizeof(regs));
+    c->site.type = wide ? IR_V256 : IR_V128;
     c->site.imm = (int32_t)(op->vec << 8 | op->imm);
     cold_from(c, jmp32(&g->b));
     c->resume = g->b.p;
@@ -498,7 +501,7 @@ static void gen_by_call(struct gen *g, const struct ir_op *op)
 /* Lane 0 comes cheaper, and without SSE4.1. */
 static bool gen_lane0(struct gen *g, const struct ir_op *op)
 {
-    static const struct enc to_gpr = E(MR_N, P66, M0F, 0x7e), merge = E(RVM, PF3, M0F, 0x10);
+    static const struct enc merge = E(RVM, PF3, M0F, 0x10);
     bool w = op->vec == IR_V_get_i64;
     unsigned a;
     switch (op->vec) {
@@ -507,7 +510,7 @@ static bool gen_lane0(struct gen *g, const struct ir_op *op)
         if (op->imm & (w ? 1 : 3))
             return false;
         a = number(use(g, op->a));
-        op_rr_full(&g->b, 0x66, w, false, 0x0f00 | to_gpr.code, a, number(def(g, IR_NONE)));
+        mov_rx(&g->b, w, number(def(g, IR_NONE)), a);
         return true;
     case IR_V_set_f32:
         if (op->imm & 3)
@@ -545,11 +548,17 @@ static unsigned host_constant(const struct ir_op *op)
 void gen_vec(struct gen *g, const struct ir_op *op)
 {
     const struct enc *e = &encodings[op->vec];
+    struct enc on_all = *e;
     if (gen_lane0(g, op))
         return;
+    bool wide = ir_vec_is_wide(g->ir, op);
     if (!has_instruction(g, e, op)) {
-        gen_by_call(g, op);
+        gen_by_call(g, op, wide);
         return;
+    }
+    if (wide) {
+        on_all.flags |= WIDE;
+        e = &on_all;
     }
     struct ir_op with = *op;
     if (op->vec == IR_V_set_f32)
@@ -571,4 +580,62 @@ void gen_vec(struct gen *g, const struct ir_op *op)
     case TEST: gen_test(g, e, op); break;
     default: gen_rvm(g, e, &with, op->a, op->b); break;
     }
+}
+
+/* A value that its slot or a spill holds, for an instruction that takes 16 bytes of memory. */
+static bool in_16_bytes(const struct gen *g, ir_val v, struct mem *m)
+{
+    struct loc l = g->loc[v];
+    if (l.kind == LOC_SLOT)
+        *m = slot_mem(g, l.n);
+    else if (l.kind == LOC_SPILL)
+        *m = spill_mem(l.n);
+    return l.kind == LOC_SLOT || l.kind == LOC_SPILL;
+}
+
+/* Is this what stands in the slot above that of register r? */
+static bool is_upper_of(const struct gen *g, unsigned r, ir_val v)
+{
+    struct loc l = g->loc[v];
+    return l.kind == LOC_SLOT && g->lazy[l.n] == v && g->host->below[l.n] == (int)r;
+}
+
+/* A pinned register that nobody else needs the upper half of becomes the whole in place: its slot is the lower one. */
+void gen_join(struct gen *g, const struct ir_op *op)
+{
+    ir_val lower = resolve(g->ir, op->a), upper = resolve(g->ir, op->b);
+    unsigned a = use(g, lower), d, b = 0;
+    struct mem m = { 0 };
+    int64_t c = 1;
+    bool zero = const_of(g, upper, &c) && !c;
+    bool mem = !zero && in_16_bytes(g, upper, &m);
+    if (!zero && !mem)
+        b = number(use(g, upper));
+    bool slot = is_upper_of(g, a, upper), there = slot && g->uppers >> a & 1;
+    if (g->hint[g->i] == 255 && !is_temp(a) && g->held[a] == lower && g->last_use[lower] <= g->i) {
+        d = a;
+        put_value(g, g->i, d);
+        g->uppers = slot ? g->uppers | 1u << d : g->uppers & ~(1u << d);
+    } else {
+        d = def(g, lower);
+    }
+    a = number(a);
+    d = number(d);
+    if (there)
+        move_ymm(&g->b, d, a);
+    else if (zero)
+        vex_rr(&g->b, P0, M0F, false, 0x28, d, 0, a); /* vmovaps: zeros above */
+    else if (mem)
+        insert_upper_m(&g->b, d, a, m);
+    else {
+        vex_rr(&g->b, P66 | VEX_256, M3A, false, 0x38, d, a, b); /* vinserti128 */
+        put8(&g->b, 1);
+    }
+}
+
+void gen_high(struct gen *g, const struct ir_op *op)
+{
+    unsigned a = number(use(g, op->a)), d = number(def(g, op->a));
+    vex_rr(&g->b, P66 | VEX_256, M3A, false, 0x39, a, 0, d); /* vextracti128 */
+    put8(&g->b, 1);
 }

@@ -39,6 +39,20 @@ static void pin_slots(struct host *h, const struct tcg_target *target)
     }
 }
 
+/* Which slots are the 16 bytes above those of pinned ones. */
+static void find_upper_slots(struct host *h, const struct tcg_target *target)
+{
+    memset(h->below, -1, sizeof(h->below));
+    for (unsigned r = XMM0; r < 32; r++)
+        for (int s = 0; s < target->n_slots && h->reg_slot[r] >= 0; s++) {
+            const struct ir_slot *lower = &target->slots[h->reg_slot[r]],
+                                 *upper = &target->slots[s];
+            if (lower->type == IR_V128 && upper->type == IR_V128 &&
+                upper->offset == lower->offset + 16 && h->slot_reg[s] < 0)
+                h->below[s] = (int8_t)r;
+        }
+}
+
 static void find_features(struct host *h)
 {
     __builtin_cpu_init();
@@ -65,9 +79,9 @@ static void find_features(struct host *h)
 
 /* ---- shared code ---------------------------------------------------------------------------------- */
 
-static void move_xmm(struct buf *b, bool wide, unsigned x, struct mem m, bool store)
+static void move_xmm(struct buf *b, bool whole, unsigned x, struct mem m, bool store)
 {
-    sse_rm(b, wide ? 0 : 0xf2, store ? 0x11 : 0x10, x, m); /* movups, movsd */
+    move_rm(b, whole ? 0 : 0xf2, store ? 0x11 : 0x10, x, m); /* movups, movsd */
 }
 
 static void move_pinned(struct buf *b, const struct host *h, const struct tcg_target *target,
@@ -86,6 +100,12 @@ static void move_pinned(struct buf *b, const struct host *h, const struct tcg_ta
     }
 }
 
+static struct mem vector_mem(unsigned x)
+{
+    return MEM(RBP,
+               TCG_DISP(vectors) + (int32_t)sizeof(((struct tcg_cpu *)0)->vectors[0]) * (int32_t)x);
+}
+
 static void move_temps(struct buf *b, bool store)
 {
     for (unsigned k = 0; k < ARRAY_LEN(saved_temps); k++) {
@@ -95,12 +115,36 @@ static void move_temps(struct buf *b, bool store)
         else
             mov_rm(b, true, saved_temps[k], m);
     }
-    for (unsigned x = 0; x < N_VECTOR_TEMPS; x++)
-        move_xmm(b, true, x, MEM(RBP, TCG_DISP(vectors) + 16 * (int32_t)x), store);
+    for (unsigned x = 0; x < FIRST_PIN_XMM; x++)
+        move_xmm(b, true, x, vector_mem(x), store);
 }
 
+/* As move_temps, with all of the vector registers: pinned ones may hold V256 values, too. Their lower halves come from
+ * their slots, after move_pinned. */
+static void move_wide(struct buf *b, const struct host *h, const struct tcg_target *target,
+                      bool store)
+{
+    if (store) {
+        for (unsigned x = 0; x < HOST_VECTORS; x++)
+            move_ymm_rm(b, x, vector_mem(x), true);
+        return;
+    }
+    for (unsigned x = 0; x < HOST_VECTORS; x++) {
+        struct mem m = vector_mem(x), upper = vector_mem(x);
+        int slot = h->reg_slot[XMM0 + x];
+        upper.disp += 16;
+        if (slot < 0)
+            move_ymm_rm(b, x, m, false);
+        else if (target->slots[slot].type == IR_V128)
+            insert_upper_m(b, x, x, upper);
+    }
+}
+
+/* C code may have been compiled to instructions that upper halves in use make slow. */
 static void put_call_c(struct buf *b, const void *fn)
 {
+    if (b->vex)
+        vzeroupper(b);
     mov_ri(b, RAX, (int64_t)(intptr_t)fn);
     op_rr(b, false, 0xff, 2, RAX);
 }
@@ -110,6 +154,8 @@ enum { FRAME = 24 };
 static void put_epilogue(struct buf *b)
 {
     static const uint8_t pops[] = { R15, R14, R13, R12, RBX, RBP };
+    if (b->vex)
+        vzeroupper(b);
     mov_rm(b, true, RSP, MEM(RBP, TCG_DISP(host_sp)));
     alu_ri(b, true, ALU_ADD, RSP, FRAME);
     for (unsigned k = 0; k < ARRAY_LEN(pops); k++)
@@ -140,6 +186,25 @@ static uint8_t sticky_flags(const struct tcg_target *target, unsigned mxcsr)
     return (mxcsr & 2 && target->subnormal_flag ? SF_DENORMAL : 0) | (mxcsr & 1 ? SF_INVALID : 0) |
            (mxcsr & 4 ? SF_DIV_BY_ZERO : 0) | (mxcsr & 8 ? SF_OVERFLOW : 0) |
            (mxcsr & 16 ? SF_UNDERFLOW : 0) | (mxcsr & 32 ? SF_INEXACT : 0);
+}
+
+/* Called; a struct slow_site behind the call. wide: there may be V256 values in registers. */
+static void put_slow(struct buf *b, const struct host *h, const struct tcg_target *target,
+                     bool wide)
+{
+    move_pinned(b, h, target, true);
+    move_temps(b, true);
+    if (wide)
+        move_wide(b, h, target, true);
+    pop_r(b, RSI);
+    mov_rr(b, true, RDI, RBP);
+    put_call_c(b, (const void *)host_slow_call);
+    mov_mr(b, true, MEM(RBP, TCG_DISP(resume)), RAX);
+    move_temps(b, false);
+    move_pinned(b, h, target, false);
+    if (wide)
+        move_wide(b, h, target, false);
+    jmp_mem(b, MEM(RBP, TCG_DISP(resume)));
 }
 
 /* Go on where the table of all jumps says, which its jump cache then knows, too; fall through where it does not.
@@ -191,9 +256,13 @@ static struct error *host_init(struct tcg *tcg)
         h->vector = 0;
     }
     const struct tcg_target *target = tcg->target;
+    h->wide = target->wide_vectors && h->vector & HAS_AVX2 && h->fma;
+    tcg->wide = h->wide;
     pin_slots(h, target);
+    find_upper_slots(h, target);
 
     struct buf b = { .p = tcg->rw + 64, .end = tcg->rw + 4096 }; /* offset 0 means "none" */
+    b.vex = h->wide;
     h->flag_table = b.p - tcg->rw;
     for (unsigned v = 0; v < 64; v++)
         put8(&b, sticky_flags(target, v));
@@ -206,16 +275,11 @@ static struct error *host_init(struct tcg *tcg)
     move_pinned(&b, h, target, true);
     put_epilogue(&b);
 
-    h->slow = b.p - tcg->rw; /* called; a struct slow_site behind the call */
-    move_pinned(&b, h, target, true);
-    move_temps(&b, true);
-    pop_r(&b, RSI);
-    mov_rr(&b, true, RDI, RBP);
-    put_call_c(&b, (const void *)host_slow_call);
-    mov_mr(&b, true, MEM(RBP, TCG_DISP(resume)), RAX);
-    move_temps(&b, false);
-    move_pinned(&b, h, target, false);
-    jmp_mem(&b, MEM(RBP, TCG_DISP(resume)));
+    h->slow = b.p - tcg->rw;
+    put_slow(&b, h, target, false);
+    h->slow_wide = b.p - tcg->rw;
+    if (h->wide)
+        put_slow(&b, h, target, true);
 
     h->return_miss = b.p - tcg->rw; /* a return that was not predicted: rax = guest pc */
     mov_rm(&b, true, RSP, MEM(RBP, TCG_DISP(host_sp)));
@@ -256,9 +320,10 @@ static uint64_t host_identity(const struct tcg *tcg)
 {
     static const uint64_t key[2];
     const struct host *h = tcg->backend_data;
-    const uint32_t facts[] = { h->avx,  h->bmi1,     h->bmi2,        h->lzcnt,       h->popcnt,
-                               h->fma,  h->vector,   h->enter,       h->leave,       h->flag_table,
-                               h->slow, h->indirect, h->return_miss, tcg->common_end };
+    const uint32_t facts[] = { h->avx,       h->bmi1,     h->bmi2,        h->lzcnt,
+                               h->popcnt,    h->fma,      h->wide,        h->vector,
+                               h->enter,     h->leave,    h->flag_table,  h->slow,
+                               h->slow_wide, h->indirect, h->return_miss, tcg->common_end };
     const uint64_t both[] = { hash64(key, facts, sizeof(facts)),
                               hash64(key, h->slot_reg, sizeof(h->slot_reg)) };
     return hash64(key, both, sizeof(both)) | 1;
@@ -389,9 +454,35 @@ static uint64_t fma_nan(struct tcg_cpu *t, enum ir_type type, uint64_t a, uint64
     return t->canonical_nan[type == IR_F32];
 }
 
+/* Of a V256 value in a register the upper half; of a pinned one the lower half is in its slot. */
+static uint64_t *upper_place(struct tcg_cpu *t, unsigned code)
+{
+    return (code >= ARG_SPILL ? t->spills[code - ARG_SPILL] : t->vectors[code - XMM0]) + 2;
+}
+
+/* What concerns V256 values. */
+static void wide_access(struct tcg_cpu *t, void *arch, const struct slow_site *s)
+{
+    uint64_t va = arg(t, arch, s, 0) + (uint64_t)(int64_t)s->imm, v[4];
+    unsigned code = s->kind == SLOW_STORE ? s->arg[1] : s->dst;
+    if (s->kind == SLOW_STORE) {
+        memcpy(v, reg_place(t, arch, code), 16);
+        memcpy(v + 2, upper_place(t, code), 16);
+        softmmu_store256(t, va, v, s->shape, s->x);
+        return;
+    }
+    softmmu_load256(t, va, s->shape, s->x, v);
+    memcpy(reg_place(t, arch, code), v, 16);
+    memcpy(upper_place(t, code), v + 2, 16);
+}
+
 /* What concerns V128 values. */
 static void vector_access(struct tcg_cpu *t, void *arch, const struct slow_site *s)
 {
+    if (s->type == IR_V256) {
+        wide_access(t, arch, s);
+        return;
+    }
     uint64_t va = arg(t, arch, s, 0) + (uint64_t)(int64_t)s->imm, v[2];
     if (s->kind == SLOW_STORE) {
         softmmu_store128(t, va, reg_place(t, arch, s->arg[1]), s->shape, s->x);
@@ -401,16 +492,32 @@ static void vector_access(struct tcg_cpu *t, void *arch, const struct slow_site 
     memcpy(reg_place(t, arch, s->dst), v, sizeof(v));
 }
 
-static void vector_op(struct tcg_cpu *t, void *arch, const struct slow_site *s)
+static const union v128 *vector_arg(struct tcg_cpu *t, void *arch, unsigned code, bool upper)
 {
     static const union v128 none;
+    if (code == ARG_NONE)
+        return &none;
+    return (const union v128 *)(upper ? upper_place(t, code) : reg_place(t, arch, code));
+}
+
+static void vector_op(struct tcg_cpu *t, void *arch, const struct slow_site *s)
+{
     enum ir_vec vec = (enum ir_vec)(s->imm >> 8);
-    union v128 r;
-    const union v128 *in[3];
-    for (unsigned k = 0; k < 3; k++)
-        in[k] = s->arg[k] == ARG_NONE ? &none : (const union v128 *)reg_place(t, arch, s->arg[k]);
-    softfp_vec(t, vec, s->imm & 0xff, &r, in[0], in[1], in[2]);
-    memcpy(reg_place(t, arch, s->dst), &r, ir_vec_infos[vec].types[0] == 'v' ? 16 : 8);
+    const char *types = ir_vec_infos[vec].types;
+    bool wide = s->type == IR_V256, vector = ir_vec_type(types[0], false) == IR_V128;
+    unsigned n = s->imm & 0xff;
+    union v128 r[2];
+    for (unsigned h = 0; h <= wide; h++) {
+        const union v128 *in[3];
+        for (unsigned k = 0; k < 3; k++)
+            in[k] = vector_arg(t, arch, s->arg[k], h && types[1 + k] == 'w');
+        softfp_vec(t, vec, h ? ir_vec_upper_constant(vec, n) : n, &r[h], in[0], in[1], in[2]);
+    }
+    if (wide && vector)
+        memcpy(upper_place(t, s->dst), &r[1], 16);
+    else if (wide)
+        r[0].u64[0] = vec_join_integers(vec, r[0].u64[0], r[1].u64[0]);
+    memcpy(reg_place(t, arch, s->dst), &r[0], vector ? 16 : 8);
 }
 
 const void *host_slow_call(void *arch, const struct slow_site *s)
@@ -426,14 +533,14 @@ const void *host_slow_call(void *arch, const struct slow_site *s)
     switch (s->kind) {
     case SLOW_VEC: vector_op(t, arch, s); return (const uint8_t *)s + s->resume;
     case SLOW_LOAD:
-        if (s->type == IR_V128) {
+        if (s->type >= IR_V128) {
             vector_access(t, arch, s);
             break;
         }
         r = softmmu_load(t, arg(t, arch, s, 0) + (uint64_t)(int64_t)s->imm, s->shape, s->x);
         break;
     case SLOW_STORE:
-        if (s->type == IR_V128) {
+        if (s->type >= IR_V128) {
             vector_access(t, arch, s);
             break;
         }
@@ -461,7 +568,7 @@ const void *host_slow_call(void *arch, const struct slow_site *s)
     for (unsigned k = 0; t->tlb_lost && k < 8; k++)
         if (s->live_groups >> k & 1)
             t->regs[k] = 0;
-    if (s->dst != ARG_NONE && (s->kind != SLOW_LOAD || s->type != IR_V128))
+    if (s->dst != ARG_NONE && (s->kind != SLOW_LOAD || s->type < IR_V128))
         *reg_place(t, arch, s->dst) = r;
     if (s->group != ARG_NONE) {
         uint64_t va = base + (uint64_t)(int64_t)s->imm;
@@ -469,7 +576,7 @@ const void *host_slow_call(void *arch, const struct slow_site *s)
             tlb_addend(t, va + (uint64_t)(int64_t)IR_SPAN_LO(s->span),
                        va + (uint64_t)(int64_t)IR_SPAN_HI(s->span) - 1, s->writes, s->x);
         if (!t->regs[s->group])
-            tlb_group_failed(t, s->off, s->type == IR_V128);
+            tlb_group_failed(t, s->off, s->type >= IR_V128);
     }
     t->undo = 0;
     t->in_windows = false;

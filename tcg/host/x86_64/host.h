@@ -15,12 +15,14 @@ enum { XMM0 = 16 }; /* register numbers 16..31 are vector registers */
 
 struct host {
     bool avx, bmi1, bmi2, lzcnt, popcnt, fma;
+    bool wide;               /* V256 values, and upper halves of vector registers that are in use */
     uint32_t vector;         /* HAS_*: instructions for vector operations (gen_vec.c) */
     int8_t slot_reg[128];    /* register pinned to a slot, or -1 */
     int16_t reg_slot[32];    /* and back, or -1 */
+    int8_t below[128];       /* of a slot of upper halves: the register that its lower half is pinned to, or -1 */
     struct gen *gen;         /* scratch of the code generator */
     uint32_t flag_table; /* cache offset: SF_* by the low six bits of MXCSR */
-    uint32_t enter, leave, slow, indirect, return_miss; /* cache offsets of the shared pieces */
+    uint32_t enter, leave, slow, slow_wide, indirect, return_miss; /* cache offsets of the shared pieces */
 };
 
 enum {

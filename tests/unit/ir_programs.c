@@ -23,8 +23,8 @@ const struct ir_slot slots[N_X + N_F + N_V] = {
     X(16, 0),  X(17, 0),  X(18, 0),   X(19, 0),  X(20, 0),  X(21, 0),  X(22, 0),   X(23, 0),
     F(0, 99),  F(1, 98),  F(2, 97),   F(3, 96),  F(4, 95),  F(5, 94),  F(6, 93),   F(7, 92),
     F(8, 91),  F(9, 90),  F(10, 2),   F(11, 0),  F(12, 0),  F(13, 0),  F(14, 0),   F(15, 0),
-    V(0, 98),  V(1, 97),  V(2, 96),   V(3, 95),  V(4, 94),  V(5, 0),   V(6, 0),    V(7, 0),
-    V(8, 0),   V(9, 0),   V(10, 0),   V(11, 0),
+    V(0, 98),  V(1, 0),   V(2, 97),   V(3, 0),   V(4, 96),  V(5, 0),   V(6, 95),   V(7, 0),
+    V(8, 94),  V(9, 0),   V(10, 0),   V(11, 0),
 };
 
 struct guest *guest_of(struct vcpu *cpu)
@@ -735,11 +735,17 @@ static ir_val whole(struct build *b, struct halves v)
     return ir_2(b->ir, IR_join, v.lower, v.upper);
 }
 
-/* Often those of one value. */
+/* Often those of one value, or of two slots that stand side by side. */
 static struct halves pick_halves(struct build *b)
 {
     struct halves v;
     unsigned n = b->values[IR_V128].n;
+    if (one_in(b->seed, 3)) {
+        unsigned slot = N_X + N_F + 2 * below(b->seed, N_V / 2);
+        v.lower = ir_get(b->ir, slot);
+        v.upper = ir_get(b->ir, slot + 1);
+        return v;
+    }
     if (n >= 2 && !one_in(b->seed, 3)) {
         unsigned k = below(b->seed, MIN(n / 2, 5));
         v.lower = b->values[IR_V128].at[n - 2 - 2 * k];
@@ -751,8 +757,15 @@ static struct halves pick_halves(struct build *b)
     return v;
 }
 
+/* Often side by side in slots as well. */
 static void add_halves(struct build *b, struct halves v)
 {
+    if (one_in(b->seed, 2)) {
+        unsigned slot = N_X + N_F + 2 * below(b->seed, N_V / 2);
+        ir_set(b->ir, slot, v.lower);
+        if (!one_in(b->seed, 8))
+            ir_set(b->ir, slot + 1, v.upper);
+    }
     add_value(b, IR_V128, v.lower);
     add_value(b, IR_V128, v.upper);
 }

@@ -703,10 +703,13 @@ static void put_uppers(struct gen *g, uint32_t regs)
 /* On the way to a block: which upper halves are missing there? */
 static uint32_t missing_uppers(struct gen *g, uint16_t block)
 {
+    uint32_t missing = 0;
     if (g->head[block] || g->label[block])
         return g->uppers_at[block] & ~g->uppers;
-    g->uppers_at[block] &= g->uppers;
-    return 0;
+    if (g->loop_of[block] != IR_NONE && g->block < g->loop_of[block]) /* into a loop, past its head */
+        missing = g->uppers_at[g->loop_of[block]] & ~g->uppers;
+    g->uppers_at[block] &= g->uppers | missing;
+    return missing & g->uppers_at[block];
 }
 
 /* It stands behind this one. */
@@ -1255,9 +1258,14 @@ static void plan_uppers(struct gen *g)
         if (end->code == IR_branch)
             note_way(g, last, end->d, n);
     }
-    for (uint16_t n = 0; n < ir->n_blocks; n++)
-        if (g->head[n])
-            g->uppers_at[n] = g->host->wide ? joined_in(g, n, last[n]) : 0;
+    memset(g->loop_of, 0xff, ir->n_blocks * sizeof(g->loop_of[0]));
+    for (uint16_t n = 0; n < ir->n_blocks; n++) {
+        if (!g->head[n])
+            continue;
+        g->uppers_at[n] = g->host->wide ? joined_in(g, n, last[n]) : 0;
+        for (uint16_t k = n + 1; k <= last[n]; k++)
+            g->loop_of[k] = n; /* inner loops come later */
+    }
 }
 
 static void gen_block(struct gen *g, uint16_t n)

@@ -69,6 +69,7 @@ struct gen {
                                     half holds, too */
     uint32_t uppers_at[IR_MAX_BLOCKS]; /* the same where a block starts: all ways to it see to that */
     bool head[IR_MAX_BLOCKS];    /* there is a way back to this block */
+    uint16_t loop_of[IR_MAX_BLOCKS]; /* head of the least loop behind whose head it stands, or IR_NONE */
     uint64_t spill_used;
     bool failed, wide;           /* wide: the block has had V256 values in registers */
     uint16_t n_cold, n_fixups, n_links, n_groups;

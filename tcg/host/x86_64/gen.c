@@ -503,7 +503,11 @@ static void gen_set(struct gen *g, const struct ir_op *op)
     g->lazy[op->imm] = g->copy[op->imm] = IR_NONE;
     if (g->fused[v]) {
         ir_val whole = resolve(g->ir, g->ir->ops[v].a);
-        extract_upper_m(&g->b, slot_mem(g, (unsigned)op->imm), use(g, whole) - XMM0);
+        unsigned rw = use(g, whole);
+        if (g->owed_end[g->i] && g->ir->ops[whole].code != IR_const &&
+            owe(g, whole, (unsigned)op->imm, g->owed_end[g->i]))
+            return;
+        extract_upper_m(&g->b, slot_mem(g, (unsigned)op->imm), rw - XMM0);
         release(g, whole);
         return;
     }
@@ -706,7 +710,8 @@ static uint32_t missing_uppers(struct gen *g, uint16_t block)
     uint32_t missing = 0;
     if (g->head[block] || g->label[block])
         return g->uppers_at[block] & ~g->uppers;
-    if (g->loop_of[block] != IR_NONE && g->block < g->loop_of[block]) /* into a loop, past its head */
+    if (g->loop_of[block] != IR_NONE &&
+        g->block < g->loop_of[block]) /* into a loop, past its head */
         missing = g->uppers_at[g->loop_of[block]] & ~g->uppers;
     g->uppers_at[block] &= g->uppers | missing;
     return missing & g->uppers_at[block];
@@ -1055,18 +1060,27 @@ static void fuse_add(struct gen *g, uint16_t i)
 }
 
 /* Which sets only the slow ways of accesses can see: their slot is set anew before anything else looks. Of slots that
- * are seldom read (flags); what others hold is wanted, and to keep it longer than that costs more than a store. */
+ * are seldom read (flags), and of upper halves, whose lower ones are in the same register; what others hold is wanted, and
+ * to keep it longer than that costs more than a store. */
 static void find_owed(struct gen *g)
 {
     const struct ir *ir = g->ir;
+    uint16_t looked = 0;
     memset(g->next_set, 0, ir->n_slots * sizeof(g->next_set[0]));
+    for (unsigned k = 0; k < g->n_live; k++) {
+        uint16_t i = g->live[k];
+        if (ir->ops[i].code == IR_set)
+            g->looked[i] = MAX(looked, 1);
+        else if (ir_op_infos[ir->ops[i].code].flags & IR_MAY_FAULT)
+            looked = i;
+    }
     for (unsigned k = g->n_live; k-- > 0;) {
         uint16_t i = g->live[k];
         const struct ir_op *op = &ir->ops[i];
         if (op->code == IR_set) {
-            bool may = op->type == IR_I64 && !ir->slots[op->imm].heat;
+            bool may = op->type == IR_I64 ? !ir->slots[op->imm].heat : g->fused[op->a];
             g->owed_end[i] = may ? g->next_set[op->imm] : 0;
-            g->next_set[op->imm] = i;
+            g->next_set[op->imm] = g->looked[i];
         } else if (op->code == IR_get) {
             g->next_set[op->imm] = 0;
         } else if (op->code == IR_call &&
@@ -1312,6 +1326,8 @@ static void put_site(struct gen *g, const struct cold *c)
         struct mem m = slot_mem(g, c->owed[k].slot);
         if (c->owed[k].reg == NOREG)
             mov_mi(&g->b, true, m, c->owed[k].value);
+        else if (c->owed[k].reg >= XMM0)
+            extract_upper_m(&g->b, m, (unsigned)c->owed[k].reg - XMM0);
         else
             mov_mr(&g->b, true, m, (unsigned)c->owed[k].reg);
     }

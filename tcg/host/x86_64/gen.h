@@ -23,7 +23,7 @@ struct loc {
 };
 
 enum cold_kind { COLD_SLOW, COLD_SITE, COLD_EXIT, COLD_NAN, COLD_DIV, COLD_DROP_RETURNS, COLD_UPPERS };
-enum { MAX_OWED = 6 };
+enum { MAX_OWED = 12 };
 struct cold {
     uint8_t kind, n_from, reg, flags, n_owed;
     bool wide; /* there may be V256 values in registers */
@@ -34,13 +34,14 @@ struct cold {
     struct link *link;
     struct { /* to be stored first */
         uint8_t slot;
-        int8_t reg; /* NOREG: the constant */
+        int8_t reg; /* NOREG: the constant; of a vector register the upper half */
         int32_t value;
     } owed[MAX_OWED];
     struct slow_site site;
 };
 
-/* Slot `slot` is to become v, which so far only v's place says; at operation `end` it is set anew. */
+/* Slot `slot` is to become v, which so far only v's place says; behind operation `end` nobody looks before it is set anew.
+ * A slot of 128 bits: the upper half of v. */
 struct owed {
     ir_val v;
     uint16_t end;
@@ -81,8 +82,9 @@ struct gen {
     uint8_t group_of[IR_MAX_OPS]; /* of a leader: index + 1 */
     struct loc loc[IR_MAX_OPS];
     uint16_t last_use[IR_MAX_OPS];
-    uint16_t owed_end[IR_MAX_OPS]; /* of a set that may be owed: where its slot is set anew; else 0 */
-    uint16_t next_set[128];        /* look_ahead's, by slot */
+    uint16_t owed_end[IR_MAX_OPS]; /* of a set that may be owed: who looks last before its slot is set anew; else 0 */
+    uint16_t looked[IR_MAX_OPS];   /* find_owed's: of a set, the last access before it */
+    uint16_t next_set[128];        /* and by slot */
     struct owed owed[MAX_OWED];
     unsigned n_owed;
     uint16_t live[IR_MAX_OPS];     /* of the block: operations that make code */
@@ -170,6 +172,7 @@ unsigned use(struct gen *g, ir_val v);
 void save_alias(struct gen *g, unsigned r);
 unsigned def(struct gen *g, ir_val reuse);
 void result_in(struct gen *g, unsigned r);
+bool dies_here(const struct gen *g, ir_val v);
 void release(struct gen *g, ir_val v);
 bool const_of(const struct gen *g, ir_val v, int64_t *c);
 bool const32_of(const struct gen *g, ir_val v, int64_t *c);

@@ -58,7 +58,8 @@ void also_in(struct gen *g, ir_val v, unsigned slot)
     g->copy_in[v] = (uint8_t)(slot + 1);
 }
 
-/* The value in register r is stored to the slots that are to become it; the last one is its place now. */
+/* The value in register r is stored to the slots that are to become it; the last one is its place now, unless they take
+ * but its upper half. */
 static void pay(struct gen *g, unsigned r)
 {
     ir_val v = g->held[r];
@@ -69,6 +70,10 @@ static void pay(struct gen *g, unsigned r)
             continue;
         }
         unsigned slot = g->owed[k].slot;
+        if (r >= XMM0) {
+            extract_upper_m(&g->b, slot_mem(g, slot), r - XMM0);
+            continue;
+        }
         mov_mr(&g->b, true, slot_mem(g, slot), r);
         g->copy[slot] = IR_NONE;
         if (g->loc[v].kind == LOC_SLOT)
@@ -112,7 +117,8 @@ void evict(struct gen *g, unsigned r)
         g->held[r] = v;
         pay(g, r);
         g->held[r] = IR_NONE;
-        return;
+        if (r < XMM0 || g->last_use[v] < g->i)
+            return;
     }
     unsigned slot = g->copy_in[v] - 1u;
     if (g->copy_in[v] && g->copy[slot] == v && g->lazy[slot] == IR_NONE) {
@@ -272,7 +278,8 @@ unsigned use(struct gen *g, ir_val v)
     return r;
 }
 
-static bool dies_here(const struct gen *g, ir_val v)
+/* Nobody needs it behind the current operation. */
+bool dies_here(const struct gen *g, ir_val v)
 {
     return g->last_use[v] <= g->i && !is_owed(g, v);
 }
@@ -291,7 +298,7 @@ void save_alias(struct gen *g, unsigned r)
     ir_val v = g->held[r];
     if (v == IR_NONE)
         return;
-    if (g->last_use[v] <= g->i && is_owed(g, v) && !has_free_temp(g))
+    if (g->last_use[v] <= g->i && is_owed(g, v) && (r >= XMM0 || !has_free_temp(g)))
         pay(g, r);
     g->held[r] = IR_NONE;
     if (dies_here(g, v))

@@ -270,11 +270,12 @@ static void run(struct world *w, enum mode mode, unsigned cpl, size_t n_code)
     pthread_join(thread, NULL);
 }
 
-static void world_new(struct world *w, const struct backend *backend)
+static void world_new(struct world *w, const struct backend *backend, bool hot)
 {
     char options[64];
     struct mem_region *ram;
-    snprintf(options, sizeof(options), "backend=%s", backend->name);
+    snprintf(options, sizeof(options), "backend=%s,tier2=%s", backend->name,
+             hot ? "always" : "off");
     must(vm_new(&w->vm));
     w->vm->accel = &tcg_accel;
     w->vm->target = &x86_64_target;
@@ -297,7 +298,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
                        .changed = PTHREAD_COND_INITIALIZER };
     uint8_t what = tape_u8(&w.tape), code[N_CODE];
     enum mode mode = (what >> 1) % N_KINDS;
-    world_new(&w, backends[what % n_backends]);
+    world_new(&w, backends[what % n_backends], what & 0x40);
     unsigned cpl = mode == VM86 || (what & 0x80 && mode != REAL) ? 3 : 0;
     size_t n_code = MIN(n / 2, sizeof(code));
     for (size_t i = 0; i < n_code; i++)

@@ -303,6 +303,79 @@ static void check_loops(const struct hot_kind *kind)
     assert_true(sum.came > sum.n / 2 && sum.opened > sum.n && sum.left);
 }
 
+/* ---- another vCPU that begins to watch a page ----------------------------------------------------------------------- */
+
+/* At the point it translates from a page. */
+struct watcher {
+    struct hot_guest *g;
+    struct ram_block *block;
+    uint64_t off;
+    uint8_t before[4096];
+    bool told; /* that the vCPU has to leave generated code first */
+};
+
+static void run_watched(void *opaque)
+{
+    const struct watcher *w = opaque;
+    tcg_accel.run(w->g->cpu);
+    atomic_store(&w->g->cpu->requests, 0);
+}
+
+static void watch(void *opaque)
+{
+    struct watcher *w = opaque;
+    const uint8_t *page = w->block->host + w->off;
+    atomic_fetch_or(&w->block->page_flags[w->off >> 12], PAGE_HAS_CODE);
+    w->told = tlb_protect_page(w->g->t->tcg, page, NULL);
+    memcpy(w->before, page, 4096);
+    atomic_store(&w->g->cpu->requests, VCPU_REQ_SYNC); /* it is to leave */
+    atomic_store(&w->g->t->exit_flag, 1);
+}
+
+/* Whoever begins to watch the page that the loop writes is told to wait until the vCPU has left generated code, or each write
+ * until then is noticed (and then, as there is no code, nobody watches any more). */
+struct watches {
+    unsigned n, told, missed;
+};
+
+static void watch_at(struct watcher *w, const struct job *j, const struct point *p, unsigned nth,
+                     struct watches *sum)
+{
+    struct tcg_cpu *t = w->g->t;
+    prepare(w->g, j);
+    uint32_t where = place_of(t->tcg, p);
+    if (!where || !host_break(t->tcg, where, nth, run_watched, watch, w))
+        return;
+    uint8_t was = atomic_fetch_and(&w->block->page_flags[w->off >> 12], (uint8_t)~PAGE_HAS_CODE);
+    bool written = memcmp(w->before, w->block->host + w->off, 4096) != 0;
+    sum->n++;
+    sum->told += w->told;
+    sum->missed += was & PAGE_HAS_CODE && written && !w->told;
+}
+
+static void writes_to_a_watched_page_are_noticed(void **unused)
+{
+    static struct point points[4096];
+    struct hot_guest *g = hot_riscv.start("backend=jit,tier2=always,unit-insns=256");
+    struct watcher w = { .g = g,
+                         .block = mem_view_find(mem_view_now(g->vm), hot_riscv.ram_at)->ram,
+                         .off = hot_riscv_written - hot_riscv.ram_at };
+    struct watches sum = { 0 };
+    for (struct job j = { .seed = 0 }; j.seed < 2; j.seed++) {
+        size_t n = find_points(g, &j, points, ARRAY_LEN(points));
+        for (size_t i = 0; i < n; i++) {
+            unsigned turns = MIN(points[i].n, 128);
+            watch_at(&w, &j, &points[i], 1, &sum);
+            watch_at(&w, &j, &points[i], (turns + 1) / 2, &sum);
+            watch_at(&w, &j, &points[i], 1 + (unsigned)i % turns, &sum);
+        }
+    }
+    print_message("# %u points, told to wait at %u\n", sum.n, sum.told);
+    free_guest(g);
+    assert_int_equal(sum.missed, 0);
+    assert_true(!sum.n || (sum.told && sum.told < sum.n));
+}
+
 static void riscv_loops_are_interrupted_between_instructions(void **unused)
 {
     check_loops(&hot_riscv);
@@ -318,6 +391,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest facts[] = {
         cmocka_unit_test(riscv_loops_are_interrupted_between_instructions),
         cmocka_unit_test(x86_loops_are_interrupted_between_instructions),
+        cmocka_unit_test(writes_to_a_watched_page_are_noticed),
     };
     if (argc == 4)
         return disturb_loops(strcmp(argv[1], "x86_64") ? &hot_riscv : &hot_x86,

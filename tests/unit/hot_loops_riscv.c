@@ -9,15 +9,17 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define RAM      ((uint64_t)0x80000000) /* everybody's, at its own address */
-#define STOP     (RAM + 0x1000)         /* where the loop returns to */
-#define HANDLER  (RAM + 0x2000)
-#define ACTIONS  (RAM + 0x3000)
-#define CODE     (RAM + 0x10040)
-#define LOG      (RAM + 0x20000) /* a record for each trap */
-#define ROOT     (RAM + 0x40000)
-#define LEVEL1   (RAM + 0x41000)
-#define LEVEL0   (RAM + 0x42000)
+#define RAM     ((uint64_t)0x80000000) /* everybody's, at its own address */
+#define STOP    (RAM + 0x1000)         /* where the loop returns to */
+#define HANDLER (RAM + 0x2000)
+#define ACTIONS (RAM + 0x3000)
+#define CODE    (RAM + 0x10040)
+#define LOG     (RAM + 0x20000) /* a record for each trap */
+#define ROOT    (RAM + 0x40000)
+#define LEVEL1  (RAM + 0x41000)
+#define LEVEL0  (RAM + 0x42000)
+#define FURTHER \
+    (RAM + 0x44000) /* as LEVEL0, 64 MiB further on; its first entry is for a page of the area */
 #define PRISTINE (RAM + 0x43000) /* what LEVEL0 begins as */
 #define AREA     (RAM + 0x80000)
 #define AREA_VA  ((uint64_t)0x40000000)
@@ -224,7 +226,27 @@ static const uint32_t visits_device[] = {
     0x00008067, /*      ret */
 };
 
-/* Seed 0 is that. What CHANGES_CODE changes is the index's last step, if it has one: then it takes three. */
+/* A walk that also reads, for 32 turns of 64, 64 MiB further on: that pushes the first page out of the TLB's first level. */
+static const uint32_t pushes_out[] = {
+    0x12c00613, /*      li a2, 300 */
+    0x400002b7, /*      lui t0, 0x40000 */
+    0x0002b703, /* 1:   ld a4, 0(t0) */
+    0x00e787b3, /*      add a5, a5, a4 */
+    0x00f2b423, /*      sd a5, 8(t0) */
+    0x0056d713, /*      srli a4, a3, 0x5 */
+    0x00177713, /*      andi a4, a4, 1 */
+    0x01a71713, /*      slli a4, a4, 0x1a */
+    0x00570733, /*      add a4, a4, t0 */
+    0x00073703, /*      ld a4, 0(a4) */
+    0x00e7c7b3, /*      xor a5, a5, a4 */
+    0x00828293, /*      addi t0, t0, 8 */
+    0x00168693, /*      addi a3, a3, 1 */
+    0xfff60613, /*      addi a2, a2, -1 */
+    0xfc0618e3, /*      bnez a2, 1b */
+    0x00008067, /*      ret */
+};
+
+/* Seeds 0 and 1 are these. What CHANGES_CODE changes is the index's last step, if it has one: then it takes three. */
 static void put_loop(struct hot_guest *g, uint64_t seed)
 {
     const uint32_t step = 13 << 15 | 13 << 7 | 0x13; /* addi x13, x13, ... */
@@ -234,6 +256,8 @@ static void put_loop(struct hot_guest *g, uint64_t seed)
     assert_true(n <= sizeof(code));
     if (!seed)
         memcpy(code, visits_device, n = sizeof(visits_device));
+    if (seed == 1)
+        memcpy(code, pushes_out, n = sizeof(pushes_out));
     r->x[24] = CODE + sizeof(code) - 4; /* nothing is there */
     r->x[25] = 3 << 20 | step;
     for (size_t i = 0; i < n; i += 4)
@@ -257,6 +281,8 @@ static void put_memory(struct hot_guest *g, uint64_t seed)
     store_le(at(g, ROOT) + 8, 8, pte(LEVEL1, 1));
     store_le(at(g, ROOT) + 16, 8, pte(RAM, ALL));
     store_le(at(g, LEVEL1), 8, pte(LEVEL0, 1));
+    store_le(at(g, LEVEL1) + 8 * 32, 8, pte(FURTHER, 1));
+    store_le(at(g, FURTHER), 8, pte(AREA + 0x8000, ALL));
     for (unsigned i = 0; i < AREA_PAGES; i++) {
         bool device = seed % 2 == 0 && i % 2 == 1;
         uint64_t entry = pte(device ? DEVICE : AREA + 4096 * (uint64_t)i, ALL);
@@ -348,6 +374,8 @@ static void print_difference(const struct hot_guest *is, const struct hot_guest 
                   a->pc, b->pc, a->scause, b->scause, is->n_device, should->n_device);
     hot_print_memory(is, should);
 }
+
+const uint64_t hot_riscv_written = AREA;
 
 const struct hot_kind hot_riscv = {
     .name = "riscv64",

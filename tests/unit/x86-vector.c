@@ -218,6 +218,30 @@ static void mmx_stands_in_the_registers_of_the_x87(void **unused)
     }
 }
 
+static void keep_line(void *opaque, const char *line)
+{
+    char *text = opaque;
+    size_t n = strlen(text);
+    snprintf(text + n, (1 << 16) - n, "%s\n", line);
+}
+
+/* "info tb" knows the slow way of values that take a whole vector register of the host. */
+static void the_slow_way_of_a_wide_access_is_shown(void **unused)
+{
+    struct machine m;
+    ON_EACH_BACKEND(&m)
+    {
+        char *text = calloc(1, 1 << 16);
+        m.x->gpr[X86_RAX] = DATA;
+        assert_int_equal(RUN(&m, 0xc5, 0xfe, 0x6f, 0x00), NO_FAULT); /* vmovdqu (%eax), %ymm0 */
+        tcg_explain(m.cpu, CODE, keep_line, text);
+        assert_non_null(strstr(text, "unit at "));
+        assert_int_equal(strstr(text, "slow way: load, ") != NULL,
+                         !strcmp(backends[b_]->name, "jit"));
+        free(text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest facts[] = {
@@ -227,6 +251,7 @@ int main(void)
         cmocka_unit_test(flags_collect_in_mxcsr),
         cmocka_unit_test(an_unmasked_exception_leaves_registers_alone),
         cmocka_unit_test(mmx_stands_in_the_registers_of_the_x87),
+        cmocka_unit_test(the_slow_way_of_a_wide_access_is_shown),
     };
     return cmocka_run_group_tests(facts, NULL, NULL);
 }

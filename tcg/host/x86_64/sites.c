@@ -99,9 +99,11 @@ void host_each_site(const struct tcg *tcg, const struct unit *u,
                              .off = u->links[k].off };
         found(opaque, &site);
     }
-    for (uint32_t at = 0; at + 14 <= u->code_size; at++)
-        if (code[at] == 0xe8 && target_of(tcg, code + at + 1) == h->slow)
+    for (uint32_t at = 0; at + 14 <= u->code_size; at++) {
+        int64_t to = code[at] == 0xe8 ? target_of(tcg, code + at + 1) : 0;
+        if (to && (to == h->slow || to == h->slow_wide))
             slow_call_at(&v, at);
         else
             call_site_at(&v, at);
+    }
 }

@@ -691,6 +691,15 @@ static struct error *add_globals(struct build *b)
 
 static bool shows_vga(struct build *b);
 
+/* Boards have one block of memory, whose parts have what is said of any. */
+static void gather_ram_flags(void *opaque, enum backend_kind kind, const char *id, void *backend)
+{
+    const struct object *o = backend;
+    struct vm *vm = opaque;
+    if (kind == BACKEND_OBJECT && o->kind == OBJECT_MEMORY)
+        vm->ram_flags |= o->ram_flags;
+}
+
 static struct error *make_machine(struct build *b)
 {
     struct cli *cli = b->cli;
@@ -718,6 +727,7 @@ static struct error *make_machine(struct build *b)
         return error_new("-append is for a kernel; give one with -kernel");
     if (cli->initrd && !cli->kernel)
         return error_new("-initrd is for a kernel; give one with -kernel");
+    backends_each(b->vm, gather_ram_flags, b->vm);
     return machine_create(b->vm, m);
 }
 

@@ -756,7 +756,7 @@ static const struct option table[] = {
     { "loadvm", "NAME", "there are no snapshots yet" },
     { "only-migratable", NULL, "there is no migration yet" },
     { "spice", "...", "use -vnc" },
-    { "mem-path", "PATH", "memory is always anonymous" },
+    { "mem-path", "PATH", "use -object memory-backend-memfd and -M memory-backend=ID" },
     { "mem-prealloc", NULL, "use -object memory-backend-ram,prealloc=on and -M memory-backend=ID" },
     { "fsdev", "...", "there is no shared folder yet" },
     { "virtfs", "...", "there is no shared folder yet" },

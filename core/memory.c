@@ -259,14 +259,16 @@ static struct mem_region *region_new(struct vm *vm, const char *name, uint64_t s
 }
 
 /* Address space for size bytes with a guard on each side, aligned for huge pages. */
-static uint8_t *reserve(uint64_t size)
+static uint8_t *reserve(uint64_t size, int fd)
 {
     uint64_t align = size >= RAM_ALIGN ? RAM_ALIGN : PAGE, all = size + 2 * GUARD + align;
     uint8_t *area = mmap(NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (area == MAP_FAILED)
         return NULL;
     uint8_t *host = (uint8_t *)align_up((uintptr_t)area + GUARD, align);
-    if (mprotect(host, size, PROT_READ | PROT_WRITE)) {
+    if (fd < 0 ? mprotect(host, size, PROT_READ | PROT_WRITE)
+               : mmap(host, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE,
+                      fd, 0) == MAP_FAILED) {
         munmap(area, all);
         return NULL;
     }
@@ -286,13 +288,29 @@ static void ram_free(struct ram_block *ram)
         munmap(ram->host - GUARD, ram->size + 2 * GUARD);
     if (ram->page_flags)
         munmap((void *)ram->page_flags, ram->size / PAGE);
+    if (ram->fd >= 0)
+        close(ram->fd);
     free((void *)ram->used);
     pthread_mutex_destroy(&ram->log_lock);
     free((char *)ram->name);
     free(ram);
 }
 
-static struct error *ram_new(const char *name, uint64_t size, bool rom, struct ram_block **out)
+/* What cannot be had is said, not left out. */
+static struct error *advise(const struct ram_block *ram, unsigned flags)
+{
+    if (flags & RAM_MERGE && madvise(ram->host, ram->size, MADV_MERGEABLE))
+        return error_errno("merge=on: this host keeps no equal pages once");
+    if (flags & RAM_NO_DUMP && madvise(ram->host, ram->size, MADV_DONTDUMP))
+        return error_errno("dump=off: cannot keep memory out of core dumps");
+    if (flags & RAM_PREALLOC && madvise(ram->host, ram->size, MADV_POPULATE_WRITE))
+        return error_errno("prealloc=on: cannot take %" PRIu64 " MiB from the host",
+                           ram->size / MIB);
+    return NULL;
+}
+
+static struct error *ram_new(const char *name, uint64_t size, bool rom, unsigned flags,
+                             struct ram_block **out)
 {
     struct sysinfo host;
     if (sysinfo(&host) == 0) {
@@ -303,14 +321,17 @@ static struct error *ram_new(const char *name, uint64_t size, bool rom, struct r
                              size / MIB, name, most / MIB);
     }
     struct ram_block *ram = xcalloc(1, sizeof(*ram));
-    *ram = (struct ram_block){ .name = xstrdup(name), .size = size, .rom = rom };
+    *ram = (struct ram_block){ .name = xstrdup(name), .size = size, .fd = -1, .rom = rom };
     pthread_mutex_init(&ram->log_lock, NULL);
     ram->used = xcalloc(size / RAM_CHUNK / 64 + 1, sizeof(ram->used[0]));
-    ram->host = reserve(size);
+    if (flags & RAM_SHARED)
+        ram->fd = memfd_create(name, MFD_CLOEXEC);
+    if (!(flags & RAM_SHARED) || (ram->fd >= 0 && ftruncate(ram->fd, (off_t)size) == 0))
+        ram->host = reserve(size, ram->fd);
     if (ram->host) {
-        void *flags = mmap(NULL, size / PAGE, PROT_READ | PROT_WRITE,
+        void *pages = mmap(NULL, size / PAGE, PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        ram->page_flags = flags == MAP_FAILED ? NULL : flags;
+        ram->page_flags = pages == MAP_FAILED ? NULL : pages;
     }
     if (!ram->page_flags) {
         struct error *err =
@@ -318,8 +339,12 @@ static struct error *ram_new(const char *name, uint64_t size, bool rom, struct r
         ram_free(ram);
         return err;
     }
-    *out = ram;
-    return NULL;
+    struct error *err = advise(ram, flags);
+    if (err)
+        ram_free(ram);
+    else
+        *out = ram;
+    return err;
 }
 
 void mem_about_to_use(struct ram_block *ram, const uint8_t *host)
@@ -333,21 +358,33 @@ void mem_about_to_use(struct ram_block *ram, const uint8_t *host)
     madvise(ram->host + chunk * RAM_CHUNK, RAM_CHUNK, MADV_POPULATE_WRITE); /* or fault by fault */
 }
 
-struct error *mem_add_ram(struct vm *vm, const char *name, uint64_t size, bool rom,
-                          struct mem_region **out)
+static struct error *add_ram(struct vm *vm, const char *name, uint64_t size, bool rom,
+                             unsigned flags, struct mem_region **out)
 {
     struct ram_block *ram = NULL;
     if (size == 0 || size > (uint64_t)1 << 46)
         return error_new("'%s' cannot have %" PRIu64 " bytes: 4 KiB to 64 TiB are possible", name,
                          size);
     size = align_up(size, PAGE);
-    struct error *err = ram_new(name, size, rom, &ram);
+    struct error *err = ram_new(name, size, rom, flags, &ram);
     if (err)
         return err;
     *out = region_new(vm, name, size);
     (*out)->ram = ram;
     (*out)->read_only = rom;
     return NULL;
+}
+
+struct error *mem_add_ram(struct vm *vm, const char *name, uint64_t size, bool rom,
+                          struct mem_region **out)
+{
+    return add_ram(vm, name, size, rom, 0, out);
+}
+
+struct error *mem_add_main_ram(struct vm *vm, const char *name, uint64_t size,
+                               struct mem_region **out)
+{
+    return add_ram(vm, name, size, false, vm->ram_flags, out);
 }
 
 struct mem_region *mem_add_alias(struct vm *vm, const char *name, struct mem_region *of,

@@ -1,4 +1,4 @@
-/* Guest physical memory. RAM is anonymous memory surrounded by guard pages; the physical map is an
+/* Guest physical memory. RAM is surrounded by guard pages, and anonymous unless it is to be shared; the physical map is an
  * immutable flat view, published atomically, read without locks and replaced whole.
  *
  * Devices reach guest memory only through mem_read, mem_write and mem_pin; all check bounds and mark
@@ -32,6 +32,7 @@ struct ram_block {
     const char *name;
     uint64_t size; /* multiple of the page size */
     uint8_t *host; /* guard pages lie before and after */
+    int fd;        /* of RAM_SHARED, a memfd; else -1 */
     bool rom;      /* the guest cannot write it; loaders can. Elsewhere see mem_range.rom */
     _Atomic uint8_t *page_flags;
     _Atomic uint64_t *used; /* a bit for each RAM_CHUNK: see mem_about_to_use */
@@ -57,6 +58,14 @@ struct error *mem_add_ram(struct vm *vm, const char *name, uint64_t size, bool r
                           struct mem_region **out);
 struct mem_region *mem_add_mmio(struct vm *vm, const char *name, uint64_t size,
                                 const struct mmio_ops *ops, void *opaque);
+/* The machine's own memory: as vm->ram_flags say. */
+enum {
+    RAM_SHARED = 1 << 0,   /* other processes can be given it */
+    RAM_PREALLOC = 1 << 1, /* all of it is taken from the host now */
+    RAM_MERGE = 1 << 2,    /* the host keeps equal pages once */
+    RAM_NO_DUMP = 1 << 3,  /* not in a core dump of this process */
+};
+struct error *mem_add_main_ram(struct vm *vm, const char *name, uint64_t size, struct mem_region **out);
 /* Freed when the VM is; a region that is mapped is unmapped first. */
 void mem_free_region(struct mem_region *r);
 struct ram_block *mem_region_ram(struct mem_region *r); /* NULL for MMIO */

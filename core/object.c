@@ -74,21 +74,25 @@ static struct error *make_rng_random(struct object *o, struct options *args)
     return o->fd < 0 ? error_errno("cannot open '%s'", name) : NULL;
 }
 
+/* A memfd is there to be shared; other memory is if that is asked for. */
 static struct error *make_memory(struct object *o, struct options *args)
 {
     const char *size = options_get(args, "size");
-    bool share = true, dump = true, merge = false;
+    bool share = !strcmp(o->type, "memory-backend-memfd"), prealloc = false, dump = true,
+         merge = false;
     if (!size)
         return error_new("size= is missing");
     if (!parse_size(size, 1, &o->size) || !o->size || o->size & 4095)
         return error_new("size='%s' is not a multiple of 4K", size);
-    struct error *err = options_get_bool(args, "prealloc", &o->prealloc);
+    struct error *err = options_get_bool(args, "prealloc", &prealloc);
     if (!err)
-        err = options_get_bool(args, "share", &share); /* with nobody, either way */
+        err = options_get_bool(args, "share", &share);
     if (!err)
         err = options_get_bool(args, "dump", &dump);
     if (!err)
         err = options_get_bool(args, "merge", &merge);
+    o->ram_flags = (share ? RAM_SHARED : 0) | (prealloc ? RAM_PREALLOC : 0) |
+                   (merge ? RAM_MERGE : 0) | (dump ? 0 : RAM_NO_DUMP);
     return err;
 }
 
@@ -128,12 +132,12 @@ static const struct object_type {
       { "id", "filename" },
       make_rng_random },
     { "memory-backend-ram",
-      "guest memory for -M memory-backend=ID; size=, prealloc=on|off",
+      "guest memory for -M memory-backend=ID; size=, prealloc=, share=, merge=, dump=on|off",
       OBJECT_MEMORY,
       { "id", "size", "prealloc", "share", "dump", "merge" },
       make_memory },
     { "memory-backend-memfd",
-      "as memory-backend-ram (both are memfds)",
+      "as memory-backend-ram, with share=on",
       OBJECT_MEMORY,
       { "id", "size", "prealloc", "share", "dump", "merge" },
       make_memory },

@@ -19,7 +19,7 @@ struct object {
     struct loop *loop; /* iothread: a running thread's */
     int fd;            /* rng-random: the file, nonblocking; -1: the host kernel's generator */
     uint64_t size;     /* memory-backend-*: bytes */
-    bool prealloc;     /* memory-backend-*: take all of it at the start */
+    unsigned ram_flags; /* memory-backend-*: RAM_* */
 };
 
 /* "rng-random,id=r0,filename=/dev/urandom", or the same as JSON with "qom-type". */

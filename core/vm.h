@@ -123,6 +123,7 @@ struct vm {
     struct tape *tape;           /* core/tape.h: this VM or its shadow is in lock-step; else NULL */
     void *arch;                  /* target's per-VM state (CPU model, ...) or NULL */
     void *machine;               /* board's state */
+    unsigned ram_flags;          /* RAM_*: what -object memory-backend-* says of the machine's memory */
     uint64_t ram_size;           /* bytes that the board was given; 0: there is no board */
     void *machine_remains;       /* its memory, freed last: lines of devices lead into it */
     uint8_t irqchips;            /* 1 << enum irqchip: what the board can do; before vm_create */

@@ -141,7 +141,8 @@ static void show_memory(void *opaque, enum backend_kind kind, const char *id, vo
         return;
     hmp_say(opaque, "memory backend: %s", id);
     hmp_say(opaque, "  size: %" PRIu64, o->size);
-    hmp_say(opaque, "  prealloc: %s", o->prealloc ? "true" : "false");
+    hmp_say(opaque, "  prealloc: %s", o->ram_flags & RAM_PREALLOC ? "true" : "false");
+    hmp_say(opaque, "  share: %s", o->ram_flags & RAM_SHARED ? "true" : "false");
 }
 
 static void info_memdev(struct hmp_call *c)

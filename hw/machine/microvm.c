@@ -126,7 +126,7 @@ static struct error *make_ram(struct microvm *v)
 {
     v->below = MIN(v->m.ram_size, RAM_BELOW);
     v->above = v->m.ram_size - v->below;
-    struct error *err = mem_add_ram(v->m.vm, "microvm.ram", v->m.ram_size, false, &v->ram);
+    struct error *err = mem_add_main_ram(v->m.vm, "microvm.ram", v->m.ram_size, &v->ram);
     if (err)
         return error_in(err, "-m");
     struct mem_region *low = mem_add_alias(v->m.vm, "ram-below-4g", v->ram, 0, v->below, false);

@@ -424,7 +424,7 @@ static void split_ram(struct pc *pc)
 static struct error *make_ram(struct pc *pc)
 {
     struct vm *vm = pc->m.vm;
-    struct error *err = mem_add_ram(vm, "pc.ram", pc->m.ram_size, false, &pc->ram);
+    struct error *err = mem_add_main_ram(vm, "pc.ram", pc->m.ram_size, &pc->ram);
     if (err)
         return error_in(err, "-m");
     mem_map(mem_add_alias(vm, "ram-below-4g", pc->ram, 0, pc->ram_below_4g, false), 0, 0);

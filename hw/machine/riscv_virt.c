@@ -381,7 +381,7 @@ static struct error *virt_init(struct machine *m, const struct machine_options *
     v->bios = copy_text(o->bios);
     v->pci_mem64 = align_up(virt_map[VIRT_RAM].at + o->ram_size, 16 * GIB);
 
-    struct error *err = mem_add_ram(m->vm, "riscv_virt_board.ram", o->ram_size, false, &ram);
+    struct error *err = mem_add_main_ram(m->vm, "riscv_virt_board.ram", o->ram_size, &ram);
     if (err)
         return error_in(err, "-m");
     mem_map(ram, virt_map[VIRT_RAM].at, 0);

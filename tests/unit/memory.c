@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -239,6 +240,52 @@ static void memory_comes_in_chunks(void **unused)
     board_free(b);
 }
 
+static bool has_flag(const void *at, const char *flag)
+{
+    char line[512], want[32];
+    snprintf(want, sizeof(want), "%lx-", (unsigned long)at);
+    FILE *f = fopen("/proc/self/smaps", "r");
+    bool here = false, has = false;
+    while (fgets(line, sizeof(line), f)) {
+        if (strchr(line, '-') && strspn(line, "0123456789abcdef") >= 8)
+            here = !strncmp(line, want, strlen(want));
+        else if (here && !strncmp(line, "VmFlags:", 8))
+            has = strstr(line, flag);
+    }
+    fclose(f);
+    return has;
+}
+
+static const struct ram_block *main_ram(struct board *b, unsigned flags)
+{
+    struct mem_region *r;
+    b->vm->ram_flags = flags;
+    assert_null(mem_add_main_ram(b->vm, "main", MIB, &r));
+    return mem_region_ram(r);
+}
+
+static void main_memory_is_as_asked_for(void **unused)
+{
+    struct board *b = board_new();
+    unsigned char there[MIB / 4096];
+    struct stat st;
+    const struct ram_block *plain = main_ram(b, 0), *all = main_ram(b, RAM_PREALLOC);
+    const struct ram_block *shared = main_ram(b, RAM_SHARED), *kept = main_ram(b, RAM_NO_DUMP);
+    assert_int_equal(plain->fd, -1);
+    assert_false(has_flag(plain->host, " dd"));
+    assert_true(has_flag(kept->host, " dd"));
+    assert_int_equal(mincore(all->host, MIB, there), 0);
+    for (unsigned k = 0; k < MIB / 4096; k++)
+        assert_int_equal(there[k] & 1, 1);
+    assert_int_equal(fstat(shared->fd, &st), 0);
+    assert_int_equal(st.st_size, MIB);
+    shared->host[MIB - 1] = 0x5a;
+    uint8_t byte = 0;
+    assert_int_equal(pread(shared->fd, &byte, 1, MIB - 1), 1);
+    assert_int_equal(byte, 0x5a);
+    board_free(b);
+}
+
 /* A PC's shadow RAM: one part of a block is seen at two places, at one of them read-only. */
 static void alias_shows_a_part_of_ram_elsewhere(void **unused)
 {
@@ -438,6 +485,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_comes_in_chunks),
+        cmocka_unit_test(main_memory_is_as_asked_for),
         cmocka_unit_test(ram_reads_back_what_was_written),
         cmocka_unit_test(access_outside_ram_is_refused_and_writes_nothing),
         cmocka_unit_test(a_cpu_in_system_management_mode_has_a_view_of_its_own),

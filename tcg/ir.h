@@ -91,16 +91,23 @@ enum {
 enum { IR_MODE_MASK = 0x0f, IR_SPAN_WRITES = 0x80 };
 /* Offsets of loads and stores stay inside this, so that with spans and sizes they fit 32 bits. */
 enum { IR_OFFSET_LIMIT = 1 << 30 };
-/* Pages that a loop's accesses stay inside for the turns to come (ir_loops.c). A window: bytes from its first to its
- * last access, by how much a turn moves it, mode, alignment (log2), whether it is written: 29 bits. */
-enum { IR_WINDOWS = 6, IR_STRIDE_MAX = 1024 };
-#define IR_WINDOW(span, stride, mode, align, writes) \
-    ((int64_t)((uint32_t)(span) | ((uint32_t)(stride) & 0xfff) << 11 | (uint32_t)(mode) << 23 | \
-               (uint32_t)(align) << 25 | (uint32_t)(writes) << 28))
+/* Pages that a loop's accesses stay inside for the turns to come (ir_loops.c). A window is described by a constant: its
+ * number, bytes from its first to its last access, by how much a turn moves it, mode, alignment (log2), whether it is
+ * written. */
+enum { IR_WINDOWS = 6, IR_STRIDE_MAX = 256, IR_SPAN_MAX = 1024 };
+struct ir_window {
+    unsigned n, span, mode, align;
+    int stride;
+    bool writes;
+};
+int64_t ir_window_code(struct ir_window w);
+struct ir_window ir_window_of(int64_t code);
 /* Words of the translator: a moving slot's value at which the windows end, and at which the loop as it was looks for
- * windows (again); host address - guest address of each window. */
-enum { IR_WORD_LIMIT, IR_WORD_COOL, IR_WORD_ADDEND, N_IR_WORDS = IR_WORD_ADDEND + IR_WINDOWS };
-enum { IR_COOL_TURNS = 40, IR_AGAIN_TURNS = 8 };
+ * windows (again); how often was looked, and how often in vain; host address - guest address of each window. */
+enum {
+    IR_WORD_LIMIT, IR_WORD_COOL, IR_WORD_LOOKS, IR_WORD_REFUSED, IR_WORD_ADDEND,
+    N_IR_WORDS = IR_WORD_ADDEND + IR_WINDOWS
+};
 enum ir_rmw { IR_RMW_SWAP, IR_RMW_ADD, IR_RMW_AND, IR_RMW_OR, IR_RMW_XOR, IR_RMW_MIN, IR_RMW_MAX,
               IR_RMW_MINU, IR_RMW_MAXU, N_IR_RMW };
 enum { IR_FENCE_RR = 1, IR_FENCE_RW = 2, IR_FENCE_WR = 4, IR_FENCE_WW = 8 };
@@ -294,15 +301,13 @@ bool ir_vec_is_wide(const struct ir *ir, const struct ir_op *op);
 void ir_resolve(struct ir *ir);
 void ir_drop_dead(struct ir *ir);
 void ir_finish(struct ir *ir);
-/* Between ir_resolve and ir_drop_dead: give loops that walk through memory a second copy without TLB checks. `windows`
- * is the helper (pair, IR_WINDOW of two << 32, their first addresses) that opens them from window `pair` on and says for
- * how many turns all so far are good. `tell`, or NULL, hears of each loop at what address it is, and what became of it.
- * Gives how many have a copy. */
+/* Between ir_resolve and ir_drop_dead: give loops that walk through memory a second copy without TLB checks. `tell`, or
+ * NULL, hears of each loop at what address it is, and what became of it. Gives how many have a copy. */
 struct ir_teller {
     void (*say)(void *opaque, int32_t off, const char *what);
     void *opaque;
 };
-unsigned ir_copy_loops(struct ir *ir, const struct ir_helper *windows, const struct ir_teller *tell);
+unsigned ir_copy_loops(struct ir *ir, const struct ir_teller *tell);
 /* Find accesses on one base, near each other, that can share the TLB check of the first; but for those of
  * instructions in the 64-byte pieces of the page that have their bit set in `apart`. */
 void ir_group_accesses(struct ir *ir, uint64_t apart);

@@ -2,18 +2,29 @@
  *
  * In an innermost loop many addresses are sums of slots that a turn leaves alone or moves by a constant. How many
  * turns such an access stays inside one page, its window, is known before they begin. So the loop gets a second
- * copy, whose accesses go to the host's memory without a check, and around both some blocks of our own:
+ * copy, whose accesses go to the host's memory without a check, and around both some blocks of our own.
  *
- *     start:   COOL = iv + some turns * step     (on the way in)
+ * Often the number of turns is known as well: the way back compares a value that moves by a constant with one that
+ * stays ("counted"). Then windows are looked for at once, if enough turns are left, and the copy need not compare:
+ *
+ *     look:    exit flag? leave; enough turns left? windows : rest            (on the way in)
+ *     windows: turns = as many as are left, at most those that each window is good for; LIMIT = iv + turns * step;
+ *              enough? copy : again
+ *     again:   COOL = iv + a few turns * step; loop
+ *     rest:    COOL = iv + some turns * step; loop
  *     loop:    ...                               as it was, but for its way back, which leads to
- *     cool:    iv != COOL ? loop : windows
- *     windows: turns = call ...; LIMIT = iv + turns * step; turns ? copy : again
- *     again:   exit flag? leave; COOL = iv + fewer turns * step; loop
- *     turn:    iv != LIMIT ? copy : windows      the way back of
+ *     cool:    iv != COOL ? loop : look
+ *     turn:    iv != LIMIT ? copy : look         the way back of
  *     copy:    ...
  *
- * iv is a slot that every turn moves by `step`. Short loops never reach `windows`. The exit flag is tested in `again`
- * and by the helper of `windows`, some thousand turns apart at most. What the copy accesses otherwise is checked as
+ * If not, `look` comes after some turns: `rest` is on the way in, and `windows` has the exit flag. iv is a slot that every
+ * turn moves by `step`.
+ *
+ * A counted loop of one block, all of whose accesses are in windows, is "tight": nobody can look at slots before it ends.
+ * Its copy has several turns in one, the addresses of the later ones are those of the first and a constant, and
+ * what it would store for nobody to see (x86's flags) is computed from other slots on the way out.
+ *
+ * The exit flag is tested some thousand turns apart at most. What a copy accesses otherwise is checked as
  * ever; but a device there leaves the unit first (struct ir_block.windows), since devices may change where windows
  * lead. docs/translator.md. */
 #include "core/util.h"
@@ -25,10 +36,17 @@
 #include <string.h>
 
 enum { MAX_BODY = 16, MAX_TERMS = 3, MAX_ACCESSES = 64, MOST_SLOTS = 128 };
+/* Of turns: in the copy without a look at the exit flag; that pay for a look at windows; before the first look if nobody
+ * knows how many there will be, and before the next one. */
+enum { MOST_TURNS = 1024, LEAST_TURNS = 8, COOL_TURNS = 12, AGAIN_TURNS = 4, REST_TURNS = 40 };
+enum { MAX_UNROLL = 4, UNROLLED_OPS = 160, MAX_SUNK = 8, REBUILD_DEPTH = 3 };
 
-/* c + the sum of slots times factors, as the slots are at the loop's head. */
+/* c + the sum of slots times factors, as the slots are at the loop's head: all of it, or its low half, with the sign or
+ * zeros above (an i32 has nothing above). */
+enum width { WHOLE, SIGNED_HALF, UNSIGNED_HALF };
 struct form {
     bool known;
+    uint8_t width;
     uint8_t n;
     uint8_t slot[MAX_TERMS]; /* ascending */
     int64_t factor[MAX_TERMS];
@@ -40,6 +58,9 @@ struct window {
     int64_t stride, span;
     unsigned mode, align; /* log2 */
     bool writes;
+    ir_val addend,
+        host; /* in the block being copied, or IR_NONE: what is added to guest addresses; a host address, and */
+    int64_t host_c; /* what the constant of its form is */
 };
 
 struct access {
@@ -66,8 +87,16 @@ struct loop {
     unsigned n_windows;
     int iv; /* a slot that every turn moves, by */
     int64_t step;
-    ir_val map[IR_MAX_OPS];
-    uint16_t copy[MAX_BODY], windows_block, turn_block;
+    /* Of a counted loop: it goes on while `cc` holds between the two; by how much a turn moves the first. */
+    bool counted, half; /* half: it compares i32s */
+    enum ir_cc cc;
+    struct form moving, bound;
+    int64_t by;
+    bool tight;
+    unsigned turns;                 /* in one of the copy's */
+    uint8_t sunk[MAX_SUNK], n_sunk; /* slots of a tight loop that are set on its way out */
+    ir_val map[IR_MAX_OPS], now[MOST_SLOTS];
+    uint16_t copy[MAX_BODY], look_block, windows_block, turn_block;
 };
 
 /* ---- sums ------------------------------------------------------------------------------------------ */
@@ -95,7 +124,9 @@ static int64_t plus(int64_t a, int64_t b)
 /* a + b * k */
 static struct form form_sum(const struct form *a, const struct form *b, int64_t k)
 {
-    struct form r = { .known = a->known && b->known, .c = plus(a->c, times(b->c, k)) };
+    struct form r = { .known = a->known && b->known,
+                      .width = (uint8_t)MAX(a->width, b->width),
+                      .c = plus(a->c, times(b->c, k)) };
     for (unsigned i = 0, j = 0; r.known && (i < a->n || j < b->n);) {
         bool from_a = i < a->n && (j == b->n || a->slot[i] <= b->slot[j]);
         bool from_b = j < b->n && (i == a->n || b->slot[j] <= a->slot[i]);
@@ -113,9 +144,16 @@ static struct form form_sum(const struct form *a, const struct form *b, int64_t 
     return r;
 }
 
+static struct form form_half(const struct form *a, enum width width)
+{
+    struct form r = *a;
+    r.width = (uint8_t)width;
+    return r;
+}
+
 static bool same_terms(const struct form *a, const struct form *b)
 {
-    if (!a->known || !b->known || a->n != b->n)
+    if (!a->known || !b->known || a->n != b->n || a->width != b->width)
         return false;
     for (unsigned k = 0; k < a->n; k++)
         if (a->slot[k] != b->slot[k] || a->factor[k] != b->factor[k])
@@ -128,23 +166,43 @@ static bool same_form(const struct form *a, const struct form *b)
     return same_terms(a, b) && a->c == b->c;
 }
 
-static struct form form_of_op(const struct loop *l, const struct ir_op *op)
+/* By the low halves of operands, if the operation is an i32's. */
+static struct form form_of_sum(const struct ir_op *op, const struct form *a, const struct form *b)
 {
-    const struct form none = { 0 }, *a = op->a == IR_NONE ? &none : &l->value[op->a];
-    const struct form *b = op->b == IR_NONE ? &none : &l->value[op->b];
-    const struct form zero = form_const(0);
-    if (op->type != IR_I64)
+    const struct form none = { 0 }, zero = form_const(0);
+    bool half = op->type == IR_I32, b_const = b->known && !b->n, a_const = a->known && !a->n;
+    struct form r = none;
+    if (!half && (a->width != WHOLE || b->width != WHOLE))
         return none;
     switch (op->code) {
-    case IR_const: return form_const(op->imm);
+    case IR_add: r = form_sum(a, b, 1); break;
+    case IR_sub: r = form_sum(a, b, -1); break;
+    case IR_shl:
+        r = b_const ? form_sum(&zero, a, (int64_t)1 << (b->c & (half ? 31 : 63))) : none;
+        break;
+    default: r = b_const ? form_sum(&zero, a, b->c) : a_const ? form_sum(&zero, b, a->c) : none;
+    }
+    return form_half(&r, half ? SIGNED_HALF : WHOLE);
+}
+
+static struct form form_of_op(const struct loop *l, const struct ir_op *op)
+{
+    const struct form none = { 0 };
+    const struct form *a = op->a == IR_NONE ? &none : &l->value[op->a];
+    const struct form *b = op->b == IR_NONE ? &none : &l->value[op->b];
+    if (op->type != IR_I64 && op->type != IR_I32)
+        return none;
+    struct form c = form_const(op->imm);
+    switch (op->code) {
+    case IR_const: return form_half(&c, op->type == IR_I32 ? SIGNED_HALF : WHOLE);
     case IR_get: return l->slots[op->imm];
-    case IR_add: return form_sum(a, b, 1);
-    case IR_sub: return form_sum(a, b, -1);
-    case IR_shl: return b->known && !b->n ? form_sum(&zero, a, (int64_t)1 << (b->c & 63)) : none;
-    case IR_mul:
-        if (b->known && !b->n)
-            return form_sum(&zero, a, b->c);
-        return a->known && !a->n ? form_sum(&zero, b, a->c) : none;
+    case IR_add:
+    case IR_sub:
+    case IR_shl:
+    case IR_mul: return form_of_sum(op, a, b);
+    case IR_trunc:
+    case IR_sext32: return form_half(a, SIGNED_HALF);
+    case IR_zext32: return form_half(a, UNSIGNED_HALF);
     default: return none;
     }
 }
@@ -305,22 +363,26 @@ static void analyse(struct loop *l)
     }
 }
 
-/* By how much a turn moves the slot. False: who knows. */
-static bool step_of(const struct loop *l, unsigned slot, int64_t *step)
+/* By how much a turn moves the slot, or its low half. False: who knows. */
+static bool step_of(const struct loop *l, unsigned slot, bool half, int64_t *step)
 {
     const struct form *f = &l->back[slot];
-    *step = f->c;
-    return f->known && f->n == 1 && f->slot[0] == slot && f->factor[0] == 1;
+    *step = half ? (int32_t)f->c : f->c;
+    return f->known && (half || f->width == WHOLE) && f->n == 1 && f->slot[0] == slot &&
+           f->factor[0] == 1;
 }
 
 static bool stride_of(const struct loop *l, const struct form *f, int64_t *stride)
 {
+    bool half = f->width != WHOLE;
     *stride = 0;
     for (unsigned k = 0; k < f->n; k++) {
         int64_t step;
-        if (!step_of(l, f->slot[k], &step))
+        if (!step_of(l, f->slot[k], half, &step))
             return false;
         *stride = plus(*stride, times(step, f->factor[k]));
+        if (half)
+            *stride = (int32_t)*stride;
     }
     return f->known && *stride >= -IR_STRIDE_MAX && *stride <= IR_STRIDE_MAX;
 }
@@ -332,7 +394,8 @@ static int window_for(struct loop *l, const struct access *a)
     unsigned bytes = ir_access_bytes(op->shape);
     unsigned align = op->shape & IR_ALIGNED ? (unsigned)__builtin_ctz(bytes) : 0;
     int64_t stride;
-    if (!stride_of(l, &a->at, &stride) || stride & (((int64_t)1 << align) - 1))
+    if (a->at.width != WHOLE || !stride_of(l, &a->at, &stride) ||
+        stride & (((int64_t)1 << align) - 1))
         return -1;
     for (unsigned k = 0; k < l->n_windows; k++) {
         struct window *w = &l->windows[k];
@@ -340,7 +403,7 @@ static int window_for(struct loop *l, const struct access *a)
             continue;
         int64_t off = (int64_t)((uint64_t)a->at.c - (uint64_t)w->from.c);
         int64_t lo = MIN(off, 0), hi = MAX(off + bytes, w->span);
-        if (off < -IR_STRIDE_MAX || off > IR_STRIDE_MAX || hi - lo > IR_STRIDE_MAX ||
+        if (off < -IR_SPAN_MAX || off > IR_SPAN_MAX || hi - lo > IR_SPAN_MAX ||
             off & (((int64_t)1 << align) - 1))
             continue;
         w->from.c = plus(w->from.c, lo);
@@ -367,7 +430,8 @@ static bool find_windows(struct loop *l)
     l->n_windows = 0;
     for (unsigned s = 0; s < l->ir->n_slots; s++) {
         int64_t step;
-        if (l->ir->slots[s].type == IR_I64 && step_of(l, s, &step) && step) {
+        if (l->ir->slots[s].type == IR_I64 && step_of(l, s, false, &step) && step &&
+            (l->iv < 0 || l->ir->slots[s].heat > l->ir->slots[l->iv].heat)) {
             l->iv = (int)s;
             l->step = step;
         }
@@ -380,6 +444,178 @@ static bool find_windows(struct loop *l)
     l->why = l->n_accesses ? "no access stays where it is or moves by a small constant"
                            : "it accesses no memory";
     return l->n_windows;
+}
+
+/* ---- how many turns ---------------------------------------------------------------------------------------- */
+
+static enum ir_cc mirrored(enum ir_cc cc)
+{
+    static const uint8_t to[] = {
+        [IR_EQ] = IR_EQ, [IR_NE] = IR_NE,   [IR_LT] = IR_GT,   [IR_GE] = IR_LE,   [IR_LE] = IR_GE,
+        [IR_GT] = IR_LT, [IR_LTU] = IR_GTU, [IR_GEU] = IR_LEU, [IR_LEU] = IR_GEU, [IR_GTU] = IR_LTU,
+    };
+    return (enum ir_cc)to[cc];
+}
+
+/* The only way back to the head, or NULL. */
+static const struct ir_op *way_back(const struct loop *l)
+{
+    const struct ir_op *end = NULL;
+    for (unsigned i = 0; i < l->n_body; i++)
+        for (unsigned k = 0; k < 2; k++) {
+            if (successor(l->ir, l->body[i], k) != l->head)
+                continue;
+            if (end)
+                return NULL;
+            end = end_of(l->ir, l->body[i]);
+        }
+    return end;
+}
+
+/* Does a comparison say before a turn begins how many will come? */
+static bool find_count(struct loop *l)
+{
+    const struct ir_op *end = way_back(l);
+    int64_t by_a, by_b;
+    if (!end || end->code != IR_branch)
+        return false;
+    l->cc = (enum ir_cc)(end->c == l->head ? end->cc : end->cc ^ 1);
+    l->moving = l->value[end->a];
+    l->bound = l->value[end->b];
+    if (!stride_of(l, &l->moving, &by_a) || !stride_of(l, &l->bound, &by_b) || !by_a == !by_b)
+        return false;
+    if (by_b) {
+        l->cc = mirrored(l->cc);
+        l->moving = l->value[end->b];
+        l->bound = l->value[end->a];
+    }
+    l->by = by_a + by_b;
+    l->half = end->type == IR_I32;
+    uint64_t each = (uint64_t)llabs(l->by);
+    bool up = l->by > 0, is_signed = l->cc >= IR_LT && l->cc <= IR_GT;
+    if (each & (each - 1))
+        return false;
+    if (!l->half && l->bound.width != WHOLE)
+        return false;
+    /* What wraps at 32 bits never gets beyond a bound that is wider, if the order is its own. */
+    if (!l->half && l->moving.width != WHOLE && l->cc != IR_NE &&
+        (l->moving.width != SIGNED_HALF || !is_signed))
+        return false;
+    switch (l->cc) {
+    case IR_NE: return true;
+    case IR_LT:
+    case IR_LE:
+    case IR_LTU:
+    case IR_LEU: return up;
+    case IR_GT:
+    case IR_GE:
+    case IR_GTU:
+    case IR_GEU: return !up;
+    default: return false;
+    }
+}
+
+/* ---- tight loops ------------------------------------------------------------------------------------------- */
+
+static uint16_t last_set(const struct loop *l, unsigned slot)
+{
+    const struct ir_block *b = &l->ir->blocks[l->head];
+    for (uint16_t i = b->first + b->n; i-- > b->first;)
+        if (l->ir->ops[i].code == IR_set && l->ir->ops[i].imm == slot)
+            return i;
+    return IR_NONE;
+}
+
+/* A slot that lasts and holds v when the block ends, or -1. */
+static int holder_of(const struct loop *l, ir_val v)
+{
+    for (unsigned s = 0; s < l->ir->n_slots; s++) {
+        uint16_t set = last_set(l, s);
+        if (!l->ir->slots[s].heat || l->ir->slots[s].type != IR_I64)
+            continue;
+        if (set != IR_NONE ? l->ir->ops[set].a == v
+                           : l->ir->ops[v].code == IR_get && l->ir->ops[v].imm == s)
+            return (int)s;
+    }
+    return -1;
+}
+
+/* Can v be computed again behind the loop? */
+static bool can_rebuild(const struct loop *l, ir_val v, unsigned depth)
+{
+    const struct ir_op *op = &l->ir->ops[v];
+    if (op->code == IR_const || (op->type == IR_I64 && holder_of(l, v) >= 0))
+        return true;
+    switch (op->code) {
+    case IR_add:
+    case IR_sub:
+    case IR_and:
+    case IR_or:
+    case IR_xor:
+    case IR_shl:
+    case IR_shr:
+    case IR_sar:
+    case IR_setc:
+        return depth && can_rebuild(l, op->a, depth - 1) && can_rebuild(l, op->b, depth - 1);
+    case IR_trunc:
+    case IR_sext32:
+    case IR_zext32: return depth && can_rebuild(l, op->a, depth - 1);
+    default: return false;
+    }
+}
+
+/* Slots that no turn reads, of those that are seldom in a register. */
+static void find_sunk(struct loop *l)
+{
+    const struct ir_block *b = &l->ir->blocks[l->head];
+    bool read[MOST_SLOTS] = { false };
+    l->n_sunk = 0;
+    for (uint16_t i = b->first; i < b->first + b->n; i++)
+        if (l->ir->ops[i].code == IR_get)
+            read[l->ir->ops[i].imm] = true;
+    for (unsigned s = 0; s < l->ir->n_slots && l->n_sunk < MAX_SUNK; s++) {
+        uint16_t set = last_set(l, s);
+        if (set != IR_NONE && !read[s] && !l->ir->slots[s].heat && l->ir->slots[s].type == IR_I64 &&
+            can_rebuild(l, l->ir->ops[set].a, REBUILD_DEPTH))
+            l->sunk[l->n_sunk++] = (uint8_t)s;
+    }
+}
+
+static bool is_sunk(const struct loop *l, int64_t slot)
+{
+    for (unsigned k = 0; k < l->n_sunk; k++)
+        if (l->sunk[k] == slot)
+            return true;
+    return false;
+}
+
+static bool is_tight(const struct loop *l)
+{
+    const struct ir_block *b = &l->ir->blocks[l->head];
+    unsigned n_accesses = 0;
+    if (!l->counted || l->n_body != 1)
+        return false;
+    for (uint16_t i = b->first; i < b->first + b->n; i++)
+        n_accesses += (ir_op_infos[l->ir->ops[i].code].flags & IR_MAY_FAULT) != 0;
+    for (unsigned k = 0; k < l->n_accesses; k++)
+        if (l->accesses[k].window < 0)
+            return false;
+    return n_accesses == l->n_accesses;
+}
+
+/* What shape the copy will have. */
+static void choose_shape(struct loop *l)
+{
+    l->counted = find_count(l);
+    l->tight = is_tight(l);
+    l->turns = 1;
+    l->n_sunk = 0;
+    if (!l->tight)
+        return;
+    find_sunk(l);
+    while (l->turns < MAX_UNROLL &&
+           2 * l->turns * l->ir->blocks[l->head].n <= (unsigned)UNROLLED_OPS)
+        l->turns *= 2;
 }
 
 /* ---- making the second copy -------------------------------------------------------------------------------- */
@@ -437,15 +673,57 @@ static void close_block(struct ir *ir)
     b->n = ir->n_ops - b->first;
 }
 
-/* A way into the loop, which will look for windows after so many turns. */
-static uint16_t append_way_in(struct loop *l, int64_t turns)
+static ir_val append_const(struct ir *ir, int64_t c)
+{
+    return append_imm(ir, IR_const, c);
+}
+
+static ir_val append_trunc(struct ir *ir, ir_val v)
+{
+    append(ir, IR_trunc, IR_I64)->a = v;
+    return ir->n_ops - 1;
+}
+
+static ir_val append_extended(struct ir *ir, enum ir_code code, ir_val v)
+{
+    append(ir, code, IR_I32)->a = v;
+    return ir->n_ops - 1;
+}
+
+/* One of two i64, as a comparison says. */
+static ir_val append_select(struct ir *ir, enum ir_type type, enum ir_cc cc, ir_val a, ir_val b,
+                            ir_val if_so, ir_val if_not)
+{
+    ir_val cond = append_2(ir, IR_setc, a, b);
+    ir->ops[cond].type = (uint8_t)type;
+    ir->ops[cond].cc = (uint8_t)cc;
+    ir_val r = append_2(ir, IR_select, cond, if_so);
+    ir->ops[r].c = if_not;
+    return r;
+}
+
+static void append_jump(struct ir *ir, uint16_t to)
+{
+    append(ir, IR_jump, IR_VOID)->c = to;
+}
+
+static void append_count(struct ir *ir, int64_t word)
+{
+    ir_val n = append_imm(ir, IR_word, word);
+    append_set_word(ir, word, append_2(ir, IR_add, n, append_const(ir, 1)));
+}
+
+/* A way into the loop as it was, which will look for windows after so many turns. */
+static uint16_t append_way_in(struct loop *l, int64_t turns, bool refused)
 {
     struct ir *ir = l->ir;
     uint16_t block = open_block(ir, l->head);
     ir_val iv = append_imm(ir, IR_get, l->iv);
-    ir_val by = append_imm(ir, IR_const, times(turns, l->step));
+    ir_val by = append_const(ir, times(turns, l->step));
     append_set_word(ir, IR_WORD_COOL, append_2(ir, IR_add, iv, by));
-    append(ir, IR_jump, IR_VOID)->c = l->head;
+    if (refused)
+        append_count(ir, IR_WORD_REFUSED);
+    append_jump(ir, l->head);
     close_block(ir);
     return block;
 }
@@ -473,37 +751,73 @@ static ir_val append_form(struct ir *ir, const struct form *f)
     return sum;
 }
 
-static int64_t describe(const struct window *w)
-{
-    return IR_WINDOW(w->span, w->stride, w->mode, w->align, w->writes);
-}
-
-/* Two windows a call: the last result is good for all. */
-static void append_windows(struct loop *l, const struct ir_helper *helper, uint16_t again)
+/* Turns that are certain to come behind the next one or, if nobody knows, many. */
+static ir_val append_turns_left(struct loop *l)
 {
     struct ir *ir = l->ir;
-    ir_val turns = IR_NONE;
-    open_block(ir, l->head);
-    for (unsigned k = 0; k < l->n_windows; k += 2) {
-        bool second = k + 1 < l->n_windows;
-        ir_val a = append_form(ir, &l->windows[k].from);
-        ir_val b = second ? append_form(ir, &l->windows[k + 1].from) : a;
-        ir_val what = append_imm(ir, IR_const, k);
-        ir_val d0 = append_imm(ir, IR_const,
-                               describe(&l->windows[k]) |
-                                   (second ? describe(&l->windows[k + 1]) << 32 : 0));
-        struct ir_op *op = append(ir, IR_call, IR_I64);
-        op->imm = (intptr_t)helper;
-        op->x = 4;
-        op->a = what;
-        op->b = d0;
-        op->c = a;
-        op->d = b;
-        turns = ir->n_ops - 1;
+    ir_val most = append_const(ir, MOST_TURNS);
+    if (!l->counted)
+        return most;
+    unsigned shift = (unsigned)__builtin_ctzll((uint64_t)llabs(l->by));
+    ir_val at = append_form(ir, &l->moving), bound = append_form(ir, &l->bound);
+    ir_val n = l->by > 0 ? append_2(ir, IR_sub, bound, at) : append_2(ir, IR_sub, at, bound);
+    if (l->moving.width != WHOLE)
+        n = append_extended(ir, IR_zext32, append_trunc(ir, n));
+    if (shift)
+        n = append_2(ir, IR_shr, n, append_const(ir, shift));
+    if (l->cc != IR_NE) {
+        if (l->half) {
+            at = append_trunc(ir, at);
+            bound = append_trunc(ir, bound);
+        } else if (l->moving.width != WHOLE) {
+            at = append_extended(ir, IR_sext32, append_trunc(ir, at));
+        }
+        n = append_select(ir, l->half ? IR_I32 : IR_I64, l->cc, at, bound, n, append_const(ir, 0));
     }
-    ir_val moved = append_2(ir, IR_mul, turns, append_imm(ir, IR_const, l->step));
+    return append_select(ir, IR_I64, IR_LTU, n, most, n, most);
+}
+
+/* The exit flag is tested here: the loop as it was comes here now and then. */
+static uint16_t open_look(struct loop *l)
+{
+    uint16_t block = open_block(l->ir, l->head);
+    l->ir->blocks[block].loops = l->ir->blocks[block].guest = true;
+    return block;
+}
+
+static void append_look(struct loop *l, uint16_t rest)
+{
+    struct ir *ir = l->ir;
+    open_look(l);
+    ir_val turns = append_turns_left(l);
+    append_branch(ir, IR_GEU, turns, append_const(ir, LEAST_TURNS), l->windows_block, rest);
+    close_block(ir);
+}
+
+static void append_windows(struct loop *l, uint16_t again)
+{
+    struct ir *ir = l->ir;
+    if (l->counted)
+        open_block(ir, l->head);
+    else
+        open_look(l);
+    append_count(ir, IR_WORD_LOOKS);
+    ir_val turns = append_turns_left(l);
+    for (unsigned k = 0; k < l->n_windows; k++) {
+        const struct window *w = &l->windows[k];
+        turns = append_2(ir, IR_window, append_form(ir, &w->from), turns);
+        ir->ops[turns].imm = ir_window_code((struct ir_window){ .n = k,
+                                                                .span = (unsigned)w->span,
+                                                                .mode = w->mode,
+                                                                .align = w->align,
+                                                                .stride = (int)w->stride,
+                                                                .writes = w->writes });
+    }
+    if (l->turns > 1)
+        turns = append_2(ir, IR_and, turns, append_const(ir, -(int64_t)l->turns));
+    ir_val moved = append_2(ir, IR_mul, turns, append_const(ir, l->step));
     append_set_word(ir, IR_WORD_LIMIT, append_2(ir, IR_add, moved, append_imm(ir, IR_get, l->iv)));
-    append_branch(ir, IR_NE, turns, append_imm(ir, IR_const, 0), l->copy[0], again);
+    append_branch(ir, IR_GEU, turns, append_const(ir, LEAST_TURNS), l->copy[0], again);
     close_block(ir);
 }
 
@@ -522,42 +836,92 @@ static uint16_t copied_target(const struct loop *l, uint16_t to)
     return to == l->head ? l->turn_block : l->copy[l->place[to]];
 }
 
-static void copy_op(struct loop *l, uint16_t i, ir_val addends[IR_WINDOWS])
+/* v + c, of one addition if v is a sum of that kind. */
+static ir_val append_sum(struct ir *ir, enum ir_type type, ir_val v, int64_t c)
+{
+    const struct ir_op *sum = &ir->ops[v];
+    int64_t before;
+    if (sum->code == IR_add && ir_is_const(ir, sum->b, &before)) {
+        v = sum->a;
+        c = plus(c, before);
+    }
+    ir_val with = append_const(ir, type == IR_I32 ? (int32_t)c : c);
+    ir->ops[with].type = (uint8_t)type;
+    ir_val r = append_2(ir, IR_add, v, with);
+    ir->ops[r].type = (uint8_t)type;
+    return r;
+}
+
+/* The address of an access in a window, a turn's of several: operands and offset of *op. */
+static void place_in_window(struct loop *l, const struct access *a, unsigned turn, struct ir_op *op)
+{
+    struct ir *ir = l->ir;
+    struct window *w = &l->windows[a->window];
+    ir_val *addend = op->code == IR_load_w ? &op->b : &op->c;
+    if (w->addend == IR_NONE)
+        w->addend = append_imm(ir, IR_word, IR_WORD_ADDEND + a->window);
+    *addend = w->addend;
+    if (l->turns == 1)
+        return;
+    if (w->host == IR_NONE) {
+        w->host = append_2(ir, IR_add, op->a, w->addend);
+        w->host_c = plus(a->at.c, -op->imm);
+    }
+    op->a = w->host;
+    op->imm = plus(plus(a->at.c, -w->host_c), times(turn, w->stride));
+    *addend = append_const(ir, 0);
+}
+
+static void copy_op(struct loop *l, uint16_t i, unsigned turn)
 {
     struct ir *ir = l->ir;
     const struct access *a = window_access(l, i);
-    if (a && addends[a->window] == IR_NONE)
-        addends[a->window] = append_imm(ir, IR_word, IR_WORD_ADDEND + a->window);
-    struct ir_op *op = &ir->ops[ir->n_ops];
-    *op = ir->ops[i];
-    ir_val *v[4] = { &op->a, &op->b, &op->c, &op->d };
-    for (unsigned k = 0; k < ir_n_operands(op); k++)
+    struct ir_op op = ir->ops[i];
+    ir_val *v[4] = { &op.a, &op.b, &op.c, &op.d };
+    int64_t c;
+    for (unsigned k = 0; k < ir_n_operands(&op); k++)
         if (*v[k] != IR_NONE)
             *v[k] = l->map[*v[k]];
-    if (op->code == IR_jump || op->code == IR_branch) {
-        op->c = copied_target(l, op->c);
-        if (op->code == IR_branch)
-            op->d = copied_target(l, op->d);
-    } else if (a && op->code == IR_load) {
-        op->code = IR_load_w;
-        op->b = addends[a->window];
-    } else if (a) {
-        op->code = IR_store_w;
-        op->c = addends[a->window];
+    if (op.code == IR_get && l->now[op.imm] != IR_NONE) {
+        l->map[i] = l->now[op.imm];
+        return;
     }
+    if (op.code == IR_set) {
+        l->now[op.imm] = op.a;
+        if (is_sunk(l, op.imm))
+            return;
+    } else if (op.code == IR_add && turn && ir_is_const(ir, op.b, &c)) {
+        l->map[i] = append_sum(ir, (enum ir_type)op.type, op.a, c);
+        return;
+    } else if (op.code == IR_trunc && turn &&
+               (ir->ops[op.a].code == IR_sext32 || ir->ops[op.a].code == IR_zext32)) {
+        l->map[i] = ir->ops[op.a].a;
+        return;
+    } else if (op.code == IR_jump || op.code == IR_branch) {
+        op.c = copied_target(l, op.c);
+        if (op.code == IR_branch)
+            op.d = copied_target(l, op.d);
+        if (op.code == IR_branch && l->counted &&
+            (op.c == l->turn_block || op.d == l->turn_block)) {
+            append_jump(ir, l->turn_block);
+            return;
+        }
+    } else if (a) {
+        op.code = op.code == IR_load ? IR_load_w : IR_store_w;
+        place_in_window(l, a, turn, &op);
+    }
+    ir->ops[ir->n_ops] = op;
     l->map[i] = ir->n_ops++;
+    if (op.code == IR_get)
+        l->now[op.imm] = l->map[i];
 }
 
-static void copy_block(struct loop *l, uint16_t from)
+/* Operations [first, end) of a block, and the guest instructions that they belong to. */
+static void copy_ops(struct loop *l, uint16_t from, uint16_t block, uint16_t end, unsigned turn)
 {
     struct ir *ir = l->ir;
-    const struct ir_block *b = &ir->blocks[from];
-    uint16_t block = open_block(ir, from), insn = 0, n_insns = ir->n_insns;
-    ir->blocks[block].n_insns = b->n_insns;
-    ir->blocks[block].windows = true;
-    ir_val addends[IR_WINDOWS];
-    memset(addends, 0xff, sizeof(addends));
-    for (uint16_t i = b->first; i < b->first + b->n; i++) {
+    uint16_t insn = 0, n_insns = ir->n_insns;
+    for (uint16_t i = ir->blocks[from].first; i < end; i++) {
         for (; insn < n_insns && ir->insns[insn].op <= i; insn++) {
             if (ir->insns[insn].block != from)
                 continue;
@@ -566,8 +930,66 @@ static void copy_block(struct loop *l, uint16_t from)
             to->op = ir->n_ops;
             to->block = block;
         }
-        copy_op(l, i, addends);
+        copy_op(l, i, turn);
     }
+}
+
+static uint16_t open_copy(struct loop *l, uint16_t from)
+{
+    struct ir *ir = l->ir;
+    uint16_t block = open_block(ir, from);
+    ir->blocks[block].n_insns = (uint16_t)(ir->blocks[from].n_insns * l->turns);
+    ir->blocks[block].windows = true;
+    memset(l->now, 0xff, sizeof(l->now));
+    for (unsigned k = 0; k < l->n_windows; k++)
+        l->windows[k].addend = l->windows[k].host = IR_NONE;
+    return block;
+}
+
+static void copy_block(struct loop *l, uint16_t from)
+{
+    const struct ir_block *b = &l->ir->blocks[from];
+    uint16_t block = open_copy(l, from);
+    copy_ops(l, from, block, b->first + b->n, 0);
+    close_block(l->ir);
+}
+
+static ir_val rebuild(struct loop *l, ir_val v)
+{
+    struct ir *ir = l->ir;
+    struct ir_op op = ir->ops[v];
+    int slot = op.code == IR_const || op.type != IR_I64 ? -1 : holder_of(l, v);
+    if (slot >= 0)
+        return append_imm(ir, IR_get, slot);
+    if (op.code != IR_const)
+        op.a = rebuild(l, op.a);
+    if (op.code != IR_const && ir_n_operands(&op) > 1)
+        op.b = rebuild(l, op.b);
+    ir->ops[ir->n_ops] = op;
+    return ir->n_ops++;
+}
+
+/* The copy of a tight loop: some turns, the way back, the way out. */
+static void copy_tight(struct loop *l)
+{
+    struct ir *ir = l->ir;
+    const struct ir_block *b = &ir->blocks[l->head];
+    uint16_t block = open_copy(l, l->head);
+    for (unsigned turn = 0; turn < l->turns; turn++)
+        copy_ops(l, l->head, block, b->first + b->n - 1, turn);
+    append_branch(ir, IR_NE, l->now[l->iv], append_imm(ir, IR_word, IR_WORD_LIMIT), block,
+                  l->n_sunk ? block + 1 : l->look_block);
+    close_block(ir);
+    if (!l->n_sunk)
+        return;
+    open_block(ir, l->head);
+    for (unsigned k = 0; k < l->n_sunk; k++) {
+        ir_val v = rebuild(l, ir->ops[last_set(l, l->sunk[k])].a);
+        struct ir_op *set = append(ir, IR_set, IR_I64);
+        set->imm = l->sunk[k];
+        set->a = v;
+    }
+    append_jump(ir, l->look_block);
     close_block(ir);
 }
 
@@ -590,33 +1012,46 @@ static void lead_elsewhere(struct loop *l, uint16_t n_blocks, uint16_t in, uint1
 static bool has_room(struct loop *l)
 {
     const struct ir *ir = l->ir;
-    unsigned ops = 32 + 16 * IR_WINDOWS, insns = 0;
+    unsigned ops = 128 + 24 * IR_WINDOWS, insns = 0;
     for (unsigned i = 0; i < l->n_body; i++) {
         ops += ir->blocks[l->body[i]].n + IR_WINDOWS;
         insns += ir->blocks[l->body[i]].n_insns;
     }
+    if (l->n_body == 1) { /* perhaps several turns of it */
+        ops += UNROLLED_OPS * 3 + MAX_SUNK * (2 << REBUILD_DEPTH);
+        insns *= MAX_UNROLL;
+    }
     l->why = "there is no room in the unit";
     return ir->n_ops + ops <= IR_MAX_OPS && ir->n_insns + insns <= IR_MAX_INSNS &&
-           ir->n_blocks + l->n_body + 5 <= IR_MAX_BLOCKS;
+           ir->n_blocks + l->n_body + 6 <= IR_MAX_BLOCKS;
 }
 
-static void make_copy(struct loop *l, const struct ir_helper *helper)
+static void make_copy(struct loop *l)
 {
     struct ir *ir = l->ir;
-    uint16_t n_blocks = ir->n_blocks;
-    uint16_t in = append_way_in(l, IR_COOL_TURNS), again = append_way_in(l, IR_AGAIN_TURNS);
-    ir->blocks[again].loops = ir->blocks[again].guest = true; /* the exit flag is tested there, */
-    ir->blocks[l->head].loops = false;                        /* no longer here */
-    l->windows_block = ir->n_blocks + 1;
-    l->turn_block = ir->n_blocks + 2;
+    uint16_t n_blocks = ir->n_blocks, rest = n_blocks, again = n_blocks + 1, at = n_blocks + 2;
+    ir->blocks[l->head].loops = false; /* the exit flag is tested elsewhere */
+    uint16_t back = at++;
+    l->look_block = at;
+    at += l->counted;
+    l->windows_block = at++;
+    l->turn_block = l->tight ? IR_NONE : at++;
     for (unsigned i = 0; i < l->n_body; i++)
-        l->copy[i] = l->turn_block + 1 + (uint16_t)i;
-    uint16_t back = append_way_back(l, IR_WORD_COOL, l->head, l->windows_block);
-    append_windows(l, helper, again);
-    append_way_back(l, IR_WORD_LIMIT, l->copy[0], l->windows_block);
-    for (unsigned i = 0; i < l->n_body; i++)
-        copy_block(l, l->body[i]);
-    lead_elsewhere(l, n_blocks, in, back);
+        l->copy[i] = at + (uint16_t)i;
+    append_way_in(l, l->counted ? REST_TURNS : COOL_TURNS, false);
+    append_way_in(l, AGAIN_TURNS, true);
+    append_way_back(l, IR_WORD_COOL, l->head, l->look_block);
+    if (l->counted)
+        append_look(l, rest);
+    append_windows(l, again);
+    if (l->tight) {
+        copy_tight(l);
+    } else {
+        append_way_back(l, IR_WORD_LIMIT, l->copy[0], l->look_block);
+        for (unsigned i = 0; i < l->n_body; i++)
+            copy_block(l, l->body[i]);
+    }
+    lead_elsewhere(l, n_blocks, l->counted ? l->look_block : rest, back);
 }
 
 /* A unit that begins with a loop gets a block before it. */
@@ -671,6 +1106,10 @@ static void tell_loop(const struct loop *l, const struct ir_teller *tell)
             rest -= l->accesses[k].window >= 0;
         fprintf(f, "%u window%s, %u of %u accesses checked at each turn", l->n_windows,
                 l->n_windows > 1 ? "s" : "", rest, l->n_accesses);
+        if (l->counted)
+            fprintf(f, ", counted");
+        if (l->turns > 1)
+            fprintf(f, ", %u turns in one", l->turns);
     }
     for (unsigned k = 0; !l->why && k < l->n_windows; k++) {
         fprintf(f, "; ");
@@ -681,7 +1120,7 @@ static void tell_loop(const struct loop *l, const struct ir_teller *tell)
     free(text);
 }
 
-unsigned ir_copy_loops(struct ir *ir, const struct ir_helper *helper, const struct ir_teller *tell)
+unsigned ir_copy_loops(struct ir *ir, const struct ir_teller *tell)
 {
     unsigned n = 0;
     struct loop *l = xmalloc(sizeof(*l));
@@ -696,7 +1135,8 @@ unsigned ir_copy_loops(struct ir *ir, const struct ir_helper *helper, const stru
             continue;
         if (find_body(l) && is_simple(l) && has_room(l) && find_windows(l)) {
             l->why = NULL;
-            make_copy(l, helper);
+            choose_shape(l);
+            make_copy(l);
             n++;
         }
         if (tell)
@@ -704,4 +1144,21 @@ unsigned ir_copy_loops(struct ir *ir, const struct ir_helper *helper, const stru
     }
     free(l);
     return n;
+}
+
+int64_t ir_window_code(struct ir_window w)
+{
+    return (int64_t)(w.span | (uint64_t)(w.stride + IR_STRIDE_MAX) << 16 | (uint64_t)w.mode << 32 |
+                     (uint64_t)w.align << 40 | (uint64_t)w.writes << 44 | (uint64_t)w.n << 48);
+}
+
+struct ir_window ir_window_of(int64_t code)
+{
+    uint64_t c = (uint64_t)code;
+    return (struct ir_window){ .span = (unsigned)bits(c, 0, 16),
+                               .stride = (int)bits(c, 16, 16) - IR_STRIDE_MAX,
+                               .mode = (unsigned)bits(c, 32, 8),
+                               .align = (unsigned)bits(c, 40, 4),
+                               .writes = bits(c, 44, 1),
+                               .n = (unsigned)bits(c, 48, 8) };
 }

@@ -179,6 +179,7 @@ static void put_operation(struct line *l, const struct ir *ir, uint16_t i)
         break;
     case IR_word: put(l, " %" PRId64, op->imm); break;
     case IR_set_word: put(l, " %" PRId64 ", v%u", op->imm, op->a); break;
+    case IR_window: put(l, " %#" PRIx64 ", v%u, v%u", (uint64_t)op->imm, op->a, op->b); break;
     case IR_get: put(l, " %s", ir->slots[op->imm].name); break;
     case IR_set: put(l, " %s, v%u", ir->slots[op->imm].name, op->a); break;
     case IR_pc:
@@ -618,6 +619,14 @@ static void parse_operation(struct parse *p, struct ir_op *op, uint16_t i)
         op->imm = number(p);
         expect(p, ",");
         op->a = value(p);
+        break;
+    case IR_window:
+        op->type = IR_I64;
+        op->imm = number(p);
+        expect(p, ",");
+        op->a = value(p);
+        expect(p, ",");
+        op->b = value(p);
         break;
     case IR_get:
         op->imm = slot(p);

@@ -48,7 +48,7 @@ static const struct {
     [IR_word] = { "l", "" },          [IR_set_word] = { "l", "s" },
     [IR_load_w] = { "ilfdwx", "ll" }, [IR_store_w] = { "ilfdwx", "lsl" },
     [IR_join] = { "w", "ss" },        [IR_low] = { "x", "s" },
-    [IR_high] = { "x", "s" },
+    [IR_high] = { "x", "s" },         [IR_window] = { "l", "ss" },
 };
 
 static const char type_letters[] = {
@@ -204,6 +204,7 @@ static void check_op(struct check *c)
         break;
     case IR_word:
     case IR_set_word: rule(c, op->imm >= 0 && op->imm < N_IR_WORDS, "no such word"); break;
+    case IR_window: rule(c, ir_window_of(op->imm).n < IR_WINDOWS, "no such window"); break;
     case IR_setc: rule(c, op->cc <= IR_GTU, "not an integer condition"); break;
     case IR_fcmp: rule(c, op->cc >= IR_FEQ && op->cc < N_IR_CC, "not a float condition"); break;
     case IR_vec: check_vec(c, op); break;

@@ -57,6 +57,7 @@ IR_OP( load,      same,  1, IR_MAY_FAULT,     "guest memory; the shape's sign an
 IR_OP( store,     none,  2, IR_MAY_FAULT | IR_EFFECT, "guest memory becomes the low bytes of b" )
 IR_OP( load_w,    same,  2, 0,                "as load, inside a window (see ir_copy_loops): host memory at a + imm + b" )
 IR_OP( store_w,   none,  3, IR_EFFECT,        "as store, inside a window: host memory at a + imm + c becomes the low bytes of b" )
+IR_OP( window,    i64,   2, IR_EFFECT,        "if generated code may access a's page (of window imm, see ir_window_of) now: for how many turns, at most b, it stays there; the window's addend becomes known. Else 0" )
 IR_OP( rmw,       same,  2, IR_MAY_FAULT | IR_EFFECT, "atomically: old = memory at a; memory = old (kind x) b; gives old, extended by shape. Sequentially consistent" )
 IR_OP( cas,       same,  3, IR_MAY_FAULT | IR_EFFECT, "atomically: old = memory at a; if old == b (at the access's width) memory = c; gives old, extended by shape" )
 IR_OP( copy,      i64,   3, IR_EFFECT,        "c elements of the shape's size move from address b to address a, one after the other upwards, if there are at most 4096 bytes of them and generated code may access both places, each in one page, now; gives how many are left: 0 or c" )

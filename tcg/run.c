@@ -742,10 +742,14 @@ static void stats(struct vm *vm, void (*add)(void *opaque, const char *name, dou
 {
     struct tcg *tcg = tcg_of_vm(vm);
     struct tcg_counts sum = { 0 };
+    uint64_t opened = 0, refused = 0;
     for (unsigned i = 0; i < vm->n_vcpus; i++) {
         const uint64_t *from = (const uint64_t *)&tcg_cpu_of(vm->vcpus[i])->counts;
         for (size_t k = 0; k < sizeof(sum) / 8; k++)
             ((uint64_t *)&sum)[k] += from[k];
+        const uint64_t *words = tcg_cpu_of(vm->vcpus[i])->words;
+        refused += words[IR_WORD_REFUSED];
+        opened += words[IR_WORD_LOOKS] - words[IR_WORD_REFUSED];
     }
     const struct {
         const char *name;
@@ -765,8 +769,8 @@ static void stats(struct vm *vm, void (*add)(void *opaque, const char *name, dou
         { "tcg.tier2_loops", (double)tcg->counts.hot_loops },
         { "tcg.tier2_looks", (double)tcg->counts.hot_looks },
         { "tcg.tier2_seconds", (double)tcg->counts.hot_ns / 1e9 },
-        { "tcg.windows_opened", (double)sum.windows_opened },
-        { "tcg.windows_refused", (double)sum.windows_refused },
+        { "tcg.windows_opened", (double)opened },
+        { "tcg.windows_refused", (double)refused },
         { "tcg.evictions", (double)tcg->counts.evictions },
         { "tcg.units_loaded", (double)tcg->counts.loaded },
         { "tcg.load_seconds", (double)tcg->counts.load_ns / 1e9 },

@@ -183,7 +183,6 @@ struct tcg_counts {
     uint64_t left[N_LEFT];
     uint64_t tlb_misses, tlb_walks, tlb_flushes, context_switches;
     uint64_t unit_entries, indirect_misses, slow_calls, mmio, traps;
-    uint64_t windows_opened, windows_refused;
 };
 
 /* A shared check that fails again and again. */
@@ -236,11 +235,7 @@ struct tcg_cpu {
     bool stepping;               /* between step_prepare and the end of step (step.c) */
     unsigned most_insns;         /* in a unit found while stepping */
     struct unit *step_unit;      /* what step will run */
-    /* Pages that the loop under way may write without a check, and for how many turns what it reaches so is right.
-     * Good until generated code is left. */
-    const uint8_t *_Atomic windows[IR_WINDOWS];
-    uint64_t turns;
-    bool in_windows;             /* the slow call under way comes from such a loop */
+    bool in_windows;             /* the slow call under way comes from a loop with open windows */
     bool tlb_lost;               /* first-level entries that allowed writes were pushed out */
     _Atomic bool flush_wanted;
     int64_t undo;                /* instructions of the running block not executed, if leaving now */
@@ -269,6 +264,9 @@ struct tcg_cpu {
     uint64_t pc_page;            /* guest virtual address of the running unit's page */
     _Atomic uint32_t exit_flag;
     uint32_t pad2_;
+    /* Pages that the loop under way may write without a check, until generated code is left. What earlier loops could
+     * write stays here: who looks at it then waits for nothing. */
+    const uint8_t *_Atomic windows[IR_WINDOWS];
     uint64_t words[N_IR_WORDS];  /* IR_WORD_* */
 };
 
@@ -464,8 +462,9 @@ uint64_t tlb_addend(struct tcg_cpu *t, uint64_t first, uint64_t last, bool write
 /* Host memory; aligned accesses are single-copy atomic, as the host's are. size 1, 2, 4, 8. */
 uint64_t softmmu_host_load(const uint8_t *p, unsigned size);
 void softmmu_host_store(uint8_t *p, unsigned size, uint64_t v);
-/* Opens windows for loops: see ir_copy_loops. */
-extern const struct ir_helper tlb_windows_helper;
+/* What IR_window computes: for how many turns, at most `most`, an access that begins at `first` now stays inside its page,
+ * which becomes a window. 0: generated code may not access it now. */
+uint64_t tlb_open_window(struct tcg_cpu *t, int64_t what, uint64_t first, uint64_t most);
 void tlb_group_failed(struct tcg_cpu *t, int32_t off, bool vector);
 /* Code is about to be translated from this page: forget that it can be written directly. True if a
  * vCPU other than `self` may be about to. */

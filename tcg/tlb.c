@@ -551,60 +551,27 @@ uint64_t tlb_addend(struct tcg_cpu *t, uint64_t first, uint64_t last, bool write
 
 /* ---- windows ------------------------------------------------------------------------------------------- */
 
-enum { MOST_TURNS = 1024, LEAST_TURNS = 8 };
-
-/* For how many turns an access that begins at `first` now stays inside its page, which becomes window n. */
-static uint64_t open_window(struct tcg_cpu *t, unsigned n, uint64_t first, uint32_t d)
+uint64_t tlb_open_window(struct tcg_cpu *t, int64_t what, uint64_t first, uint64_t most)
 {
-    unsigned span = (unsigned)bits(d, 0, 11), mode = (unsigned)bits(d, 23, 2);
-    int64_t stride = (int64_t)(bits(d, 11, 12) ^ 2048) - 2048;
-    uint64_t last = first + span - 1, align = ((uint64_t)1 << bits(d, 25, 3)) - 1;
-    bool writes = bits(d, 28, 1);
-    if (page_of(first) != page_of(last) || first & align)
+    const struct ir_window w = ir_window_of(what);
+    uint64_t last = first + w.span - 1;
+    if (page_of(first) != page_of(last) || first & (((uint64_t)1 << w.align) - 1))
         return 0;
-    uint64_t addend = tlb_addend(t, first, last, writes, mode);
+    uint64_t addend = tlb_addend(t, first, last, w.writes, w.mode);
     if (!addend)
         return 0;
-    if (writes) {
-        atomic_store_explicit(&t->windows[n], (const uint8_t *)(uintptr_t)(page_of(first) + addend),
+    if (w.writes) {
+        atomic_store_explicit(&t->windows[w.n],
+                              (const uint8_t *)(uintptr_t)(page_of(first) + addend),
                               memory_order_relaxed);
         atomic_thread_fence(memory_order_seq_cst);
-        if (!tlb_addend(t, first, last, true, mode)) /* somebody began to watch the page */
+        if (!tlb_addend(t, first, last, true, w.mode)) /* somebody began to watch the page */
             return 0;
     }
-    t->words[IR_WORD_ADDEND + n] = addend;
-    return stride > 0   ? (4095 - (last & 4095)) / (uint64_t)stride + 1
-           : stride < 0 ? (first & 4095) / (uint64_t)-stride + 1
-                        : MOST_TURNS;
+    t->words[IR_WORD_ADDEND + w.n] = addend;
+    uint64_t left = w.stride > 0 ? 4095 - (last & 4095) : first & 4095;
+    return w.stride ? MIN(most, left / (uint64_t)llabs(w.stride) + 1) : most;
 }
-
-/* arch, the first window's number, two of IR_WINDOW, where they begin */
-static uint64_t open_windows(void *arch, uint64_t n, uint64_t what, uint64_t a, uint64_t b)
-{
-    struct tcg_cpu *t = tcg_of(arch);
-    if (!n) {
-        t->turns = MOST_TURNS;
-        for (unsigned k = 0; k < IR_WINDOWS; k++)
-            atomic_store_explicit(&t->windows[k], NULL, memory_order_relaxed);
-    }
-    if (t->turns) {
-        uint64_t turns = open_window(t, (unsigned)n, a, (uint32_t)what);
-        if (turns && what >> 32)
-            turns = MIN(turns, open_window(t, (unsigned)n + 1, b, (uint32_t)(what >> 32)));
-        t->turns = MIN(t->turns, turns);
-    }
-    bool pays =
-        t->turns >= LEAST_TURNS && !atomic_load_explicit(&t->exit_flag, memory_order_relaxed);
-    t->counts.windows_opened += pays;
-    t->counts.windows_refused += !pays;
-    return pays ? t->turns : 0;
-}
-
-const struct ir_helper tlb_windows_helper = { .name = "tcg_open_windows",
-                                              .fn = (void (*)(void))open_windows,
-                                              .n_args = 4,
-                                              .has_result = true,
-                                              .flags = IR_CALL_READS };
 
 /* A stack frame across two pages, in a loop, would otherwise stay slow for as long as it lives. Vector loops over
  * data cross a page now and then as well, and have much more to lose. */

@@ -252,7 +252,7 @@ static unsigned optimise(const struct tcg *tcg, const struct plan *p, struct ir 
     unsigned loops = 0;
     ir_resolve(ir);
     if (hot && wants_copies(p))
-        loops = ir_copy_loops(ir, &tlb_windows_helper, tell);
+        loops = ir_copy_loops(ir, tell);
     ir_drop_dead(ir);
     if (tcg->group_accesses)
         ir_group_accesses(ir, apart);

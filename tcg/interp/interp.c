@@ -425,6 +425,7 @@ static struct unit *run_unit(struct tcg_cpu *t, struct unit *u, struct link **ou
         case IR_fence: atomic_thread_fence(memory_order_seq_cst); break;
         case IR_word: v[op->dst] = t->words[op->imm]; break;
         case IR_set_word: t->words[op->imm] = v[op->a]; break;
+        case IR_window: v[op->dst] = tlb_open_window(t, op->imm, v[op->a], v[op->b]); break;
         case IR_load_w: window_load(op, v, w); break;
         case IR_store_w: window_store(op, v, w); break;
         case IR_load:

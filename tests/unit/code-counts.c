@@ -30,9 +30,9 @@ static const struct {
 
 static const struct loop riscv_loops[] = {
     /* 1: ld a4,0(a0); addi a0,a0,8; add a5,a5,a4; addi a2,a2,-1; bnez a2,1b; ret */
-    { "sum", { 17, 10 }, "18612105ba977d1665fe8280" },
+    { "sum", { 17, 4 }, "18612105ba977d1665fe8280" },
     /* 1: ld a4,0(a0); sd a4,0(a1); addi a0,a0,8; addi a1,a1,8; addi a2,a2,-1; bnez a2,1b; ret */
-    { "copy", { 27, 12 }, "186198e12105a1057d167dfa8280" },
+    { "copy", { 27, 5 }, "186198e12105a1057d167dfa8280" },
     /* 1: lbu a4,0(a0); addi a0,a0,1; xor a5,a5,a4; andi a6,a5,1; srli a5,a5,1; beqz a6,2f; xori a5,a5,0x5a; 2:
        addi a2,a2,-1; bnez a2,1b; ret */
     { "bytes", { 26 }, "034705000505b98f13f8170085836304080093c7a7057d1665f68280" },
@@ -50,7 +50,7 @@ static const struct loop riscv_loops[] = {
     { "table", { 26 }, "1708000013084801137716000a0742970287010019a0010011a085077d166df68280" },
     /* 1: fld fa4,0(a0); fld fa5,0(a1); fmadd.d fa5,fa4,fa0,fa5; fsd fa5,0(a1); addi a0,a0,8; addi a1,a1,8; addi
        a2,a2,-1; bnez a2,1b; ret */
-    { "saxpy", { 34, 17 }, "18219c21c377a77a9ca12105a1057d1665fa8280" },
+    { "saxpy", { 34, 9 }, "18219c21c377a77a9ca12105a1057d1665fa8280" },
     /* 1: lw a4,0(a0); addw a5,a5,a4; slliw a6,a5,5; srliw a7,a5,27; or a5,a6,a7; addi a0,a0,4; addiw a2,a2,-1;
        bnez a2,1b; ret */
     { "words", { 28 }, "1841b99f1b9857009bd8b701b367180111057d3675f68280" },
@@ -69,9 +69,9 @@ static const struct loop riscv_loops[] = {
 
 static const struct loop x86_loops[] = {
     /* 1: add rax,[rdi]; add rdi,8; dec rcx; jne 1b; hlt */
-    { "sum", { 24, 17 }, "4803074883c70848ffc975f4f4" },
+    { "sum", { 24, 4 }, "4803074883c70848ffc975f4f4" },
     /* 1: mov rax,[rdi+rcx*8]; mov [rsi+rcx*8],rax; sub rcx,1; jne 1b; hlt */
-    { "copy", { 30, 15 }, "488b04cf488904ce4883e90175f2f4" },
+    { "copy", { 30, 5 }, "488b04cf488904ce4883e90175f2f4" },
     /* 1: movzx eax,byte ptr [rdi]; inc rdi; xor edx,eax; shr edx,1; jnc 2f; xor edx,0x5a; 2: dec ecx; jne 1b;
        hlt */
     { "bytes", { 58 }, "0fb60748ffc731c2d1ea730383f25affc975edf4" },
@@ -91,7 +91,7 @@ static const struct loop x86_loops[] = {
     { "table", { 50 }, "488d1d0b00000089c883e001488d0443ffe0eb02eb0348ffc248ffc975e9f4" },
     /* 1: movsd xmm0,[rdi]; mulsd xmm0,xmm1; addsd xmm0,[rsi]; movsd [rsi],xmm0; add rdi,8; add rsi,8; dec rcx;
        jne 1b; hlt */
-    { "saxpy", { 39, 22 }, "f20f1007f20f59c1f20f5806f20f11064883c7084883c60848ffc975e3f4" },
+    { "saxpy", { 39, 8 }, "f20f1007f20f59c1f20f5806f20f11064883c7084883c60848ffc975e3f4" },
     /* 1: movups xmm0,[rdi]; movups xmm2,[rsi]; paddd xmm0,xmm2; pxor xmm3,xmm0; movups [rsi],xmm0; add rdi,16;
        add rsi,16; dec rcx; jne 1b; hlt */
     { "vectors", { 39 }, "0f10070f1016660ffec2660fefd80f11064883c7104883c61048ffc975e2f4" },

@@ -238,7 +238,7 @@ static void a_hot_loop_says_what_its_windows_are(void **unused)
         run(m, 0);
         says(m, CODE, "tier 2: ");
         says(m, CODE,
-             "  loop at 0x80004004: 1 window, 1 of 3 accesses checked at each turn; "
+             "  loop at 0x80004004: 1 window, 1 of 3 accesses checked at each turn, counted; "
              "write x11, 48 bytes, +8 a turn\n");
         assert_int_equal(counted(m, "tcg.tier2_loops"), 1);
     }

@@ -283,7 +283,7 @@ static struct totals disturb_loops(const struct hot_kind *kind, uint64_t seed, u
     for (uint64_t k = 0; k < count && !sum.bad; k++)
         disturb_loop(hot, ref, seed + k, &sum);
     sum.left = hot->t->counts.left[LEFT_WINDOW];
-    sum.opened = hot->t->counts.windows_opened;
+    sum.opened = hot->t->words[IR_WORD_LOOKS];
     print_message("# %s: %" PRIu64 " interrupts, %" PRIu64 " came; %" PRIu64 " windows, %" PRIu64
                   " left for a device\n",
                   kind->name, sum.n, sum.came, sum.opened, sum.left);

@@ -293,7 +293,7 @@ static void translators_agree_on_loops_through_memory(void **unused)
     uint64_t n_ended, opened = 0;
     unsigned n_bad = run_functions(true, 1, 300, 300, 1, &n_ended);
     for (size_t i = 0; i < ARRAY_LEN(machines); i++)
-        opened += tcg_cpu_of(machines[i].cpu)->counts.windows_opened;
+        opened += tcg_cpu_of(machines[i].cpu)->words[IR_WORD_LOOKS];
     stop_machines();
     assert_int_equal(n_bad, 0);
     assert_true(n_ended > 150);

@@ -10,11 +10,13 @@ enum {
     TEMP = 14,
     SUM = 15,
     COUNT = 12,
-    INDEX = 13, /* registers */
+    INDEX = 13,
+    END = 29, /* registers */
     MAX_STREAMS = 5,
     MAX_ITEMS = 14,
     OP = 0x33,
     OP_IMM = 0x13,
+    OP_IMM_32 = 0x1b,
     LOAD = 0x03,
     STORE = 0x23,
     BRANCH = 0x63,
@@ -31,7 +33,9 @@ struct walk {
     uint64_t random;
     unsigned n_streams;
     uint8_t base[MAX_STREAMS];
-    int32_t stride[MAX_STREAMS];
+    int32_t stride[MAX_STREAMS], index_step;
+    bool half;   /* turns are counted in 32 bits */
+    bool uneven; /* the first one's walk */
 };
 
 static uint32_t draw(struct walk *w, uint32_t n)
@@ -175,8 +179,10 @@ static void put_maybe(struct walk *w)
     size_t at = w->n;
     put(w, 0);
     put_item(w);
-    if (one_in(w, 8)) /* an uneven walk */
+    if (one_in(w, 8)) {
         add_imm(w, w->base[0], w->base[0], w->stride[0]);
+        w->uneven = true;
+    }
     store_le(w->code + at, 4, branch(0, TEMP, ZERO, (int32_t)(w->n - at)));
 }
 
@@ -203,7 +209,44 @@ static void put_turn(struct walk *w)
     for (unsigned k = 0; k < w->n_streams; k++)
         if (!(stepped >> k & 1))
             put_step(w, k);
-    add_imm(w, INDEX, INDEX, one_in(w, 4) ? -1 : 1);
+    put_i(w, w->half ? OP_IMM_32 : OP_IMM, 0, INDEX, INDEX, w->index_step);
+}
+
+/* ---- how many of them ------------------------------------------------------------------------------------ */
+
+enum { BY_COUNT, BY_INDEX, BY_POINTER, N_ENDS };
+
+/* The registers that say when n turns are done; COUNT does in any case. */
+static void put_bound(struct walk *w, unsigned by, uint32_t n)
+{
+    load_number(w, COUNT, n);
+    if (by == BY_COUNT)
+        return;
+    int32_t step = by == BY_INDEX ? w->index_step : w->stride[0];
+    load_number(w, END, n * (uint32_t)(step < 0 ? -step : step));
+    put_r(w, OP, 0, step < 0 ? 0x20 : 0, END, by == BY_INDEX ? INDEX : w->base[0], END);
+}
+
+/* Back to `loop`, by one of the comparisons that come to the same. */
+static void put_way_back(struct walk *w, unsigned by, size_t loop)
+{
+    static const struct {
+        uint8_t funct3;
+        bool swapped;
+    } up[] = { { 1, false }, { 4, false }, { 6, false }, { 5, true }, { 7, true } },
+      down[] = { { 1, true }, { 4, true }, { 5, false } };
+    put_i(w, w->half ? OP_IMM_32 : OP_IMM, 0, COUNT, COUNT, -1);
+    if (by == BY_COUNT) {
+        put(w, branch(1, COUNT, ZERO, (int32_t)(loop - w->n)));
+        return;
+    }
+    bool down_ = (by == BY_INDEX ? w->index_step : w->stride[0]) < 0;
+    unsigned first = by == BY_POINTER && w->uneven; /* it may never be equal */
+    unsigned k = first + draw(w, (down_ ? ARRAY_LEN(down) : ARRAY_LEN(up)) - first);
+    unsigned at = by == BY_INDEX ? INDEX : w->base[0];
+    bool swapped = down_ ? down[k].swapped : up[k].swapped;
+    put(w, branch(down_ ? down[k].funct3 : up[k].funct3, swapped ? END : at, swapped ? at : END,
+                  (int32_t)(loop - w->n)));
 }
 
 size_t riscv_walk_code(uint64_t seed, uint64_t area, uint64_t size, uint8_t *code)
@@ -226,19 +269,23 @@ size_t riscv_walk_code(uint64_t seed, uint64_t area, uint64_t size, uint8_t *cod
         load_number(&w, w.base[k], (uint32_t)(area + at));
     }
     unsigned most = one_in(&w, 3) ? 1500 : 200;
-    load_number(&w, COUNT, 1 + draw(&w, MIN(most, (unsigned)size * 4 / fastest)));
     load_number(&w, SUM, draw(&w, 1u << 30));
     load_number(&w, INDEX, draw(&w, 64));
+    w.index_step = one_in(&w, 4) ? -1 : 1;
+    w.half = one_in(&w, 2);
+    unsigned by = draw(&w, N_ENDS);
+    if (by == BY_POINTER && !w.stride[0])
+        by = BY_COUNT;
     bool outer = one_in(&w, 3);
     if (outer)
         load_number(&w, 30, 1 + draw(&w, 6));
     size_t again = w.n;
-    if (outer)
-        load_number(&w, COUNT, 1 + draw(&w, MIN(60u, (unsigned)size / 2 / fastest)));
+    put_bound(&w, by,
+              1 + draw(&w, outer ? MIN(60u, (unsigned)size / 2 / fastest)
+                                 : MIN(most, (unsigned)size * 4 / fastest)));
     size_t loop = w.n;
     put_turn(&w);
-    add_imm(&w, COUNT, COUNT, -1);
-    put(&w, branch(1, COUNT, ZERO, (int32_t)(loop - w.n)));
+    put_way_back(&w, by, loop);
     if (outer) {
         add_imm(&w, 30, 30, -1);
         put(&w, branch(1, 30, ZERO, (int32_t)(again - w.n)));

@@ -1018,7 +1018,7 @@ static void loops_agree_with_the_cpu(void **unused)
         n_faults += ended == X86_PF;
     }
     for (size_t k = 0; k < t.n_machines; k++)
-        opened += tcg_cpu_of(t.machines[k].cpu)->counts.windows_opened;
+        opened += tcg_cpu_of(t.machines[k].cpu)->words[IR_WORD_LOOKS];
     print_message("# %lu cases, %" PRIu64 " end in a fault; %" PRIu64 " windows\n", t.cases,
                   n_faults, opened);
     tester_stop(&t);

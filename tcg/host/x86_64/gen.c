@@ -902,11 +902,6 @@ static void gen_leave(struct gen *g, const struct ir_op *op)
     put_link(g, jmp32(&g->b), new_link(g, (int32_t)op->imm, false));
 }
 
-static struct mem word_mem(int64_t n)
-{
-    return MEM(RBP, TCG_DISP(words) + 8 * (int32_t)n);
-}
-
 static void gen_set_word(struct gen *g, const struct ir_op *op)
 {
     int64_t c;
@@ -983,6 +978,7 @@ static void gen_op(struct gen *g, const struct ir_op *op)
     case IR_store: gen_load_store(g, op); break;
     case IR_load_w:
     case IR_store_w: gen_load_store_window(g, op); break;
+    case IR_window: gen_window(g, op); break;
     case IR_word: mov_rm(&g->b, true, def(g, IR_NONE), word_mem(op->imm)); break;
     case IR_set_word: gen_set_word(g, op); break;
     case IR_rmw: gen_rmw(g, op); break;

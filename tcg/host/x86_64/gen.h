@@ -159,6 +159,11 @@ static inline struct mem spill_mem(unsigned n)
     return MEM(RBP, TCG_DISP(spills) + (int32_t)sizeof(((struct tcg_cpu *)0)->spills[0]) * (int32_t)n);
 }
 
+static inline struct mem word_mem(int64_t n)
+{
+    return MEM(RBP, TCG_DISP(words) + 8 * (int32_t)n);
+}
+
 /* gen_values.c */
 void put_value(struct gen *g, ir_val v, unsigned r);
 void also_in(struct gen *g, ir_val v, unsigned slot);
@@ -201,6 +206,7 @@ void gen_high(struct gen *g, const struct ir_op *op);
 /* gen_memory.c */
 void gen_load_store(struct gen *g, const struct ir_op *op);
 void gen_load_store_window(struct gen *g, const struct ir_op *op);
+void gen_window(struct gen *g, const struct ir_op *op);
 void gen_rmw(struct gen *g, const struct ir_op *op);
 void gen_cas(struct gen *g, const struct ir_op *op);
 void gen_repeat(struct gen *g, const struct ir_op *op);

@@ -1,6 +1,8 @@
 /* Loads, stores and atomic accesses: the inline TLB check, and who shares one. */
 #include "tcg/host/x86_64/gen.h"
 
+#include <stdlib.h>
+
 /* ---- guest memory ------------------------------------------------------------------------------------ */
 
 /* Registers for a TLB check. All that a memory operation needs is taken before its first jump to the
@@ -222,15 +224,90 @@ void gen_load_store(struct gen *g, const struct ir_op *op)
 void gen_load_store_window(struct gen *g, const struct ir_op *op)
 {
     bool store = op->code == IR_store_w;
-    int64_t imm = 0;
-    unsigned base = use(g, op->a), addend = use(g, store ? op->c : op->b);
-    struct mem at = MEMX(base, addend, 0, (int32_t)op->imm);
+    ir_val addend = store ? op->c : op->b;
+    int64_t imm = 0, none;
+    unsigned base = use(g, op->a);
+    struct mem at = const_of(g, addend, &none) && !none
+                        ? MEM(base, (int32_t)op->imm)
+                        : MEMX(base, use(g, addend), 0, (int32_t)op->imm);
     if (!store)
         gen_load_from(g, op, def(g, op->a), at);
     else if (store_const(g, op, &imm))
         gen_store_to(g, op, at, -1, imm);
     else
         gen_store_to(g, op, at, (int)use(g, op->b), 0);
+}
+
+/* The page at t (its address in the guest) + d becomes known as one that this vCPU may write without a look; jumps away
+ * where somebody began to watch it before that could be seen. What was known before still is: then there is nothing to
+ * wait for. tlb_protect_page. */
+static uint8_t *gen_publish_window(struct gen *g, struct scratch s, unsigned n, unsigned first,
+                                   unsigned d)
+{
+    struct mem known = MEM(RBP, TCG_DISP(windows) + 8 * (int32_t)n);
+    alu_rr(&g->b, true, ALU_ADD, d, first);
+    alu_ri(&g->b, true, ALU_AND, d, -4096);
+    alu_rm(&g->b, true, ALU_CMP, d, known);
+    uint8_t *over = jcc32(&g->b, CC_E);
+    op_rm(&g->b, true, 0x87, d, known); /* xchg, a barrier */
+    alu_rm(&g->b, true, ALU_CMP, s.t1,
+           MEMX(RBP, s.t0, 0, TCG_DISP(tlb) + (int32_t)offsetof(struct tlb_entry, write)));
+    uint8_t *miss = jcc32(&g->b, CC_NE);
+    patch_to(over, g->b.p);
+    mov_rm(&g->b, true, d, addend_mem(s.t0));
+    return miss;
+}
+
+/* t = for how many turns what begins at `first` stays inside its page. */
+static void gen_turns(struct gen *g, const struct ir_window *w, unsigned first, unsigned t)
+{
+    unsigned by = (unsigned)abs(w->stride);
+    if (w->stride > 0) {
+        gen_address(g, t, MEM(first, (int32_t)w->span - 1));
+        op_rr(&g->b, false, 0xf7, 2, t); /* not */
+    } else {
+        mov_rr(&g->b, false, t, first);
+    }
+    alu_ri(&g->b, false, ALU_AND, t, 4095);
+    if (by & (by - 1)) { /* 12 bits by less than 12: exact */
+        op_rr(&g->b, true, 0x69, t, t);
+        put32(&g->b, (1u << 24) / by + 1);
+        shift_ri(&g->b, true, SHIFT_SHR, t, 24);
+    } else if (by > 1) {
+        shift_ri(&g->b, false, SHIFT_SHR, t, (uint8_t)__builtin_ctz(by));
+    }
+    alu_ri(&g->b, false, ALU_ADD, t, 1);
+}
+
+void gen_window(struct gen *g, const struct ir_op *op)
+{
+    const struct ir_window w = ir_window_of(op->imm);
+    unsigned first = use(g, op->a), most = use(g, op->b), d = def(g, IR_NONE);
+    struct scratch s = take_scratch(g);
+    uint8_t *miss[3];
+    unsigned n = 0;
+    if (w.align) {
+        op_rr_full(&g->b, 0, false, true, 0xf6, 0, first); /* test r8, imm8 */
+        put8(&g->b, (uint8_t)((1u << w.align) - 1));
+        miss[n++] = jcc32(&g->b, CC_NE);
+    }
+    miss[n++] =
+        gen_tlb_compare(g, s, MEM(first, 0), MEM(first, (int32_t)w.span - 1), w.writes, w.mode);
+    mov_rm(&g->b, true, d, addend_mem(s.t0));
+    if (w.writes)
+        miss[n++] = gen_publish_window(g, s, w.n, first, d);
+    mov_mr(&g->b, true, word_mem(IR_WORD_ADDEND + w.n), d);
+    mov_rr(&g->b, true, d, most);
+    if (w.stride) {
+        gen_turns(g, &w, first, s.t0);
+        alu_rr(&g->b, true, ALU_CMP, s.t0, d);
+        op_rr(&g->b, true, 0x0f42, d, s.t0); /* cmovb */
+    }
+    uint8_t *done = jmp32(&g->b);
+    while (n)
+        patch_to(miss[--n], g->b.p);
+    mov_ri(&g->b, d, 0);
+    patch_to(done, g->b.p);
 }
 
 /* The host address of an atomic access in a scratch register. */

@@ -3,6 +3,7 @@
 
 #include "core/accel.h"
 #include "core/error.h"
+#include "core/memory.h"
 #include "core/options.h"
 #include "core/vm.h"
 
@@ -138,6 +139,19 @@ static bool value_allowed(const char *values, const char *value)
     return false;
 }
 
+/* Options of any board's memory. */
+static bool set_memory_option(struct vm *vm, const char *name, const char *value)
+{
+    bool on = !strcmp(value, "on");
+    if (!strcmp(name, "dump-guest-core"))
+        vm->ram_flags |= on ? 0 : RAM_NO_DUMP;
+    else if (!strcmp(name, "mem-merge"))
+        vm->ram_flags |= on ? RAM_MERGE : 0;
+    else
+        return false;
+    return true;
+}
+
 static struct error *set_option(struct machine *m, const struct machine_option *o,
                                 const char *value)
 {
@@ -145,7 +159,7 @@ static struct error *set_option(struct machine *m, const struct machine_option *
         value = parse_bool(value) ? "on" : "off";
     if (!value_allowed(o->values, value))
         return error_new("%s='%s' is not supported (accepted: %s)", o->name, value, o->values);
-    return m->cls->set_option(m, o->name, value);
+    return set_memory_option(m->vm, o->name, value) ? NULL : m->cls->set_option(m, o->name, value);
 }
 
 static struct error *parse_options(struct machine *m, const char *text)

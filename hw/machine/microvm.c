@@ -66,8 +66,8 @@ static const struct machine_option microvm_options[] = {
     { "usb", "auto|off", "accepted for compatibility" },
     { "x-option-roms", "on|off", "accepted for compatibility: there is no firmware to run them" },
     { "graphics", "on|off", "accepted for compatibility" },
-    { "mem-merge", "on|off", "accepted for compatibility" },
-    { "dump-guest-core", "on|off", "accepted for compatibility" },
+    { "mem-merge", "on|off", "on: the host keeps equal pages of guest memory once" },
+    { "dump-guest-core", "on|off", "off: core dumps of this program are without guest memory" },
 };
 
 static enum choice choice(const char *value)

@@ -153,8 +153,8 @@ char *pc_boot_order(struct vm *vm, const char *first, bool strict);
         { "hmat", "off", "there is no HMAT" },                                               \
         { "cxl", "off", "there is no CXL" },                                                 \
         { "default-bus-bypass-iommu", "on|off", "there is no IOMMU to bypass" },             \
-        { "dump-guest-core", "on|off", "accepted for compatibility" },                       \
-        { "mem-merge", "on|off", "accepted for compatibility" }
+        { "dump-guest-core", "on|off", "off: core dumps of this program are without guest memory" },                       \
+        { "mem-merge", "on|off", "on: the host keeps equal pages of guest memory once" }
 
 /* Versions of QEMU whose machines these boards stand for; they differ in nothing here. */
 #define PC_NEWER_VERSIONS                                                                        \

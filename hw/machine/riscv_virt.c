@@ -79,8 +79,8 @@ static const struct machine_option virt_options[] = {
     { "dumpdtb", "FILE", "write the device tree and exit" },
     { "usb", "on|off", "a USB controller: qemu-xhci" },
     { "graphics", "on|off", "accepted for compatibility" },
-    { "dump-guest-core", "on|off", "accepted for compatibility" },
-    { "mem-merge", "on|off", "accepted for compatibility" },
+    { "dump-guest-core", "on|off", "off: core dumps of this program are without guest memory" },
+    { "mem-merge", "on|off", "on: the host keeps equal pages of guest memory once" },
 };
 
 static struct error *virt_set_option(struct machine *m, const char *name, const char *value)

@@ -112,6 +112,13 @@ static const struct loop x86_loops[] = {
     { "compare",
       { 45 },
       "4829fef30f6f0c3e660f740ff30f6f543e10660f745710660fdbd1660fd7c248ffc975dff4" },
+    /* sub rsi,rdi; 1: vmovdqu ymm1,[rsi+rdi]; vpcmpeqb ymm1,ymm1,[rdi]; vmovdqu ymm2,[rsi+rdi+32]; vpcmpeqb ymm2,ymm2,[rdi+32];
+       vpand ymm2,ymm2,ymm1; vpmovmskb eax,ymm2; dec rcx; jne 1b; hlt */
+    { "compare-256",
+      { 45 },
+      "4829fec5fe6f0c3ec5f5740fc5fe6f543e20c5ed745720c5eddbd1c5fdd7c248ffc975dff4" },
+    /* 1: vpsrld ymm1,ymm0,3; vpxor ymm1,ymm1,[rdi]; vpaddd ymm0,ymm0,ymm1; add rdi,32; dec rcx; jne 1b; hlt */
+    { "sum-256", { 28, 21 }, "c5f572d003c5f5ef0fc5fdfec14883c72048ffc975eaf4" },
 };
 
 static size_t loop_code(const struct loop *l, uint8_t code[256])
@@ -159,6 +166,7 @@ static void x86_prepare(struct guest *g, const struct loop *l, unsigned turns)
     size_t n = loop_code(l, code);
     machine_prepare(&m, 3);
     m.x->cr4 &= ~(uint64_t)X86_CR4_CET;
+    m.x->xcr0 = 7;
     m.x->gpr[X86_RDI] = FIRST_DATA;
     m.x->gpr[X86_RSI] = MORE_DATA;
     m.x->gpr[X86_RCX] = turns;

@@ -708,6 +708,8 @@ static void put_uppers(struct gen *g, uint32_t regs)
 static uint32_t missing_uppers(struct gen *g, uint16_t block)
 {
     uint32_t missing = 0;
+    if (!g->host->wide)
+        return 0;
     if (g->head[block] || g->label[block])
         return g->uppers_at[block] & ~g->uppers;
     if (g->loop_of[block] != IR_NONE &&
@@ -1061,15 +1063,7 @@ static void fuse_add(struct gen *g, uint16_t i)
 static void find_owed(struct gen *g)
 {
     const struct ir *ir = g->ir;
-    uint16_t looked = 0;
     memset(g->next_set, 0, ir->n_slots * sizeof(g->next_set[0]));
-    for (unsigned k = 0; k < g->n_live; k++) {
-        uint16_t i = g->live[k];
-        if (ir->ops[i].code == IR_set)
-            g->looked[i] = MAX(looked, 1);
-        else if (ir_op_infos[ir->ops[i].code].flags & IR_MAY_FAULT)
-            looked = i;
-    }
     for (unsigned k = g->n_live; k-- > 0;) {
         uint16_t i = g->live[k];
         const struct ir_op *op = &ir->ops[i];
@@ -1133,6 +1127,7 @@ static void fuse_high(struct gen *g, const struct ir_op *set)
 static void look_ahead(struct gen *g, const struct ir_block *blk)
 {
     const struct ir *ir = g->ir;
+    uint16_t looked = 1;
     g->n_groups = 0;
     g->n_live = 0;
     for (uint16_t i = blk->first; i < blk->first + blk->n; i++) {
@@ -1156,9 +1151,12 @@ static void look_ahead(struct gen *g, const struct ir_block *blk)
             break;
         case IR_add: fuse_add(g, i); break;
         case IR_load:
-        case IR_store: note_group(g, op); break;
+        case IR_store: note_group(g, op); /* fall through */
+        case IR_rmw:
+        case IR_cas: looked = i; break;
         case IR_high: g->high_sets[i] = 0; break;
         case IR_set:
+            g->looked[i] = looked;
             choose_place(g, op);
             fuse_high(g, op);
             break;
@@ -1255,6 +1253,8 @@ static void plan_uppers(struct gen *g)
 {
     const struct ir *ir = g->ir;
     uint16_t last[IR_MAX_BLOCKS];
+    if (!g->host->wide)
+        return;
     memset(g->head, 0, ir->n_blocks * sizeof(g->head[0]));
     memset(g->uppers_at, 0xff, ir->n_blocks * sizeof(g->uppers_at[0]));
     for (uint16_t n = 0; n < ir->n_blocks; n++) {
@@ -1272,7 +1272,7 @@ static void plan_uppers(struct gen *g)
     for (uint16_t n = 0; n < ir->n_blocks; n++) {
         if (!g->head[n])
             continue;
-        g->uppers_at[n] = g->host->wide ? joined_in(g, n, last[n]) : 0;
+        g->uppers_at[n] = joined_in(g, n, last[n]);
         for (uint16_t k = n + 1; k <= last[n]; k++)
             g->loop_of[k] = n; /* inner loops come later */
     }
@@ -1290,7 +1290,7 @@ static void gen_block(struct gen *g, uint16_t n)
     memset(g->lazy, 0xff, g->ir->n_slots * sizeof(g->lazy[0]));
     memset(g->copy, 0xff, g->ir->n_slots * sizeof(g->copy[0]));
     g->spill_used = 0;
-    g->uppers = g->uppers_at[n] == UINT32_MAX ? 0 : g->uppers_at[n];
+    g->uppers = !g->host->wide || g->uppers_at[n] == UINT32_MAX ? 0 : g->uppers_at[n];
     g->wide = g->uppers;
     if (!n && g->uppers) { /* who comes in does not bring them */
         put_uppers(g, g->uppers);

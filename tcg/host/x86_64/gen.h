@@ -83,8 +83,8 @@ struct gen {
     struct loc loc[IR_MAX_OPS];
     uint16_t last_use[IR_MAX_OPS];
     uint16_t owed_end[IR_MAX_OPS]; /* of a set that may be owed: who looks last before its slot is set anew; else 0 */
-    uint16_t looked[IR_MAX_OPS];   /* find_owed's: of a set, the last access before it */
-    uint16_t next_set[128];        /* and by slot */
+    uint16_t looked[IR_MAX_OPS];   /* look_ahead's: of a set, the last access before it (or 1) */
+    uint16_t next_set[128];        /* find_owed's, by slot */
     struct owed owed[MAX_OWED];
     unsigned n_owed;
     uint16_t live[IR_MAX_OPS];     /* of the block: operations that make code */

@@ -8,7 +8,8 @@ void put_value(struct gen *g, ir_val v, unsigned r)
 {
     g->loc[v] = (struct loc){ .kind = LOC_REG, .reg = r };
     g->held[r] = v;
-    g->wide |= ir_type_of(g->ir, v) == IR_V256;
+    if (r >= XMM0 && ir_type_of(g->ir, v) == IR_V256)
+        g->wide = true;
 }
 
 /* From one vector register to another. */

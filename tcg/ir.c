@@ -144,9 +144,8 @@ void ir_begin_insn(struct ir *ir, int32_t off, uint8_t len)
 
 /* ---- leaves ------------------------------------------------------------------------------------ */
 
-enum ir_type ir_type_of(const struct ir *ir, ir_val v)
+enum ir_type ir_result_type(const struct ir_op *op)
 {
-    const struct ir_op *op = &ir->ops[v];
     switch (ir_op_infos[op->code].result) {
     case IR_RES_same: return op->type;
     case IR_RES_i32: return IR_I32;
@@ -318,17 +317,18 @@ static ir_val fold_1(struct ir *ir, enum ir_code code, enum ir_type type, ir_val
     return IR_NONE;
 }
 
-/* The same operation, a few back in this block; else IR_NONE. */
-static ir_val computed_before(const struct ir *ir, enum ir_code code, enum ir_type type, ir_val a)
+/* Where the same operation is, if it was done a little before in this block. What it holds may be of another unit. */
+static ir_val *done_before(struct ir *ir, enum ir_code code, ir_val a)
 {
-    enum { BACK = 12 };
-    unsigned first = ir->blocks[ir->block].first, i = ir->n_ops;
-    for (unsigned left = BACK; left && i > first && i - 1 > a; left--) {
-        const struct ir_op *op = &ir->ops[--i];
-        if (op->code == code && op->a == a && op->type == type)
-            return (ir_val)i;
-    }
-    return IR_NONE;
+    return &ir->done[(a * 4 + code) % ARRAY_LEN(ir->done)];
+}
+
+static bool is_still(const struct ir *ir, ir_val v, enum ir_code code, enum ir_type type, ir_val a)
+{
+    enum { A_LITTLE = 12 };
+    const struct ir_op *op = &ir->ops[v];
+    return v < ir->n_ops && v + A_LITTLE >= ir->n_ops && v >= ir->blocks[ir->block].first &&
+           op->code == code && op->a == a && op->type == type;
 }
 
 ir_val ir_1(struct ir *ir, enum ir_code code, ir_val a)
@@ -337,13 +337,14 @@ ir_val ir_1(struct ir *ir, enum ir_code code, ir_val a)
     if (code == IR_bitsf)
         type = type == IR_I32 ? IR_F32 : IR_F64;
     ir_val known = ir->no_fold ? IR_NONE : fold_1(ir, code, type, a);
-    if (known == IR_NONE && !ir->no_fold && !(ir_op_infos[code].flags & IR_FP))
-        known = computed_before(ir, code, type, a);
     if (known != IR_NONE)
         return known;
+    ir_val *done = done_before(ir, code, a);
+    if (!ir->no_fold && !(ir_op_infos[code].flags & IR_FP) && is_still(ir, *done, code, type, a))
+        return *done;
     struct ir_op *op = emit(ir, code, type);
     op->a = a;
-    return value_of(ir, op);
+    return *done = value_of(ir, op);
 }
 
 /* x op c that needs no operation: gives x, or IR_NONE. */

@@ -194,6 +194,7 @@ struct ir {
     bool overflow;            /* ran out of room: the unit must be made shorter */
     ir_val slot_value[128];   /* value a slot is known to hold in this block, or IR_NONE */
     ir_val const_value[64];   /* small cache of constants of this block */
+    ir_val done[64];          /* operations of one operand, by what they do to it: hints */
     ir_val page_value;        /* this block's `pc +0`, or IR_NONE */
 };
 
@@ -272,7 +273,12 @@ void ir_branch(struct ir *ir, enum ir_cc cc, ir_val a, ir_val b, int32_t taken, 
 void ir_jump_indirect(struct ir *ir, ir_val to, unsigned hint, int32_t return_to);
 void ir_leave(struct ir *ir, int32_t to);
 
-enum ir_type ir_type_of(const struct ir *ir, ir_val v);
+enum ir_type ir_result_type(const struct ir_op *op);
+static inline enum ir_type ir_type_of(const struct ir *ir, ir_val v)
+{
+    const struct ir_op *op = &ir->ops[v];
+    return ir_op_infos[op->code].result == IR_RES_same ? (enum ir_type)op->type : ir_result_type(op);
+}
 bool ir_is_const(const struct ir *ir, ir_val v, int64_t *value);
 /* Its operands are the first of a, b, c, d; its properties (of a vector operation: by its line). */
 static inline unsigned ir_n_operands(const struct ir_op *op)

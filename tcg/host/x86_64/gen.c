@@ -1130,7 +1130,7 @@ static void look_ahead(struct gen *g, const struct ir_block *blk)
     uint16_t looked = 1;
     g->n_groups = 0;
     g->n_live = 0;
-    for (uint16_t i = blk->first; i < blk->first + blk->n; i++) {
+    for (uint16_t i = blk->first, end = i + blk->n; i < end; i++) {
         const struct ir_op *op = &ir->ops[i];
         g->last_use[i] = i;
         g->fused[i] = false;
@@ -1316,7 +1316,7 @@ static void gen_block(struct gen *g, uint16_t n)
     }
 }
 
-static void put_site(struct gen *g, const struct cold *c)
+static void put_site(struct gen *g, struct cold *c)
 {
     for (unsigned k = 0; k < c->n_owed; k++) {
         struct mem m = slot_mem(g, c->owed[k].slot);
@@ -1328,11 +1328,10 @@ static void put_site(struct gen *g, const struct cold *c)
             mov_mr(&g->b, true, m, (unsigned)c->owed[k].reg);
     }
     to_shared(g, call32(&g->b), c->wide ? g->host->slow_wide : g->host->slow);
-    struct slow_site site = c->site;
-    site.resume = (int32_t)(c->resume - g->b.p);
-    if (site.kind == SLOW_CALL)
+    c->site.resume = (int32_t)(c->resume - g->b.p);
+    if (c->site.kind == SLOW_CALL)
         note_reloc(g, g->b.p + offsetof(struct slow_site, helper), RELOC_PROGRAM);
-    put_bytes(&g->b, &site, slow_site_size(&site));
+    put_bytes(&g->b, &c->site, slow_site_size(&c->site));
 }
 
 static void put_cold(struct gen *g)

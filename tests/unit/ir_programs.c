@@ -1,4 +1,5 @@
 #include "ir_programs.h"
+#include "corners.h"
 
 /* ---- the guest ------------------------------------------------------------------------------------- */
 
@@ -60,98 +61,30 @@ void mix(uint64_t *hash, uint64_t v)
 
 static uint64_t corner_int(uint64_t *seed)
 {
-    static const uint64_t corners[] = { 0,
-                                        1,
-                                        2,
-                                        3,
-                                        7,
-                                        8,
-                                        31,
-                                        32,
-                                        33,
-                                        63,
-                                        64,
-                                        65,
-                                        127,
-                                        128,
-                                        255,
-                                        256,
-                                        0x7fff,
-                                        0x8000,
-                                        0xffff,
-                                        0x7fffffff,
-                                        0x80000000,
-                                        0xffffffff,
-                                        0x100000000,
-                                        0x7fffffffffffffff,
-                                        0x8000000000000000,
-                                        (uint64_t)-1,
-                                        (uint64_t)-2,
-                                        (uint64_t)-8,
-                                        (uint64_t)-128,
-                                        (uint64_t)-4096,
-                                        0xffffffff80000000,
-                                        0xffffffff7fffffff,
-                                        0x5555555555555555,
-                                        0x0123456789abcdef };
     switch (below(seed, 4)) {
     case 0: return next(seed);
     case 1: return next(seed) >> below(seed, 64);
-    default: return corners[below(seed, ARRAY_LEN(corners))];
+    default: return corner_ints.at[below(seed, corner_ints.n)];
     }
 }
 
 static uint64_t corner_f64(uint64_t *seed)
 {
-    static const uint64_t corners[] = { 0,
-                                        1,
-                                        0xfffffffffffff,
-                                        0x10000000000000,
-                                        0x7fefffffffffffff,
-                                        0x7ff0000000000000,
-                                        0x7ff8000000000000,
-                                        0x7ff0000000000001,
-                                        0x7ff8000000000123,
-                                        0x3ff0000000000000,
-                                        0x3fe0000000000000,
-                                        0x3ff8000000000000,
-                                        0x41dfffffffc00000,
-                                        0x41e0000000000000,
-                                        0x41e0000000100000,
-                                        0x41efffffffe00000,
-                                        0x41f0000000000000,
-                                        0x43e0000000000000,
-                                        0x43f0000000000000,
-                                        0x43dfffffffffffff,
-                                        0x47efffffe0000000,
-                                        0x47effffff0000000,
-                                        0x3810000000000000,
-                                        0x380fffffe0000000,
-                                        0x36a0000000000000,
-                                        0x3690000000000000,
-                                        0x4330000000000001,
-                                        0x3ca0000000000000,
-                                        0x4340000000000001 };
     uint64_t sign = next(seed) & (uint64_t)1 << 63;
     switch (below(seed, 4)) {
     case 0: return next(seed);
     case 1: return sign | (uint64_t)(1023 - 70 + below(seed, 140)) << 52 | next(seed) >> 12;
-    default: return sign | corners[below(seed, ARRAY_LEN(corners))];
+    default: return sign | corner_f64s.at[below(seed, corner_f64s.n)];
     }
 }
 
 static uint32_t corner_f32(uint64_t *seed)
 {
-    static const uint32_t corners[] = { 0,          1,          0x7fffff,   0x800000,   0x7f7fffff,
-                                        0x7f800000, 0x7fc00000, 0x7f800001, 0x7fc00123, 0x3f800000,
-                                        0x3f000000, 0x3fc00000, 0x4effffff, 0x4f000000, 0x4f7fffff,
-                                        0x4f800000, 0x5effffff, 0x5f000000, 0x5f7fffff, 0x5f800000,
-                                        0x33800000, 0x4b000001 };
     uint32_t sign = (uint32_t)next(seed) & 0x80000000;
     switch (below(seed, 4)) {
     case 0: return (uint32_t)next(seed);
     case 1: return sign | (127 - 35 + below(seed, 70)) << 23 | (uint32_t)(next(seed) >> 41);
-    default: return sign | corners[below(seed, ARRAY_LEN(corners))];
+    default: return sign | (uint32_t)corner_f32s.at[below(seed, corner_f32s.n)];
     }
 }
 

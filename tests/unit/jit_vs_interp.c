@@ -11,6 +11,7 @@
 #include "tcg/tcg.h"
 #include "tests/guest/riscv_random.h"
 #include "tests/unit/riscv_walks.h"
+#include "tests/unit/scratch.h"
 
 #include <inttypes.h>
 #include <setjmp.h>
@@ -68,7 +69,6 @@ static struct machine {
       .kept = true },
 };
 enum { KEPT = ARRAY_LEN(machines) - 1 };
-static char folder[] = "/tmp/tandem-kept.XXXXXX";
 
 static void must(struct error *err)
 {
@@ -92,7 +92,7 @@ static void machine_start(struct machine *m)
     m->vm->log.fd = 2;
     must(riscv64_target.cpu_model(m->vm, "max"));
     char *options =
-        m->kept ? xasprintf("%s,cache=%s/units", m->options, folder) : xstrdup(m->options);
+        m->kept ? xasprintf("%s,cache=%s", m->options, scratch_file) : xstrdup(m->options);
     must(tcg_accel.vm_create(m->vm, options));
     free(options);
     must(mem_add_ram(m->vm, "ram", 1 * MIB, false, &ram));
@@ -300,19 +300,6 @@ static void translators_agree_on_loops_through_memory(void **unused)
     assert_true(opened > 500);
 }
 
-static int make_folder(void **unused)
-{
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **unused)
-{
-    char path[sizeof(folder) + 8];
-    snprintf(path, sizeof(path), "%s/units", folder);
-    unlink(path);
-    return rmdir(folder);
-}
-
 static int run_many(int argc, char **argv)
 {
     uint64_t seed = 1, count = 1000, n_ended;
@@ -354,9 +341,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(translators_agree_on_loops_through_memory),
     };
     if (argc < 2)
-        return cmocka_run_group_tests(tests, make_folder, remove_folder);
-    make_folder(NULL);
+        return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
+    scratch_make(NULL);
     int status = run_many(argc, argv);
-    remove_folder(NULL);
+    scratch_remove(NULL);
     return status;
 }

@@ -5,6 +5,7 @@
 #include "core/vm.h"
 #include "target/riscv/riscv.h"
 #include "tcg/tcg.h"
+#include "tests/unit/scratch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,9 +20,6 @@
 #define CODE (RAM + 0x4000)
 #define DATA (RAM + 0x8000)
 enum { RAM_SIZE = 1 << 20, WFI = 0x10500073, A0 = 10, A1 = 11, A2 = 12 };
-
-static char folder[] = "/tmp/tandem-persist.XXXXXX";
-static char path[64];
 
 /* A loop with a sum, a call, a helper, floats and their flags, and a division: all that code can refer to. */
 static const uint32_t program[] = {
@@ -81,7 +79,7 @@ static struct machine start(const char *more, const char *model)
 {
     struct machine m = { 0 };
     char options[128];
-    snprintf(options, sizeof(options), "cache=%s%s", path, more);
+    snprintf(options, sizeof(options), "cache=%s%s", scratch_file, more);
     must(try_start(&m, options, model));
     const uint32_t wfi = WFI;
     mem_write(m.vm, TRAP, &wfi, 4);
@@ -122,7 +120,7 @@ static uint64_t put_and_run(struct machine *m, uint64_t at)
 
 static void first_run(void)
 {
-    unlink(path);
+    unlink(scratch_file);
     struct machine m = start("", "max");
     assert_int_equal(put_and_run(&m, CODE), 800);
     assert_true(m.tcg->counts.units > 0);
@@ -218,7 +216,7 @@ static void what_code_depends_on_starts_the_file_anew(void **unused)
 /* With a part of the cache so small that units go all the time, they come back from the records. */
 static void evicted_units_come_back(void **unused)
 {
-    unlink(path);
+    unlink(scratch_file);
     struct machine m = start("", "max");
     m.tcg->part_size = 2048;
     m.tcg->part_end = m.tcg->next + 2048;
@@ -236,27 +234,13 @@ static void the_interpreter_keeps_nothing(void **unused)
     for (size_t i = 0; i < n_backends; i++) {
         if (strcmp(backends[i]->name, "interp"))
             continue;
-        snprintf(options, sizeof(options), "backend=interp,cache=%s", path);
+        snprintf(options, sizeof(options), "backend=interp,cache=%s", scratch_file);
         struct error *err = try_start(&m, options, "max");
         assert_non_null(err);
         assert_non_null(strstr(error_text(err), "backend=jit"));
         error_free(err);
         vm_free(m.vm);
     }
-}
-
-static int in_a_folder(void **unused)
-{
-    if (!mkdtemp(folder))
-        return -1;
-    snprintf(path, sizeof(path), "%s/units", folder);
-    return 0;
-}
-
-static int folder_gone(void **unused)
-{
-    unlink(path);
-    return rmdir(folder);
 }
 
 int main(void)
@@ -271,5 +255,5 @@ int main(void)
         cmocka_unit_test(evicted_units_come_back),
         cmocka_unit_test(the_interpreter_keeps_nothing),
     };
-    return cmocka_run_group_tests(tests, in_a_folder, folder_gone);
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

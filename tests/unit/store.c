@@ -6,6 +6,7 @@
 #include "core/hash.h"
 #include "core/util.h"
 #include "tcg/store_format.h"
+#include "tests/unit/scratch.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -20,14 +21,12 @@
 
 #include <cmocka.h>
 
-static char folder[] = "/tmp/tandem-store.XXXXXX";
-static char path[64];
 static const uint64_t ours[2] = { 1, 2 }, theirs[2] = { 1, 3 };
 enum { N = 300, RECORD = 40 };
 
 static struct store *opened(const uint64_t identity[2], uint64_t max_bytes)
 {
-    struct store_options o = { .path = path, .max_bytes = max_bytes };
+    struct store_options o = { .path = scratch_file, .max_bytes = max_bytes };
     struct store *s = NULL;
     memcpy(o.identity, identity, sizeof(o.identity));
     struct error *err = store_open(&o, &s);
@@ -90,7 +89,7 @@ static unsigned found_in_file(const uint64_t identity[2], unsigned n)
 
 static void made_with(unsigned n)
 {
-    unlink(path);
+    unlink(scratch_file);
     struct store *s = opened(ours, MIB);
     add(s, 0, n);
     saved(s);
@@ -100,7 +99,7 @@ static void made_with(unsigned n)
 static uint8_t *contents(size_t *n)
 {
     struct stat st;
-    int fd = open(path, O_RDONLY);
+    int fd = open(scratch_file, O_RDONLY);
     assert_int_equal(fstat(fd, &st), 0);
     uint8_t *bytes = malloc((size_t)st.st_size + 1);
     *n = (size_t)st.st_size;
@@ -111,14 +110,14 @@ static uint8_t *contents(size_t *n)
 
 static void put_contents(const uint8_t *bytes, size_t n)
 {
-    int fd = open(path, O_WRONLY | O_TRUNC);
+    int fd = open(scratch_file, O_WRONLY | O_TRUNC);
     assert_int_equal(write(fd, bytes, n), n);
     close(fd);
 }
 
 static void refused_as(const char *why)
 {
-    struct store_options o = { .path = path, .max_bytes = MIB };
+    struct store_options o = { .path = scratch_file, .max_bytes = MIB };
     struct store *s;
     struct error *err = store_open(&o, &s);
     assert_non_null(err);
@@ -174,12 +173,12 @@ static void little_news_are_not_worth_a_write(void **unused)
 {
     made_with(1000);
     struct stat before, after;
-    stat(path, &before);
+    stat(scratch_file, &before);
     struct store *s = opened(ours, MIB);
     add(s, 1000, 1002);
     saved(s);
     store_free(s);
-    stat(path, &after);
+    stat(scratch_file, &after);
     assert_int_equal(before.st_size, after.st_size);
     assert_int_equal(found_in_file(ours, 1002), 1000);
 }
@@ -218,7 +217,7 @@ static void two_at_once_lose_nothing(void **unused)
 static void one_that_is_still_locked_is_waited_for_only_so_long(void **unused)
 {
     made_with(N);
-    int fd = open(path, O_RDWR);
+    int fd = open(scratch_file, O_RDWR);
     assert_int_equal(flock(fd, LOCK_EX), 0);
     refused_as("holds it locked");
     close(fd);
@@ -229,7 +228,7 @@ static void one_that_is_still_locked_is_waited_for_only_so_long(void **unused)
 static void what_is_used_stays_in_a_full_file(void **unused)
 {
     const uint64_t limit = 64 * KIB;
-    unlink(path);
+    unlink(scratch_file);
     for (unsigned run = 0; run < 12; run++) {
         struct store *s = opened(ours, limit);
         if (!run)
@@ -244,7 +243,7 @@ static void what_is_used_stays_in_a_full_file(void **unused)
         saved(s);
         store_free(s);
         struct stat st;
-        stat(path, &st);
+        stat(scratch_file, &st);
         assert_in_range(st.st_size, 0, 3 * limit + STORE_FIRST_REGION);
         assert_in_range(st.st_blocks * 512, 0, 2 * limit + STORE_FIRST_REGION);
     }
@@ -328,7 +327,7 @@ static void a_full_disk_leaves_the_state_before(void **unused)
     struct rlimit old, small;
     made_with(N);
     struct stat st;
-    stat(path, &st);
+    stat(scratch_file, &st);
     struct store *s = opened(ours, MIB);
     add(s, N, 20 * N);
     getrlimit(RLIMIT_FSIZE, &old);
@@ -350,17 +349,17 @@ static void a_full_disk_leaves_the_state_before(void **unused)
 static void what_others_may_write_is_refused(void **unused)
 {
     made_with(N);
-    chmod(path, 0620);
+    chmod(scratch_file, 0620);
     refused_as("others may write");
-    chmod(path, 0602);
+    chmod(scratch_file, 0602);
     refused_as("others may write");
-    chmod(path, 0644);
+    chmod(scratch_file, 0644);
     assert_int_equal(found_in_file(ours, N), N);
-    chmod(folder, 0777);
+    chmod(scratch_folder, 0777);
     refused_as("others may write to the folder");
-    chmod(folder, 01777);
+    chmod(scratch_folder, 01777);
     assert_int_equal(found_in_file(ours, N), N);
-    chmod(folder, 0700);
+    chmod(scratch_folder, 0700);
 }
 
 static void what_is_another_users_is_refused(void **unused)
@@ -368,40 +367,40 @@ static void what_is_another_users_is_refused(void **unused)
     if (geteuid())
         skip();
     made_with(N);
-    assert_int_equal(chown(path, 12345, 12345), 0);
+    assert_int_equal(chown(scratch_file, 12345, 12345), 0);
     refused_as("belongs to another user");
-    assert_int_equal(chown(path, 0, 0), 0);
-    assert_int_equal(chown(folder, 12345, 12345), 0);
+    assert_int_equal(chown(scratch_file, 0, 0), 0);
+    assert_int_equal(chown(scratch_folder, 12345, 12345), 0);
     refused_as("belongs to another user");
-    assert_int_equal(chown(folder, 0, 0), 0);
+    assert_int_equal(chown(scratch_folder, 0, 0), 0);
 }
 
 static void only_a_plain_file_will_do(void **unused)
 {
     char other[80];
     made_with(N);
-    snprintf(other, sizeof(other), "%s.real", path);
-    rename(path, other);
-    assert_int_equal(symlink(other, path), 0);
+    snprintf(other, sizeof(other), "%s.real", scratch_file);
+    rename(scratch_file, other);
+    assert_int_equal(symlink(other, scratch_file), 0);
     refused_as("symbolic link");
-    unlink(path);
-    assert_int_equal(mkfifo(path, 0600), 0);
+    unlink(scratch_file);
+    assert_int_equal(mkfifo(scratch_file, 0600), 0);
     refused_as("not a plain file");
-    unlink(path);
-    assert_int_equal(mkdir(path, 0700), 0);
+    unlink(scratch_file);
+    assert_int_equal(mkdir(scratch_file, 0700), 0);
     refused_as("");
-    rmdir(path);
+    rmdir(scratch_file);
     unlink(other);
 }
 
 static void a_new_one_is_its_users_alone(void **unused)
 {
     struct stat st;
-    unlink(path);
+    unlink(scratch_file);
     mode_t old = umask(0);
     store_free(opened(ours, MIB));
     umask(old);
-    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(stat(scratch_file, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
 }
 
@@ -409,28 +408,14 @@ static void something_else_is_not_touched(void **unused)
 {
     static const uint8_t text[] = "somebody's thesis, which is longer than eight bytes";
     size_t n;
-    unlink(path);
-    close(open(path, O_CREAT | O_WRONLY, 0600));
+    unlink(scratch_file);
+    close(open(scratch_file, O_CREAT | O_WRONLY, 0600));
     put_contents(text, sizeof(text));
     refused_as("something else");
     uint8_t *now = contents(&n);
     assert_int_equal(n, sizeof(text));
     assert_memory_equal(now, text, n);
     free(now);
-}
-
-static int in_a_folder(void **unused)
-{
-    if (!mkdtemp(folder))
-        return -1;
-    snprintf(path, sizeof(path), "%s/units", folder);
-    return 0;
-}
-
-static int folder_gone(void **unused)
-{
-    unlink(path);
-    return rmdir(folder);
 }
 
 int main(void)
@@ -454,5 +439,5 @@ int main(void)
         cmocka_unit_test(a_new_one_is_its_users_alone),
         cmocka_unit_test(something_else_is_not_touched),
     };
-    return cmocka_run_group_tests(tests, in_a_folder, folder_gone);
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/vm.h"
 #include "tcg/tcg.h"
+#include "tests/unit/corners.h"
 
 #include <inttypes.h>
 #include <setjmp.h>
@@ -282,70 +283,28 @@ static void stop_machines(void)
 
 static uint32_t corner_f32(uint64_t *seed)
 {
-    static const uint32_t corners[] = {
-        0,          1,          0x7fffff,   0x800000,   0x800001,   0x7f7fffff, 0x7f800000,
-        0x7fc00000, 0x7f800001, 0x7fc00123, 0x3f800000, 0x3f000000, 0x3fc00000, 0x4effffff,
-        0x4f000000, 0x5effffff, 0x5f000000, 0x33800000, 0x4b000001, 0x00ffffff, 0x40000000,
-        0x3f7fffff, 0x38800000, 0x387fc000, 0x477fe000, 0x477ff000, 0x33000000, 0x1f800000,
-        0x20000000, 0x00400000, 0x7fbfffff, 0x4b800000,
-    };
     uint32_t sign = (uint32_t)next(seed) & 0x80000000;
     switch (next(seed) % 4) {
     case 0: return (uint32_t)next(seed);
     case 1:
         return sign | (uint32_t)(127 - 35 + next(seed) % 70) << 23 | (uint32_t)(next(seed) >> 41);
-    default: return sign | corners[next(seed) % ARRAY_LEN(corners)];
+    default: return sign | (uint32_t)corner_f32s.at[next(seed) % corner_f32s.n];
     }
 }
 
 static uint64_t corner_f64(uint64_t *seed)
 {
-    static const uint64_t corners[] = {
-        0,
-        1,
-        0xfffffffffffff,
-        0x10000000000000,
-        0x10000000000001,
-        0x7fefffffffffffff,
-        0x7ff0000000000000,
-        0x7ff8000000000000,
-        0x7ff0000000000001,
-        0x7ff8000000000123,
-        0x3ff0000000000000,
-        0x3fe0000000000000,
-        0x3ff8000000000000,
-        0x41dfffffffc00000,
-        0x41e0000000000000,
-        0x41e0000000100000,
-        0x43e0000000000000,
-        0x43dfffffffffffff,
-        0x47efffffe0000000,
-        0x47effffff0000000,
-        0x3810000000000000,
-        0x380fffffe0000000,
-        0x36a0000000000000,
-        0x3690000000000000,
-        0x4330000000000001,
-        0x3ca0000000000000,
-        0x4340000000000001,
-        0x2000000000000000,
-        0x1ff0000000000000,
-        0x0008000000000000,
-    };
     uint64_t sign = next(seed) & (uint64_t)1 << 63;
     switch (next(seed) % 4) {
     case 0: return next(seed);
     case 1: return sign | (uint64_t)(1023 - 70 + next(seed) % 140) << 52 | next(seed) >> 12;
-    default: return sign | corners[next(seed) % ARRAY_LEN(corners)];
+    default: return sign | corner_f64s.at[next(seed) % corner_f64s.n];
     }
 }
 
 static uint64_t corner_int(uint64_t *seed)
 {
-    static const uint64_t corners[] = { 0,  1,  7,    8,      15,     16,         17,
-                                        31, 32, 63,   64,     0x80,   0x7f,       0x8000,
-                                        -1, -2, 0xff, 0x7fff, 0xffff, 0x80000000, 0x7fffffff };
-    return next(seed) % 2 ? next(seed) : corners[next(seed) % ARRAY_LEN(corners)];
+    return next(seed) % 2 ? next(seed) : corner_ints.at[next(seed) % corner_ints.n];
 }
 
 static union v128 random_vector(uint64_t *seed)

@@ -5,6 +5,7 @@
  *   TANDEM_TEST_LINES  only lines whose name begins so
  *   TANDEM_TEST_TABLES of int bit jump string sse avx x87: only these
  *   TANDEM_TEST_SEED */
+#include "tests/unit/corners.h"
 #include "tests/unit/x86_native.h"
 #include "tests/unit/x86_walks.h"
 
@@ -266,27 +267,10 @@ static uint64_t random_for(void *unused)
 
 static uint64_t random_integer(void)
 {
-    static const uint64_t corners[] = { 0,
-                                        1,
-                                        2,
-                                        0x7f,
-                                        0x80,
-                                        0xff,
-                                        0x7fff,
-                                        0x8000,
-                                        0xffff,
-                                        0x7fffffff,
-                                        0x80000000,
-                                        0xffffffff,
-                                        0x7fffffffffffffff,
-                                        0x8000000000000000,
-                                        0xffffffffffffffff,
-                                        0xffffffff80000000,
-                                        0x5555555555555555 };
     uint64_t v = random_u64(), r = random_u64();
     switch (r & 7) {
-    case 0: return corners[(r >> 8) % ARRAY_LEN(corners)];
-    case 1: return corners[(r >> 8) % ARRAY_LEN(corners)] + (r >> 16 & 3) - 1;
+    case 0: return corner_ints.at[(r >> 8) % corner_ints.n];
+    case 1: return corner_ints.at[(r >> 8) % corner_ints.n] + (r >> 16 & 3) - 1;
     case 2: return v >> (r >> 8 & 63);
     case 3: return v & 0xff;
     default: return v;
@@ -295,29 +279,13 @@ static uint64_t random_integer(void)
 
 static uint64_t random_float(void)
 {
-    static const uint64_t f64[] = { 0,
-                                    0x3ff0000000000000,
-                                    0x7ff0000000000000,
-                                    0x7ff8000000000001,
-                                    0x7ff0000000000001,
-                                    1,
-                                    0x000fffffffffffff,
-                                    0x0010000000000000,
-                                    0x7fefffffffffffff,
-                                    0x41dfffffffc00000,
-                                    0x41e0000000000000,
-                                    0x43e0000000000000,
-                                    0x3fe0000000000000,
-                                    0x36a0000000000000 };
-    static const uint32_t f32[] = { 0,          0x3f800000, 0x7f800000, 0x7fc00001, 0x7f800001,
-                                    1,          0x007fffff, 0x00800000, 0x7f7fffff, 0x4effffff,
-                                    0x4f000000, 0x5f000000, 0x3f000000, 0x33800000 };
     uint64_t v = random_u64(), r = random_u64();
     switch (r & 7) {
-    case 0: return f64[(r >> 8) % ARRAY_LEN(f64)] | (r >> 7 & 1) << 63;
+    case 0: return corner_f64s.at[(r >> 8) % corner_f64s.n] | (r >> 7 & 1) << 63;
     case 1:
-        return f32[(r >> 8) % ARRAY_LEN(f32)] | (uint64_t)f32[(r >> 16) % ARRAY_LEN(f32)] << 32 |
-               (r >> 7 & 1) << 63 | (r >> 6 & 1) << 31;
+        return corner_f32s.at[(r >> 8) % corner_f32s.n] |
+               corner_f32s.at[(r >> 16) % corner_f32s.n] << 32 | (r >> 7 & 1) << 63 |
+               (r >> 6 & 1) << 31;
     case 2: return (v & 0x800fffffffffffff) | (0x3f0 + (r >> 8 & 31)) << 52;
     case 3:
         return (v & 0x807fffff807fffff) | (120 + (r >> 8 & 15)) << 23 |

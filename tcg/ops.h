@@ -82,7 +82,7 @@ IR_OP( fbits,     int,   1, 0,                "bits of a float as an integer of 
 IR_OP( bitsf,     same,  1, 0,                "float from the bits of an integer of its width; the op's type is the float's" )
 IR_OP( fbox,      f64,   1, 0,                "f32 a in the low half, ones above; the op's type is f32" )
 IR_OP( funbox,    f32,   1, 0,                "low half of f64 a if the high half is all ones, else the canonical NaN" )
-IR_OP( fflags,    i64,   0, IR_EFFECT,        "the sticky flags raised so far (SF_*)" )
+IR_OP( fflags,    i64,   0, 0,                "the sticky flags raised so far (SF_*)" )
 IR_OP( set_fflags,none,  1, IR_EFFECT,        "the sticky flags become the low five bits of a" )
 /* vectors */
 IR_OP( join,      v256,  2, 0,                "v128 a below v128 b; the op's type is v128" )

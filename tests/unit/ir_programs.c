@@ -636,11 +636,20 @@ static void step_fma(struct build *b)
     add_value(b, type, ir_fma(b->ir, a, c, d, below(b->seed, 4)));
 }
 
+/* Now and then the flags become what they were before, as where a comparison is to raise none. */
 static void step_fcmp(struct build *b)
 {
     enum ir_type type = float_type(b);
-    ir_val a = pick(b, type), c = pick(b, type);
+    ir_val a = pick(b, type), c = pick(b, type), before = IR_NONE;
+    if (one_in(b->seed, 3))
+        add_value(b, IR_I64, before = ir_fflags(b->ir));
     add_value(b, IR_I64, ir_fcmp(b->ir, IR_FEQ + below(b->seed, 3), a, c));
+    if (before != IR_NONE && one_in(b->seed, 4))
+        add_value(b, type, ir_2(b->ir, IR_fadd, a, c));
+    if (before != IR_NONE && one_in(b->seed, 8))
+        step_load(b);
+    if (before != IR_NONE)
+        ir_set_fflags(b->ir, before);
     if (one_in(b->seed, 4))
         add_value(b, IR_I64, ir_fflags(b->ir));
     if (one_in(b->seed, 8))

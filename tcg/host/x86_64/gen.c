@@ -1123,6 +1123,34 @@ static void fuse_high(struct gen *g, const struct ir_op *set)
     note_use(g, op->a, (uint16_t)(set - g->ir->ops));
 }
 
+/* Is the result the same whatever NaN an operand is, or a NaN itself, to be replaced then? */
+static bool hands_nan_on(const struct ir_op *op)
+{
+    switch (op->code) {
+    case IR_fadd:
+    case IR_fsub:
+    case IR_fmul:
+    case IR_fdiv:
+    case IR_fsqrt:
+    case IR_fma:
+    case IR_fcmp:
+    case IR_ftoi:
+    case IR_fwiden:
+    case IR_fnarrow: return true;
+    default: return false;
+    }
+}
+
+/* What was compared is looked at once more. */
+static void note_undone(struct gen *g, uint16_t set_fflags)
+{
+    uint16_t fcmp = comparison_undone(g, set_fflags);
+    if (fcmp == IR_NONE)
+        return;
+    note_use(g, g->ir->ops[fcmp].a, set_fflags);
+    note_use(g, g->ir->ops[fcmp].b, set_fflags);
+}
+
 /* What there is to do, last uses, groups, and which values are best computed right in a pinned register. */
 static void look_ahead(struct gen *g, const struct ir_block *blk)
 {
@@ -1142,9 +1170,14 @@ static void look_ahead(struct gen *g, const struct ir_block *blk)
         g->hint[i] = 255;
         g->group_of[i] = 0;
         const ir_val v[4] = { op->a, op->b, op->c, op->d };
-        for (unsigned k = 0, n = ir_n_operands(op); k < n; k++)
+        g->seen[i] = false;
+        for (unsigned k = 0, n = ir_n_operands(op); k < n; k++) {
             note_use(g, v[k], i);
+            if (v[k] != IR_NONE && !hands_nan_on(op))
+                g->seen[v[k]] = true;
+        }
         switch (op->code) {
+        case IR_set_fflags: note_undone(g, i); break;
         case IR_select:
             if (!is_fp(op->type))
                 fuse_select(g, i);

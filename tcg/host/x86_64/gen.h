@@ -90,6 +90,7 @@ struct gen {
     uint16_t live[IR_MAX_OPS];     /* of the block: operations that make code */
     unsigned n_live;
     bool fused[IR_MAX_OPS];      /* part of its one user: a select's setc, a sum's shl; of all its users: sets of high */
+    bool seen[IR_MAX_OPS];       /* a float that more than sums and products of its block look at */
     uint8_t high_sets[IR_MAX_OPS]; /* of a high: how many sets of slots in memory use it */
     uint8_t hint[IR_MAX_OPS];    /* pinned register the value is wanted in, or 255 */
     uint8_t *label[IR_MAX_BLOCKS];
@@ -226,3 +227,4 @@ void gen_fbits(struct gen *g, const struct ir_op *op);
 void gen_bitsf(struct gen *g, const struct ir_op *op);
 void gen_fflags(struct gen *g);
 void gen_set_fflags(struct gen *g, const struct ir_op *op);
+uint16_t comparison_undone(const struct gen *g, uint16_t set_fflags);

@@ -8,10 +8,10 @@ uint8_t sse_prefix(enum ir_type t)
     return t == IR_F64 ? 0xf2 : 0xf3;
 }
 
-/* If the result is a NaN it becomes the canonical one, out of line. */
+/* If the result is a NaN it becomes the canonical one, out of line; or later, in what is made of it. */
 static void gen_fix_nan(struct gen *g, enum ir_type type, unsigned d)
 {
-    if (!g->tcg->target->canonical_nan)
+    if (!g->tcg->target->canonical_nan || !g->seen[g->i])
         return;
     sse_rr(&g->b, type == IR_F64 ? 0x66 : 0, 0x2e, d - XMM0, d - XMM0); /* ucomis */
     struct cold *c = cold_new(g, COLD_NAN);
@@ -216,13 +216,45 @@ void gen_fflags(struct gen *g)
     alu_rr(&g->b, false, ALU_OR, d, t);
 }
 
+/* If the flags become what they were before one comparison, and nothing else computed since: that. Else IR_NONE. */
+uint16_t comparison_undone(const struct gen *g, uint16_t set_fflags)
+{
+    const struct ir_op *ops = g->ir->ops;
+    ir_val before = resolve(g->ir, ops[set_fflags].a);
+    uint16_t found = IR_NONE;
+    if (ops[before].code != IR_fflags || g->tcg->target->subnormal_flag)
+        return IR_NONE;
+    for (uint16_t i = before + 1; i < set_fflags; i++) {
+        bool compares = ops[i].code == IR_fcmp;
+        if (ops[i].code == IR_call || ops[i].code == IR_set_fflags ||
+            (compares && found != IR_NONE) || (!compares && ir_properties(&ops[i]) & IR_FP))
+            return IR_NONE;
+        if (compares)
+            found = i;
+    }
+    return found;
+}
+
 void gen_set_fflags(struct gen *g, const struct ir_op *op)
 {
+    uint16_t undone = comparison_undone(g, g->i);
+    const struct ir_op *fcmp = undone == IR_NONE ? NULL : &g->ir->ops[undone];
     unsigned t = take(g, false);
+    uint8_t *over = NULL;
+    if (fcmp) { /* only a NaN raised one */
+        unsigned ra = use(g, fcmp->a), rb = use(g, fcmp->b);
+        sse_rr(&g->b, fcmp->type == IR_F64 ? 0x66 : 0, 0x2e, ra - XMM0, rb - XMM0);
+        over = jcc32(&g->b, CC_NP);
+    }
     load_into(g, resolve(g->ir, op->a), t);
     alu_ri(&g->b, false, ALU_AND, t, 31);
     op_rm_full(&g->b, 0, false, true, 0x88, t, MEM(RBP, TCG_DISP(fp_flags)));
     op_rm(&g->b, false, 0x0fae, 3, fp_scratch());
     alu_mi(&g->b, false, ALU_AND, fp_scratch(), ~63);
     op_rm(&g->b, false, 0x0fae, 2, fp_scratch()); /* ldmxcsr */
+    if (!fcmp)
+        return;
+    patch_to(over, g->b.p);
+    release(g, fcmp->a);
+    release(g, fcmp->b);
 }

@@ -458,6 +458,8 @@ static struct error *parse_options(struct tcg *tcg, const char *text, uint64_t *
         if (!*v)
             err = error_new("cache=: the name of a file is expected");
         tcg->persist_path = xstrdup(v);
+        if (tcg->target && !options_get(&o, "unit-insns")) /* the work is done once */
+            tcg->max_insns = tcg->target->hot_insns;
     }
     if (!err && (v = options_get(&o, "tier2"))) {
         tcg->always_tier2 = !strcmp(v, "always");

@@ -63,7 +63,7 @@ void ir_start(struct ir *ir, const struct ir_slot *slots, uint16_t n_slots)
     ir->n_ops = ir->n_blocks = ir->n_insns = 0;
     ir->block = 0;
     ir->ended = true;
-    ir->overflow = false;
+    ir->overflow = ir->joins = false;
 }
 
 /* Nothing is known at the start of a block. */
@@ -494,6 +494,7 @@ ir_val ir_2(struct ir *ir, enum ir_code code, ir_val a, ir_val b)
     ir_val known = ir->no_fold ? IR_NONE : fold_2(ir, &code, type, &a, &b);
     if (known != IR_NONE)
         return known;
+    ir->joins |= code == IR_join;
     struct ir_op *op = emit(ir, code, type);
     op->a = a;
     op->b = b;

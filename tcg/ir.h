@@ -189,6 +189,7 @@ struct ir {
     uint16_t block;           /* current */
     bool ended;               /* current block has its end */
     bool forward_only;        /* a way back leaves the unit, though its block is there: no loops */
+    bool joins;               /* there are V256 values made of halves */
     bool wide;                /* the back end has V256: else there are none; ir_start leaves it as it is */
     bool no_fold;             /* tests: build what is asked for; ir_start leaves it as it is */
     bool overflow;            /* ran out of room: the unit must be made shorter */

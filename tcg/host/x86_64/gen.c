@@ -463,7 +463,7 @@ static void gen_get(struct gen *g, const struct ir_op *op)
 /* A slot of upper halves becomes v: does the register of the lower one have it above? */
 static void note_upper(struct gen *g, unsigned slot, ir_val v)
 {
-    int r = g->host->below[slot];
+    int r = g->keeps_uppers ? g->host->below[slot] : -1;
     if (r < 0)
         return;
     const struct ir_op *op = &g->ir->ops[v];
@@ -708,7 +708,7 @@ static void put_uppers(struct gen *g, uint32_t regs)
 static uint32_t missing_uppers(struct gen *g, uint16_t block)
 {
     uint32_t missing = 0;
-    if (!g->host->wide)
+    if (!g->keeps_uppers)
         return 0;
     if (g->head[block] || g->label[block])
         return g->uppers_at[block] & ~g->uppers;
@@ -1286,7 +1286,8 @@ static void plan_uppers(struct gen *g)
 {
     const struct ir *ir = g->ir;
     uint16_t last[IR_MAX_BLOCKS];
-    if (!g->host->wide)
+    g->keeps_uppers = g->host->wide && ir->joins;
+    if (!g->keeps_uppers)
         return;
     memset(g->head, 0, ir->n_blocks * sizeof(g->head[0]));
     memset(g->uppers_at, 0xff, ir->n_blocks * sizeof(g->uppers_at[0]));
@@ -1323,7 +1324,7 @@ static void gen_block(struct gen *g, uint16_t n)
     memset(g->lazy, 0xff, g->ir->n_slots * sizeof(g->lazy[0]));
     memset(g->copy, 0xff, g->ir->n_slots * sizeof(g->copy[0]));
     g->spill_used = 0;
-    g->uppers = !g->host->wide || g->uppers_at[n] == UINT32_MAX ? 0 : g->uppers_at[n];
+    g->uppers = !g->keeps_uppers || g->uppers_at[n] == UINT32_MAX ? 0 : g->uppers_at[n];
     g->wide = g->uppers;
     if (!n && g->uppers) { /* who comes in does not bring them */
         put_uppers(g, g->uppers);

@@ -73,6 +73,7 @@ struct gen {
     uint16_t loop_of[IR_MAX_BLOCKS]; /* head of the least loop behind whose head it stands, or IR_NONE */
     uint64_t spill_used;
     bool failed, wide;           /* wide: the block has had V256 values in registers */
+    bool keeps_uppers;           /* somebody asks for them, see uppers */
     uint16_t n_cold, n_fixups, n_links, n_groups;
     ir_val held[32];             /* value in each register, IR_NONE, or GROUP_VALUE + n */
     ir_val lazy[128];            /* value whose only home is this slot's memory */
@@ -178,7 +179,7 @@ unsigned use(struct gen *g, ir_val v);
 void save_alias(struct gen *g, unsigned r);
 unsigned def(struct gen *g, ir_val reuse);
 void result_in(struct gen *g, unsigned r);
-bool dies_here(const struct gen *g, ir_val v);
+bool is_last_use(const struct gen *g, ir_val v);
 void release(struct gen *g, ir_val v);
 bool const_of(const struct gen *g, ir_val v, int64_t *c);
 bool const32_of(const struct gen *g, ir_val v, int64_t *c);

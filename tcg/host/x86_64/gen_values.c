@@ -279,10 +279,15 @@ unsigned use(struct gen *g, ir_val v)
     return r;
 }
 
-/* Nobody needs it behind the current operation. */
-bool dies_here(const struct gen *g, ir_val v)
+static bool dies_here(const struct gen *g, ir_val v)
 {
     return g->last_use[v] <= g->i && !is_owed(g, v);
+}
+
+/* Nobody needs it behind the current operation. */
+bool is_last_use(const struct gen *g, ir_val v)
+{
+    return dies_here(g, v);
 }
 
 static bool has_free_temp(const struct gen *g)

@@ -612,7 +612,7 @@ void gen_join(struct gen *g, const struct ir_op *op)
     if (!zero && !mem)
         b = number(use(g, upper));
     bool slot = is_upper_of(g, a, upper), there = slot && g->uppers >> a & 1;
-    if (g->hint[g->i] == 255 && !is_temp(a) && g->held[a] == lower && dies_here(g, lower)) {
+    if (g->hint[g->i] == 255 && !is_temp(a) && g->held[a] == lower && is_last_use(g, lower)) {
         d = a;
         put_value(g, g->i, d);
         g->uppers = slot ? g->uppers | 1u << d : g->uppers & ~(1u << d);

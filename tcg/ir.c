@@ -617,10 +617,30 @@ static void split_address(struct ir *ir, ir_val *base, int64_t *off)
     }
 }
 
+/* Without IR_ALIGNED where an access a few back in this block, whose address differs by whole accesses, would have
+ * faulted already. */
+static unsigned without_known_alignment(const struct ir *ir, ir_val base, int64_t off,
+                                        unsigned shape)
+{
+    enum { BACK = 32 };
+    unsigned first = ir->blocks[ir->block].first, size = ir_access_bytes(shape), left = BACK;
+    if (ir->no_fold || !(shape & IR_ALIGNED))
+        return shape;
+    for (unsigned i = ir->n_ops; i-- > first && left--;) {
+        const struct ir_op *op = &ir->ops[i];
+        if ((op->code == IR_load || op->code == IR_store) && op->a == base &&
+            op->shape & IR_ALIGNED && ir_access_bytes(op->shape) >= size &&
+            !((uint64_t)(off - op->imm) & (size - 1)))
+            return shape & ~(unsigned)IR_ALIGNED;
+    }
+    return shape;
+}
+
 ir_val ir_load(struct ir *ir, enum ir_type type, ir_val base, int64_t off, unsigned shape,
                unsigned mode)
 {
     split_address(ir, &base, &off);
+    shape = without_known_alignment(ir, base, off, shape);
     struct ir_op *op = emit(ir, IR_load, type);
     op->a = base;
     op->imm = off;
@@ -632,6 +652,7 @@ ir_val ir_load(struct ir *ir, enum ir_type type, ir_val base, int64_t off, unsig
 void ir_store(struct ir *ir, ir_val base, int64_t off, ir_val v, unsigned shape, unsigned mode)
 {
     split_address(ir, &base, &off);
+    shape = without_known_alignment(ir, base, off, shape);
     struct ir_op *op = emit(ir, IR_store, ir_type_of(ir, v));
     op->a = base;
     op->b = v;

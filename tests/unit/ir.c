@@ -366,6 +366,45 @@ static void accesses_near_pc_have_one_base(void **unused)
     assert_int_equal(ir.ops[b].imm, 0x38);
 }
 
+static unsigned load_shape(ir_val base, int64_t off, unsigned shape)
+{
+    return ir.ops[ir_load(&ir, IR_V128, base, off, shape, 0)].shape;
+}
+
+static void alignment_is_looked_at_once(void **unused)
+{
+    start();
+    const unsigned aligned = IR_128 | IR_ALIGNED;
+    ir_val x1 = ir_get(&ir, X1);
+    assert_int_equal(load_shape(x1, 0, IR_128), IR_128);
+    assert_int_equal(load_shape(x1, 16, aligned), aligned);
+    assert_int_equal(load_shape(x1, 64, aligned), IR_128);
+    assert_int_equal(load_shape(x1, 24, aligned), aligned); /* by itself, of which one faults */
+    assert_int_equal(load_shape(x1, 32, aligned | IR_PAIR), aligned | IR_PAIR); /* 32 bytes */
+    assert_int_equal(load_shape(x1, -48, aligned), IR_128);
+    assert_int_equal(load_shape(ir_get(&ir, X2), 16, aligned), aligned);
+    ir_begin_block(&ir, 4);
+    assert_int_equal(load_shape(ir_get(&ir, X1), 16, aligned), aligned);
+    ir_jump(&ir, 0);
+}
+
+static void halves_of_a_whole_join_to_it(void **unused)
+{
+    start();
+    ir_val a = ir_get(&ir, V0), b = ir_get(&ir, V0 + 1), whole = ir_2(&ir, IR_join, a, b);
+    assert_int_equal(ir_type_of(&ir, whole), IR_V256);
+    assert_int_equal(ir_1(&ir, IR_low, whole), a);
+    assert_int_equal(ir_1(&ir, IR_high, whole), b);
+    assert_int_equal(ir_2(&ir, IR_join, a, b), whole);
+    ir_val sum = ir_vec(&ir, IR_V_add_i8, whole, whole, IR_NONE, 0);
+    assert_int_equal(ir_type_of(&ir, sum), IR_V256);
+    ir_val lower = ir_1(&ir, IR_low, sum), upper = ir_1(&ir, IR_high, sum);
+    assert_int_equal(ir_2(&ir, IR_join, lower, upper), sum);
+    assert_int_not_equal(ir_2(&ir, IR_join, upper, lower), sum);
+    assert_int_equal(ir_type_of(&ir, ir_vec(&ir, IR_V_mask_i8, sum, IR_NONE, IR_NONE, 0)), IR_I64);
+    ir_jump(&ir, 0);
+}
+
 static void jumps_inside_the_unit_know_their_block(void **unused)
 {
     start();
@@ -586,6 +625,8 @@ int main(void)
         cmocka_unit_test(unused_values_are_dropped_unless_they_do_something),
         cmocka_unit_test(a_vector_without_itself_is_zero),
         cmocka_unit_test(accesses_near_pc_have_one_base),
+        cmocka_unit_test(alignment_is_looked_at_once),
+        cmocka_unit_test(halves_of_a_whole_join_to_it),
         cmocka_unit_test(jumps_inside_the_unit_know_their_block),
         cmocka_unit_test(passes_give_what_the_files_say),
         cmocka_unit_test(text_round_trips),

@@ -93,13 +93,18 @@ static bool step_to(struct hot_guest *g, const struct boundary *b)
     return false;
 }
 
+/* So that steps find no links to follow. */
+static void forget_units(struct hot_guest *g)
+{
+    uint64_t page = g->kind->code_at & ~(uint64_t)4095;
+    assert_true(mem_write(g->vm, page, g->ram + (page - g->kind->ram_at), 4096));
+}
+
 /* What comes of an interrupt there, or of none; 0: there is no such place. */
 static uint64_t expected(struct hot_guest *g, const struct job *j, const struct boundary *b)
 {
-    uint64_t page = g->kind->code_at & ~(uint64_t)4095;
     prepare(g, j);
-    assert_true(mem_write(g->vm, page, g->ram + (page - g->kind->ram_at),
-                          4096)); /* no links are left to follow */
+    forget_units(g);
     if (b && !step_to(g, b))
         return 0;
     if (b)
@@ -206,6 +211,18 @@ static uint32_t place_of(struct tcg *tcg, const struct point *p)
 
 /* ---- interrupts -------------------------------------------------------------------------------------------- */
 
+/* To the loop's beginning, with the point's unit there: it may have gone with the code's change, or a debugger's points. */
+static uint32_t prepare_for(struct hot_guest *g, const struct job *j, const struct point *p)
+{
+    struct tcg *tcg = tcg_of_vm(g->vm);
+    prepare(g, j);
+    if (!place_of(tcg, p)) {
+        run_to_end(g);
+        prepare(g, j);
+    }
+    return place_of(tcg, p);
+}
+
 struct totals {
     uint64_t n, came, bad, left, opened;
 };
@@ -230,12 +247,7 @@ static bool try_point(struct hot_guest *hot, struct hot_guest *ref, struct known
 {
     struct tcg *tcg = tcg_of_vm(hot->vm);
     struct boundary b;
-    prepare(hot, j);
-    if (!place_of(tcg, p)) { /* the code was changed, and changed back */
-        run_to_end(hot);
-        prepare(hot, j);
-    }
-    uint32_t where = place_of(tcg, p);
+    uint32_t where = prepare_for(hot, j, p);
     if (!where)
         return false;
     if (!host_break(tcg, where, nth, run_to_end, interrupt, hot))
@@ -303,6 +315,86 @@ static void check_loops(const struct hot_kind *kind)
     assert_true(sum.came > sum.n / 2 && sum.opened > sum.n && sum.left);
 }
 
+/* ---- a debugger ------------------------------------------------------------------------------------------------- */
+
+static void stop_it(void *opaque)
+{
+    struct hot_guest *g = opaque;
+    atomic_store(&g->cpu->requests, VCPU_REQ_SYNC);
+    atomic_store(&g->t->exit_flag, 1);
+}
+
+static void run_to_stop(void *opaque)
+{
+    struct hot_guest *g = opaque;
+    tcg_accel.run(g->cpu);
+    atomic_store(&g->cpu->requests, 0);
+    tcg_accel.get_state(g->cpu);
+}
+
+/* From here on with a watchpoint where it will soon write, or a breakpoint in the loop: what it is when that stops it, or at
+ * its end. */
+static uint64_t go_on_watched(struct hot_guest *g, unsigned breakpoint, unsigned *n_stops)
+{
+    struct vcpu_debug want = { .n = 1, .points = { { POINT_WRITE, 8, hot_riscv_soon } } };
+    enum vcpu_exit e = EXIT_KICKED;
+    if (breakpoint)
+        want.points[0] = (struct vcpu_point){ POINT_EXECUTE, 4, g->kind->code_at + 16 };
+    assert_null(tcg_accel.set_debug(g->cpu, &want));
+    for (unsigned k = 0; k < 1000 && e == EXIT_KICKED; k++)
+        e = tcg_accel.run(g->cpu);
+    tcg_accel.get_state(g->cpu);
+    assert_null(tcg_accel.set_debug(g->cpu, &(struct vcpu_debug){ 0 }));
+    *n_stops += e == EXIT_DEBUG;
+    return g->kind->end(g) + e;
+}
+
+static uint64_t expected_stop(struct known *known, struct hot_guest *ref, const struct job *j,
+                              const struct boundary *b, unsigned breakpoint)
+{
+    unsigned n_stops = 0;
+    for (unsigned i = 0; i < known->n; i++)
+        if (known->all[i].handler == breakpoint && same_boundary(&known->all[i].at, b))
+            return known->all[i].end;
+    prepare(ref, j);
+    forget_units(ref);
+    uint64_t end = step_to(ref, b) ? go_on_watched(ref, breakpoint, &n_stops) : 0;
+    known->all[known->n].at = *b;
+    known->all[known->n].handler = breakpoint;
+    known->all[known->n++].end = end;
+    return end;
+}
+
+static void points_set_in_a_hot_loop_stop_it_in_their_turn(void **unused)
+{
+    static struct point points[4096];
+    static struct known known;
+    const struct job j = { .seed = 1 };
+    struct hot_guest *hot = hot_riscv.start("backend=jit,tier2=always,group=off");
+    struct hot_guest *ref = hot_riscv.start("backend=interp,one-insn-per-tb=on");
+    unsigned n_bad = 0, n_tried = 0, n_stops[2] = { 0 };
+    size_t n = find_points(hot, &j, points, ARRAY_LEN(points));
+    known.n = 0;
+    for (size_t i = 0; i < 2 * n; i++) {
+        const struct point *p = &points[i / 2];
+        uint32_t where = prepare_for(hot, &j, p);
+        unsigned turns = MIN(p->n, 90), nth = i % 4 ? 1 + (unsigned)i % turns : turns;
+        if (!where || !host_break(tcg_of_vm(hot->vm), where, nth, run_to_stop, stop_it, hot))
+            continue;
+        struct boundary b = hot->kind->now(hot);
+        n_tried++;
+        if (known.n < ARRAY_LEN(known.all))
+            n_bad += go_on_watched(hot, i % 2, &n_stops[i % 2]) !=
+                     expected_stop(&known, ref, &j, &b, i % 2);
+    }
+    print_message("# set at %u points, in %u turns; %u watchpoints and %u breakpoints stopped it\n",
+                  n_tried, known.n, n_stops[0], n_stops[1]);
+    free_guest(hot);
+    free_guest(ref);
+    assert_int_equal(n_bad, 0);
+    assert_true(!n || (n_stops[0] && n_stops[1]));
+}
+
 /* ---- another vCPU that begins to watch a page ----------------------------------------------------------------------- */
 
 /* At the point it translates from a page. */
@@ -342,8 +434,7 @@ static void watch_at(struct watcher *w, const struct job *j, const struct point 
                      struct watches *sum)
 {
     struct tcg_cpu *t = w->g->t;
-    prepare(w->g, j);
-    uint32_t where = place_of(t->tcg, p);
+    uint32_t where = prepare_for(w->g, j, p);
     if (!where || !host_break(t->tcg, where, nth, run_watched, watch, w))
         return;
     uint8_t was = atomic_fetch_and(&w->block->page_flags[w->off >> 12], (uint8_t)~PAGE_HAS_CODE);
@@ -391,6 +482,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest facts[] = {
         cmocka_unit_test(riscv_loops_are_interrupted_between_instructions),
         cmocka_unit_test(x86_loops_are_interrupted_between_instructions),
+        cmocka_unit_test(points_set_in_a_hot_loop_stop_it_in_their_turn),
         cmocka_unit_test(writes_to_a_watched_page_are_noticed),
     };
     if (argc == 4)

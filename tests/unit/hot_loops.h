@@ -40,7 +40,8 @@ struct hot_kind {
     void (*print_difference)(const struct hot_guest *is, const struct hot_guest *should);
 };
 extern const struct hot_kind hot_riscv, hot_x86;
-extern const uint64_t hot_riscv_written; /* a page that hot_riscv's loops of seeds 0 and 1 write */
+/* A page that hot_riscv's loops of seeds 0 and 1 write, and where the latter writes in its 100th turn. */
+extern const uint64_t hot_riscv_written, hot_riscv_soon;
 /* What the handlers do. */
 enum { RETURNS, WRITES, MOVES, TAKES_WRITES, UNMAPS, CHANGES_CODE };
 

@@ -375,7 +375,7 @@ static void print_difference(const struct hot_guest *is, const struct hot_guest 
     hot_print_memory(is, should);
 }
 
-const uint64_t hot_riscv_written = AREA;
+const uint64_t hot_riscv_written = AREA, hot_riscv_soon = AREA_VA + 8 * 100;
 
 const struct hot_kind hot_riscv = {
     .name = "riscv64",

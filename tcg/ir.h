@@ -281,12 +281,11 @@ static inline enum ir_type ir_type_of(const struct ir *ir, ir_val v)
     return ir_op_infos[op->code].result == IR_RES_same ? (enum ir_type)op->type : ir_result_type(op);
 }
 bool ir_is_const(const struct ir *ir, ir_val v, int64_t *value);
-/* Its operands are the first of a, b, c, d; its properties (of a vector operation: by its line). */
+/* Its operands are the first of a, b, c, d, but for those that are IR_NONE (a vector operation has up to three); its
+ * properties (of a vector operation: by its line). */
 static inline unsigned ir_n_operands(const struct ir_op *op)
 {
-    return op->code == IR_call  ? op->x
-           : op->code == IR_vec ? ir_vec_infos[op->vec].n_values
-                                : ir_op_infos[op->code].n_values;
+    return op->code == IR_call ? op->x : ir_op_infos[op->code].n_values;
 }
 static inline unsigned ir_properties(const struct ir_op *op)
 {

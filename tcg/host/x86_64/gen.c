@@ -501,19 +501,21 @@ static void gen_set(struct gen *g, const struct ir_op *op)
     if (old != IR_NONE && g->last_use[old] > g->i && old != v)
         use(g, old);
     g->lazy[op->imm] = g->copy[op->imm] = IR_NONE;
+    uint16_t owed_end = g->owed_end[g->i];
     if (g->fused[v]) {
         ir_val whole = resolve(g->ir, g->ir->ops[v].a);
         unsigned rw = use(g, whole);
-        if (g->owed_end[g->i] && g->ir->ops[whole].code != IR_const &&
-            owe(g, whole, (unsigned)op->imm, g->owed_end[g->i]))
+        if (owed_end && g->ir->ops[whole].code != IR_const &&
+            owe(g, whole, (unsigned)op->imm, owed_end))
             return;
         extract_upper_m(&g->b, slot_mem(g, (unsigned)op->imm), rw - XMM0);
         release(g, whole);
         return;
     }
     int64_t c;
-    if (g->owed_end[g->i] && (const32_of(g, v, &c) || !const_of(g, v, &c)) &&
-        owe(g, v, (unsigned)op->imm, g->owed_end[g->i])) {
+    /* What slots that are often read hold is wanted: to keep it longer than that costs more than a store. */
+    if (owed_end && op->type == IR_I64 && !g->ir->slots[op->imm].heat &&
+        (const32_of(g, v, &c) || !const_of(g, v, &c)) && owe(g, v, (unsigned)op->imm, owed_end)) {
         if (!const_of(g, v, &c))
             use(g, v);
         return;
@@ -1057,27 +1059,15 @@ static void fuse_add(struct gen *g, uint16_t i)
     note_use(g, op->a, i);
 }
 
-/* Which sets only the slow ways of accesses can see: their slot is set anew before anything else looks. Of slots that
- * are seldom read (flags), and of upper halves, whose lower ones are in the same register; what others hold is wanted, and
- * to keep it longer than that costs more than a store. */
-static void find_owed(struct gen *g)
+/* Until where only the slow ways of accesses can see what a slot was set to: the last one of them, `looked` (or 1), before
+ * it is set anew. */
+static void note_set(struct gen *g, const struct ir_op *set, uint16_t looked)
 {
-    const struct ir *ir = g->ir;
-    memset(g->next_set, 0, ir->n_slots * sizeof(g->next_set[0]));
-    for (unsigned k = g->n_live; k-- > 0;) {
-        uint16_t i = g->live[k];
-        const struct ir_op *op = &ir->ops[i];
-        if (op->code == IR_set) {
-            bool may = op->type == IR_I64 ? !ir->slots[op->imm].heat : g->fused[op->a];
-            g->owed_end[i] = may ? g->next_set[op->imm] : 0;
-            g->next_set[op->imm] = g->looked[i];
-        } else if (op->code == IR_get) {
-            g->next_set[op->imm] = 0;
-        } else if (op->code == IR_call &&
-                   !(((const struct ir_helper *)(intptr_t)op->imm)->flags & IR_CALL_PURE)) {
-            memset(g->next_set, 0, ir->n_slots * sizeof(g->next_set[0]));
-        }
-    }
+    uint16_t i = (uint16_t)(set - g->ir->ops), *unseen = &g->unseen_set[set->imm];
+    if (*unseen)
+        g->owed_end[*unseen] = looked;
+    g->owed_end[i] = 0;
+    *unseen = i;
 }
 
 /* An access that shares a check. */
@@ -1158,6 +1148,7 @@ static void look_ahead(struct gen *g, const struct ir_block *blk)
     uint16_t looked = 1;
     g->n_groups = 0;
     g->n_live = 0;
+    memset(g->unseen_set, 0, ir->n_slots * sizeof(g->unseen_set[0]));
     for (uint16_t i = blk->first, end = i + blk->n; i < end; i++) {
         const struct ir_op *op = &ir->ops[i];
         g->last_use[i] = i;
@@ -1188,10 +1179,15 @@ static void look_ahead(struct gen *g, const struct ir_block *blk)
         case IR_rmw:
         case IR_cas: looked = i; break;
         case IR_high: g->high_sets[i] = 0; break;
+        case IR_get: g->unseen_set[op->imm] = 0; break;
         case IR_set:
-            g->looked[i] = looked;
+            note_set(g, op, looked);
             choose_place(g, op);
             fuse_high(g, op);
+            break;
+        case IR_call:
+            if (!(((const struct ir_helper *)(intptr_t)op->imm)->flags & IR_CALL_PURE))
+                memset(g->unseen_set, 0, ir->n_slots * sizeof(g->unseen_set[0]));
             break;
         }
     }
@@ -1244,7 +1240,7 @@ static void end_op(struct gen *g, const struct ir_op *op)
         forget_owed(g);
     if (!op->uses && ir_op_infos[op->code].result != IR_RES_none)
         release(g, g->i);
-    for (unsigned q = 0; q < g->n_groups; q++)
+    for (unsigned q = 0; q < g->n_groups && op->d != IR_NONE; q++) /* a member may be the last */
         if (g->groups[q].reg >= 0 && g->groups[q].last <= g->i) {
             g->held[(unsigned)g->groups[q].reg] = IR_NONE;
             g->groups[q].reg = -1;
@@ -1338,7 +1334,6 @@ static void gen_block(struct gen *g, uint16_t n)
     if (g->unit->flags & UNIT_COUNTS && blk->n_insns)
         alu_mi(&g->b, true, ALU_ADD, MEM(RBP, TCG_DISP(n_insns)), blk->n_insns);
     look_ahead(g, blk);
-    find_owed(g);
     for (unsigned at = 0; at < g->n_live; at++) {
         const struct ir_op *op = &g->ir->ops[g->live[at]];
         g->i = g->live[at];

@@ -83,9 +83,8 @@ struct gen {
     uint8_t group_of[IR_MAX_OPS]; /* of a leader: index + 1 */
     struct loc loc[IR_MAX_OPS];
     uint16_t last_use[IR_MAX_OPS];
-    uint16_t owed_end[IR_MAX_OPS]; /* of a set that may be owed: who looks last before its slot is set anew; else 0 */
-    uint16_t looked[IR_MAX_OPS];   /* look_ahead's: of a set, the last access before it (or 1) */
-    uint16_t next_set[128];        /* find_owed's, by slot */
+    uint16_t owed_end[IR_MAX_OPS]; /* of a set that might be owed: who looks last before its slot is set anew; else 0 */
+    uint16_t unseen_set[128];      /* look_ahead's, by slot: the last set that nothing looked at since */
     struct owed owed[MAX_OWED];
     unsigned n_owed;
     uint16_t live[IR_MAX_OPS];     /* of the block: operations that make code */
@@ -145,8 +144,9 @@ static inline bool clears_upper(const struct ir_op *op)
 static inline ir_val resolve(const struct ir *ir, ir_val v)
 {
     for (;; v = ir->ops[v].a) {
-        unsigned code = ir->ops[v].code;
-        if (code != IR_trunc && code != IR_low && (code != IR_zext32 || !clears_upper(&ir->ops[ir->ops[v].a])))
+        static const uint8_t same[N_IR_OPS] = { [IR_trunc] = 1, [IR_low] = 1, [IR_zext32] = 2 };
+        uint8_t how = same[ir->ops[v].code];
+        if (!how || (how == 2 && !clears_upper(&ir->ops[ir->ops[v].a])))
             return v;
     }
 }

@@ -84,6 +84,7 @@ const struct ir_slot x86_slots[N_X86_SLOTS] = {
     WORD(KERNEL_GS, kernel_gs_base, 0),
     WORD(SSP, ssp, 0),
     WORD(CODE_LIMIT, code_limit, 0),
+    WORD(MXCSR, mxcsr, 0),
 };
 
 /* ---- the state word --------------------------------------------------------------------------------- */

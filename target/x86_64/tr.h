@@ -23,6 +23,7 @@ enum {
     X86_SLOT_KERNEL_GS, /* kernel_gs_base */
     X86_SLOT_SSP,
     X86_SLOT_CODE_LIMIT, /* code_limit */
+    X86_SLOT_MXCSR,      /* read only: mxcsr in the low half, whose flags are stale; anything above */
     N_X86_SLOTS
 };
 extern const struct ir_slot x86_slots[N_X86_SLOTS];

@@ -84,11 +84,6 @@ void x86h_ldmxcsr(struct x86_cpu *x, uint64_t value)
     x86_set_mxcsr(x, (uint32_t)value);
 }
 
-uint64_t x86h_stmxcsr(struct x86_cpu *x)
-{
-    return x86_get_mxcsr(x);
-}
-
 /* ---- exceptions ---------------------------------------------------------------------------------------------- */
 
 /* SDM 2-2.4, tables of exception classes. */

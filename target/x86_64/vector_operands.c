@@ -1,6 +1,7 @@
 /* Operands of vector instructions as IR, and the instructions that SSE and AVX share. */
 #include "target/x86_64/flags.h"
 #include "target/x86_64/vector.h"
+#include "tcg/softfloat.h"
 
 /* ---- may it run? ---------------------------------------------------------------------------------------- */
 
@@ -607,9 +608,27 @@ void tr_vx_ldmxcsr(struct tr *t, const struct x86_insn *i)
     ir_jump_indirect(t->ir, ir_pc(t->ir, t->next), IR_HINT_TRAP, 0);
 }
 
+/* Flags are the translator's, in softfloat's order, the other bits in the slot. */
 void tr_vx_stmxcsr(struct tr *t, const struct x86_insn *i)
 {
+    static const struct {
+        uint8_t flags;
+        int8_t left; /* by how many bits MXCSR has them higher */
+    } places[] = { { SF_INVALID | SF_DENORMAL, -4 },
+                   { SF_DIV_BY_ZERO, -1 },
+                   { SF_OVERFLOW, 1 },
+                   { SF_UNDERFLOW, 3 },
+                   { SF_INEXACT, 5 } };
+    struct ir *ir = t->ir;
     if (!vx_enabled(t, i))
         return;
-    op_write(t, i, 0, ir_call(t->ir, &x86_helper_stmxcsr, IR_NONE, IR_NONE, IR_NONE, IR_NONE));
+    ir_val raised = ir_fflags(ir);
+    ir_val v = ir_2i(ir, IR_and, ir_get(ir, X86_SLOT_MXCSR), UINT32_MAX & ~0x3f);
+    for (unsigned k = 0; k < ARRAY_LEN(places); k++) {
+        int left = places[k].left;
+        ir_val bits = ir_2i(ir, IR_and, raised, places[k].flags);
+        bits = ir_2i(ir, left < 0 ? IR_shr : IR_shl, bits, left < 0 ? -left : left);
+        v = ir_2(ir, IR_or, v, bits);
+    }
+    op_write(t, i, 0, v);
 }

@@ -321,14 +321,6 @@ static void say_slow(const struct page *p, const struct ir *ir, const struct sit
     say_tallies(p, "helper", &calls);
 }
 
-static void say_cold_loops(const struct page *p, const struct ir *ir)
-{
-    for (uint16_t b = 0; b < ir->n_blocks; b++)
-        if (ir->blocks[b].n && ir->blocks[b].loops && ir->blocks[b].guest)
-            say(p, "  loop at %#" PRIx64 ": first tier, which gives no windows",
-                address(p, ir->blocks[b].off));
-}
-
 static const char *cell(const struct lines *l, size_t i)
 {
     return i < l->n ? l->at[i] : "";
@@ -365,10 +357,9 @@ static void explain_unit(const struct page *page, const struct tcg *tcg, const s
     for (size_t i = 0; i < loops->n; i++) {
         char *what;
         int32_t off = (int32_t)strtol(loops->at[i], &what, 10);
-        say(page, "  loop at %#" PRIx64 ":%s", address(page, off), what);
+        say(page, "  loop at %#" PRIx64 ":%s%s", address(page, off),
+            u && u->hot ? "" : " first tier; hot:", what);
     }
-    if (!u || !u->hot)
-        say_cold_loops(page, ir);
     ir_print(ir, add_line, &text);
     add_both(&column[0], &column[1], &text, p, page->base, tcg->target->target);
     free_lines(&text);

@@ -539,8 +539,8 @@ struct unit *translate_find(struct tcg_cpu *t, uint64_t pc);
 const void *translate_lookup(struct tcg_cpu *t, uint64_t pc);
 struct plan *plan_new(void); /* scratch for translate_find; free() */
 /* For looking at, with the lock held and the vCPU standing: plan and IR of the unit at pc, whose page is given, and
- * that of what follows it (NULL: none); *u: the one in the cache, or NULL; `tell` hears of loops, if it is of the second
- * tier. False: there is no instruction. */
+ * that of what follows it (NULL: none); *u: the one in the cache, or NULL; `tell` hears what the second tier makes of
+ * its loops, or would. False: there is no instruction. */
 bool translate_again(struct tcg_cpu *t, uint64_t pc, const uint8_t *page, const uint8_t *page2,
                      struct plan *p, struct ir *ir, const struct unit **u,
                      const struct ir_teller *tell);

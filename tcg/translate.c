@@ -586,7 +586,14 @@ bool translate_again(struct tcg_cpu *t, uint64_t pc, const uint8_t *page, const 
         build(p, ir);
         p->limit = (p->limit + 1) / 2;
     } while (ir->overflow);
-    optimise(t->tcg, p, ir, *u && (*u)->hot, cache_apart(t->tcg, page), tell);
+    bool hot = *u && (*u)->hot;
+    if (!hot) { /* what would become of it */
+        struct ir *copy = xmalloc(sizeof(*copy));
+        *copy = *ir;
+        optimise(t->tcg, p, copy, true, 0, tell);
+        free(copy);
+    }
+    optimise(t->tcg, p, ir, hot, cache_apart(t->tcg, page), hot ? tell : NULL);
     return true;
 }
 

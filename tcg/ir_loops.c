@@ -178,7 +178,8 @@ static struct form form_of_sum(const struct ir_op *op, const struct form *a, con
     case IR_add: r = form_sum(a, b, 1); break;
     case IR_sub: r = form_sum(a, b, -1); break;
     case IR_shl:
-        r = b_const ? form_sum(&zero, a, (int64_t)1 << (b->c & (half ? 31 : 63))) : none;
+        r = b_const ? form_sum(&zero, a, (int64_t)((uint64_t)1 << (b->c & (half ? 31 : 63))))
+                    : none;
         break;
     default: r = b_const ? form_sum(&zero, a, b->c) : a_const ? form_sum(&zero, b, a->c) : none;
     }

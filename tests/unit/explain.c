@@ -264,6 +264,9 @@ static void a_hot_loop_without_windows_says_why(void **unused)
         /* 1: ld a1, 0(a1); addi a2, a2, -1; bnez a2, 1b; ret */
         { "no access stays where it is or moves by a small constant",
           { 0x0005b583, 0xfff60613, 0xfe061ce3, RET } },
+        /* 1: slli a4, a2, 63; ld a5, 0(a4); addi a2, a2, -1; bnez a2, 1b; ret: by half of all addresses */
+        { "no access stays where it is or moves by a small constant",
+          { 0x03f61713, 0x00073783, 0xfff60613, 0xfe061ae3, RET } },
         /* 1: ld a2, 0(a1); bnez a2, 1b; ret */
         { "each turn moves no register by a constant", { 0x0005b603, 0xfe061ee3, RET } },
         /* 1: fence; addi a2, a2, -1; bnez a2, 1b; ret */

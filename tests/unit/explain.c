@@ -248,7 +248,7 @@ static void a_hot_loop_says_what_its_windows_are(void **unused)
         run(m, 0);
         says(m, CODE,
              "  loop at 0x80004004: first tier; hot: 1 window, 1 of 3 accesses checked "
-             "at each turn; write x11, 48 bytes, +8 a turn\n");
+             "at each turn, counted; write x11, 48 bytes, +8 a turn\n");
         says(m, CODE, "exit flag: looked at at 0x80004004\n");
     }
 }

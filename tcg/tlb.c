@@ -601,6 +601,15 @@ const uint8_t *tlb_code_page(struct tcg_cpu *t, uint64_t pc)
     return e ? e->page : NULL;
 }
 
+bool tcg_peek_code(struct vcpu *cpu, uint64_t pc, uint32_t *bytes)
+{
+    const uint8_t *page = tlb_code_page(tcg_cpu_of(cpu), pc);
+    if (!page || (pc & 4095) > 4096 - sizeof(*bytes))
+        return false;
+    *bytes = (uint32_t)load_le(page + (pc & 4095), sizeof(*bytes));
+    return true;
+}
+
 /* For a fetch. False: fill->fault. */
 static bool translate_fetch(struct tcg_cpu *t, uint64_t va, struct tlb_fill *fill)
 {

@@ -60,9 +60,13 @@ bool x86_cet_value_is_right(const struct x86_cpu *x, uint32_t index, uint64_t v)
 static bool is_endbranch(struct x86_cpu *x, uint64_t at)
 {
     uint64_t v;
+    uint32_t code;
     struct tcg_failure why;
-    return tcg_try_load(x->cpu, at, 4, X86_MMU_DATA, &v, &why) &&
-           v == (x86_in_code64(x) ? ENDBR64 : ENDBR32);
+    if (tcg_peek_code(x->cpu, at, &code)) /* each indirect branch of a kernel comes here */
+        v = code;
+    else if (!tcg_try_load(x->cpu, at, 4, X86_MMU_DATA, &v, &why))
+        return false;
+    return v == (x86_in_code64(x) ? ENDBR64 : ENDBR32);
 }
 
 /* Where ENDBR is there it will be the next instruction: as good as done. Else the state word says WAIT. */

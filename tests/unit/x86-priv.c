@@ -92,6 +92,11 @@ bool tcg_try_load(struct vcpu *cpu, uint64_t va, unsigned size, unsigned mode, u
     *v = 0;
     return reach(cpu, va, size, ACCESS_READ, mode, v, why);
 }
+bool tcg_peek_code(struct vcpu *cpu, uint64_t pc, uint32_t *bytes)
+{
+    (void)cpu, (void)pc, (void)bytes;
+    return false;
+}
 bool tcg_try_store(struct vcpu *cpu, uint64_t va, unsigned size, uint64_t v, unsigned mode,
                    struct tcg_failure *why)
 {

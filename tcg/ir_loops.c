@@ -27,77 +27,12 @@
  * The exit flag is tested some thousand turns apart at most. What a copy accesses otherwise is checked as
  * ever; but a device there leaves the unit first (struct ir_block.windows), since devices may change where windows
  * lead. docs/translator.md. */
-#include "core/util.h"
-#include "tcg/ir.h"
+#include "tcg/ir_loops.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { MAX_BODY = 16, MAX_TERMS = 3, MAX_ACCESSES = 64, MOST_SLOTS = 128 };
-/* Of turns: in the copy without a look at the exit flag; that pay for a look at windows; before the first look if nobody
- * knows how many there will be, and before the next one. */
-enum { MOST_TURNS = 1024, LEAST_TURNS = 8, COOL_TURNS = 12, AGAIN_TURNS = 4, REST_TURNS = 40 };
-enum { MAX_UNROLL = 4, UNROLLED_OPS = 160, MAX_SUNK = 8, REBUILD_DEPTH = 3 };
-
-/* c + the sum of slots times factors, as the slots are at the loop's head: all of it, or its low half, with the sign or
- * zeros above (an i32 has nothing above). */
-enum width { WHOLE, SIGNED_HALF, UNSIGNED_HALF };
-struct form {
-    bool known;
-    uint8_t width;
-    uint8_t n;
-    uint8_t slot[MAX_TERMS]; /* ascending */
-    int64_t factor[MAX_TERMS];
-    int64_t c;
-};
-
-struct window {
-    struct form from; /* its first byte */
-    int64_t stride, span;
-    unsigned mode, align; /* log2 */
-    bool writes;
-    ir_val addend,
-        host; /* in the block being copied, or IR_NONE: what is added to guest addresses; a host address, and */
-    int64_t host_c; /* what the constant of its form is */
-};
-
-struct access {
-    uint16_t op;
-    int8_t window; /* -1: none */
-    struct form at;
-};
-
-struct loop {
-    struct ir *ir;
-    uint16_t head;
-    uint16_t first, n_original; /* blocks that were there before any copy was made */
-    /* In the order of their operations: a block follows all that lead to it. */
-    uint16_t body[MAX_BODY];
-    unsigned n_body;
-    int8_t place[IR_MAX_BLOCKS]; /* in body, or -1 */
-    struct form entry[MAX_BODY][MOST_SLOTS], slots[MOST_SLOTS], back[MOST_SLOTS];
-    bool reached[MAX_BODY], back_known;
-    struct form value[IR_MAX_OPS];
-    struct access accesses[MAX_ACCESSES];
-    unsigned n_accesses;
-    const char *why; /* there are no windows */
-    struct window windows[IR_WINDOWS];
-    unsigned n_windows;
-    int iv; /* a slot that every turn moves, by */
-    int64_t step;
-    /* Of a counted loop: it goes on while `cc` holds between the two; by how much a turn moves the first. */
-    bool counted, half; /* half: it compares i32s */
-    enum ir_cc cc;
-    struct form moving, bound;
-    int64_t by;
-    bool tight;
-    unsigned turns;                 /* in one of the copy's */
-    uint8_t sunk[MAX_SUNK], n_sunk; /* slots of a tight loop that are set on its way out */
-    ir_val map[IR_MAX_OPS], now[MOST_SLOTS];
-    uint16_t copy[MAX_BODY], look_block, windows_block, turn_block;
-};
 
 /* ---- sums ------------------------------------------------------------------------------------------ */
 
@@ -109,16 +44,6 @@ static struct form form_const(int64_t c)
 static struct form form_slot(unsigned slot)
 {
     return (struct form){ .known = true, .n = 1, .slot = { (uint8_t)slot }, .factor = { 1 } };
-}
-
-static int64_t times(int64_t a, int64_t b)
-{
-    return (int64_t)((uint64_t)a * (uint64_t)b);
-}
-
-static int64_t plus(int64_t a, int64_t b)
-{
-    return (int64_t)((uint64_t)a + (uint64_t)b);
 }
 
 /* a + b * k */
@@ -186,7 +111,7 @@ static struct form form_of_sum(const struct ir_op *op, const struct form *a, con
     return form_half(&r, half ? SIGNED_HALF : WHOLE);
 }
 
-static struct form form_of_op(const struct loop *l, const struct ir_op *op)
+static struct form form_of_op(const struct ir_loop *l, const struct ir_op *op)
 {
     const struct form none = { 0 };
     const struct form *a = op->a == IR_NONE ? &none : &l->value[op->a];
@@ -215,8 +140,7 @@ static const struct ir_op *end_of(const struct ir *ir, uint16_t block)
     return &ir->ops[ir->blocks[block].first + ir->blocks[block].n - 1];
 }
 
-/* The k-th block that may follow inside the unit, or IR_NONE. */
-static uint16_t successor(const struct ir *ir, uint16_t block, unsigned k)
+uint16_t loop_successor(const struct ir *ir, uint16_t block, unsigned k)
 {
     const struct ir_op *end = end_of(ir, block);
     if (!ir->blocks[block].n || (end->code != IR_jump && end->code != IR_branch) ||
@@ -225,7 +149,7 @@ static uint16_t successor(const struct ir *ir, uint16_t block, unsigned k)
     return k ? end->d : end->c;
 }
 
-static bool add_to_body(struct loop *l, uint16_t block)
+static bool add_to_body(struct ir_loop *l, uint16_t block)
 {
     if (l->place[block] >= 0)
         return true;
@@ -239,7 +163,7 @@ static bool add_to_body(struct loop *l, uint16_t block)
 }
 
 /* The blocks from which the head is reached again. False: too many. */
-static bool find_body(struct loop *l)
+static bool find_body(struct ir_loop *l)
 {
     struct ir *ir = l->ir;
     memset(l->place, -1, sizeof(l->place));
@@ -249,7 +173,7 @@ static bool find_body(struct loop *l)
         before = l->n_body;
         for (uint16_t b = l->first; b < l->n_original; b++)
             for (unsigned k = 0; k < 2; k++) {
-                uint16_t to = successor(ir, b, k);
+                uint16_t to = loop_successor(ir, b, k);
                 if (to == IR_NONE || l->place[to] < 0)
                     continue;
                 bool back = ir->blocks[to].first <= ir->blocks[b].first;
@@ -292,7 +216,7 @@ static const char *obstacle(const struct ir_op *op)
 }
 
 /* Does the body do nothing but compute and access, with no way in but its head and no loop inside? */
-static bool is_simple(struct loop *l)
+static bool is_simple(struct ir_loop *l)
 {
     const struct ir *ir = l->ir;
     for (unsigned i = 0; i < l->n_body; i++) {
@@ -310,7 +234,7 @@ static bool is_simple(struct loop *l)
 
 /* ---- what a turn does to the slots ----------------------------------------------------------------------- */
 
-static void note_access(struct loop *l, uint16_t i)
+static void note_access(struct ir_loop *l, uint16_t i)
 {
     const struct ir_op *op = &l->ir->ops[i];
     const struct form offset = form_const(op->imm);
@@ -323,7 +247,7 @@ static void note_access(struct loop *l, uint16_t i)
 }
 
 /* What block `to` (the back edge, if that is the head) finds in the slots: what all ways to it agree on. */
-static void flow(struct loop *l, uint16_t to)
+static void flow(struct ir_loop *l, uint16_t to)
 {
     bool back = to == l->head;
     struct form *into = back ? l->back : l->entry[l->place[to]];
@@ -337,7 +261,7 @@ static void flow(struct loop *l, uint16_t to)
     *reached = true;
 }
 
-static void analyse(struct loop *l)
+static void analyse(struct ir_loop *l)
 {
     struct ir *ir = l->ir;
     memset(l->reached, 0, sizeof(l->reached));
@@ -357,7 +281,7 @@ static void analyse(struct loop *l)
                 note_access(l, k);
         }
         for (unsigned k = 0; k < 2; k++) {
-            uint16_t to = successor(ir, l->body[i], k);
+            uint16_t to = loop_successor(ir, l->body[i], k);
             if (to != IR_NONE && l->place[to] >= 0)
                 flow(l, to);
         }
@@ -365,7 +289,7 @@ static void analyse(struct loop *l)
 }
 
 /* By how much a turn moves the slot, or its low half. False: who knows. */
-static bool step_of(const struct loop *l, unsigned slot, bool half, int64_t *step)
+static bool step_of(const struct ir_loop *l, unsigned slot, bool half, int64_t *step)
 {
     const struct form *f = &l->back[slot];
     *step = half ? (int32_t)f->c : f->c;
@@ -373,7 +297,7 @@ static bool step_of(const struct loop *l, unsigned slot, bool half, int64_t *ste
            f->factor[0] == 1;
 }
 
-static bool stride_of(const struct loop *l, const struct form *f, int64_t *stride)
+static bool stride_of(const struct ir_loop *l, const struct form *f, int64_t *stride)
 {
     bool half = f->width != WHOLE;
     *stride = 0;
@@ -389,7 +313,7 @@ static bool stride_of(const struct loop *l, const struct form *f, int64_t *strid
 }
 
 /* The window of an access: one that is there already, made wider, or a new one. */
-static int window_for(struct loop *l, const struct access *a)
+static int window_for(struct ir_loop *l, const struct access *a)
 {
     const struct ir_op *op = &l->ir->ops[a->op];
     unsigned bytes = ir_access_bytes(op->shape);
@@ -424,7 +348,7 @@ static int window_for(struct loop *l, const struct access *a)
 }
 
 /* True: it pays. */
-static bool find_windows(struct loop *l)
+static bool find_windows(struct ir_loop *l)
 {
     analyse(l);
     l->iv = -1;
@@ -459,12 +383,12 @@ static enum ir_cc mirrored(enum ir_cc cc)
 }
 
 /* The only way back to the head, or NULL. */
-static const struct ir_op *way_back(const struct loop *l)
+static const struct ir_op *way_back(const struct ir_loop *l)
 {
     const struct ir_op *end = NULL;
     for (unsigned i = 0; i < l->n_body; i++)
         for (unsigned k = 0; k < 2; k++) {
-            if (successor(l->ir, l->body[i], k) != l->head)
+            if (loop_successor(l->ir, l->body[i], k) != l->head)
                 continue;
             if (end)
                 return NULL;
@@ -474,7 +398,7 @@ static const struct ir_op *way_back(const struct loop *l)
 }
 
 /* Does a comparison say before a turn begins how many will come? */
-static bool find_count(struct loop *l)
+static bool find_count(struct ir_loop *l)
 {
     const struct ir_op *end = way_back(l);
     int64_t by_a, by_b;
@@ -518,7 +442,7 @@ static bool find_count(struct loop *l)
 
 /* ---- tight loops ------------------------------------------------------------------------------------------- */
 
-static uint16_t last_set(const struct loop *l, unsigned slot)
+uint16_t loop_last_set(const struct ir_loop *l, unsigned slot)
 {
     const struct ir_block *b = &l->ir->blocks[l->head];
     for (uint16_t i = b->first + b->n; i-- > b->first;)
@@ -527,11 +451,10 @@ static uint16_t last_set(const struct loop *l, unsigned slot)
     return IR_NONE;
 }
 
-/* A slot that lasts and holds v when the block ends, or -1. */
-static int holder_of(const struct loop *l, ir_val v)
+int loop_holder_of(const struct ir_loop *l, ir_val v)
 {
     for (unsigned s = 0; s < l->ir->n_slots; s++) {
-        uint16_t set = last_set(l, s);
+        uint16_t set = loop_last_set(l, s);
         if (!l->ir->slots[s].heat || l->ir->slots[s].type != IR_I64)
             continue;
         if (set != IR_NONE ? l->ir->ops[set].a == v
@@ -542,10 +465,10 @@ static int holder_of(const struct loop *l, ir_val v)
 }
 
 /* Can v be computed again behind the loop? */
-static bool can_rebuild(const struct loop *l, ir_val v, unsigned depth)
+static bool can_rebuild(const struct ir_loop *l, ir_val v, unsigned depth)
 {
     const struct ir_op *op = &l->ir->ops[v];
-    if (op->code == IR_const || (op->type == IR_I64 && holder_of(l, v) >= 0))
+    if (op->code == IR_const || (op->type == IR_I64 && loop_holder_of(l, v) >= 0))
         return true;
     switch (op->code) {
     case IR_add:
@@ -566,7 +489,7 @@ static bool can_rebuild(const struct loop *l, ir_val v, unsigned depth)
 }
 
 /* Slots that no turn reads, of those that are seldom in a register. */
-static void find_sunk(struct loop *l)
+static void find_sunk(struct ir_loop *l)
 {
     const struct ir_block *b = &l->ir->blocks[l->head];
     bool read[MOST_SLOTS] = { false };
@@ -575,14 +498,14 @@ static void find_sunk(struct loop *l)
         if (l->ir->ops[i].code == IR_get)
             read[l->ir->ops[i].imm] = true;
     for (unsigned s = 0; s < l->ir->n_slots && l->n_sunk < MAX_SUNK; s++) {
-        uint16_t set = last_set(l, s);
+        uint16_t set = loop_last_set(l, s);
         if (set != IR_NONE && !read[s] && !l->ir->slots[s].heat && l->ir->slots[s].type == IR_I64 &&
             can_rebuild(l, l->ir->ops[set].a, REBUILD_DEPTH))
             l->sunk[l->n_sunk++] = (uint8_t)s;
     }
 }
 
-static bool is_sunk(const struct loop *l, int64_t slot)
+bool loop_is_sunk(const struct ir_loop *l, int64_t slot)
 {
     for (unsigned k = 0; k < l->n_sunk; k++)
         if (l->sunk[k] == slot)
@@ -590,7 +513,7 @@ static bool is_sunk(const struct loop *l, int64_t slot)
     return false;
 }
 
-static bool is_tight(const struct loop *l)
+static bool is_tight(const struct ir_loop *l)
 {
     const struct ir_block *b = &l->ir->blocks[l->head];
     unsigned n_accesses = 0;
@@ -605,7 +528,7 @@ static bool is_tight(const struct loop *l)
 }
 
 /* What shape the copy will have. */
-static void choose_shape(struct loop *l)
+static void choose_shape(struct ir_loop *l)
 {
     l->counted = find_count(l);
     l->tight = is_tight(l);
@@ -619,463 +542,9 @@ static void choose_shape(struct loop *l)
         l->turns *= 2;
 }
 
-/* ---- making the second copy -------------------------------------------------------------------------------- */
-
-static struct ir_op *append(struct ir *ir, enum ir_code code, enum ir_type type)
-{
-    struct ir_op *op = &ir->ops[ir->n_ops++];
-    *op = (struct ir_op){
-        .code = code, .type = type, .a = IR_NONE, .b = IR_NONE, .c = IR_NONE, .d = IR_NONE
-    };
-    return op;
-}
-
-static ir_val append_imm(struct ir *ir, enum ir_code code, int64_t imm)
-{
-    append(ir, code, IR_I64)->imm = imm;
-    return ir->n_ops - 1;
-}
-
-static ir_val append_2(struct ir *ir, enum ir_code code, ir_val a, ir_val b)
-{
-    struct ir_op *op = append(ir, code, IR_I64);
-    op->a = a;
-    op->b = b;
-    return ir->n_ops - 1;
-}
-
-static void append_set_word(struct ir *ir, int64_t word, ir_val v)
-{
-    struct ir_op *op = append(ir, IR_set_word, IR_I64);
-    op->imm = word;
-    op->a = v;
-}
-
-static void append_branch(struct ir *ir, enum ir_cc cc, ir_val a, ir_val b, uint16_t if_so,
-                          uint16_t if_not)
-{
-    struct ir_op *op = append(ir, IR_branch, IR_I64);
-    op->cc = (uint8_t)cc;
-    op->a = a;
-    op->b = b;
-    op->c = if_so;
-    op->d = if_not;
-}
-
-static uint16_t open_block(struct ir *ir, uint16_t like)
-{
-    ir->blocks[ir->n_blocks] = (struct ir_block){ .first = ir->n_ops, .off = ir->blocks[like].off };
-    return ir->n_blocks++;
-}
-
-static void close_block(struct ir *ir)
-{
-    struct ir_block *b = &ir->blocks[ir->n_blocks - 1];
-    b->n = ir->n_ops - b->first;
-}
-
-static ir_val append_const(struct ir *ir, int64_t c)
-{
-    return append_imm(ir, IR_const, c);
-}
-
-static ir_val append_trunc(struct ir *ir, ir_val v)
-{
-    append(ir, IR_trunc, IR_I64)->a = v;
-    return ir->n_ops - 1;
-}
-
-static ir_val append_extended(struct ir *ir, enum ir_code code, ir_val v)
-{
-    append(ir, code, IR_I32)->a = v;
-    return ir->n_ops - 1;
-}
-
-/* One of two i64, as a comparison says. */
-static ir_val append_select(struct ir *ir, enum ir_type type, enum ir_cc cc, ir_val a, ir_val b,
-                            ir_val if_so, ir_val if_not)
-{
-    ir_val cond = append_2(ir, IR_setc, a, b);
-    ir->ops[cond].type = (uint8_t)type;
-    ir->ops[cond].cc = (uint8_t)cc;
-    ir_val r = append_2(ir, IR_select, cond, if_so);
-    ir->ops[r].c = if_not;
-    return r;
-}
-
-static void append_jump(struct ir *ir, uint16_t to)
-{
-    append(ir, IR_jump, IR_VOID)->c = to;
-}
-
-static void append_count(struct ir *ir, int64_t word)
-{
-    ir_val n = append_imm(ir, IR_word, word);
-    append_set_word(ir, word, append_2(ir, IR_add, n, append_const(ir, 1)));
-}
-
-/* A way into the loop as it was, which will look for windows after so many turns. */
-static uint16_t append_way_in(struct loop *l, int64_t turns, bool refused)
-{
-    struct ir *ir = l->ir;
-    uint16_t block = open_block(ir, l->head);
-    ir_val iv = append_imm(ir, IR_get, l->iv);
-    ir_val by = append_const(ir, times(turns, l->step));
-    append_set_word(ir, IR_WORD_COOL, append_2(ir, IR_add, iv, by));
-    if (refused)
-        append_count(ir, IR_WORD_REFUSED);
-    append_jump(ir, l->head);
-    close_block(ir);
-    return block;
-}
-
-/* A way back that goes elsewhere when iv has become a word's value. */
-static uint16_t append_way_back(struct loop *l, int64_t word, uint16_t to, uint16_t elsewhere)
-{
-    struct ir *ir = l->ir;
-    uint16_t block = open_block(ir, l->head);
-    ir_val iv = append_imm(ir, IR_get, l->iv);
-    append_branch(ir, IR_NE, iv, append_imm(ir, IR_word, word), to, elsewhere);
-    close_block(ir);
-    return block;
-}
-
-static ir_val append_form(struct ir *ir, const struct form *f)
-{
-    ir_val sum = append_imm(ir, IR_const, f->c);
-    for (unsigned k = 0; k < f->n; k++) {
-        ir_val v = append_imm(ir, IR_get, f->slot[k]);
-        if (f->factor[k] != 1)
-            v = append_2(ir, IR_mul, v, append_imm(ir, IR_const, f->factor[k]));
-        sum = append_2(ir, IR_add, v, sum);
-    }
-    return sum;
-}
-
-/* Turns that are certain to come behind the next one or, if nobody knows, many. */
-static ir_val append_turns_left(struct loop *l)
-{
-    struct ir *ir = l->ir;
-    ir_val most = append_const(ir, MOST_TURNS);
-    if (!l->counted)
-        return most;
-    unsigned shift = (unsigned)__builtin_ctzll((uint64_t)llabs(l->by));
-    ir_val at = append_form(ir, &l->moving), bound = append_form(ir, &l->bound);
-    ir_val n = l->by > 0 ? append_2(ir, IR_sub, bound, at) : append_2(ir, IR_sub, at, bound);
-    if (l->moving.width != WHOLE)
-        n = append_extended(ir, IR_zext32, append_trunc(ir, n));
-    if (shift)
-        n = append_2(ir, IR_shr, n, append_const(ir, shift));
-    if (l->cc != IR_NE) {
-        if (l->half) {
-            at = append_trunc(ir, at);
-            bound = append_trunc(ir, bound);
-        } else if (l->moving.width != WHOLE) {
-            at = append_extended(ir, IR_sext32, append_trunc(ir, at));
-        }
-        n = append_select(ir, l->half ? IR_I32 : IR_I64, l->cc, at, bound, n, append_const(ir, 0));
-    }
-    return append_select(ir, IR_I64, IR_LTU, n, most, n, most);
-}
-
-/* The exit flag is tested here: the loop as it was comes here now and then. */
-static uint16_t open_look(struct loop *l)
-{
-    uint16_t block = open_block(l->ir, l->head);
-    l->ir->blocks[block].loops = l->ir->blocks[block].guest = true;
-    return block;
-}
-
-static void append_look(struct loop *l, uint16_t rest)
-{
-    struct ir *ir = l->ir;
-    open_look(l);
-    ir_val turns = append_turns_left(l);
-    append_branch(ir, IR_GEU, turns, append_const(ir, LEAST_TURNS), l->windows_block, rest);
-    close_block(ir);
-}
-
-static void append_windows(struct loop *l, uint16_t again)
-{
-    struct ir *ir = l->ir;
-    if (l->counted)
-        open_block(ir, l->head);
-    else
-        open_look(l);
-    append_count(ir, IR_WORD_LOOKS);
-    ir_val turns = append_turns_left(l);
-    for (unsigned k = 0; k < l->n_windows; k++) {
-        const struct window *w = &l->windows[k];
-        turns = append_2(ir, IR_window, append_form(ir, &w->from), turns);
-        ir->ops[turns].imm = ir_window_code((struct ir_window){ .n = k,
-                                                                .span = (unsigned)w->span,
-                                                                .mode = w->mode,
-                                                                .align = w->align,
-                                                                .stride = (int)w->stride,
-                                                                .writes = w->writes });
-    }
-    if (l->turns > 1)
-        turns = append_2(ir, IR_and, turns, append_const(ir, -(int64_t)l->turns));
-    ir_val moved = append_2(ir, IR_mul, turns, append_const(ir, l->step));
-    append_set_word(ir, IR_WORD_LIMIT, append_2(ir, IR_add, moved, append_imm(ir, IR_get, l->iv)));
-    append_branch(ir, IR_GEU, turns, append_const(ir, LEAST_TURNS), l->copy[0], again);
-    close_block(ir);
-}
-
-static const struct access *window_access(const struct loop *l, uint16_t i)
-{
-    for (unsigned k = 0; k < l->n_accesses; k++)
-        if (l->accesses[k].op == i && l->accesses[k].window >= 0)
-            return &l->accesses[k];
-    return NULL;
-}
-
-static uint16_t copied_target(const struct loop *l, uint16_t to)
-{
-    if (to == IR_NONE || l->place[to] < 0)
-        return to;
-    return to == l->head ? l->turn_block : l->copy[l->place[to]];
-}
-
-/* v + c, of one addition if v is a sum of that kind. */
-static ir_val append_sum(struct ir *ir, enum ir_type type, ir_val v, int64_t c)
-{
-    const struct ir_op *sum = &ir->ops[v];
-    int64_t before;
-    if (sum->code == IR_add && ir_is_const(ir, sum->b, &before)) {
-        v = sum->a;
-        c = plus(c, before);
-    }
-    ir_val with = append_const(ir, type == IR_I32 ? (int32_t)c : c);
-    ir->ops[with].type = (uint8_t)type;
-    ir_val r = append_2(ir, IR_add, v, with);
-    ir->ops[r].type = (uint8_t)type;
-    return r;
-}
-
-/* The address of an access in a window, a turn's of several: operands and offset of *op. */
-static void place_in_window(struct loop *l, const struct access *a, unsigned turn, struct ir_op *op)
-{
-    struct ir *ir = l->ir;
-    struct window *w = &l->windows[a->window];
-    ir_val *addend = op->code == IR_load_w ? &op->b : &op->c;
-    if (w->addend == IR_NONE)
-        w->addend = append_imm(ir, IR_word, IR_WORD_ADDEND + a->window);
-    *addend = w->addend;
-    if (l->turns == 1)
-        return;
-    if (w->host == IR_NONE) {
-        w->host = append_2(ir, IR_add, op->a, w->addend);
-        w->host_c = plus(a->at.c, -op->imm);
-    }
-    op->a = w->host;
-    op->imm = plus(plus(a->at.c, -w->host_c), times(turn, w->stride));
-    *addend = append_const(ir, 0);
-}
-
-static void copy_op(struct loop *l, uint16_t i, unsigned turn)
-{
-    struct ir *ir = l->ir;
-    const struct access *a = window_access(l, i);
-    struct ir_op op = ir->ops[i];
-    ir_val *v[4] = { &op.a, &op.b, &op.c, &op.d };
-    int64_t c;
-    for (unsigned k = 0; k < ir_n_operands(&op); k++)
-        if (*v[k] != IR_NONE)
-            *v[k] = l->map[*v[k]];
-    if (op.code == IR_get && l->now[op.imm] != IR_NONE) {
-        l->map[i] = l->now[op.imm];
-        return;
-    }
-    if (op.code == IR_set) {
-        l->now[op.imm] = op.a;
-        if (is_sunk(l, op.imm))
-            return;
-    } else if (op.code == IR_add && turn && ir_is_const(ir, op.b, &c)) {
-        l->map[i] = append_sum(ir, (enum ir_type)op.type, op.a, c);
-        return;
-    } else if (op.code == IR_trunc && turn &&
-               (ir->ops[op.a].code == IR_sext32 || ir->ops[op.a].code == IR_zext32)) {
-        l->map[i] = ir->ops[op.a].a;
-        return;
-    } else if (op.code == IR_jump || op.code == IR_branch) {
-        op.c = copied_target(l, op.c);
-        if (op.code == IR_branch)
-            op.d = copied_target(l, op.d);
-        if (op.code == IR_branch && l->counted &&
-            (op.c == l->turn_block || op.d == l->turn_block)) {
-            append_jump(ir, l->turn_block);
-            return;
-        }
-    } else if (a) {
-        op.code = op.code == IR_load ? IR_load_w : IR_store_w;
-        place_in_window(l, a, turn, &op);
-    }
-    ir->ops[ir->n_ops] = op;
-    l->map[i] = ir->n_ops++;
-    if (op.code == IR_get)
-        l->now[op.imm] = l->map[i];
-}
-
-/* Operations [first, end) of a block, and the guest instructions that they belong to. */
-static void copy_ops(struct loop *l, uint16_t from, uint16_t block, uint16_t end, unsigned turn)
-{
-    struct ir *ir = l->ir;
-    uint16_t insn = 0, n_insns = ir->n_insns;
-    for (uint16_t i = ir->blocks[from].first; i < end; i++) {
-        for (; insn < n_insns && ir->insns[insn].op <= i; insn++) {
-            if (ir->insns[insn].block != from)
-                continue;
-            struct ir_insn *to = &ir->insns[ir->n_insns++];
-            *to = ir->insns[insn];
-            to->op = ir->n_ops;
-            to->block = block;
-        }
-        copy_op(l, i, turn);
-    }
-}
-
-static uint16_t open_copy(struct loop *l, uint16_t from)
-{
-    struct ir *ir = l->ir;
-    uint16_t block = open_block(ir, from);
-    ir->blocks[block].n_insns = (uint16_t)(ir->blocks[from].n_insns * l->turns);
-    ir->blocks[block].windows = true;
-    memset(l->now, 0xff, sizeof(l->now));
-    for (unsigned k = 0; k < l->n_windows; k++)
-        l->windows[k].addend = l->windows[k].host = IR_NONE;
-    return block;
-}
-
-static void copy_block(struct loop *l, uint16_t from)
-{
-    const struct ir_block *b = &l->ir->blocks[from];
-    uint16_t block = open_copy(l, from);
-    copy_ops(l, from, block, b->first + b->n, 0);
-    close_block(l->ir);
-}
-
-static ir_val rebuild(struct loop *l, ir_val v)
-{
-    struct ir *ir = l->ir;
-    struct ir_op op = ir->ops[v];
-    int slot = op.code == IR_const || op.type != IR_I64 ? -1 : holder_of(l, v);
-    if (slot >= 0)
-        return append_imm(ir, IR_get, slot);
-    if (op.code != IR_const)
-        op.a = rebuild(l, op.a);
-    if (op.code != IR_const && ir_n_operands(&op) > 1)
-        op.b = rebuild(l, op.b);
-    ir->ops[ir->n_ops] = op;
-    return ir->n_ops++;
-}
-
-/* The copy of a tight loop: some turns, the way back, the way out. */
-static void copy_tight(struct loop *l)
-{
-    struct ir *ir = l->ir;
-    const struct ir_block *b = &ir->blocks[l->head];
-    uint16_t block = open_copy(l, l->head);
-    for (unsigned turn = 0; turn < l->turns; turn++)
-        copy_ops(l, l->head, block, b->first + b->n - 1, turn);
-    append_branch(ir, IR_NE, l->now[l->iv], append_imm(ir, IR_word, IR_WORD_LIMIT), block,
-                  l->n_sunk ? block + 1 : l->look_block);
-    close_block(ir);
-    if (!l->n_sunk)
-        return;
-    open_block(ir, l->head);
-    for (unsigned k = 0; k < l->n_sunk; k++) {
-        ir_val v = rebuild(l, ir->ops[last_set(l, l->sunk[k])].a);
-        struct ir_op *set = append(ir, IR_set, IR_I64);
-        set->imm = l->sunk[k];
-        set->a = v;
-    }
-    append_jump(ir, l->look_block);
-    close_block(ir);
-}
-
-/* Who leads to the head goes to `in`, if from outside, or `back` now. */
-static void lead_elsewhere(struct loop *l, uint16_t n_blocks, uint16_t in, uint16_t back)
-{
-    struct ir *ir = l->ir;
-    for (uint16_t b = 0; b < n_blocks; b++) {
-        if (successor(ir, b, 0) == IR_NONE && successor(ir, b, 1) == IR_NONE)
-            continue;
-        struct ir_op *end = &ir->ops[ir->blocks[b].first + ir->blocks[b].n - 1];
-        uint16_t to = l->place[b] >= 0 ? back : in;
-        if (end->c == l->head)
-            end->c = to;
-        if (end->code == IR_branch && end->d == l->head)
-            end->d = to;
-    }
-}
-
-static bool has_room(struct loop *l)
-{
-    const struct ir *ir = l->ir;
-    unsigned ops = 128 + 24 * IR_WINDOWS, insns = 0;
-    for (unsigned i = 0; i < l->n_body; i++) {
-        ops += ir->blocks[l->body[i]].n + IR_WINDOWS;
-        insns += ir->blocks[l->body[i]].n_insns;
-    }
-    if (l->n_body == 1) { /* perhaps several turns of it */
-        ops += UNROLLED_OPS * 3 + MAX_SUNK * (2 << REBUILD_DEPTH);
-        insns *= MAX_UNROLL;
-    }
-    l->why = "there is no room in the unit";
-    return ir->n_ops + ops <= IR_MAX_OPS && ir->n_insns + insns <= IR_MAX_INSNS &&
-           ir->n_blocks + l->n_body + 6 <= IR_MAX_BLOCKS;
-}
-
-static void make_copy(struct loop *l)
-{
-    struct ir *ir = l->ir;
-    uint16_t n_blocks = ir->n_blocks, rest = n_blocks, again = n_blocks + 1, at = n_blocks + 2;
-    ir->blocks[l->head].loops = false; /* the exit flag is tested elsewhere */
-    uint16_t back = at++;
-    l->look_block = at;
-    at += l->counted;
-    l->windows_block = at++;
-    l->turn_block = l->tight ? IR_NONE : at++;
-    for (unsigned i = 0; i < l->n_body; i++)
-        l->copy[i] = at + (uint16_t)i;
-    append_way_in(l, l->counted ? REST_TURNS : COOL_TURNS, false);
-    append_way_in(l, AGAIN_TURNS, true);
-    append_way_back(l, IR_WORD_COOL, l->head, l->look_block);
-    if (l->counted)
-        append_look(l, rest);
-    append_windows(l, again);
-    if (l->tight) {
-        copy_tight(l);
-    } else {
-        append_way_back(l, IR_WORD_LIMIT, l->copy[0], l->look_block);
-        for (unsigned i = 0; i < l->n_body; i++)
-            copy_block(l, l->body[i]);
-    }
-    lead_elsewhere(l, n_blocks, l->counted ? l->look_block : rest, back);
-}
-
-/* A unit that begins with a loop gets a block before it. */
-static void put_in_front(struct ir *ir)
-{
-    memmove(&ir->blocks[1], &ir->blocks[0], ir->n_blocks++ * sizeof(ir->blocks[0]));
-    for (uint16_t i = 0; i < ir->n_ops; i++) {
-        struct ir_op *op = &ir->ops[i];
-        if (op->code == IR_jump || op->code == IR_branch)
-            op->c += op->c != IR_NONE;
-        if (op->code == IR_branch)
-            op->d += op->d != IR_NONE;
-    }
-    for (uint16_t k = 0; k < ir->n_insns; k++)
-        ir->insns[k].block++;
-    ir->block++;
-    ir->blocks[0] = (struct ir_block){ .first = ir->n_ops, .n = 1, .off = ir->blocks[1].off };
-    append(ir, IR_jump, IR_VOID)->c = 1;
-}
-
 /* ---- for people ---------------------------------------------------------------------------------------------- */
 
-static void say_form(FILE *f, const struct loop *l, const struct form *form)
+static void say_form(FILE *f, const struct ir_loop *l, const struct form *form)
 {
     for (unsigned k = 0; k < form->n; k++) {
         fprintf(f, "%s%s", k ? " + " : "", l->ir->slots[form->slot[k]].name);
@@ -1087,14 +556,14 @@ static void say_form(FILE *f, const struct loop *l, const struct form *form)
 }
 
 /* A window as "read x11 + x5 * 8, 8 bytes, + 8 a turn". */
-static void say_window(FILE *f, const struct loop *l, const struct window *w)
+static void say_window(FILE *f, const struct ir_loop *l, const struct window *w)
 {
     fprintf(f, "%s ", w->writes ? "write" : "read");
     say_form(f, l, &w->from);
     fprintf(f, ", %" PRId64 " bytes, %+" PRId64 " a turn", w->span, w->stride);
 }
 
-static void tell_loop(const struct loop *l, const struct ir_teller *tell)
+static void tell_loop(const struct ir_loop *l, const struct ir_teller *tell)
 {
     char *text = NULL;
     size_t n;
@@ -1124,20 +593,20 @@ static void tell_loop(const struct loop *l, const struct ir_teller *tell)
 unsigned ir_copy_loops(struct ir *ir, const struct ir_teller *tell)
 {
     unsigned n = 0;
-    struct loop *l = xmalloc(sizeof(*l));
+    struct ir_loop *l = xmalloc(sizeof(*l));
     l->ir = ir;
     l->first = ir->blocks[0].loops && ir->n_blocks < IR_MAX_BLOCKS && ir->n_ops < IR_MAX_OPS;
     if (l->first)
-        put_in_front(ir);
+        loop_put_in_front(ir);
     l->n_original = ir->n_blocks;
     for (uint16_t b = l->first; b < l->n_original; b++) {
         l->head = b;
         if (!ir->blocks[b].loops || !ir->blocks[b].guest)
             continue;
-        if (find_body(l) && is_simple(l) && has_room(l) && find_windows(l)) {
+        if (find_body(l) && is_simple(l) && loop_has_room(l) && find_windows(l)) {
             l->why = NULL;
             choose_shape(l);
-            make_copy(l);
+            loop_make_copy(l);
             n++;
         }
         if (tell)

@@ -192,7 +192,8 @@ __attribute__((naked)) static void walk_as_user(u64 from, u64 to, u64 until)
 {
     __asm__("li t0, 3 << 11\n csrc mstatus, t0\n li t0, 1 << 17\n csrs mstatus, t0\n"
             "1: li t0, 512\n mv t1, a0\n mv t2, a1\n"
-            "2: ld t3, 0(t1)\n addi t1, t1, 8\n sd t3, 0(t2)\n addi t2, t2, 8\n addi t0, t0, -1\n bnez t0, 2b\n"
+            "2: ld t3, 0(t1)\n addi t1, t1, 8\n sd t3, 0(t2)\n addi t2, t2, 8\n addi t0, t0, -1\n "
+            "bnez t0, 2b\n"
             "ld t0, 0(a2)\n beqz t0, 1b\n li t0, 1 << 17\n csrc mstatus, t0\n ret");
 }
 
@@ -267,8 +268,8 @@ static void pages_move(void)
 
 /* A loop that writes a number which is in its code: 1: li a2, NUMBER; sd a2, 0(a0); addi a0, a0, 8; addi a1, a1, -1;
  * bnez a1, 1b; ret */
-static u32 writer[1024] __attribute__((aligned(4096))) = { 0x00100613, 0x00c53023, 0x00850513, 0xfff58593,
-                                                           0xfe0598e3, 0x00008067 };
+static u32 writer[1024] __attribute__((aligned(4096))) = { 0x00100613, 0x00c53023, 0x00850513,
+                                                           0xfff58593, 0xfe0598e3, 0x00008067 };
 static void code_changes(void)
 {
     unsigned id = hart_id();
@@ -328,7 +329,7 @@ static void code_written_by_a_loop(void)
         u64 now = flag;
         __asm__ volatile("fence rw, rw\n fence.i" : : : "memory");
         k = (k + (calls[id] % 16 == 0) * 37) % N;
-        u64 is = ((u64(*)(void))&functions[k])();
+        u64 is = ((u64(*)(void)) & functions[k])();
         if (is < now)
             add(&bad, 1);
         calls[id]++;
@@ -380,7 +381,8 @@ static void interrupted(void)
 /* a0: from, a1: turns; gives the sum of what was read before the fault in a0. */
 __attribute__((naked)) static void sum_up(void)
 {
-    __asm__("mv a2, a0\n li a0, 0\n .globl loops_load\n loops_load: ld a3, 0(a2)\n add a0, a0, a3\n addi a2, a2, 8\n"
+    __asm__("mv a2, a0\n li a0, 0\n .globl loops_load\n loops_load: ld a3, 0(a2)\n add a0, a0, "
+            "a3\n addi a2, a2, 8\n"
             "addi a1, a1, -1\n bnez a1, loops_load\n ret");
 }
 extern char loops_load[];

@@ -3,7 +3,16 @@
  * which a store waits. */
 #include "rt.h"
 
-enum { PAGE = 0x8000, INIT = 0x4500, START = 0x4600, TIMER = 0x70, TELL = 0x71, PF = 14, N = 512, CPUS = 4 };
+enum {
+    PAGE = 0x8000,
+    INIT = 0x4500,
+    START = 0x4600,
+    TIMER = 0x70,
+    TELL = 0x71,
+    PF = 14,
+    N = 512,
+    CPUS = 4
+};
 enum { P = 1, W = 2, AT = 0x50000000 }; /* an address for pages of the test's own */
 typedef volatile u64 row[N] __attribute__((aligned(4096)));
 
@@ -38,8 +47,8 @@ __attribute__((noinline)) static void fill_two(volatile u64 *to, volatile u64 *t
     }
 }
 /* One of `first`, then one of `then`. */
-__attribute__((noinline)) static void read_two(volatile u64 *first, volatile u64 *then, volatile u64 *a,
-                                               volatile u64 *b)
+__attribute__((noinline)) static void read_two(volatile u64 *first, volatile u64 *then,
+                                               volatile u64 *a, volatile u64 *b)
 {
     for (unsigned i = 0; i < N; i++) {
         u64 v = first[i];
@@ -47,8 +56,8 @@ __attribute__((noinline)) static void read_two(volatile u64 *first, volatile u64
         a[i] = v;
     }
 }
-__attribute__((noinline)) static void read_then_write(volatile u64 *read, volatile u64 *write, u64 v,
-                                                      volatile u64 *a)
+__attribute__((noinline)) static void read_then_write(volatile u64 *read, volatile u64 *write,
+                                                      u64 v, volatile u64 *a)
 {
     for (unsigned i = 0; i < N; i++) {
         u64 was = read[i];
@@ -180,7 +189,10 @@ static void neighbours(unsigned cpu)
 
 static void flush_pages(void)
 {
-    __asm__ volatile("invlpg %0\n invlpg %1" : : "m"(*(u8 *)AT), "m"(*(u8 *)(AT + 4096)) : "memory");
+    __asm__ volatile("invlpg %0\n invlpg %1"
+                     :
+                     : "m"(*(u8 *)AT), "m"(*(u8 *)(AT + 4096))
+                     : "memory");
 }
 static void on_tell(void)
 {
@@ -247,8 +259,9 @@ static void pages_move(unsigned cpu)
 }
 
 /* A loop that writes a number which is in its code: 1: mov eax, NUMBER; mov [rdi], rax; add rdi, 8; dec rsi; jnz 1b; ret */
-static u8 writer[4096] __attribute__((aligned(4096))) = { 0xb8, 1,    0,    0,    0,    0x48, 0x89, 0x07, 0x48,
-                                                          0x83, 0xc7, 0x08, 0x48, 0xff, 0xce, 0x75, 0xef, 0xc3 };
+static u8 writer[4096]
+    __attribute__((aligned(4096))) = { 0xb8, 1,    0,    0,    0,    0x48, 0x89, 0x07, 0x48,
+                                       0x83, 0xc7, 0x08, 0x48, 0xff, 0xce, 0x75, 0xef, 0xc3 };
 static void code_changes(unsigned cpu)
 {
     if (cpu) {
@@ -305,7 +318,7 @@ static void code_written_by_a_loop(unsigned cpu)
         u64 now = written;
         cpuid(0, leaf); /* serializing */
         k = (k + (calls[cpu] % 16 == 0) * 37) % N;
-        if (((u64(*)(void))&functions[k])() < now)
+        if (((u64(*)(void)) & functions[k])() < now)
             __sync_fetch_and_add(&bad, 1);
         calls[cpu]++;
     }

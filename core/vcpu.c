@@ -73,7 +73,7 @@ struct error *vcpu_new(struct vm *vm, unsigned index, struct vcpu **out)
         mem_reader_free(cpu->reader);
         munmap(area, arch_area(vm));
         free(cpu);
-        return error_in(err, "vCPU %u", index);
+        return err;
     }
     *out = cpu;
     return NULL;

@@ -356,7 +356,7 @@ static struct error *vcpu_create(struct vcpu *cpu)
         cpu->engine = NULL;
         free_vcpu(k);
     }
-    return err;
+    return error_in(err, "vCPU %u", cpu->index);
 }
 
 static void vcpu_destroy(struct vcpu *cpu)

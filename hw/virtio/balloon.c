@@ -64,12 +64,12 @@ static enum role role_of(const struct virtio_balloon *d, const struct virtq *q)
 }
 
 /* ---- giving memory back ----------------------------------------------------------------------- */
-/* The whole host pages inside [at, at + n). */
+/* The whole host pages inside [at, at + n). Of a memfd (RAM_SHARED) they have to be removed; anonymous ones cannot be. */
 static void discard(const struct virtio_balloon *d, void *at, uint64_t n)
 {
     uintptr_t start = align_up((uintptr_t)at, d->host_page);
     uintptr_t end = align_down((uintptr_t)at + n, d->host_page);
-    if (start < end)
+    if (start < end && madvise((void *)start, end - start, MADV_REMOVE))
         madvise((void *)start, end - start, MADV_DONTNEED);
 }
 

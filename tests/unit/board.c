@@ -242,6 +242,11 @@ static const struct mmio_ops msi_ops = { .read = msi_read, .write = msi_write, .
 
 struct board *board_new(void)
 {
+    return board_new_ram(0);
+}
+
+struct board *board_new_ram(unsigned flags)
+{
     struct board *b = xcalloc(1, sizeof(*b));
     must(vm_new(&b->vm));
     b->vm->machine = b;
@@ -252,7 +257,8 @@ struct board *board_new(void)
     b->sint_messages = b->sint_events = SYNIC_NOWHERE;
     for (unsigned i = 0; i < BOARD_N_SINTS; i++)
         b->sints[i].raise = b->sints[i].ended = -1;
-    must(mem_add_ram(b->vm, "ram", BOARD_RAM_SIZE, false, &b->ram));
+    b->vm->ram_flags = flags;
+    must(mem_add_main_ram(b->vm, "ram", BOARD_RAM_SIZE, &b->ram));
     mem_map(b->ram, BOARD_RAM, 0);
     mem_map(mem_add_mmio(b->vm, "msi", 4096, &msi_ops, b), BOARD_MSI, 0);
     return b;

@@ -57,6 +57,7 @@ struct board_cpu {
 };
 
 struct board *board_new(void);
+struct board *board_new_ram(unsigned flags); /* RAM_*, of its memory */
 /* One device with properties as typed: name, value, ..., NULL. Any error fails the test. Its MMIO
  * regions that nobody mapped are put at BOARD_MMIO and up. */
 struct board *board_with(const char *class_name, ...);

@@ -856,9 +856,9 @@ static void random_bytes_come_from_an_object(void **unused)
 }
 
 /* ---- balloon --------------------------------------------------------------------------------------------- */
-static void balloon_takes_pages_and_nothing_else(void **unused)
+static void take_pages(unsigned ram_flags)
 {
-    struct guest *g = guest_new();
+    struct guest *g = guest_new_ram(ram_flags);
     struct balloon_info info;
     use_device(g,
                guest_add(g, class_of("virtio-balloon-pci"), "free-page-reporting", "on",
@@ -921,6 +921,12 @@ static void balloon_takes_pages_and_nothing_else(void **unused)
     guest_set_status(g, 0);
     assert_int_equal(guest_status(g), 0);
     guest_free(g);
+}
+
+static void balloon_takes_pages_and_nothing_else(void **unused)
+{
+    take_pages(0);
+    take_pages(RAM_SHARED);
 }
 
 /* ---- input ------------------------------------------------------------------------------------------------- */

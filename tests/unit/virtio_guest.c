@@ -20,6 +20,11 @@ static void must(struct error *err)
 
 struct guest *guest_new(void)
 {
+    return guest_new_ram(0);
+}
+
+struct guest *guest_new_ram(unsigned flags)
+{
     struct guest *g = xcalloc(1, sizeof(*g));
     static const struct pci_windows windows = {
         .io_base = GUEST_PIO,
@@ -29,7 +34,7 @@ struct guest *guest_new(void)
         .mem64_base = 16 * GIB,
         .mem64_size = 16 * GIB,
     };
-    g->b = board_new();
+    g->b = board_new_ram(flags);
     g->next_ram = RINGS_AT;
     struct irq lines[PCI_N_INTX];
     for (unsigned i = 0; i < PCI_N_INTX; i++)

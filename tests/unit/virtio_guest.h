@@ -25,6 +25,7 @@ enum { GUEST_PCI, GUEST_MMIO };
 
 /* A board with a PCI host (lines 0 to 3) and eight MMIO slots (lines 8 to 15). */
 struct guest *guest_new(void);
+struct guest *guest_new_ram(unsigned flags); /* as board_new_ram */
 /* The device of this class, properties as in board_with; then BARs are placed and enabled. */
 struct guest *guest_with(const struct device_class *cls, ...);
 struct device *guest_add(struct guest *g, const struct device_class *cls, ...);

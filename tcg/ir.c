@@ -529,8 +529,7 @@ ir_val ir_known_sum(const struct ir *ir, ir_val a, ir_val b, unsigned shift)
     return IR_NONE;
 }
 
-/* cc with its operands exchanged. */
-static enum ir_cc swapped(enum ir_cc cc)
+enum ir_cc ir_swapped_cc(enum ir_cc cc)
 {
     static const uint8_t to[] = {
         [IR_EQ] = IR_EQ, [IR_NE] = IR_NE,   [IR_LT] = IR_GT,   [IR_GE] = IR_LE,   [IR_LE] = IR_GE,
@@ -548,7 +547,7 @@ ir_val ir_setc(struct ir *ir, enum ir_cc cc, ir_val a, ir_val b)
         return ir_i64(ir, ir_eval_cc(cc, type, (uint64_t)ca, (uint64_t)cb));
     if (const_a) {
         exchange(&a, &b);
-        cc = swapped(cc);
+        cc = ir_swapped_cc(cc);
     }
     struct ir_op *op = emit(ir, IR_setc, type);
     op->cc = cc;
@@ -848,7 +847,7 @@ void ir_branch(struct ir *ir, enum ir_cc cc, ir_val a, ir_val b, int32_t taken, 
     }
     if (const_a) {
         exchange(&a, &b);
-        cc = swapped(cc);
+        cc = ir_swapped_cc(cc);
     }
     struct ir_op *op = emit(ir, IR_branch, type);
     op->cc = cc;

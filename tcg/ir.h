@@ -231,6 +231,8 @@ ir_val ir_2(struct ir *ir, enum ir_code code, ir_val a, ir_val b);
 ir_val ir_2i(struct ir *ir, enum ir_code code, ir_val a, int64_t b);
 /* a + (b << shift) as a little before in this block, for accesses to show that they have one base; else IR_NONE. */
 ir_val ir_known_sum(const struct ir *ir, ir_val a, ir_val b, unsigned shift);
+/* cc with its operands exchanged. */
+enum ir_cc ir_swapped_cc(enum ir_cc cc);
 ir_val ir_setc(struct ir *ir, enum ir_cc cc, ir_val a, ir_val b);
 /* a + b + carry (0 or 1) and what it carries out, which *out becomes. */
 ir_val ir_add_carry(struct ir *ir, ir_val a, ir_val b, ir_val carry, ir_val *out);

@@ -373,15 +373,6 @@ static bool find_windows(struct ir_loop *l)
 
 /* ---- how many turns ---------------------------------------------------------------------------------------- */
 
-static enum ir_cc mirrored(enum ir_cc cc)
-{
-    static const uint8_t to[] = {
-        [IR_EQ] = IR_EQ, [IR_NE] = IR_NE,   [IR_LT] = IR_GT,   [IR_GE] = IR_LE,   [IR_LE] = IR_GE,
-        [IR_GT] = IR_LT, [IR_LTU] = IR_GTU, [IR_GEU] = IR_LEU, [IR_LEU] = IR_GEU, [IR_GTU] = IR_LTU,
-    };
-    return (enum ir_cc)to[cc];
-}
-
 /* The only way back to the head, or NULL. */
 static const struct ir_op *way_back(const struct ir_loop *l)
 {
@@ -410,7 +401,7 @@ static bool find_count(struct ir_loop *l)
     if (!stride_of(l, &l->moving, &by_a) || !stride_of(l, &l->bound, &by_b) || !by_a == !by_b)
         return false;
     if (by_b) {
-        l->cc = mirrored(l->cc);
+        l->cc = ir_swapped_cc(l->cc);
         l->moving = l->value[end->b];
         l->bound = l->value[end->a];
     }

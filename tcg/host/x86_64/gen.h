@@ -1,6 +1,9 @@
-/* What the files of the code generator share. gen.c: blocks, integer operations, ends; gen_values.c:
- * where values are, cold code; gen_memory.c: guest memory; gen_fp.c: floating point;
- * gen_vec.c: vector operations.
+/* What the files of the code generator share.
+ *
+ * gen.c: units, blocks, state, calls            gen_memory.c: guest memory
+ * gen_ahead.c: what is known before a block     gen_fp.c: floating point
+ * gen_values.c: where values are, cold code     gen_vec.c: vector operations
+ * gen_integer.c: integer operations             gen_ends.c: ends of blocks
  *
  * A value is in a register, a constant, still in its slot's memory, or spilled. A pinned register
  * holds its slot's value; an SSA value may be an alias of it until the slot is set again.
@@ -229,3 +232,36 @@ void gen_bitsf(struct gen *g, const struct ir_op *op);
 void gen_fflags(struct gen *g);
 void gen_set_fflags(struct gen *g, const struct ir_op *op);
 uint16_t comparison_undone(const struct gen *g, uint16_t set_fflags);
+
+/* gen_integer.c */
+bool is_in(const struct gen *g, ir_val v, unsigned r);
+void gen_alu(struct gen *g, const struct ir_op *op, enum alu alu);
+void gen_andn(struct gen *g, const struct ir_op *op);
+void gen_mul(struct gen *g, const struct ir_op *op);
+void gen_shift(struct gen *g, const struct ir_op *op, enum shift digit);
+bool makes_low_too(const struct ir *ir, uint16_t high);
+bool makes_sum_too(const struct ir *ir, uint16_t carry);
+void gen_add_carry(struct gen *g, const struct ir_op *op);
+void gen_mulh(struct gen *g, const struct ir_op *op);
+void gen_div(struct gen *g, const struct ir_op *op);
+void put_cold_div(struct gen *g, const struct cold *c);
+void gen_unary(struct gen *g, const struct ir_op *op, uint8_t prefix, bool w, uint32_t code, bool byte_regs);
+void gen_zext8(struct gen *g, const struct ir_op *op);
+void gen_sext8(struct gen *g, const struct ir_op *op);
+void gen_bswap(struct gen *g, const struct ir_op *op);
+void gen_bit_count(struct gen *g, const struct ir_op *op);
+enum cc_x86 cc_of(enum ir_cc cc);
+void gen_compare(struct gen *g, const struct ir_op *op);
+void gen_setc(struct gen *g, const struct ir_op *op);
+void gen_select(struct gen *g, const struct ir_op *op);
+
+/* gen_ends.c */
+void put_uppers(struct gen *g, uint32_t regs);
+void gen_jump(struct gen *g, const struct ir_op *op);
+void gen_branch(struct gen *g, const struct ir_op *op);
+void gen_jump_indirect(struct gen *g, const struct ir_op *op);
+void gen_leave(struct gen *g, const struct ir_op *op);
+void gen_set_word(struct gen *g, const struct ir_op *op);
+
+/* gen_ahead.c */
+void look_ahead(struct gen *g, const struct ir_block *blk);

@@ -1,0 +1,221 @@
+/* How a block ends: into another block, another unit, or out of generated code. */
+#include "tcg/host/x86_64/gen.h"
+
+/* Upper halves from their slots into the registers of the lower ones. */
+void put_uppers(struct gen *g, uint32_t regs)
+{
+    for (unsigned s = 0; regs && s < g->ir->n_slots; s++) {
+        int r = g->host->below[s];
+        if (r >= 0 && regs >> r & 1)
+            insert_upper_m(&g->b, (unsigned)r - XMM0, (unsigned)r - XMM0, slot_mem(g, s));
+    }
+}
+
+/* On the way to a block: which upper halves are missing there? */
+static uint32_t missing_uppers(struct gen *g, uint16_t block)
+{
+    uint32_t missing = 0;
+    if (!g->keeps_uppers)
+        return 0;
+    if (g->head[block] || g->label[block])
+        return g->uppers_at[block] & ~g->uppers;
+    if (g->loop_of[block] != IR_NONE &&
+        g->block < g->loop_of[block]) /* into a loop, past its head */
+        missing = g->uppers_at[g->loop_of[block]] & ~g->uppers;
+    g->uppers_at[block] &= g->uppers | missing;
+    return missing & g->uppers_at[block];
+}
+
+/* It stands behind this one. */
+static void fall_to_block(struct gen *g, uint16_t block)
+{
+    put_uppers(g, missing_uppers(g, block));
+}
+
+static void jump_to_block(struct gen *g, uint8_t *at, uint16_t block)
+{
+    uint32_t missing = missing_uppers(g, block);
+    if (missing) {
+        struct cold *c = cold_new(g, COLD_UPPERS);
+        cold_from(c, at);
+        c->uppers = missing;
+        c->block = block;
+        return;
+    }
+    if (g->label[block]) {
+        patch_to(at, g->label[block]);
+        return;
+    }
+    if (g->n_fixups == MAX_FIXUPS) {
+        g->failed = true;
+        return;
+    }
+    g->fixups[g->n_fixups++] = (struct fixup){ at, block };
+}
+
+/* rax = guest pc; jumps (or calls) through the jump cache. */
+static void gen_lookup_jump(struct gen *g, bool call)
+{
+    mov_rm(&g->b, true, RDX, MEM(RBP, TCG_DISP(jumps)));
+    mov_rr(&g->b, false, RCX, RAX);
+    shift_ri(&g->b, false, SHIFT_SHR, RCX, JUMP_FOLD);
+    alu_rr(&g->b, false, ALU_XOR, RCX, RAX);
+    alu_ri(&g->b, false, ALU_AND, RCX, ((1 << JUMP_CACHE_BITS) - 1) << 1);
+    alu_rm(&g->b, true, ALU_CMP, RAX, MEMX(RDX, RCX, 3, 0));
+    if (!call) {
+        to_shared(g, jcc32(&g->b, CC_NE), g->host->indirect);
+        jmp_mem(&g->b, MEMX(RDX, RCX, 3, 8));
+        return;
+    }
+    put8(&g->b, 0x74); /* je: over the slow call */
+    put8(&g->b, 7);
+    to_shared(g, call32(&g->b), g->host->indirect);
+    put8(&g->b, 0xeb);
+    put8(&g->b, 4);
+    call_mem(&g->b, MEMX(RDX, RCX, 3, 8));
+}
+
+/* Before a host call: the guest return address for the callee's return to compare with. */
+static void gen_push_return(struct gen *g, int32_t return_to)
+{
+    struct cold *c = cold_new(g, COLD_DROP_RETURNS);
+    alu_rm(&g->b, true, ALU_CMP, RSP, MEM(RBP, TCG_DISP(stack_limit)));
+    cold_from(c, jcc32(&g->b, CC_B));
+    c->resume = g->b.p;
+    mov_rm(&g->b, true, RCX, MEM(RBP, TCG_DISP(pc_page)));
+    alu_ri(&g->b, true, ALU_ADD, RCX, return_to);
+    push_r(&g->b, RCX);
+}
+
+/* Where the callee's host return lands, with the guest pc in rax. */
+static void gen_after_call(struct gen *g, int32_t return_to)
+{
+    uint16_t block = IR_NONE;
+    for (uint16_t k = 0; k < g->ir->n_blocks; k++)
+        if (g->ir->blocks[k].guest && g->ir->blocks[k].off == return_to && g->ir->blocks[k].n)
+            block = k;
+    lea(&g->b, true, RSP, MEM(RSP, 8));
+    if (block == IR_NONE) {
+        gen_lookup_jump(g, false);
+        return;
+    }
+    lea(&g->b, true, RCX, MEM(RAX, -return_to));
+    mov_mr(&g->b, true, MEM(RBP, TCG_DISP(pc_page)), RCX);
+    g->uppers = 0;
+    if (block != g->block + 1)
+        jump_to_block(g, jmp32(&g->b), block);
+    else
+        fall_to_block(g, block);
+}
+
+/* rax = address relative to the unit's page. */
+static void gen_target_pc(struct gen *g, int32_t off)
+{
+    mov_rm(&g->b, true, RAX, MEM(RBP, TCG_DISP(pc_page)));
+    alu_ri(&g->b, true, ALU_ADD, RAX, off);
+}
+
+static void gen_jump_out(struct gen *g, int32_t off)
+{
+    if (!can_link(g, off)) {
+        gen_target_pc(g, off);
+        gen_lookup_jump(g, false);
+        return;
+    }
+    align_patch(g, 1);
+    put_link(g, jmp32(&g->b), new_link(g, off, true));
+}
+
+void gen_jump(struct gen *g, const struct ir_op *op)
+{
+    int32_t off = (int32_t)op->imm;
+    if (op->c != IR_NONE) {
+        if (op->c != g->block + 1)
+            jump_to_block(g, jmp32(&g->b), op->c);
+        else
+            fall_to_block(g, op->c);
+        return;
+    }
+    if (op->x != IR_HINT_CALL) {
+        gen_jump_out(g, off);
+        return;
+    }
+    gen_push_return(g, op->imm2);
+    if (!can_link(g, off)) {
+        gen_target_pc(g, off);
+        gen_lookup_jump(g, true);
+    } else {
+        align_patch(g, 1);
+        put_link(g, call32(&g->b), new_link(g, off, true));
+    }
+    gen_after_call(g, op->imm2);
+}
+
+void gen_branch(struct gen *g, const struct ir_op *op)
+{
+    gen_compare(g, op);
+    enum cc_x86 cc = cc_of(op->cc);
+    uint16_t to = op->c, other = op->d;
+    int32_t to_off = (int32_t)op->imm, other_off = op->imm2;
+    if (to != IR_NONE && to == g->block + 1) { /* fall through to the taken side */
+        cc ^= 1;
+        uint16_t tb = to;
+        to = other;
+        other = tb;
+        int32_t to2 = to_off;
+        to_off = other_off;
+        other_off = to2;
+    }
+    if (to != IR_NONE) {
+        jump_to_block(g, jcc32(&g->b, cc), to);
+    } else if (can_link(g, to_off)) {
+        align_patch(g, 2);
+        put_link(g, jcc32(&g->b, cc), new_link(g, to_off, true));
+    } else {
+        uint8_t *over = jcc32(&g->b, cc ^ 1);
+        gen_jump_out(g, to_off);
+        patch_to(over, g->b.p);
+    }
+    if (other == IR_NONE)
+        gen_jump_out(g, other_off);
+    else if (other != g->block + 1)
+        jump_to_block(g, jmp32(&g->b), other);
+    else
+        fall_to_block(g, other);
+}
+
+void gen_jump_indirect(struct gen *g, const struct ir_op *op)
+{
+    ir_val v = resolve(g->ir, op->a);
+    if (!is_in(g, v, RAX)) {
+        g->locked = 0;
+        load_into(g, v, RAX);
+    }
+    if (op->x == IR_HINT_RETURN) {
+        alu_rm(&g->b, true, ALU_CMP, RAX, MEM(RSP, 8));
+        to_shared(g, jcc32(&g->b, CC_NE), g->host->return_miss);
+        put8(&g->b, 0xc3);
+    } else if (op->x == IR_HINT_CALL) {
+        gen_push_return(g, op->imm2);
+        gen_lookup_jump(g, true);
+        gen_after_call(g, op->imm2);
+    } else {
+        if (op->x == IR_HINT_TRAP) /* predicted returns belong to the state before */
+            mov_rm(&g->b, true, RSP, MEM(RBP, TCG_DISP(host_sp)));
+        gen_lookup_jump(g, false);
+    }
+}
+
+void gen_leave(struct gen *g, const struct ir_op *op)
+{
+    put_link(g, jmp32(&g->b), new_link(g, (int32_t)op->imm, false));
+}
+
+void gen_set_word(struct gen *g, const struct ir_op *op)
+{
+    int64_t c;
+    if (const32_of(g, op->a, &c))
+        mov_mi(&g->b, true, word_mem(op->imm), (int32_t)c);
+    else
+        mov_mr(&g->b, true, word_mem(op->imm), use(g, op->a));
+}

@@ -292,6 +292,7 @@ enum step_kind {
     STEP_FLOAT_CONVERT,
     STEP_FMA,
     STEP_FCMP,
+    STEP_UNDO_FFLAGS,
     STEP_VEC,
     STEP_WIDE,
     STEP_CALL,
@@ -301,12 +302,12 @@ enum step_kind {
     N_STEP_KINDS
 };
 static const uint8_t weights[N_STEP_KINDS] = {
-    [STEP_INT] = 24,   [STEP_UNARY] = 7,         [STEP_CONVERT] = 7, [STEP_COMPARE] = 5,
-    [STEP_SELECT] = 5, [STEP_ADD_CARRY] = 4,     [STEP_SET] = 30,    [STEP_GET] = 8,
-    [STEP_CONST] = 3,  [STEP_LOAD] = 12,         [STEP_STORE] = 10,  [STEP_ATOMIC] = 4,
-    [STEP_FLOAT] = 8,  [STEP_FLOAT_CONVERT] = 8, [STEP_FMA] = 2,     [STEP_FCMP] = 2,
-    [STEP_CALL] = 6,   [STEP_POINTER] = 1,       [STEP_INSN] = 14,   [STEP_END] = 6,
-    [STEP_VEC] = 20,   [STEP_WIDE] = 12,
+    [STEP_INT] = 24,   [STEP_UNARY] = 7,         [STEP_CONVERT] = 7,     [STEP_COMPARE] = 5,
+    [STEP_SELECT] = 5, [STEP_ADD_CARRY] = 4,     [STEP_SET] = 30,        [STEP_GET] = 8,
+    [STEP_CONST] = 3,  [STEP_LOAD] = 12,         [STEP_STORE] = 10,      [STEP_ATOMIC] = 4,
+    [STEP_FLOAT] = 8,  [STEP_FLOAT_CONVERT] = 8, [STEP_FMA] = 2,         [STEP_FCMP] = 2,
+    [STEP_CALL] = 6,   [STEP_POINTER] = 1,       [STEP_INSN] = 14,       [STEP_END] = 6,
+    [STEP_VEC] = 20,   [STEP_WIDE] = 12,         [STEP_UNDO_FFLAGS] = 3,
 };
 
 enum { MAX_VALUES = 256, MAX_PENDING = 8 };
@@ -636,20 +637,11 @@ static void step_fma(struct build *b)
     add_value(b, type, ir_fma(b->ir, a, c, d, below(b->seed, 4)));
 }
 
-/* Now and then the flags become what they were before, as where a comparison is to raise none. */
 static void step_fcmp(struct build *b)
 {
     enum ir_type type = float_type(b);
-    ir_val a = pick(b, type), c = pick(b, type), before = IR_NONE;
-    if (one_in(b->seed, 3))
-        add_value(b, IR_I64, before = ir_fflags(b->ir));
+    ir_val a = pick(b, type), c = pick(b, type);
     add_value(b, IR_I64, ir_fcmp(b->ir, IR_FEQ + below(b->seed, 3), a, c));
-    if (before != IR_NONE && one_in(b->seed, 4))
-        add_value(b, type, ir_2(b->ir, IR_fadd, a, c));
-    if (before != IR_NONE && one_in(b->seed, 8))
-        step_load(b);
-    if (before != IR_NONE)
-        ir_set_fflags(b->ir, before);
     if (one_in(b->seed, 4))
         add_value(b, IR_I64, ir_fflags(b->ir));
     if (one_in(b->seed, 8))
@@ -813,6 +805,34 @@ static void step_call(struct build *b)
     ir_val r = ir_call(b->ir, h, v[0], v[1], v[2], v[3]);
     if (h->has_result || one_in(b->seed, 4))
         add_value(b, IR_I64, r);
+}
+
+/* The flags become what they were, as behind a comparison that is to raise none; here others may have raised some, too.
+ * Few are set before and they are looked at behind, or nobody would notice. */
+static void step_undo_fflags(struct build *b)
+{
+    if (!one_in(b->seed, 4))
+        ir_set_fflags(b->ir, ir_i64(b->ir, one_in(b->seed, 4) ? 1 << below(b->seed, 5) : 0));
+    ir_val before = ir_fflags(b->ir);
+    step_fcmp(b);
+    switch (below(b->seed, 12)) {
+    case 0:
+    case 1: step_float(b); break;
+    case 2: step_float_convert(b); break;
+    case 3: step_fma(b); break;
+    case 4: step_vec(b); break;
+    case 5: step_fcmp(b); break;
+    case 6: /* sets them */
+        ir_call(b->ir, &helper_reads_fp_flags, ir_i64(b->ir, 5 * below(b->seed, 32)), IR_NONE,
+                IR_NONE, IR_NONE);
+        break;
+    case 7: step_load(b); break;
+    default: break;
+    }
+    ir_set_fflags(b->ir, before);
+    unsigned slot = below(b->seed, N_X);
+    if (is_free(slot))
+        ir_set(b->ir, slot, ir_fflags(b->ir));
 }
 
 static void step_pointer(struct build *b)
@@ -979,6 +999,7 @@ static void do_step(struct build *b, enum step_kind kind)
     case STEP_FMA: step_fma(b); break;
     case STEP_WIDE: step_wide(b); break;
     case STEP_FCMP: step_fcmp(b); break;
+    case STEP_UNDO_FFLAGS: step_undo_fflags(b); break;
     case STEP_VEC: step_vec(b); break;
     case STEP_CALL: step_call(b); break;
     case STEP_POINTER: step_pointer(b); break;
@@ -1061,7 +1082,7 @@ void make_program(struct program *p, uint64_t seed)
             unsigned w = below(&seed, total), kind = 0;
             while (w >= weights[kind])
                 w -= weights[kind++];
-            if (p->start.sse && kind >= STEP_FLOAT && kind <= STEP_FCMP)
+            if (p->start.sse && kind >= STEP_FLOAT && kind <= STEP_UNDO_FFLAGS)
                 kind = STEP_VEC; /* of scalar operations the modes for subnormals are not known */
             p->steps[u][k] = (struct step){ .seed = next(&seed), .kind = (uint8_t)kind };
         }

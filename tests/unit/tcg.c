@@ -238,6 +238,34 @@ static void large_page_takes_one_walk(void **unused)
     }
 }
 
+/* PMP splits the page in memory, but to the guest's tables it is one: a flush of any address in it is of all. */
+static void large_page_in_pieces_is_flushed_as_one(void **unused)
+{
+    const uint64_t va = 0x40000000, near = va + 0x8000; /* by an entry of PMP for one small page */
+    struct tlb_place at;
+    struct machine m;
+    int fault;
+    ON_EACH_BACKEND(&m)
+    {
+        use_pages(&m, 1);
+        m.r->pmpcfg[1] = m.r->pmpcfg[2] = m.r->pmpcfg[0];
+        m.r->pmpaddr[2] = m.r->pmpaddr[0];
+        for (unsigned k = 0; k < 2; k++)
+            m.r->pmpaddr[k] = (RAM + (k + 1) * 2 * MIB + 0x9000) >> 2 | 0x1ff;
+        state_changed(&m);
+        put64(&m, LEVEL1, pte(RAM + 2 * MIB, ALL));
+        assert_true(tlb_translate(m.t, near, ACCESS_READ, 0, &at, &fault));
+        assert_false(at.partial);
+        assert_ptr_equal(at.host, m.ram->host + 2 * MIB + 0x8000);
+        assert_ptr_equal(fetched_page(&m, near + 0x3000), m.ram->host + 2 * MIB + 0xb000);
+        put64(&m, LEVEL1, pte(RAM + 4 * MIB, ALL));
+        tcg_flush_page(m.cpu, va + 0x100000);
+        assert_true(tlb_translate(m.t, near, ACCESS_READ, 0, &at, &fault));
+        assert_ptr_equal(at.host, m.ram->host + 4 * MIB + 0x8000);
+        assert_ptr_equal(fetched_page(&m, near + 0x3000), m.ram->host + 4 * MIB + 0xb000);
+    }
+}
+
 /* What a user mapped is found by a supervisor with SUM, without a walk; not before and not afterwards. */
 static void supervisor_borrows_what_the_user_reached(void **unused)
 {
@@ -508,6 +536,7 @@ int main(void)
         cmocka_unit_test(ram_that_begins_within_a_page_ends_where_it_ends),
         cmocka_unit_test(large_pages_are_remembered_when_context_numbers_start_over),
         cmocka_unit_test(large_page_takes_one_walk),
+        cmocka_unit_test(large_page_in_pieces_is_flushed_as_one),
         cmocka_unit_test(supervisor_borrows_what_the_user_reached),
         cmocka_unit_test(page_that_follows_itself_is_one_page),
         cmocka_unit_test(store_behind_a_shared_check_is_seen),

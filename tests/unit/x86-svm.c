@@ -400,6 +400,60 @@ static void remembered_pages_go_when_the_host_says_so(void **unused)
     }
 }
 
+/* The guest's large page consists of small ones of the host; INVLPG of any address in it is of all. */
+static void large_page_of_small_nested_ones_is_flushed_as_one(void **unused)
+{
+    enum { LARGE = 0xe7, MORE = NESTED + 0x4000, ENTRY = TABLES + 0x2008 }; /* of 0x200000 */
+    static const uint8_t code[] = { 0x8b,
+                                    0x1c,
+                                    0x25,
+                                    0,
+                                    0x30,
+                                    0x25,
+                                    0, /* mov 0x253000, %ebx */
+                                    0x48,
+                                    0xc7,
+                                    0x04,
+                                    0x25,
+                                    ENTRY & 0xff,
+                                    ENTRY >> 8 & 0xff,
+                                    ENTRY >> 16,
+                                    0,
+                                    LARGE,
+                                    0,
+                                    0x40,
+                                    0, /* movq $0x4000e7, ENTRY */
+                                    0x0f,
+                                    0x01,
+                                    0x3c,
+                                    0x25,
+                                    0,
+                                    0x10,
+                                    0x20,
+                                    0, /* invlpg 0x201000 */
+                                    0x8b,
+                                    0x04,
+                                    0x25,
+                                    0,
+                                    0x30,
+                                    0x25,
+                                    0, /* mov 0x253000, %eax */
+                                    0xf4 };
+    ON_EACH(m, MODEL, 0)
+    {
+        make_guest(&m, code, sizeof(code));
+        nest(&m);
+        machine_poke(&m, ENTRY, 8, LARGE);
+        machine_poke(&m, NESTED + 0x2000 + 2 * 8, 8, MORE | 7); /* 0x400000 */
+        machine_poke(&m, MORE + 0x53 * 8, 8, 0x70000 | 7);
+        machine_poke(&m, 0x53000, 4, 1);
+        machine_poke(&m, 0x70000, 4, 2);
+        assert_exit(&m, X86_EXIT_HLT, 0, 0);
+        assert_int_equal(m.x->gpr[X86_RBX], 1);
+        assert_int_equal(machine_peek(&m, SAVE + 0x1f8), 2); /* RAX */
+    }
+}
+
 /* ---- events -------------------------------------------------------------------------------------------------- */
 
 static void events_are_injected(void **unused)
@@ -574,6 +628,7 @@ int main(void)
         cmocka_unit_test(nested_pages_give_the_host_s_memory),
         cmocka_unit_test(nested_faults_say_where_and_why),
         cmocka_unit_test(remembered_pages_go_when_the_host_says_so),
+        cmocka_unit_test(large_page_of_small_nested_ones_is_flushed_as_one),
         cmocka_unit_test(events_are_injected),
         cmocka_unit_test(what_was_on_its_way_is_told),
         cmocka_unit_test(virtual_interrupts_wait_for_the_guest),

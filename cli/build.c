@@ -240,6 +240,7 @@ static struct error *use_memory_backend(struct build *b, const char *id)
         return error_new("-M memory-backend=%s: its size (%llu MiB) is not that of -m", id,
                          (unsigned long long)(o->size / MIB));
     b->cli->ram_size = o->size;
+    b->vm->ram_flags |= o->ram_flags;
     return NULL;
 }
 
@@ -691,13 +692,15 @@ static struct error *add_globals(struct build *b)
 
 static bool shows_vga(struct build *b);
 
-/* Boards have one block of memory, whose parts have what is said of any. */
-static void gather_ram_flags(void *opaque, enum backend_kind kind, const char *id, void *backend)
+/* Boards have one block of memory, whose parts have what is said of any. (Names of no memory are refused elsewhere.) */
+static void heed_node_memory(struct vm *vm, const struct numa *numa)
 {
-    const struct object *o = backend;
-    struct vm *vm = opaque;
-    if (kind == BACKEND_OBJECT && o->kind == OBJECT_MEMORY)
-        vm->ram_flags |= o->ram_flags;
+    for (unsigned i = 0; numa && i < numa->n_nodes; i++) {
+        const char *id = numa->nodes[i].memdev;
+        const struct object *o = id ? backend_find(vm, BACKEND_OBJECT, id) : NULL;
+        if (o && o->kind == OBJECT_MEMORY)
+            vm->ram_flags |= o->ram_flags;
+    }
 }
 
 static struct error *make_machine(struct build *b)
@@ -727,7 +730,7 @@ static struct error *make_machine(struct build *b)
         return error_new("-append is for a kernel; give one with -kernel");
     if (cli->initrd && !cli->kernel)
         return error_new("-initrd is for a kernel; give one with -kernel");
-    backends_each(b->vm, gather_ram_flags, b->vm);
+    heed_node_memory(b->vm, m->numa);
     return machine_create(b->vm, m);
 }
 

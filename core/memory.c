@@ -721,50 +721,29 @@ static inline const struct mem_range *ram_find(struct mem *mem, const struct mem
 
 /* Aligned words of the guest's are copied whole: ring indices are written by others meanwhile. The private side may
  * lie anywhere. */
+#define COPY_WORD(type)                        \
+    do {                                       \
+        type v_;                               \
+        if (guest == from)                     \
+            v_ = *(const volatile type *)from; \
+        else                                   \
+            memcpy(&v_, from, sizeof(v_));     \
+        if (guest == to)                       \
+            *(volatile type *)to = v_;         \
+        else                                   \
+            memcpy(to, &v_, sizeof(v_));       \
+    } while (0)
+
 static inline void copy(void *to, const void *from, const void *guest, size_t n)
 {
-    if (((uintptr_t)guest & (n - 1)) == 0) {
-        switch (n) {
-        case 2: {
-            uint16_t v;
-            if (guest == from)
-                v = *(const volatile uint16_t *)from;
-            else
-                memcpy(&v, from, sizeof(v));
-            if (guest == to)
-                *(volatile uint16_t *)to = v;
-            else
-                memcpy(to, &v, sizeof(v));
-            return;
-        }
-        case 4: {
-            uint32_t v;
-            if (guest == from)
-                v = *(const volatile uint32_t *)from;
-            else
-                memcpy(&v, from, sizeof(v));
-            if (guest == to)
-                *(volatile uint32_t *)to = v;
-            else
-                memcpy(to, &v, sizeof(v));
-            return;
-        }
-        case 8: {
-            uint64_t v;
-            if (guest == from)
-                v = *(const volatile uint64_t *)from;
-            else
-                memcpy(&v, from, sizeof(v));
-            if (guest == to)
-                *(volatile uint64_t *)to = v;
-            else
-                memcpy(to, &v, sizeof(v));
-            return;
-        }
-        }
+    switch ((uintptr_t)guest & (n - 1) ? 0 : n) {
+    case 2: COPY_WORD(uint16_t); break;
+    case 4: COPY_WORD(uint32_t); break;
+    case 8: COPY_WORD(uint64_t); break;
+    default: memcpy(to, from, n);
     }
-    memcpy(to, from, n);
 }
+#undef COPY_WORD
 
 /* Bytes from `at` to the end of its range, at most n. */
 static inline uint64_t left_in(const struct mem_range *r, gpa at, uint64_t n)

@@ -17,12 +17,26 @@ static void copy_sized(void *to, const void *from, unsigned n)
     }
 }
 
+/* A narrow value comes in a variable of its own: a load of 64 bits would wait until the narrow store before it has left
+ * the processor. */
 uint64_t load_le(const void *p, unsigned n)
 {
+    const uint8_t *bytes = p;
+    uint16_t half;
+    uint32_t word;
     uint64_t v = 0;
-    copy_sized(&v, p, n);
+    switch (n) {
+    case 1: return *bytes;
+    case 2: v = (memcpy(&half, p, 2), half); break;
+    case 4: v = (memcpy(&word, p, 4), word); break;
+    case 8: memcpy(&v, p, 8); break;
+    default:
+        for (unsigned i = 0; i < n; i++)
+            v |= (uint64_t)bytes[i] << 8 * i;
+        return v;
+    }
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    v = __builtin_bswap64(v);
+    v = __builtin_bswap64(v) >> (64 - 8 * n);
 #endif
     return v;
 }

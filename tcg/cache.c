@@ -145,12 +145,18 @@ uint64_t cache_chunks(int32_t from, int32_t to)
 /* Pieces of `page` that u covers; a page that follows itself is both of its pages. */
 static uint64_t chunks_in(const struct unit *u, const uint8_t *page)
 {
-    return (u->page == page ? cache_chunks(u->off, u->end) : 0) |
+    uint64_t inlined = 0;
+    for (unsigned k = 0; k < u->n_inlined && u->page == page; k++)
+        inlined |= cache_chunks(u->inlined[k].from, u->inlined[k].to);
+    return inlined | (u->page == page ? cache_chunks(u->off, u->end) : 0) |
            (u->page2 == page ? cache_chunks(u->off - 4096, u->end - 4096) : 0);
 }
 
 static bool covers(const struct unit *u, const uint8_t *page, int32_t from, int32_t to)
 {
+    for (unsigned k = 0; k < u->n_inlined && u->page == page; k++)
+        if (u->inlined[k].from < to && u->inlined[k].to > from)
+            return true;
     return (u->page == page && u->off < to && u->end > from) ||
            (u->page2 == page && u->off - 4096 < to && u->end - 4096 > from);
 }
@@ -327,7 +333,7 @@ bool cache_covers(struct tcg *tcg, const uint8_t *page, int32_t pc_off, int32_t 
     const struct code_page *p = *page_slot(tcg, page);
     const struct unit *u = p && p->chunks & cache_chunks(from, to) ? p->units : NULL;
     for (; u && !found; u = u->page_next[u->page == page ? 0 : 1])
-        found = u->page == page && u->n_insns > 1 && u->off <= pc_off && pc_off < u->end &&
+        found = u->page == page && u->n_insns > 1 && covers(u, page, pc_off, pc_off + 1) &&
                 covers(u, page, from, to);
     pthread_mutex_unlock(&tcg->lock);
     return found;

@@ -247,6 +247,7 @@ static void say_register(const struct page *p, const struct way *w)
         [IR_HINT_JUMP] = "jump to a register's address, by the jump cache",
         [IR_HINT_CALL] = "call of a register's address, by the jump cache",
         [IR_HINT_RETURN] = "return, predicted",
+        [IR_HINT_INLINED] = "return of an inlined call, if its address was changed",
         [IR_HINT_TRAP] = "jump into another state, by the jump cache",
     };
     say(p, "  way out: %s%s", hows[w->hint], w->n > 1 ? " (several)" : "");
@@ -346,6 +347,14 @@ static void keep_loop(void *opaque, int32_t off, const char *what)
     free(line);
 }
 
+static void keep_call(void *opaque, int32_t off, int32_t to, unsigned n)
+{
+    struct lines *l = opaque;
+    char *line = xasprintf("call %" PRId32 " %" PRId32 " %u", off, to, n);
+    add_line(l, line);
+    free(line);
+}
+
 static void explain_unit(const struct page *page, const struct tcg *tcg, const struct plan *p,
                          const struct ir *ir, const struct unit *u, const struct lines *loops)
 {
@@ -356,7 +365,14 @@ static void explain_unit(const struct page *page, const struct tcg *tcg, const s
     say_slow(page, ir, &sites);
     for (size_t i = 0; i < loops->n; i++) {
         char *what;
-        int32_t off = (int32_t)strtol(loops->at[i], &what, 10);
+        int32_t off, to;
+        unsigned n;
+        if (sscanf(loops->at[i], "call %" SCNd32 " %" SCNd32 " %u", &off, &to, &n) == 3) {
+            say(page, "  call at %#" PRIx64 ":%s inlined, %u instructions from %#" PRIx64,
+                address(page, off), u && u->hot ? "" : " first tier; hot:", n, address(page, to));
+            continue;
+        }
+        off = (int32_t)strtol(loops->at[i], &what, 10);
         say(page, "  loop at %#" PRIx64 ":%s%s", address(page, off),
             u && u->hot ? "" : " first tier; hot:", what);
     }
@@ -381,7 +397,7 @@ void tcg_explain(struct vcpu *cpu, uint64_t pc, void (*print)(void *opaque, cons
     struct ir *ir = xcalloc(1, sizeof(*ir));
     const struct unit *u = NULL;
     struct lines loops = { 0 };
-    const struct ir_teller tell = { keep_loop, &loops };
+    const struct ir_teller tell = { keep_loop, &loops, keep_call };
     const struct page page = { print, opaque, pc & ~(uint64_t)4095 };
     pthread_mutex_lock(&tcg->lock);
     if (!host || !translate_again(t, pc, host, page_at(cpu, pc + 4096), p, ir, &u, &tell)) {

@@ -131,6 +131,13 @@ void ir_begin_block(struct ir *ir, int32_t off)
     ir_enter(ir, block);
 }
 
+void ir_continue(struct ir *ir)
+{
+    assert(ir->overflow || (ir->ended && ir->ops[ir->n_ops - 1].code == IR_jump));
+    ir->n_ops--;
+    ir->ended = false;
+}
+
 void ir_begin_insn(struct ir *ir, int32_t off, uint8_t len)
 {
     if (ir->n_insns == IR_MAX_INSNS) {

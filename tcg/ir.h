@@ -114,8 +114,9 @@ enum { IR_FENCE_RR = 1, IR_FENCE_RW = 2, IR_FENCE_WR = 4, IR_FENCE_WW = 8 };
 enum { IR_FMA_NEG_PRODUCT = 1, IR_FMA_NEG_ADDEND = 2 };
 enum { IR_FTOI_UNSIGNED = 1, IR_FTOI_32 = 2, IR_FTOI_TRUNC = 4 /* else the guest's rounding mode */ };
 enum { IR_ITOF_UNSIGNED = 1, IR_ITOF_32 = 2 /* the operand is i32 */ };
-/* TRAP: the state word or the address space may be another one now. */
-enum { IR_HINT_JUMP, IR_HINT_CALL, IR_HINT_RETURN, IR_HINT_TRAP };
+/* TRAP: the state word or the address space may be another one now. INLINED: a return to behind a call whose callee is a
+ * part of the unit. */
+enum { IR_HINT_JUMP, IR_HINT_CALL, IR_HINT_RETURN, IR_HINT_TRAP, IR_HINT_INLINED };
 
 struct ir_op {
     uint8_t code, type;
@@ -124,10 +125,11 @@ struct ir_op {
     uint8_t shape; /* memory */
     uint8_t uses;  /* filled by ir_finish: number of uses, saturating at 255 */
     ir_val a, b, c, d; /* unused ones IR_NONE; load and store: d is the leader (itself if it leads);
-                          jump, branch: c, d are block numbers of the targets, IR_NONE if outside */
+                          jump, branch: c, d are block numbers of the targets, IR_NONE if outside;
+                          jumpi with IR_HINT_INLINED: c is the block at imm2, likewise */
     uint16_t vec;  /* enum ir_vec */
     int32_t imm2;  /* branch: address if not taken; jump with IR_HINT_CALL and jumpi with
-                      IR_HINT_CALL: return address; leader: IR_SPAN of all its accesses */
+                      IR_HINT_CALL or _INLINED: return address; leader: IR_SPAN of all its accesses */
     int64_t imm;
 };
 
@@ -165,6 +167,7 @@ struct ir_block {
     bool guest;          /* starts at a guest instruction (else made by ir_new_block) */
     bool loops;          /* target of a backward edge inside the unit */
     bool after_call;     /* starts behind a call: returns may land here */
+    bool inlined;        /* of a callee that was copied behind its call: only ways inside that copy lead here */
     bool windows;        /* accesses inside windows: what may move them leaves the unit first */
 };
 
@@ -212,6 +215,9 @@ void ir_branch_block(struct ir *ir, enum ir_cc cc, ir_val a, ir_val b, uint16_t 
 void ir_jump_block(struct ir *ir, uint16_t to);
 /* Called by the translation driver at each guest instruction. */
 void ir_begin_insn(struct ir *ir, int32_t off, uint8_t len);
+
+/* Takes back the jump that ended the current block: what comes next goes on in it. */
+void ir_continue(struct ir *ir);
 
 ir_val ir_const(struct ir *ir, enum ir_type type, int64_t v);
 static inline ir_val ir_i64(struct ir *ir, int64_t v)
@@ -314,6 +320,8 @@ void ir_finish(struct ir *ir);
 struct ir_teller {
     void (*say)(void *opaque, int32_t off, const char *what);
     void *opaque;
+    /* Of inlining: the call at `off` has a copy of the `n` instructions that it leads to. */
+    void (*call)(void *opaque, int32_t off, int32_t to, unsigned n);
 };
 unsigned ir_copy_loops(struct ir *ir, const struct ir_teller *tell);
 /* Find accesses on one base, near each other, that can share the TLB check of the first; but for those of

@@ -286,7 +286,7 @@ static void copy_op(struct ir_loop *l, uint16_t i, unsigned turn)
                (ir->ops[op.a].code == IR_sext32 || ir->ops[op.a].code == IR_zext32)) {
         l->map[i] = ir->ops[op.a].a;
         return;
-    } else if (op.code == IR_jump || op.code == IR_branch) {
+    } else if (op.code == IR_jump || op.code == IR_branch || op.code == IR_jumpi) {
         op.c = copied_target(l, op.c);
         if (op.code == IR_branch)
             op.d = copied_target(l, op.d);
@@ -448,7 +448,7 @@ void loop_put_in_front(struct ir *ir)
     memmove(&ir->blocks[1], &ir->blocks[0], ir->n_blocks++ * sizeof(ir->blocks[0]));
     for (uint16_t i = 0; i < ir->n_ops; i++) {
         struct ir_op *op = &ir->ops[i];
-        if (op->code == IR_jump || op->code == IR_branch)
+        if (op->code == IR_jump || op->code == IR_branch || op->code == IR_jumpi)
             op->c += op->c != IR_NONE;
         if (op->code == IR_branch)
             op->d += op->d != IR_NONE;

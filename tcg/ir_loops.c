@@ -143,8 +143,8 @@ static const struct ir_op *end_of(const struct ir *ir, uint16_t block)
 uint16_t loop_successor(const struct ir *ir, uint16_t block, unsigned k)
 {
     const struct ir_op *end = end_of(ir, block);
-    if (!ir->blocks[block].n || (end->code != IR_jump && end->code != IR_branch) ||
-        (k == 1 && end->code == IR_jump))
+    bool leads = end->code == IR_jump || end->code == IR_branch || end->code == IR_jumpi;
+    if (!ir->blocks[block].n || !leads || (k == 1 && end->code != IR_branch))
         return IR_NONE;
     return k ? end->d : end->c;
 }

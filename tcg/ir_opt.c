@@ -7,7 +7,7 @@
 static uint16_t guest_block_at(const struct ir *ir, const struct ir_block *from, int64_t off)
 {
     for (uint16_t i = 0; i < ir->n_blocks; i++)
-        if (ir->blocks[i].guest && ir->blocks[i].off == off &&
+        if (ir->blocks[i].guest && !ir->blocks[i].inlined && ir->blocks[i].off == off &&
             (!ir->forward_only || ir->blocks[i].first > from->first))
             return i;
     return IR_NONE;
@@ -28,7 +28,9 @@ void ir_resolve(struct ir *ir)
             op->c = guest_block_at(ir, from, op->imm);
             op->d = guest_block_at(ir, from, op->imm2);
         }
-        if (op->code == IR_jump || op->code == IR_branch) {
+        if (op->code == IR_jumpi && op->x == IR_HINT_INLINED)
+            op->c = guest_block_at(ir, from, op->imm2);
+        if (op->code == IR_jump || op->code == IR_branch || op->code == IR_jumpi) {
             if (op->c != IR_NONE && ir->blocks[op->c].first <= from->first)
                 ir->blocks[op->c].loops = true;
             if (op->code == IR_branch && op->d != IR_NONE && ir->blocks[op->d].first <= from->first)

@@ -152,6 +152,9 @@ static void put_hint(struct line *l, const struct ir_op *op)
         put_address(l, op->imm2);
     } else if (op->x == IR_HINT_RETURN) {
         put(l, " return");
+    } else if (op->x == IR_HINT_INLINED) {
+        put(l, " return ");
+        put_target(l, op->c, op->imm2);
     } else if (op->x == IR_HINT_TRAP) {
         put(l, " trap");
     }
@@ -261,7 +264,8 @@ static void print_block(const struct ir *ir, uint16_t n, unsigned *insn,
     struct line head = { 0 };
     put(&head, "b%u %s", n, b->guest ? "" : "in ");
     put_address(&head, b->off);
-    put(&head, "%s%s:", b->loops ? " loops" : "", b->after_call ? " after_call" : "");
+    put(&head, "%s%s%s:", b->loops ? " loops" : "", b->after_call ? " after_call" : "",
+        b->inlined ? " inlined" : "");
     print(opaque, head.at);
     for (uint16_t i = b->first; i < b->first + b->n; i++) {
         const struct ir_op *op = &ir->ops[i];
@@ -539,7 +543,12 @@ static void parse_hint(struct parse *p, struct ir_op *op)
         op->x = IR_HINT_CALL;
         op->imm2 = number32(p);
     } else if (accept(p, "return")) {
-        op->x = IR_HINT_RETURN;
+        int64_t off = 0;
+        skip_space(p);
+        op->x = *p->p == 'b' || *p->p == '+' || *p->p == '-' ? IR_HINT_INLINED : IR_HINT_RETURN;
+        if (op->x == IR_HINT_INLINED)
+            parse_target(p, &op->c, &off);
+        op->imm2 = (int32_t)off;
     } else if (accept(p, "trap")) {
         op->x = IR_HINT_TRAP;
     }
@@ -749,6 +758,7 @@ static void parse_block(struct parse *p)
     b->off = number32(p);
     b->loops = accept(p, "loops");
     b->after_call = accept(p, "after_call");
+    b->inlined = accept(p, "inlined");
     expect(p, ":");
     ir->block = n;
     ir->ended = false;

@@ -217,7 +217,8 @@ static void check_op(struct check *c)
     case IR_copy:
     case IR_fill: check_memory(c, op); break;
     case IR_call: check_call(c, op); break;
-    case IR_jump: check_target(c, op->c); break;
+    case IR_jump:
+    case IR_jumpi: check_target(c, op->c); break;
     case IR_branch:
         rule(c, op->cc <= IR_GTU, "not an integer condition");
         check_target(c, op->c);

@@ -94,5 +94,5 @@ IR_OP( call,      i64,   0, IR_EFFECT,        "helper imm with n = x operands a,
 /* ends of a block */
 IR_OP( jump,      none,  0, IR_END,           "to address imm: a block of the unit, or chained to another unit" )
 IR_OP( branch,    none,  2, IR_END,           "to address imm if `a cc b` holds, else to address imm2" )
-IR_OP( jumpi,     none,  1, IR_END,           "to guest virtual address a; hint x" )
+IR_OP( jumpi,     none,  1, IR_END,           "to guest virtual address a; hint x. Of an inlined callee: to its block behind the call if a is that address" )
 IR_OP( leave,     none,  0, IR_END,           "to the run loop, which looks at everything again; continues at address imm" )

@@ -767,6 +767,7 @@ static void stats(struct vm *vm, void (*add)(void *opaque, const char *name, dou
         { "tcg.tier2_units", (double)tcg->counts.hot_units },
         { "tcg.tier2_gone", (double)tcg->counts.hot_gone },
         { "tcg.tier2_insns", (double)tcg->counts.hot_insns },
+        { "tcg.tier2_calls", (double)tcg->counts.hot_calls },
         { "tcg.tier2_host_bytes", (double)tcg->counts.hot_bytes },
         { "tcg.tier2_loops", (double)tcg->counts.hot_loops },
         { "tcg.tier2_looks", (double)tcg->counts.hot_looks },

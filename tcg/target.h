@@ -15,6 +15,7 @@ enum insn_kind {
     INSN_JUMP,    /* to `target` */
     INSN_CALL,    /* to `target`, expected to come back behind it */
     INSN_CALL_INDIRECT, /* expected to come back behind it */
+    INSN_RETURN,  /* expected to go behind a call */
     INSN_END,     /* indirect jump, trap, system: nothing known follows */
 };
 struct insn_scan {

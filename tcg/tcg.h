@@ -34,6 +34,12 @@ struct link {
 #define UNIT_DEBUG  ((uint32_t)1 << 29) /* ends before breakpoints: see debug.c */
 #define UNIT_STATE  (UNIT_DEBUG - 1)    /* the state word */
 
+/* Bytes [from, to) of a page. */
+struct span {
+    int16_t from, to;
+};
+enum { UNIT_SPANS = 4 };
+
 /* One translation. Immutable once published, but for links and `dead`. */
 struct unit {
     const uint8_t *page;     /* host address of the guest page it starts in: with off and flags the key */
@@ -42,6 +48,9 @@ struct unit {
     uint32_t flags;
     uint16_t n_insns, n_links;
     bool hot;                /* of the second tier: tier.c */
+    bool inlines;            /* there were calls whose functions might be short enough */
+    uint8_t n_inlined;       /* pieces of the page, elsewhere, that it has copies of: */
+    struct span inlined[UNIT_SPANS];
     _Atomic uint8_t samples; /* times that a vCPU was found in it */
     _Atomic bool dead;
     uint32_t code_at, code_size; /* cache offset and size of everything */
@@ -414,6 +423,7 @@ struct tcg {
     struct {
         uint64_t hot_units, hot_gone, hot_ns, hot_insns; /* second tier; hot_gone: changed meanwhile */
         uint64_t hot_bytes, hot_loops, hot_looks; /* of host code; loops with windows; tier.c's */
+        uint64_t hot_calls; /* inlined */
         uint64_t links, units, guest_bytes, guest_insns, host_bytes, evictions, dead, translate_ns;
         uint64_t loaded, load_ns;  /* units that a file had (persist.c) */
     } counts;

@@ -2,6 +2,7 @@
 #include "core/clock.h"
 #include "core/disas.h"
 #include "core/util.h"
+#include "tcg/inline.h"
 #include "tcg/persist.h"
 #include "tcg/tcg.h"
 
@@ -15,13 +16,6 @@ enum {
         8, /* what is behind a call later than this makes a unit of its own, if it ever runs */
 };
 
-struct found {
-    struct insn_scan scan;
-    int32_t off;
-    bool leader, after_call;
-    bool target; /* of a jump in the unit */
-};
-
 /* The instructions of a unit to be. */
 struct plan {
     struct tcg_cpu *t;
@@ -30,6 +24,7 @@ struct plan {
     uint64_t pc_page;            /* its guest address, for the log */
     uint32_t flags;
     bool forward_only; /* no loops */
+    bool inlines;      /* short functions, behind calls of them */
     unsigned n, limit;
     int32_t seen_end; /* behind the highest instruction */
     struct found insns[MAX_UNIT_INSNS];
@@ -37,6 +32,7 @@ struct plan {
     uint16_t order[MAX_UNIT_INSNS]; /* of insns, by address */
     int32_t targets[MAX_UNIT_INSNS];
     unsigned n_targets;
+    struct inlined inlined;
 };
 
 static unsigned plan_index(const struct plan *p, int32_t off)
@@ -69,6 +65,11 @@ static bool scan_one(struct plan *p, int32_t off, struct insn_scan *out)
     return out->len;
 }
 
+static bool scan_leaf(void *plan, int32_t off, struct insn_scan *out)
+{
+    return scan_one(plan, off, out);
+}
+
 static void make_target(struct plan *p, int32_t off)
 {
     struct found *f = &p->insns[plan_index(p, off) - 1];
@@ -94,12 +95,14 @@ static void trace(struct plan *p, int32_t off)
         f->leader = leader;
         f->after_call = after_call;
         f->target = false;
+        f->inlined = 0;
         p->at[off] = (int16_t)++p->n;
         leader = after_call = false;
         int32_t next = off + f->scan.len;
         p->seen_end = MAX(p->seen_end, next);
         switch (f->scan.kind) {
-        case INSN_END: return;
+        case INSN_END:
+        case INSN_RETURN: return;
         case INSN_BRANCH:
             p->targets[p->n_targets++] = f->scan.target;
             leader = true;
@@ -113,8 +116,11 @@ static void trace(struct plan *p, int32_t off)
             leader = true;
             break;
         case INSN_CALL:
+            if (p->inlines)
+                f->inlined = inline_find(&p->inlined, p->limit, scan_leaf, p, f);
+            /* fall through */
         case INSN_CALL_INDIRECT:
-            if (p->n >= FOLLOW_CALLS)
+            if (p->n >= FOLLOW_CALLS && !f->inlined)
                 return;
             leader = after_call = true;
             break;
@@ -132,6 +138,7 @@ static void make_plan(struct plan *p, int32_t start)
     for (unsigned k = 0; k < p->n; k++) /* of the last plan */
         p->at[p->insns[k].off] = 0;
     p->n = p->n_targets = 0;
+    inline_start(&p->inlined);
     p->seen_end = start;
     trace(p, start);
     for (unsigned k = 0; k < p->n_targets; k++) {
@@ -148,31 +155,42 @@ static void make_plan(struct plan *p, int32_t start)
             p->order[n++] = (uint16_t)(plan_index(p, off) - 1);
 }
 
+static void translate_insn(void *plan, struct tr *tr, const struct found *f)
+{
+    struct plan *p = plan;
+    tr->off = f->off;
+    tr->len = f->scan.len;
+    tr->next = f->off + f->scan.len;
+    ir_begin_insn(tr->ir, f->off, f->scan.len);
+    if (f == plan_at(p, 0))
+        p->t->target->begin_unit(tr);
+    p->t->target->translate(tr, &f->scan);
+}
+
 static void build(struct plan *p, struct ir *ir)
 {
     struct tcg_cpu *t = p->t;
     struct tr tr = { .ir = ir, .cpu = t->cpu, .flags = p->flags & UNIT_STATE };
+    enum inline_done done = INLINE_NOT; /* with the instruction before */
     ir_start(ir, t->target->slots, t->target->n_slots);
     ir->wide = t->tcg->wide;
     ir->forward_only = p->forward_only;
     for (unsigned k = 0; k < p->n && !ir->overflow; k++) {
         const struct found *f = plan_at(p, k), *before = k ? plan_at(p, k - 1) : NULL;
         bool follows = before && before->off + before->scan.len == f->off;
+        bool returns = f->after_call && done == INLINE_NOT;
         if (!ir->ended && !follows)
             ir_jump(ir, before->off + before->scan.len);
-        if (f->leader || ir->ended) {
+        if (f->target || returns || (f->leader && !f->after_call) || ir->ended) {
             ir_begin_block(ir, f->off);
-            ir->blocks[ir->block].after_call = f->after_call;
+            ir->blocks[ir->block].after_call = returns;
         }
-        if (!follows || f->target || f->after_call || before->scan.kind > INSN_BRANCH)
+        if (!follows || f->target || returns ||
+            (before->scan.kind > INSN_BRANCH && done != INLINE_ONE_WAY))
             tr.note = 0;
-        tr.off = f->off;
-        tr.len = f->scan.len;
-        tr.next = f->off + f->scan.len;
-        ir_begin_insn(ir, f->off, f->scan.len);
-        if (!k)
-            t->target->begin_unit(&tr);
-        t->target->translate(&tr, &f->scan);
+        translate_insn(p, &tr, f);
+        done =
+            f->inlined ? inline_build(&p->inlined, f->inlined, &tr, translate_insn, p) : INLINE_NOT;
     }
     if (!ir->ended)
         ir_jump(ir, tr.next);
@@ -199,20 +217,15 @@ static void log_ir(const struct tcg_cpu *t, const struct ir *ir, const char *wha
 static void log_guest(const struct plan *p)
 {
     struct tcg *tcg = p->t->tcg;
+    uint8_t bytes[32];
+    int32_t off;
     struct printer pr = { &tcg->vm->log };
     if (!tcg->disas_guest) /* the library is large: only for who wants it */
         tcg->disas_guest = disas_new(tcg->target->target->name);
     log_print(pr.log, "guest code:\n");
-    for (unsigned k = 0; k < p->n; k++) {
-        uint8_t bytes[32];
-        const struct found *f = plan_at(p, k);
-        for (unsigned i = 0; i < f->scan.len; i++) {
-            int32_t at = f->off + (int32_t)i;
-            bytes[i] = at < 4096 ? p->page[at] : p->page2[at - 4096];
-        }
-        disas_block(tcg->disas_guest, bytes, f->scan.len, p->pc_page + (uint64_t)(int64_t)f->off,
-                    print_line, &pr);
-    }
+    for (unsigned k = 0, n; (n = plan_insn(p, k, &off, bytes)); k++)
+        disas_block(tcg->disas_guest, bytes, n, p->pc_page + (uint64_t)(int64_t)off, print_line,
+                    &pr);
 }
 
 static void log_host(const struct tcg_cpu *t, const struct unit *u)
@@ -278,6 +291,7 @@ static enum compiled make_unit(struct plan *p, int32_t off, const struct ir *ir,
                         .end = p->seen_end,
                         .hot = old || tcg->always_tier2,
                         .n_insns = (uint16_t)p->n };
+    inline_cover(&p->inlined, u);
     enum compiled c = tcg->backend->compile(tcg, u, ir);
     if (c != COMPILE_OK)
         return c;
@@ -316,6 +330,7 @@ static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off, bo
         p->bytes = persist_copy(tcg, p->page);
     bool one = tcg->single_insn || p->page2 || p->flags & UNIT_ALONE;
     p->limit = one ? 1 : t->stepping ? MIN(t->most_insns, tcg->max_insns) : tcg->max_insns;
+    p->inlines = tcg->always_tier2 && !one && !keeps && wants_copies(p);
     for (;; p->limit = (p->limit + 1) / 2) {
         make_plan(p, off);
         if (!p->n)
@@ -333,6 +348,7 @@ static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off, bo
                 tcg->counts.guest_insns += p->n;
                 tcg->counts.guest_bytes += (uint64_t)(u->end - u->off);
                 tcg->counts.hot_loops += loops;
+                tcg->counts.hot_calls += inline_count(&p->inlined);
                 tcg->counts.translate_ns += host_now_ns() - begin;
                 return u;
             }
@@ -359,12 +375,17 @@ struct again *again_new(void)
 }
 
 /* Are the bytes that the plan was made of still those of the page? */
-static bool is_true_copy(const struct plan *p)
+static bool is_true(const struct plan *p, const struct found *insns, unsigned n)
 {
-    for (unsigned k = 0; k < p->n; k++)
-        if (memcmp(p->bytes + p->insns[k].off, p->page + p->insns[k].off, p->insns[k].scan.len))
+    for (unsigned k = 0; k < n; k++)
+        if (memcmp(p->bytes + insns[k].off, p->page + insns[k].off, insns[k].scan.len))
             return false;
     return true;
+}
+
+static bool is_true_copy(const struct plan *p)
+{
+    return is_true(p, p->insns, p->n) && is_true(p, p->inlined.insns, p->inlined.n_insns);
 }
 
 /* With the lock held: the first tier's unit, if it lives. */
@@ -392,6 +413,7 @@ static bool replace_hot(struct tcg *tcg, const struct hot *hot, struct plan *p, 
         tcg->counts.hot_insns += p->n;
         tcg->counts.hot_bytes += u->code_size;
         tcg->counts.hot_loops += loops;
+        tcg->counts.hot_calls += inline_count(&p->inlined);
     }
     pthread_mutex_unlock(&tcg->lock);
     return c != COMPILE_TOO_COMPLEX;
@@ -415,6 +437,7 @@ void translate_hot(struct tcg *tcg, const struct hot *hot, struct again *again)
     p->pc_page = hot->pc & ~(uint64_t)4095;
     p->flags = hot->flags;
     p->forward_only = false;
+    p->inlines = wants_copies(p) && !tcg->single_insn;
     bool done = !there;
     for (p->limit = tcg->target->hot_insns; !done && p->limit > 1; p->limit /= 2) {
         make_plan(p, hot->off);
@@ -507,6 +530,7 @@ struct unit *translate_find(struct tcg_cpu *t, uint64_t pc)
     p->pc_page = t->pc_page;
     p->flags = flags;
     p->forward_only = t->stepping || flags & UNIT_ALONE;
+    p->inlines = false;
     if (!fetch_rest(t, p, pc, at.partial, &second))
         return NULL;
     if (u && u->page2 == p->page2)
@@ -550,15 +574,38 @@ const void *translate_lookup(struct tcg_cpu *t, uint64_t pc)
 
 unsigned plan_insn(const struct plan *p, unsigned k, int32_t *off, uint8_t bytes[32])
 {
-    if (k >= p->n)
+    if (k >= p->n + p->inlined.n_insns)
         return 0;
-    const struct found *f = plan_at(p, k);
+    const struct found *f = k < p->n ? plan_at(p, k) : &p->inlined.insns[k - p->n];
     *off = f->off;
     for (unsigned i = 0; i < f->scan.len; i++) {
         int32_t at = *off + (int32_t)i;
         bytes[i] = at < 4096 ? p->page[at] : p->page2[at - 4096];
     }
     return f->scan.len;
+}
+
+/* At most `limit` instructions, and fewer if they are too much. False: there is none. */
+static bool build_most(struct plan *p, struct ir *ir, int32_t off, unsigned limit)
+{
+    p->limit = limit;
+    do {
+        make_plan(p, off);
+        if (!p->n)
+            return false;
+        build(p, ir);
+        p->limit = (p->limit + 1) / 2;
+    } while (ir->overflow);
+    return true;
+}
+
+static void tell_calls(const struct plan *p, const struct ir_teller *tell)
+{
+    for (unsigned k = 0; k < p->inlined.n_calls; k++) {
+        const struct inlined_call *c = &p->inlined.calls[k];
+        if (c->made)
+            tell->call(tell->opaque, c->off, c->to, c->n);
+    }
 }
 
 bool translate_again(struct tcg_cpu *t, uint64_t pc, const uint8_t *page, const uint8_t *page2,
@@ -578,21 +625,20 @@ bool translate_again(struct tcg_cpu *t, uint64_t pc, const uint8_t *page, const 
         p->page2 = page2;
     *u = cache_find(t->tcg, page, off, flags);
     bool one = p->page2 || flags & UNIT_ALONE || t->tcg->single_insn;
-    p->limit = *u ? (*u)->n_insns : one ? 1 : t->tcg->max_insns;
-    do {
-        make_plan(p, off);
-        if (!p->n)
-            return false;
-        build(p, ir);
-        p->limit = (p->limit + 1) / 2;
-    } while (ir->overflow);
     bool hot = *u && (*u)->hot;
+    unsigned limit = *u ? (*u)->n_insns : one ? 1 : t->tcg->max_insns;
     if (!hot) { /* what would become of it */
-        struct ir *copy = xmalloc(sizeof(*copy));
-        *copy = *ir;
-        optimise(t->tcg, p, copy, true, 0, tell);
-        free(copy);
+        p->inlines = !one && wants_copies(p);
+        if (!build_most(p, ir, off, limit))
+            return false;
+        tell_calls(p, tell);
+        optimise(t->tcg, p, ir, true, 0, tell);
     }
+    p->inlines = hot && (*u)->inlines;
+    if (!build_most(p, ir, off, limit))
+        return false;
+    if (hot)
+        tell_calls(p, tell);
     optimise(t->tcg, p, ir, hot, cache_apart(t->tcg, page), hot ? tell : NULL);
     return true;
 }

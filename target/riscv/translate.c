@@ -59,15 +59,17 @@ static const struct decoder *decoder_for(const struct riscv_vm *rv, unsigned len
     return len == 2 ? rv->decode16 : rv->decode32;
 }
 
-/* Jumps that leave their address in a link register are calls (unpriv 2.5.1). */
+/* x1 and x5 are the link registers: jumps that leave their address in one are calls, other jumps to one's address returns
+ * (unpriv 2.5.1). */
 static unsigned kind_of(const struct insn *insn, const struct operands *o)
 {
-    if (o->d == 1 || o->d == 5) {
-        if (insn->translate == tr_jal)
-            return INSN_CALL;
-        if (insn->translate == tr_jalr)
-            return INSN_CALL_INDIRECT;
-    }
+    bool links = o->d == 1 || o->d == 5;
+    if (insn->translate == tr_jal && links)
+        return INSN_CALL;
+    if (insn->translate == tr_jalr && links)
+        return INSN_CALL_INDIRECT;
+    if (insn->translate == tr_jalr && (o->a == 1 || o->a == 5))
+        return INSN_RETURN;
     return insn->kind;
 }
 

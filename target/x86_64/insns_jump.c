@@ -293,8 +293,8 @@ static const struct x86_line jumps[] = {
     { "jmp",    "EB",    "Jb", tr_jmp,   0, X86_F64, INSN_JUMP },
     { "call",   "FF /2", "Ev", tr_call_indirect, 0, X86_F64, INSN_CALL_INDIRECT },
     { "jmp",    "FF /4", "Ev", tr_jmp_indirect,  0, X86_F64, INSN_END },
-    { "ret",    "C2",    "Iw", tr_ret,   0, X86_F64, INSN_END },
-    { "ret",    "C3",    "",   tr_ret,   0, X86_F64, INSN_END },
+    { "ret",    "C2",    "Iw", tr_ret,   0, X86_F64, INSN_RETURN },
+    { "ret",    "C3",    "",   tr_ret,   0, X86_F64, INSN_RETURN },
 };
 
 static const struct x86_line stack[] = {

@@ -165,6 +165,7 @@ static void pack_op(struct packer *p, uint16_t i)
     case IR_load:
     case IR_store: op->x &= IR_MODE_MASK; break;
     case IR_jump: op->to = target(p, from->c, from->imm); break;
+    case IR_jumpi: op->to = from->c == IR_NONE ? OUTSIDE : p->starts[from->c]; break;
     case IR_vec: op->type = ir_vec_is_wide(p->ir, from) ? IR_V256 : IR_V128; break;
     case IR_branch:
         op->to = target(p, from->c, from->imm);
@@ -469,7 +470,11 @@ static struct unit *run_unit(struct tcg_cpu *t, struct unit *u, struct link **ou
             op = ops + to - 1;
             break;
         }
-        case IR_jumpi: return look_up(t, v[op->a]);
+        case IR_jumpi:
+            if (op->to & OUTSIDE || v[op->a] != t->pc_page + (uint64_t)(int64_t)op->imm2)
+                return look_up(t, v[op->a]);
+            op = ops + op->to - 1;
+            break;
         case IR_leave: *tcg_pc(t) = t->pc_page + (uint64_t)op->imm; return NULL;
         default: /* integers of one or two operands */
             v[op->dst] = ir_eval(op->code, op->type, v[op->a],

@@ -253,6 +253,36 @@ static void a_hot_loop_says_what_its_windows_are(void **unused)
     }
 }
 
+static void an_inlined_call_is_told(void **unused)
+{
+    static const uint32_t code[] = {
+        0x00008293, /*      mv t0, ra */
+        0x010000ef, /* 1:   jal 2f */
+        0xfff60613, /*      addi a2, a2, -1 */
+        0xfe061ce3, /*      bnez a2, 1b */
+        0x00028067, /*      jr t0 */
+        0x00378793, /* 2:   addi a5, a5, 3 */
+        RET,
+    };
+    ON_EACH_BACKEND(m, "tier2=always")
+    {
+        put(m, CODE, code, ARRAY_LEN(code));
+        run(m, 20);
+        assert_int_equal(m->r->x[15], 60);
+        says(m, CODE, "  call at 0x80004004: inlined, 2 instructions from 0x80004014\n");
+        assert_int_equal(counted(m, "tcg.tier2_calls"), 1);
+    }
+    ON_EACH_BACKEND(m, "tier2=off")
+    {
+        put(m, CODE, code, ARRAY_LEN(code));
+        run(m, 20);
+        says(m, CODE,
+             "  call at 0x80004004: first tier; hot: inlined, 2 instructions from 0x80004014\n");
+        says(m, CODE, "way out: call of 0x80004014, linked\n");
+        assert_int_equal(counted(m, "tcg.tier2_calls"), 0);
+    }
+}
+
 static void a_hot_loop_without_windows_says_why(void **unused)
 {
     static const struct {
@@ -368,6 +398,7 @@ int main(void)
         cmocka_unit_test(ways_out_say_whether_they_are_patched),
         cmocka_unit_test(slow_ways_and_helpers_are_counted),
         cmocka_unit_test(a_hot_loop_says_what_its_windows_are),
+        cmocka_unit_test(an_inlined_call_is_told),
         cmocka_unit_test(a_hot_loop_without_windows_says_why),
         cmocka_unit_test(each_way_out_is_counted_by_its_reason),
         cmocka_unit_test(a_device_seen_from_windows_is_one_of_them),

@@ -469,7 +469,7 @@ static void plan_uppers(struct gen *g)
         if (!b->n)
             continue;
         const struct ir_op *end = &ir->ops[b->first + b->n - 1];
-        if (end->code != IR_jump && end->code != IR_branch)
+        if (end->code != IR_jump && end->code != IR_branch && end->code != IR_jumpi)
             continue;
         note_way(g, last, end->c, n);
         if (end->code == IR_branch)
@@ -566,6 +566,7 @@ static void put_cold(struct gen *g)
             put_uppers(g, c->uppers);
             patch_to(jmp32(&g->b), g->label[c->block]);
             break;
+        case COLD_RETURN: gen_return(g); break;
         case COLD_DROP_RETURNS:
             mov_rm(&g->b, true, RSP, MEM(RBP, TCG_DISP(host_sp)));
             patch_to(jmp32(&g->b), c->resume);

@@ -25,7 +25,7 @@ struct loc {
     uint16_t n; /* slot or spill number */
 };
 
-enum cold_kind { COLD_SLOW, COLD_SITE, COLD_EXIT, COLD_NAN, COLD_DIV, COLD_DROP_RETURNS, COLD_UPPERS };
+enum cold_kind { COLD_SLOW, COLD_SITE, COLD_EXIT, COLD_NAN, COLD_DIV, COLD_DROP_RETURNS, COLD_RETURN, COLD_UPPERS };
 enum { MAX_OWED = 12 };
 struct cold {
     uint8_t kind, n_from, reg, flags, n_owed;
@@ -259,6 +259,7 @@ void gen_select(struct gen *g, const struct ir_op *op);
 void put_uppers(struct gen *g, uint32_t regs);
 void gen_jump(struct gen *g, const struct ir_op *op);
 void gen_branch(struct gen *g, const struct ir_op *op);
+void gen_return(struct gen *g); /* to the guest address in rax */
 void gen_jump_indirect(struct gen *g, const struct ir_op *op);
 void gen_leave(struct gen *g, const struct ir_op *op);
 void gen_set_word(struct gen *g, const struct ir_op *op);

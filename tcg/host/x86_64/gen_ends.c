@@ -53,6 +53,14 @@ static void jump_to_block(struct gen *g, uint8_t *at, uint16_t block)
     g->fixups[g->n_fixups++] = (struct fixup){ at, block };
 }
 
+static void gen_to_block(struct gen *g, uint16_t block)
+{
+    if (block != g->block + 1)
+        jump_to_block(g, jmp32(&g->b), block);
+    else
+        fall_to_block(g, block);
+}
+
 /* rax = guest pc; jumps (or calls) through the jump cache. */
 static void gen_lookup_jump(struct gen *g, bool call)
 {
@@ -91,9 +99,11 @@ static void gen_push_return(struct gen *g, int32_t return_to)
 static void gen_after_call(struct gen *g, int32_t return_to)
 {
     uint16_t block = IR_NONE;
-    for (uint16_t k = 0; k < g->ir->n_blocks; k++)
-        if (g->ir->blocks[k].guest && g->ir->blocks[k].off == return_to && g->ir->blocks[k].n)
+    for (uint16_t k = 0; k < g->ir->n_blocks; k++) {
+        const struct ir_block *b = &g->ir->blocks[k];
+        if (b->guest && !b->inlined && b->off == return_to && b->n)
             block = k;
+    }
     lea(&g->b, true, RSP, MEM(RSP, 8));
     if (block == IR_NONE) {
         gen_lookup_jump(g, false);
@@ -102,10 +112,7 @@ static void gen_after_call(struct gen *g, int32_t return_to)
     lea(&g->b, true, RCX, MEM(RAX, -return_to));
     mov_mr(&g->b, true, MEM(RBP, TCG_DISP(pc_page)), RCX);
     g->uppers = 0;
-    if (block != g->block + 1)
-        jump_to_block(g, jmp32(&g->b), block);
-    else
-        fall_to_block(g, block);
+    gen_to_block(g, block);
 }
 
 /* rax = address relative to the unit's page. */
@@ -130,10 +137,7 @@ void gen_jump(struct gen *g, const struct ir_op *op)
 {
     int32_t off = (int32_t)op->imm;
     if (op->c != IR_NONE) {
-        if (op->c != g->block + 1)
-            jump_to_block(g, jmp32(&g->b), op->c);
-        else
-            fall_to_block(g, op->c);
+        gen_to_block(g, op->c);
         return;
     }
     if (op->x != IR_HINT_CALL) {
@@ -178,10 +182,15 @@ void gen_branch(struct gen *g, const struct ir_op *op)
     }
     if (other == IR_NONE)
         gen_jump_out(g, other_off);
-    else if (other != g->block + 1)
-        jump_to_block(g, jmp32(&g->b), other);
     else
-        fall_to_block(g, other);
+        gen_to_block(g, other);
+}
+
+void gen_return(struct gen *g)
+{
+    alu_rm(&g->b, true, ALU_CMP, RAX, MEM(RSP, 8));
+    to_shared(g, jcc32(&g->b, CC_NE), g->host->return_miss);
+    put8(&g->b, 0xc3);
 }
 
 void gen_jump_indirect(struct gen *g, const struct ir_op *op)
@@ -191,10 +200,15 @@ void gen_jump_indirect(struct gen *g, const struct ir_op *op)
         g->locked = 0;
         load_into(g, v, RAX);
     }
-    if (op->x == IR_HINT_RETURN) {
-        alu_rm(&g->b, true, ALU_CMP, RAX, MEM(RSP, 8));
-        to_shared(g, jcc32(&g->b, CC_NE), g->host->return_miss);
-        put8(&g->b, 0xc3);
+    if (op->x == IR_HINT_INLINED && op->c != IR_NONE) {
+        struct cold *c = cold_new(g, COLD_RETURN);
+        mov_rm(&g->b, true, RCX, MEM(RBP, TCG_DISP(pc_page)));
+        alu_ri(&g->b, true, ALU_ADD, RCX, op->imm2);
+        alu_rr(&g->b, true, ALU_CMP, RAX, RCX);
+        cold_from(c, jcc32(&g->b, CC_NE));
+        gen_to_block(g, op->c);
+    } else if (op->x == IR_HINT_RETURN || op->x == IR_HINT_INLINED) {
+        gen_return(g);
     } else if (op->x == IR_HINT_CALL) {
         gen_push_return(g, op->imm2);
         gen_lookup_jump(g, true);

@@ -107,8 +107,12 @@ static uint16_t append_way_in(struct ir_loop *l, int64_t turns, bool refused)
     struct ir *ir = l->ir;
     uint16_t block = open_block(ir, l->head);
     ir_val iv = append_imm(ir, IR_get, l->iv);
-    ir_val by = append_const(ir, times(turns, l->step));
-    append_set_word(ir, IR_WORD_COOL, append_2(ir, IR_add, iv, by));
+    ir_val by = append_const(ir, times(turns, l->step)), at = append_2(ir, IR_add, iv, by);
+    const struct narrow *narrow = loop_narrow(l, l->iv);
+    if (narrow) /* here it may wrap */
+        at = append_extended(ir, narrow->width == SIGNED_HALF ? IR_sext32 : IR_zext32,
+                             append_trunc(ir, at));
+    append_set_word(ir, IR_WORD_COOL, at);
     if (refused)
         append_count(ir, IR_WORD_REFUSED);
     append_jump(ir, l->head);
@@ -165,6 +169,22 @@ static ir_val append_turns_left(struct ir_loop *l)
     return append_select(ir, IR_I64, IR_LTU, n, most, n, most);
 }
 
+/* No more turns than a narrow slot can be moved without wrapping; none if it is not what an extension gives. */
+static ir_val append_narrow_limit(struct ir_loop *l, const struct narrow *n, ir_val turns)
+{
+    struct ir *ir = l->ir;
+    int64_t step = l->back[n->slot].c, least = n->width == SIGNED_HALF ? INT32_MIN : 0;
+    unsigned shift =
+        64 - (unsigned)__builtin_clzll((uint64_t)llabs(step)); /* |step| < 1 << shift */
+    ir_val at = append_imm(ir, IR_get, n->slot);
+    ir_val room = step > 0 ? append_2(ir, IR_sub, append_const(ir, least + UINT32_MAX - n->hi), at)
+                           : append_2(ir, IR_add, at, append_const(ir, n->lo - least));
+    ir_val n_values = append_const(ir, (int64_t)UINT32_MAX + 1 - (n->hi - n->lo));
+    ir_val most = append_2(ir, IR_shr, room, append_const(ir, shift));
+    turns = append_select(ir, IR_I64, IR_LTU, most, turns, most, turns);
+    return append_select(ir, IR_I64, IR_LTU, room, n_values, turns, append_const(ir, 0));
+}
+
 /* The exit flag is tested here: the loop as it was comes here now and then. */
 static uint16_t open_look(struct ir_loop *l)
 {
@@ -191,6 +211,8 @@ static void append_windows(struct ir_loop *l, uint16_t again)
         open_look(l);
     append_count(ir, IR_WORD_LOOKS);
     ir_val turns = append_turns_left(l);
+    for (unsigned k = 0; k < l->n_narrow; k++)
+        turns = append_narrow_limit(l, &l->narrow[k], turns);
     for (unsigned k = 0; k < l->n_windows; k++) {
         const struct window *w = &l->windows[k];
         turns = append_2(ir, IR_window, append_form(ir, &w->from), turns);
@@ -401,7 +423,7 @@ static void lead_elsewhere(struct ir_loop *l, uint16_t n_blocks, uint16_t in, ui
 bool loop_has_room(struct ir_loop *l)
 {
     const struct ir *ir = l->ir;
-    unsigned ops = 128 + 24 * IR_WINDOWS, insns = 0;
+    unsigned ops = 128 + 24 * IR_WINDOWS + 16 * MAX_NARROW, insns = 0;
     for (unsigned i = 0; i < l->n_body; i++) {
         ops += ir->blocks[l->body[i]].n + IR_WINDOWS;
         insns += ir->blocks[l->body[i]].n_insns;

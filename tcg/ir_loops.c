@@ -24,6 +24,9 @@
  * Its copy has several turns in one, the addresses of the later ones are those of the first and a constant, and
  * what it would store for nobody to see (x86's flags) is computed from other slots on the way out.
  *
+ * Slots of 32 bits ("narrow": RISC-V's addiw, x86's add to half a register) count as moved by a constant, too. Then
+ * `windows` sees to it that they do not wrap in the turns of the copy.
+ *
  * The exit flag is tested some thousand turns apart at most. What a copy accesses otherwise is checked as
  * ever; but a device there leaves the unit first (struct ir_block.windows), since devices may change where windows
  * lead. docs/translator.md. */
@@ -111,7 +114,30 @@ static struct form form_of_sum(const struct ir_op *op, const struct form *a, con
     return form_half(&r, half ? SIGNED_HALF : WHOLE);
 }
 
-static struct form form_of_op(const struct ir_loop *l, const struct ir_op *op)
+struct narrow *loop_narrow(struct ir_loop *l, int slot)
+{
+    for (unsigned k = 0; k < l->n_narrow; k++)
+        if (l->narrow[k].slot == slot)
+            return &l->narrow[k];
+    return NULL;
+}
+
+/* An i32 made 64 bits wide: all of a sum if that is a narrow slot and a constant. */
+static struct form form_extended(struct ir_loop *l, const struct form *a, enum width width)
+{
+    struct form r = form_half(a, width);
+    struct narrow *n = a->known && a->n == 1 ? loop_narrow(l, a->slot[0]) : NULL;
+    int64_t c = (int32_t)a->c;
+    if (!n || n->width != width || a->factor[0] != 1 || llabs(c) > NARROW_LIMIT)
+        return r;
+    n->lo = MIN(n->lo, c);
+    n->hi = MAX(n->hi, c);
+    r.width = WHOLE;
+    r.c = c;
+    return r;
+}
+
+static struct form form_of_op(struct ir_loop *l, const struct ir_op *op)
 {
     const struct form none = { 0 };
     const struct form *a = op->a == IR_NONE ? &none : &l->value[op->a];
@@ -126,9 +152,9 @@ static struct form form_of_op(const struct ir_loop *l, const struct ir_op *op)
     case IR_sub:
     case IR_shl:
     case IR_mul: return form_of_sum(op, a, b);
-    case IR_trunc:
-    case IR_sext32: return form_half(a, SIGNED_HALF);
-    case IR_zext32: return form_half(a, UNSIGNED_HALF);
+    case IR_trunc: return form_half(a, SIGNED_HALF);
+    case IR_sext32: return form_extended(l, a, SIGNED_HALF);
+    case IR_zext32: return form_extended(l, a, UNSIGNED_HALF);
     default: return none;
     }
 }
@@ -297,6 +323,18 @@ static bool step_of(const struct ir_loop *l, unsigned slot, bool half, int64_t *
            f->factor[0] == 1;
 }
 
+/* Slots that a turn moves by a constant, but for their upper halves. Behind analyse. */
+static void find_narrow(struct ir_loop *l)
+{
+    for (unsigned s = 0; s < l->ir->n_slots && l->n_narrow < MAX_NARROW; s++) {
+        int64_t step;
+        if (l->back[s].width != WHOLE && step_of(l, s, true, &step) && step &&
+            llabs(step) <= IR_STRIDE_MAX)
+            l->narrow[l->n_narrow++] =
+                (struct narrow){ .slot = (uint8_t)s, .width = l->back[s].width };
+    }
+}
+
 static bool stride_of(const struct ir_loop *l, const struct form *f, int64_t *stride)
 {
     bool half = f->width != WHOLE;
@@ -347,20 +385,32 @@ static int window_for(struct ir_loop *l, const struct access *a)
     return (int)l->n_windows++;
 }
 
-/* True: it pays. */
-static bool find_windows(struct ir_loop *l)
+/* The slot that tells turns: one that is 64 bits wide, one in a register. */
+static void choose_iv(struct ir_loop *l)
 {
-    analyse(l);
+    int best = -1;
     l->iv = -1;
-    l->n_windows = 0;
     for (unsigned s = 0; s < l->ir->n_slots; s++) {
         int64_t step;
-        if (l->ir->slots[s].type == IR_I64 && step_of(l, s, false, &step) && step &&
-            (l->iv < 0 || l->ir->slots[s].heat > l->ir->slots[l->iv].heat)) {
+        int good = l->ir->slots[s].heat + (loop_narrow(l, (int)s) ? 0 : 256);
+        if (l->ir->slots[s].type == IR_I64 && step_of(l, s, false, &step) && step && good > best) {
+            best = good;
             l->iv = (int)s;
             l->step = step;
         }
     }
+}
+
+/* True: it pays. */
+static bool find_windows(struct ir_loop *l)
+{
+    l->n_narrow = 0;
+    analyse(l);
+    find_narrow(l);
+    if (l->n_narrow)
+        analyse(l);
+    l->n_windows = 0;
+    choose_iv(l);
     l->why = "each turn moves no register by a constant";
     if (l->iv < 0)
         return false;
@@ -429,6 +479,30 @@ static bool find_count(struct ir_loop *l)
     case IR_GEU: return !up;
     default: return false;
     }
+}
+
+static bool depends_on(const struct form *f, unsigned slot)
+{
+    for (unsigned k = 0; k < f->n; k++)
+        if (f->slot[k] == slot)
+            return true;
+    return false;
+}
+
+/* Keeps those narrow slots that must not wrap. */
+static void drop_idle_narrow(struct ir_loop *l)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < l->n_narrow; i++) {
+        unsigned slot = l->narrow[i].slot;
+        bool needed = l->iv == (int)slot;
+        for (unsigned k = 0; k < l->n_windows; k++)
+            needed |= depends_on(&l->windows[k].from, slot);
+        needed |= l->counted && (depends_on(&l->moving, slot) || depends_on(&l->bound, slot));
+        if (needed)
+            l->narrow[n++] = l->narrow[i];
+    }
+    l->n_narrow = n;
 }
 
 /* ---- tight loops ------------------------------------------------------------------------------------------- */
@@ -522,6 +596,7 @@ static bool is_tight(const struct ir_loop *l)
 static void choose_shape(struct ir_loop *l)
 {
     l->counted = find_count(l);
+    drop_idle_narrow(l);
     l->tight = is_tight(l);
     l->turns = 1;
     l->n_sunk = 0;

@@ -6,6 +6,7 @@
 
 enum { MAX_BODY = 16, MAX_TERMS = 3, MAX_ACCESSES = 64, MOST_SLOTS = 128 };
 enum { MAX_UNROLL = 4, UNROLLED_OPS = 160, MAX_SUNK = 8, REBUILD_DEPTH = 3 };
+enum { MAX_NARROW = 4, NARROW_LIMIT = 1 << 20 };
 
 /* c + the sum of slots times factors, as the slots are at the loop's head: all of it, or its low half, with the sign or
  * zeros above (an i32 has nothing above). */
@@ -17,6 +18,13 @@ struct form {
     uint8_t slot[MAX_TERMS]; /* ascending */
     int64_t factor[MAX_TERMS];
     int64_t c;
+};
+
+/* A slot that each turn extends from 32 bits when it moves it. While neither it nor what is computed from it wraps, it moves
+ * by a constant: that is, while the slot plus [lo, hi] are values that the extension leaves as they are. */
+struct narrow {
+    uint8_t slot, width;
+    int64_t lo, hi;
 };
 
 struct window {
@@ -52,6 +60,8 @@ struct ir_loop {
     const char *why; /* there are no windows */
     struct window windows[IR_WINDOWS];
     unsigned n_windows;
+    struct narrow narrow[MAX_NARROW]; /* windows and count are right while these do not wrap */
+    unsigned n_narrow;
     int iv; /* a slot that every turn moves, by */
     int64_t step;
     /* Of a counted loop: it goes on while `cc` holds between the two; by how much a turn moves the first. */
@@ -83,6 +93,8 @@ uint16_t loop_successor(const struct ir *ir, uint16_t block, unsigned k);
 uint16_t loop_last_set(const struct ir_loop *l, unsigned slot);
 /* A slot that lasts and holds v when the block ends, or -1. */
 int loop_holder_of(const struct ir_loop *l, ir_val v);
+/* NULL: it is not narrow. */
+struct narrow *loop_narrow(struct ir_loop *l, int slot);
 /* Is the slot set on the way out alone? */
 bool loop_is_sunk(const struct ir_loop *l, int64_t slot);
 

@@ -11,6 +11,7 @@ enum {
     SUM = 15,
     COUNT = 12,
     INDEX = 13,
+    FAR = 21, /* where INDEX leads to the area, though it is at its end of 32 bits */
     END = 29, /* registers */
     MAX_STREAMS = 5,
     MAX_ITEMS = 14,
@@ -35,6 +36,7 @@ struct walk {
     uint8_t base[MAX_STREAMS];
     int32_t stride[MAX_STREAMS], index_step;
     bool half;   /* turns are counted in 32 bits */
+    int far;     /* INDEX << far is near FAR's; -1: it is small */
     bool uneven; /* the first one's walk */
 };
 
@@ -148,8 +150,23 @@ static void put_indexed(struct walk *w, unsigned base)
         put_load(w, TEMP, 0);
 }
 
+/* INDEX may wrap sooner or later, and lead elsewhere then. */
+static void put_far(struct walk *w)
+{
+    shift_left(w, TEMP, INDEX, w->far);
+    put_r(w, OP, 0, 0, TEMP, TEMP, FAR);
+    if (one_in(w, 3))
+        put_s(w, STORE, draw(w, 4), TEMP, SUM, (int32_t)draw(w, 32) - 16);
+    else
+        put_load(w, TEMP, (int32_t)draw(w, 32) - 16);
+}
+
 static void put_item(struct walk *w)
 {
+    if (w->far >= 0 && one_in(w, 3)) {
+        put_far(w);
+        return;
+    }
     unsigned k = draw(w, w->n_streams), base = w->base[k];
     int32_t off = one_in(w, 3) ? 0 : (int32_t)draw(w, 96) - 48;
     switch (draw(w, 12)) {
@@ -191,11 +208,19 @@ static void put_step(struct walk *w, unsigned k)
     add_imm(w, w->base[k], w->base[k], w->stride[k]);
 }
 
+static void put_step_index(struct walk *w)
+{
+    put_i(w, w->half ? OP_IMM_32 : OP_IMM, 0, INDEX, INDEX, w->index_step);
+}
+
 static void put_turn(struct walk *w)
 {
     unsigned n = 1 + draw(w, MAX_ITEMS);
+    unsigned step_index = draw(w, n + 1); /* behind so many items */
     uint32_t stepped = 0;
     for (unsigned i = 0; i < n; i++) {
+        if (i == step_index)
+            put_step_index(w);
         unsigned k = draw(w, w->n_streams);
         if (one_in(w, 4) && !(stepped >> k & 1)) { /* accesses before and behind it */
             put_step(w, k);
@@ -209,7 +234,8 @@ static void put_turn(struct walk *w)
     for (unsigned k = 0; k < w->n_streams; k++)
         if (!(stepped >> k & 1))
             put_step(w, k);
-    put_i(w, w->half ? OP_IMM_32 : OP_IMM, 0, INDEX, INDEX, w->index_step);
+    if (step_index == n)
+        put_step_index(w);
 }
 
 /* ---- how many of them ------------------------------------------------------------------------------------ */
@@ -249,11 +275,30 @@ static void put_way_back(struct walk *w, unsigned by, size_t loop)
                   (int32_t)(loop - w->n)));
 }
 
+/* INDEX at the end of what fits into 32 bits, or with more than fits; FAR so that both together are `at`. */
+static void put_far_index(struct walk *w, uint64_t at)
+{
+    static const int8_t steps[] = { 1, 1, 2, 3, 8 };
+    uint32_t near = draw(w, one_in(w, 2) ? 100 : 2000);
+    w->far = (int)draw(w, 4);
+    w->index_step = steps[draw(w, ARRAY_LEN(steps))] * (one_in(w, 3) ? -1 : 1);
+    load_number(w, INDEX, w->index_step < 0 ? 0x80000000u + near : 0x7fffffffu - near);
+    put_i(w, OP_IMM_32, 0, INDEX, INDEX, 0); /* sext.w */
+    load_number(w, FAR, (uint32_t)at);
+    shift_left(w, TEMP, INDEX, w->far);
+    put_r(w, OP, 0, 0x20, FAR, FAR, TEMP);
+    if (one_in(w, 4)) { /* not as addiw leaves it */
+        add_imm(w, TEMP, ZERO, 1 + (int32_t)draw(w, 3));
+        shift_left(w, TEMP, TEMP, 32);
+        put_r(w, OP, 0, 0, INDEX, INDEX, TEMP);
+    }
+}
+
 size_t riscv_walk_code(uint64_t seed, uint64_t area, uint64_t size, uint8_t *code)
 {
     static const uint8_t registers[] = { 5, 6, 7, 8, 9, 10, 11, 16, 17, 18, 19, 20, 28, 31 };
     static const int16_t strides[] = { 1, 2, 4, 8, 8, 8, 8, 16, 24, 40, 64, 256, 1000, 0 };
-    struct walk w = { .code = code, .random = seed * 2654435761u + 1 };
+    struct walk w = { .code = code, .random = seed * 2654435761u + 1, .far = -1 };
     draw(&w, 2);
     w.n_streams = 1 + draw(&w, MAX_STREAMS);
     unsigned first = draw(&w, ARRAY_LEN(registers)), fastest = 1;
@@ -276,6 +321,10 @@ size_t riscv_walk_code(uint64_t seed, uint64_t area, uint64_t size, uint8_t *cod
     unsigned by = draw(&w, N_ENDS);
     if (by == BY_POINTER && !w.stride[0])
         by = BY_COUNT;
+    if (w.half && one_in(&w, 3)) {
+        by = BY_COUNT;
+        put_far_index(&w, area + size / 4 + draw(&w, (uint32_t)size / 2));
+    }
     bool outer = one_in(&w, 3);
     if (outer)
         load_number(&w, 30, 1 + draw(&w, 6));

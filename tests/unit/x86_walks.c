@@ -8,6 +8,7 @@ enum {
     COUNT = X86_RCX,
     TEMP = X86_RDX,
     INDEX = 11,
+    FAR = 14, /* where INDEX << far leads to the data, though it is at its end of 32 bits */
     OUTER = 15,
     NONE = 16,
     MAX_STREAMS = 4,
@@ -22,6 +23,8 @@ struct walk {
     unsigned n_streams;
     uint8_t base[MAX_STREAMS];
     int32_t stride[MAX_STREAMS];
+    bool half, down; /* INDEX moves in 32 bits; down */
+    int far;         /* -1: INDEX is small */
 };
 
 static uint32_t draw(struct walk *w, uint32_t n)
@@ -180,6 +183,13 @@ static void put_item(struct walk *w)
     int32_t disp = one_in(w, 3)   ? 0
                    : one_in(w, 6) ? (int32_t)draw(w, 1024) - 512
                                   : (int32_t)draw(w, 96) - 48;
+    if (w->far >= 0 && one_in(w, 3)) {
+        if (one_in(w, 3))
+            put_store(w, FAR, INDEX, (unsigned)w->far, disp);
+        else
+            put_load(w, FAR, INDEX, (unsigned)w->far, disp);
+        return;
+    }
     switch (draw(w, 10)) {
     case 0:
     case 1:
@@ -230,11 +240,23 @@ static void put_step(struct walk *w, unsigned k)
     }
 }
 
+/* inc, dec, add */
+static void put_step_index(struct walk *w)
+{
+    if (one_in(w, 3))
+        put_alu_imm(w, 0, !w->half, INDEX, w->down ? -3 : 3);
+    else
+        put_regs(w, (struct code){ .wide = !w->half, .opcode = 0xff }, w->down, INDEX);
+}
+
 static void put_turn(struct walk *w)
 {
     unsigned n = 1 + draw(w, MAX_ITEMS);
+    unsigned step_index = draw(w, n + 1); /* behind so many items; n: not at all */
     uint32_t stepped = 0;
     for (unsigned i = 0; i < n && w->n < X86_WALK_MAX - ROOM; i++) {
+        if (i == step_index)
+            put_step_index(w);
         unsigned k = draw(w, w->n_streams);
         if (one_in(w, 4) && !(stepped >> k & 1)) { /* accesses before and behind it */
             put_step(w, k);
@@ -248,8 +270,6 @@ static void put_turn(struct walk *w)
     for (unsigned k = 0; k < w->n_streams; k++)
         if (!(stepped >> k & 1))
             put_step(w, k);
-    if (one_in(w, 2)) /* inc, dec */
-        put_regs(w, (struct code){ .wide = true, .opcode = 0xff }, one_in(w, 4), INDEX);
 }
 
 /* dec, and back while it is not zero */
@@ -285,6 +305,17 @@ size_t x86_walk_code(uint64_t seed, struct x86_world *world, uint8_t code[X86_WA
     bool outer = one_in(&w, 4);
     world->gpr[COUNT] = count;
     world->gpr[INDEX] = draw(&w, 64);
+    w.half = one_in(&w, 2);
+    w.down = one_in(&w, 4);
+    w.far = w.half && one_in(&w, 3) ? (int)draw(&w, 4) : -1;
+    if (w.far >= 0) {
+        uint32_t near = draw(&w, one_in(&w, 2) ? 100 : 2000);
+        world->gpr[INDEX] = w.down ? near : 0xffffffff - near;
+        world->gpr[FAR] = X86_NATIVE_DATA + X86_NATIVE_DATA_SIZE / 4 +
+                          draw(&w, X86_NATIVE_DATA_SIZE / 2) - (world->gpr[INDEX] << w.far);
+        if (one_in(&w, 4)) /* not as an instruction on 32 bits leaves it */
+            world->gpr[INDEX] += (uint64_t)1 << 32;
+    }
     world->gpr[OUTER] = 1 + draw(&w, 3);
     size_t again = w.n;
     if (outer)

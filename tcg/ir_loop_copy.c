@@ -174,8 +174,9 @@ static ir_val append_narrow_limit(struct ir_loop *l, const struct narrow *n, ir_
 {
     struct ir *ir = l->ir;
     int64_t step = l->back[n->slot].c, least = n->width == SIGNED_HALF ? INT32_MIN : 0;
-    unsigned shift =
-        64 - (unsigned)__builtin_clzll((uint64_t)llabs(step)); /* |step| < 1 << shift */
+    unsigned shift = 0;
+    while (llabs(step) > (int64_t)1 << shift)
+        shift++;
     ir_val at = append_imm(ir, IR_get, n->slot);
     ir_val room = step > 0 ? append_2(ir, IR_sub, append_const(ir, least + UINT32_MAX - n->hi), at)
                            : append_2(ir, IR_add, at, append_const(ir, n->lo - least));

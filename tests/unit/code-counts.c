@@ -33,6 +33,8 @@ static const struct loop riscv_loops[] = {
     { "sum", { 17, 4 }, "18612105ba977d1665fe8280" },
     /* 1: ld a4,0(a0); sd a4,0(a1); addi a0,a0,8; addi a1,a1,8; addi a2,a2,-1; bnez a2,1b; ret */
     { "copy", { 27, 5 }, "186198e12105a1057d167dfa8280" },
+    /* 1: slli a4,s2,3; add a4,a4,a0; ld a4,0(a4); add a5,a5,a4; addiw s2,s2,1; addiw a2,a2,-1; bnez a2,1b; ret */
+    { "indexed", { 24, 6 }, "131739002a971863ba9705297d366dfa8280" },
     /* 1: lbu a4,0(a0); addi a0,a0,1; xor a5,a5,a4; andi a6,a5,1; srli a5,a5,1; beqz a6,2f; xori a5,a5,0x5a; 2:
        addi a2,a2,-1; bnez a2,1b; ret */
     { "bytes", { 26 }, "034705000505b98f13f8170085836304080093c7a7057d1665f68280" },
@@ -72,6 +74,8 @@ static const struct loop x86_loops[] = {
     { "sum", { 24, 4 }, "4803074883c70848ffc975f4f4" },
     /* 1: mov rax,[rdi+rcx*8]; mov [rsi+rcx*8],rax; sub rcx,1; jne 1b; hlt */
     { "copy", { 30, 5 }, "488b04cf488904ce4883e90175f2f4" },
+    /* xor edx,edx; 1: mov eax,edx; add r8,[rdi+rax*8]; inc edx; dec ecx; jne 1b; hlt */
+    { "indexed", { 26, 6 }, "31d289d04c0304c7ffc2ffc975f4f4" },
     /* 1: movzx eax,byte ptr [rdi]; inc rdi; xor edx,eax; shr edx,1; jnc 2f; xor edx,0x5a; 2: dec ecx; jne 1b;
        hlt */
     { "bytes", { 58 }, "0fb60748ffc731c2d1ea730383f25affc975edf4" },

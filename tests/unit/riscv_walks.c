@@ -153,7 +153,10 @@ static void put_indexed(struct walk *w, unsigned base)
 /* INDEX may wrap sooner or later, and lead elsewhere then. */
 static void put_far(struct walk *w)
 {
-    shift_left(w, TEMP, INDEX, w->far);
+    bool beside = one_in(w, 3);
+    if (beside)
+        put_i(w, OP_IMM_32, 0, TEMP, INDEX, (int32_t)draw(w, 40) - 20);
+    shift_left(w, TEMP, beside ? TEMP : INDEX, w->far);
     put_r(w, OP, 0, 0, TEMP, TEMP, FAR);
     if (one_in(w, 3))
         put_s(w, STORE, draw(w, 4), TEMP, SUM, (int32_t)draw(w, 32) - 16);

@@ -184,10 +184,14 @@ static void put_item(struct walk *w)
                    : one_in(w, 6) ? (int32_t)draw(w, 1024) - 512
                                   : (int32_t)draw(w, 96) - 48;
     if (w->far >= 0 && one_in(w, 3)) {
+        unsigned index = one_in(w, 3) ? TEMP : INDEX;
+        if (index == TEMP) /* lea edx, [r11 + some] */
+            put_mem(w, (struct code){ .opcode = 0x8d }, TEMP, INDEX, NONE, 0,
+                    (int32_t)draw(w, 40) - 20);
         if (one_in(w, 3))
-            put_store(w, FAR, INDEX, (unsigned)w->far, disp);
+            put_store(w, FAR, index, (unsigned)w->far, disp);
         else
-            put_load(w, FAR, INDEX, (unsigned)w->far, disp);
+            put_load(w, FAR, index, (unsigned)w->far, disp);
         return;
     }
     switch (draw(w, 10)) {

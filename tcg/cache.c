@@ -324,6 +324,7 @@ void cache_code_written(struct tcg *tcg, struct ram_block *ram, uint64_t off, ui
             atomic_fetch_and(&ram->page_flags[at >> 12], (uint8_t)~PAGE_HAS_CODE);
     }
     pthread_mutex_unlock(&tcg->lock);
+    tlb_forget_checked(tcg); /* last: what is known is known of watched pages */
 }
 
 bool cache_covers(struct tcg *tcg, const uint8_t *page, int32_t pc_off, int32_t from, int32_t to)

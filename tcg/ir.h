@@ -151,6 +151,8 @@ enum {
     IR_CALL_WRITES = 1 << 2, /* writes slots */
     IR_CALL_RAISES = 1 << 3, /* may raise a guest exception or leave the unit (tcg_raise...) */
     IR_CALL_FP = 1 << 4,     /* uses the FPU: gets host default modes, does not disturb the guest's */
+    IR_CALL_ONCE = 1 << 5,   /* looks at the code at guest address a, and need not where tcg_code_is found it right;
+                                it has no result */
 };
 struct ir_helper {
     const char *name;

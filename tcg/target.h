@@ -174,8 +174,9 @@ bool tcg_try_load(struct vcpu *cpu, uint64_t va, unsigned size, unsigned mode, u
                   struct tcg_failure *why);
 bool tcg_try_store(struct vcpu *cpu, uint64_t va, unsigned size, uint64_t v, unsigned mode,
                    struct tcg_failure *why);
-/* 4 bytes of the instruction that stands at pc, where it is known from which page that comes and they lie in it. */
-bool tcg_peek_code(struct vcpu *cpu, uint64_t pc, uint32_t *bytes);
+/* Are these the first 4 bytes of the instruction at pc? False, too, where it is not known from which page that comes, or they
+ * are not all in it. If so helpers with IR_CALL_ONCE are not called for pc until another one may stand there. */
+bool tcg_code_is(struct vcpu *cpu, uint64_t pc, uint32_t bytes);
 /* Atomically: 16 bytes at `va` (a multiple of 16, else it raises MEM_FAULT_MISALIGNED) become `desired` if they
  * are `seen`; else *seen is what they are. [0] is the low half. May raise. */
 bool tcg_cas16(struct vcpu *cpu, uint64_t va, uint64_t seen[2], const uint64_t desired[2], unsigned mode);

@@ -99,6 +99,8 @@ enum {
     FETCH_CONTEXTS = 16,
     WRITTEN_BITS = 18,
     JUMPS_MADE = 256,
+    CHECKED_BITS = 7,
+    CHECKED_TAG = 57, /* what makes an address another one for each fetch context is above those that exist */
     N_MODES = 4,
     N_LARGE = 8,
     LARGE_BITS = 21, /* log2 of the pieces that large pages are remembered in */
@@ -216,6 +218,7 @@ struct tcg_cpu {
     struct { uint64_t lo, hi; } large[N_LARGE]; /* addresses that large pages may map; lo > hi: none */
     uint64_t era;                /* the newest of any fetch context */
     uint64_t world;              /* a new number each time units or RAM may have gone */
+    _Atomic bool any_checked;    /* in `checked` */
     _Atomic uint64_t written[1 << (WRITTEN_BITS - 6)]; /* filter over host pages that have had write tags */
     uint64_t user_pages[16];     /* first-level entries with `user`; more: look at all */
     unsigned n_user_pages;
@@ -255,6 +258,8 @@ struct tcg_cpu {
     /* ---- used by generated code; close to arch ---- */
     _Alignas(32) uint64_t vectors[HOST_VECTORS][4]; /* host vector registers during a slow call */
     uint64_t spills[SPILLS][4];
+    /* Addresses ^ tag whose code helpers with IR_CALL_ONCE know. Who writes to code takes all away, in every vCPU. */
+    _Atomic uint64_t checked[1 << CHECKED_BITS];
     uint64_t regs[HOST_REGS];    /* integer ones */
     uint64_t canonical_nan[2];   /* f64, f32 */
     uint64_t sign_mask[2], abs_mask[2]; /* f64, f32 */
@@ -268,6 +273,7 @@ struct tcg_cpu {
     uint8_t pad_[1];
     uint64_t n_insns;            /* counted while `counting`; else what to add to the time */
     struct jump_entry *jumps;    /* fetch_now->jumps */
+    uint64_t checked_tag;        /* fetch_now's */
     uint64_t ctx[N_MODES];       /* data contexts by mode */
     _Atomic uint64_t tlb_mask;   /* (entries - 1) << TLB_ENTRY_BITS */
     uint64_t pc_page;            /* guest virtual address of the running unit's page */
@@ -307,6 +313,10 @@ static inline uint32_t tcg_flags(const struct tcg_cpu *t)
 static inline unsigned jump_index(uint64_t pc)
 {
     return ((pc ^ pc >> JUMP_FOLD) >> 1) & ((1u << JUMP_CACHE_BITS) - 1);
+}
+static inline unsigned checked_index(uint64_t pc)
+{
+    return pc >> 4 & ((1u << CHECKED_BITS) - 1);
 }
 static inline unsigned far_jump_index(uint64_t pc)
 {
@@ -452,6 +462,8 @@ const uint8_t *tlb_code_page(struct tcg_cpu *t, uint64_t pc);
 void tlb_jump_insert(struct tcg_cpu *t, uint64_t pc, const struct unit *u);
 /* Code for pc, which instructions come from `page` for: of an entry made in another era, or NULL. */
 const void *tlb_jump_renew(struct tcg_cpu *t, uint64_t pc, const uint8_t *page, uint32_t flags);
+/* Code was written: nobody knows any more what stands where (tcg_code_is). */
+void tlb_forget_checked(struct tcg *tcg);
 /* Drop all remembered jumps, e.g. because units went away. */
 void tlb_forget_jumps(struct tcg_cpu *t);
 /* Where an access goes. */

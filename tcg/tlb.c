@@ -135,6 +135,19 @@ static void clear_jump(struct fetch_context *f, unsigned i)
     f->jumps[i].pc = i ? UINT64_MAX : 2;
 }
 
+/* As with jumps: what stands in an empty entry belongs to another one. */
+static void clear_check(struct tcg_cpu *t, unsigned i)
+{
+    atomic_store_explicit(&t->checked[i], i ? 0 : UINT64_MAX, memory_order_relaxed);
+}
+
+static void clear_checked(struct tcg_cpu *t)
+{
+    if (atomic_load(&t->any_checked) && atomic_exchange(&t->any_checked, false))
+        for (unsigned i = 0; i < ARRAY_LEN(t->checked); i++)
+            clear_check(t, i);
+}
+
 /* Guests flush again and again before much is remembered. */
 static void clear_jumps(struct tcg_cpu *t, struct fetch_context *f)
 {
@@ -147,6 +160,7 @@ static void clear_jumps(struct tcg_cpu *t, struct fetch_context *f)
             clear_jump(f, i);
     f->n_made = 0;
     memset(f->pages, 0, sizeof(f->pages));
+    clear_checked(t);
 }
 
 static bool is_context(const struct fetch_context *f, uint64_t key, uint32_t flags)
@@ -198,12 +212,20 @@ void tcg_context_is(struct vcpu *cpu, uint64_t key, const uint64_t *data_keys)
         f = fetch_context(t, key, flags);
         t->fetch_now = f;
         t->jumps = f->jumps;
+        t->checked_tag = (uint64_t)(f - t->fetch) << CHECKED_TAG;
         t->counts.context_switches++;
     }
     f->used = ++t->clock;
 }
 
 /* ---- forgetting ----------------------------------------------------------------------------------- */
+
+void tlb_forget_checked(struct tcg *tcg)
+{
+    for (unsigned i = 0; i < tcg->vm->n_vcpus; i++)
+        if (tcg->vm->vcpus[i] && tcg->vm->vcpus[i]->engine)
+            clear_checked(tcg_cpu_of(tcg->vm->vcpus[i]));
+}
 
 void tlb_forget_jumps(struct tcg_cpu *t)
 {
@@ -601,13 +623,34 @@ const uint8_t *tlb_code_page(struct tcg_cpu *t, uint64_t pc)
     return e ? e->page : NULL;
 }
 
-bool tcg_peek_code(struct vcpu *cpu, uint64_t pc, uint32_t *bytes)
+static void note_page(struct fetch_context *f, uint64_t pc)
 {
-    const uint8_t *page = tlb_code_page(tcg_cpu_of(cpu), pc);
-    if (!page || (pc & 4095) > 4096 - sizeof(*bytes))
+    unsigned bit = filter_bit(pc);
+    f->pages[bit >> 6] |= (uint64_t)1 << (bit & 63);
+}
+
+static bool is_watched(const struct itlb_entry *e)
+{
+    uint64_t n = (uint64_t)(e->page - e->ram->host) >> 12;
+    return atomic_load_explicit(&e->ram->page_flags[n], memory_order_relaxed) & PAGE_HAS_CODE;
+}
+
+/* Who writes to a watched page, or stops watching it, takes away what is known afterwards: so it is known first, then
+ * looked at. */
+bool tcg_code_is(struct vcpu *cpu, uint64_t pc, uint32_t bytes)
+{
+    struct tcg_cpu *t = tcg_cpu_of(cpu);
+    const struct itlb_entry *e = itlb_find(t, pc);
+    if (!e || (pc & 4095) > 4096 - sizeof(bytes))
         return false;
-    *bytes = (uint32_t)load_le(page + (pc & 4095), sizeof(*bytes));
-    return true;
+    note_page(t->fetch_now, pc);
+    atomic_store_explicit(&t->checked[checked_index(pc)], pc ^ t->checked_tag,
+                          memory_order_relaxed);
+    atomic_store(&t->any_checked, true);
+    bool watched = is_watched(e), right = load_le(e->page + (pc & 4095), sizeof(bytes)) == bytes;
+    if (!watched || !right)
+        clear_check(t, checked_index(pc));
+    return right;
 }
 
 /* For a fetch. False: fill->fault. */
@@ -662,13 +705,13 @@ bool tlb_fetch_page(struct tcg_cpu *t, uint64_t va, uint64_t pc, struct fetch_pl
 static void note_jump(struct tcg_cpu *t, uint64_t pc, const void *code)
 {
     struct fetch_context *f = t->fetch_now;
-    unsigned at = jump_index(pc), bit = filter_bit(pc);
+    unsigned at = jump_index(pc);
     f->jumps[at] = (struct jump_entry){ .pc = pc, .code = code };
     if (f->n_made < JUMPS_MADE)
         f->made[f->n_made] = (uint16_t)at;
     if (f->n_made <= JUMPS_MADE)
         f->n_made++;
-    f->pages[bit >> 6] |= (uint64_t)1 << (bit & 63);
+    note_page(f, pc);
 }
 
 void tlb_jump_insert(struct tcg_cpu *t, uint64_t pc, const struct unit *u)
@@ -681,10 +724,8 @@ void tlb_jump_insert(struct tcg_cpu *t, uint64_t pc, const struct unit *u)
                                                           .page = u->page2 ? NULL : u->page,
                                                           .world = t->world,
                                                           .flags = u->flags };
-    if (u->page2) {
-        unsigned bit = filter_bit(pc + 4096);
-        f->pages[bit >> 6] |= (uint64_t)1 << (bit & 63);
-    }
+    if (u->page2)
+        note_page(f, pc + 4096);
 }
 
 const void *tlb_jump_renew(struct tcg_cpu *t, uint64_t pc, const uint8_t *page, uint32_t flags)
@@ -700,6 +741,7 @@ const void *tlb_jump_renew(struct tcg_cpu *t, uint64_t pc, const uint8_t *page, 
 void tlb_init(struct tcg_cpu *t)
 {
     t->fetch = xcalloc(FETCH_CONTEXTS, sizeof(*t->fetch));
+    t->any_checked = true;
     for (unsigned i = 0; i < FETCH_CONTEXTS; i++) {
         t->fetch[i].n_made = UINT32_MAX;
         clear_jumps(t, &t->fetch[i]);

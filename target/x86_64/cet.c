@@ -60,13 +60,11 @@ bool x86_cet_value_is_right(const struct x86_cpu *x, uint32_t index, uint64_t v)
 static bool is_endbranch(struct x86_cpu *x, uint64_t at)
 {
     uint64_t v;
-    uint32_t code;
+    uint32_t wanted = x86_in_code64(x) ? ENDBR64 : ENDBR32;
     struct tcg_failure why;
-    if (tcg_peek_code(x->cpu, at, &code)) /* each indirect branch of a kernel comes here */
-        v = code;
-    else if (!tcg_try_load(x->cpu, at, 4, X86_MMU_DATA, &v, &why))
-        return false;
-    return v == (x86_in_code64(x) ? ENDBR64 : ENDBR32);
+    if (tcg_code_is(x->cpu, at, wanted)) /* each indirect branch of a kernel comes here once */
+        return true;
+    return tcg_try_load(x->cpu, at, 4, X86_MMU_DATA, &v, &why) && v == wanted;
 }
 
 /* Where ENDBR is there it will be the next instruction: as good as done. Else the state word says WAIT. */
@@ -81,11 +79,11 @@ void x86_track_target(struct x86_cpu *x)
     x86_update_state_word(x);
 }
 
-uint64_t x86h_track(struct x86_cpu *x, uint64_t to, uint64_t notrack)
+void x86h_track(struct x86_cpu *x, uint64_t to, uint64_t notrack)
 {
     uint64_t *control = control_of(x);
     if ((notrack && *control & X86_CET_NO_TRACK) || is_endbranch(x, to))
-        return to;
+        return;
     *control |= X86_CET_WAIT;
     x->pc = to;
     x86_update_state_word(x);

@@ -28,7 +28,8 @@ X86_HELPER(sysenter, uint64_t, (X86_CPU), 0, X86_ANY)
 X86_HELPER(sysexit, uint64_t, (X86_CPU, uint64_t size), 1, X86_ANY)
 
 /* cet.c. Where an indirect branch to `to` goes on; leaves where that is not ENDBR. */
-X86_HELPER(track, uint64_t, (X86_CPU, uint64_t to, uint64_t notrack), 2, X86_ANY)
+X86_HELPER(track, void, (X86_CPU, uint64_t to, uint64_t notrack), 2,
+           IR_CALL_READS | IR_CALL_RAISES | IR_CALL_ONCE)
 X86_HELPER(endbranch, void, (X86_CPU), 0, X86_ANY) /* end the unit behind it */
 X86_HELPER(missed_endbranch, void, (X86_CPU), 0, X86_ANY) /* leaves */
 X86_HELPER(ret_mismatch, void, (X86_CPU), 0, X86_ANY) /* #CP */

@@ -75,8 +75,8 @@ static void tr_jmp(struct tr *t, const struct x86_insn *i)
 static void jump_indirect(struct tr *t, const struct x86_insn *i, ir_val to, unsigned hint)
 {
     if (t->flags & X86_TR_IBT)
-        to = ir_call(t->ir, &x86_helper_track, to, ir_i64(t->ir, (i->prefixes & X86_PFX_3E) != 0),
-                     IR_NONE, IR_NONE);
+        ir_call(t->ir, &x86_helper_track, to, ir_i64(t->ir, (i->prefixes & X86_PFX_3E) != 0),
+                IR_NONE, IR_NONE);
     ir_jump_indirect(t->ir, to, hint, t->next);
 }
 

@@ -278,6 +278,47 @@ static void an_indirect_branch_must_reach_endbr(void **unused)
     }
 }
 
+/* Code is put behind four calls of a function with ENDBR; then the fifth finds none. */
+static void run_calls(struct machine *m, const uint8_t *change, size_t n)
+{
+    static const uint8_t calls[] = { 0xb9, 4,    0,    0,    0, /* mov $4, %ecx */
+                                     0xff, 0xd3, 0x85, 0xc9,    /* 1: call *%rbx; test %ecx, %ecx */
+                                     0x75, 0xfa },              /* jnz 1b */
+        fifth[] = { 0xff, 0xd3, 0xf4 };
+    const uint64_t f = CODE + 0x1000;
+    uint8_t code[64];
+    memcpy(code, calls, sizeof(calls));
+    memcpy(code + sizeof(calls), change, n);
+    memcpy(code + sizeof(calls) + n, fifth, sizeof(fifth));
+    m->x->s_cet = X86_CET_ENDBR;
+    machine_poke(m, HANDLERS + STEP * X86_CP, 8, 0xf4fa1e0ff3);
+    machine_poke(m, f, 8, 0xc3c9fffa1e0ff3); /* endbr64; dec %ecx; ret */
+    machine_poke(m, DATA, 8, 0xc3c9ff);      /* dec %ecx; ret */
+    m->x->gpr[X86_RBX] = f;
+    m->x->gpr[X86_RSI] = TABLES + 0x3000 + 8 * (f >> 12);
+    machine_run(m, code, sizeof(calls) + n + sizeof(fifth));
+    assert_int_equal(m->x->rip, HANDLERS + STEP * X86_CP + 5);
+    assert_int_equal(machine_peek(m, m->x->gpr[X86_RSP] + 8), f);
+    assert_int_equal(m->x->gpr[X86_RCX], 0);
+}
+
+static void a_branch_sees_that_endbr_is_gone(void **unused)
+{
+    static const uint8_t written[] = { 0xc7, 3, 0x90, 0x90, 0x90, 0x90 }, /* movl $nops, (%rbx) */
+        moved[] = { 0xc7, 6,    7,   DATA >> 8 & 255, DATA >> 16, 0, /* movl $DATA + 7, (%rsi) */
+                    0x0f, 0x01, 0x3b },                              /* invlpg (%rbx) */
+        moved_cr3[] = { 0xc7, 6,    7,   DATA >> 8 & 255, DATA >> 16, 0, 0x0f, 0x20, 0xd8,
+                        0x0f, 0x22, 0xd8 }; /* mov %cr3, %rax and back */
+    ON_EACH(m, "max", 0)
+    {
+        run_calls(&m, written, sizeof(written));
+        machine_prepare(&m, 0);
+        run_calls(&m, moved, sizeof(moved));
+        machine_prepare(&m, 0);
+        run_calls(&m, moved_cr3, sizeof(moved_cr3));
+    }
+}
+
 static void notrack_needs_permission(void **unused)
 {
     ON_EACH(m, "max", 0)
@@ -500,6 +541,7 @@ int main(void)
         cmocka_unit_test(syscall_leaves_no_shadow_stack_and_sysret_brings_it_back),
         cmocka_unit_test(a_far_call_leaves_three_words),
         cmocka_unit_test(an_indirect_branch_must_reach_endbr),
+        cmocka_unit_test(a_branch_sees_that_endbr_is_gone),
         cmocka_unit_test(notrack_needs_permission),
         cmocka_unit_test(a_user_s_tracker_waits_while_the_kernel_runs),
         cmocka_unit_test(old_code_is_known_by_a_bitmap),

@@ -92,7 +92,7 @@ bool tcg_try_load(struct vcpu *cpu, uint64_t va, unsigned size, unsigned mode, u
     *v = 0;
     return reach(cpu, va, size, ACCESS_READ, mode, v, why);
 }
-bool tcg_peek_code(struct vcpu *cpu, uint64_t pc, uint32_t *bytes)
+bool tcg_code_is(struct vcpu *cpu, uint64_t pc, uint32_t bytes)
 {
     (void)cpu, (void)pc, (void)bytes;
     return false;

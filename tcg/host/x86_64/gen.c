@@ -206,9 +206,34 @@ static void gen_call_state(struct gen *g, const struct ir_op *op, const struct i
     mov_rr(&g->b, true, d, RAX);
 }
 
+/* Called on the slow way, unless the address is known. */
+static void gen_call_once(struct gen *g, const struct ir_op *op, const struct ir_helper *h)
+{
+    const ir_val v[4] = { op->a, op->b, op->c, op->d };
+    unsigned pc = use(g, op->a);
+    struct cold *c = cold_slow(g, SLOW_CALL, ARG_NONE);
+    for (unsigned k = 0; k < h->n_args; k++)
+        c->site.arg[k] = arg_code(g, c, k, v[k]);
+    c->site.helper = (uintptr_t)h;
+    unsigned at = take(g, false), key = take(g, false);
+    mov_rr(&g->b, false, at, pc); /* eight times checked_index */
+    shift_ri(&g->b, false, SHIFT_SHR, at, 1);
+    alu_ri(&g->b, false, ALU_AND, at, ((1 << CHECKED_BITS) - 1) << 3);
+    mov_rm(&g->b, true, key, MEM(RBP, TCG_DISP(checked_tag)));
+    alu_rr(&g->b, true, ALU_XOR, key, pc);
+    alu_rm(&g->b, true, ALU_CMP, key, MEMX(RBP, at, 0, TCG_DISP(checked)));
+    cold_from(c, jcc32(&g->b, CC_NE));
+    c->resume = g->b.p;
+    g->loc[g->i].kind = LOC_NONE;
+}
+
 static void gen_call(struct gen *g, const struct ir_op *op)
 {
     const struct ir_helper *h = (const void *)(intptr_t)op->imm;
+    if (h->flags & IR_CALL_ONCE) {
+        gen_call_once(g, op, h);
+        return;
+    }
     if (h->flags & IR_CALL_PURE) {
         gen_call_pure(g, op, h);
         return;

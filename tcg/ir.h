@@ -312,20 +312,44 @@ static inline bool ir_vec_widens(enum ir_vec vec)
 }
 bool ir_vec_is_wide(const struct ir *ir, const struct ir_op *op);
 
+/* Why a loop gets no windows: names for counts, and for people. */
+#define IR_NO_WINDOWS_LIST(X)                                             \
+    X(BLOCKS, "too_many_blocks", "it has too many blocks")                \
+    X(MIDDLE, "entered_in_the_middle", "it is entered in the middle")     \
+    X(LOOP, "loop_inside", "there is a loop inside")                      \
+    X(CALL, "call_inside", "there is a call inside")                      \
+    X(HELPER, "helper", "it calls a helper")                              \
+    X(REPEAT, "repeated_instruction", "it has a repeated instruction")    \
+    X(ATOMIC, "atomic", "it has an atomic access")                        \
+    X(FENCE, "fence", "it has a fence")                                   \
+    X(FFLAGS, "fp_flags", "it looks at floating-point flags")             \
+    X(ROOM, "no_room", "there is no room in the unit")                    \
+    X(STEP, "no_step", "each turn moves no register by a constant")       \
+    X(ACCESS, "no_access", "it accesses no memory")                       \
+    X(STEADY, "no_steady_access", "no access stays where it is or moves by a small constant")
+#define IR_NO_WINDOWS_(name, word, text) IR_NO_WINDOWS_##name,
+enum ir_no_windows { IR_HAS_WINDOWS, IR_NO_WINDOWS_LIST(IR_NO_WINDOWS_) N_IR_NO_WINDOWS };
+#undef IR_NO_WINDOWS_
+extern const char *const ir_no_windows_names[N_IR_NO_WINDOWS];
+/* Loops by what became of them. */
+struct ir_loop_counts {
+    uint32_t n[N_IR_NO_WINDOWS];
+};
+
 /* ---- passes ---------------------------------------------------------------------------------- */
 /* Resolve jumps inside the unit; drop dead operations and dead sets, count uses; both. */
 void ir_resolve(struct ir *ir);
 void ir_drop_dead(struct ir *ir);
 void ir_finish(struct ir *ir);
 /* Between ir_resolve and ir_drop_dead: give loops that walk through memory a second copy without TLB checks. `tell`, or
- * NULL, hears of each loop at what address it is, and what became of it. Gives how many have a copy. */
+ * NULL, hears of each loop at what address it is, and what became of it. */
 struct ir_teller {
     void (*say)(void *opaque, int32_t off, const char *what);
     void *opaque;
     /* Of inlining: the call at `off` has a copy of the `n` instructions that it leads to. */
     void (*call)(void *opaque, int32_t off, int32_t to, unsigned n);
 };
-unsigned ir_copy_loops(struct ir *ir, const struct ir_teller *tell);
+struct ir_loop_counts ir_copy_loops(struct ir *ir, const struct ir_teller *tell);
 /* Find accesses on one base, near each other, that can share the TLB check of the first; but for those of
  * instructions in the 64-byte pieces of the page that have their bit set in `apart`. */
 void ir_group_accesses(struct ir *ir, uint64_t apart);

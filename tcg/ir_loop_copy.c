@@ -433,7 +433,7 @@ bool loop_has_room(struct ir_loop *l)
         ops += UNROLLED_OPS * 3 + MAX_SUNK * (2 << REBUILD_DEPTH);
         insns *= MAX_UNROLL;
     }
-    l->why = "there is no room in the unit";
+    l->why = IR_NO_WINDOWS_ROOM;
     return ir->n_ops + ops <= IR_MAX_OPS && ir->n_insns + insns <= IR_MAX_INSNS &&
            ir->n_blocks + l->n_body + 6 <= IR_MAX_BLOCKS;
 }

@@ -180,7 +180,7 @@ static bool add_to_body(struct ir_loop *l, uint16_t block)
     if (l->place[block] >= 0)
         return true;
     if (l->n_body == MAX_BODY) {
-        l->why = "it has too many blocks";
+        l->why = IR_NO_WINDOWS_BLOCKS;
         return false;
     }
     l->place[block] = (int8_t)l->n_body;
@@ -218,26 +218,26 @@ static bool find_body(struct ir_loop *l)
         }
     for (unsigned i = 0; i < l->n_body; i++)
         l->place[l->body[i]] = (int8_t)i;
-    l->why = "it is entered in the middle";
+    l->why = IR_NO_WINDOWS_MIDDLE;
     return l->body[0] == l->head;
 }
 
-/* Why a loop with this operation gets no copy, or NULL. */
-static const char *obstacle(const struct ir_op *op)
+/* Why a loop with this operation gets no copy. */
+static enum ir_no_windows obstacle(const struct ir_op *op)
 {
     switch (op->code) {
     case IR_call:
         return ((const struct ir_helper *)(intptr_t)op->imm)->flags & IR_CALL_PURE
-                   ? NULL
-                   : "it calls a helper";
+                   ? IR_HAS_WINDOWS
+                   : IR_NO_WINDOWS_HELPER;
     case IR_copy:
-    case IR_fill: return "it has a repeated instruction";
+    case IR_fill: return IR_NO_WINDOWS_REPEAT;
     case IR_rmw:
-    case IR_cas: return "it has an atomic access";
-    case IR_fence: return "it has a fence";
+    case IR_cas: return IR_NO_WINDOWS_ATOMIC;
+    case IR_fence: return IR_NO_WINDOWS_FENCE;
     case IR_fflags:
-    case IR_set_fflags: return "it looks at floating-point flags";
-    default: return NULL;
+    case IR_set_fflags: return IR_NO_WINDOWS_FFLAGS;
+    default: return IR_HAS_WINDOWS;
     }
 }
 
@@ -247,9 +247,9 @@ static bool is_simple(struct ir_loop *l)
     const struct ir *ir = l->ir;
     for (unsigned i = 0; i < l->n_body; i++) {
         const struct ir_block *b = &ir->blocks[l->body[i]];
-        l->why = (i && b->loops) || !l->body[i] ? "there is a loop inside"
-                 : b->after_call                ? "there is a call inside"
-                                                : NULL;
+        l->why = (i && b->loops) || !l->body[i] ? IR_NO_WINDOWS_LOOP
+                 : b->after_call                ? IR_NO_WINDOWS_CALL
+                                                : IR_HAS_WINDOWS;
         for (uint16_t k = b->first; !l->why && k < b->first + b->n; k++)
             l->why = obstacle(&ir->ops[k]);
         if (l->why)
@@ -411,13 +411,12 @@ static bool find_windows(struct ir_loop *l)
         analyse(l);
     l->n_windows = 0;
     choose_iv(l);
-    l->why = "each turn moves no register by a constant";
+    l->why = IR_NO_WINDOWS_STEP;
     if (l->iv < 0)
         return false;
     for (unsigned k = 0; k < l->n_accesses; k++)
         l->accesses[k].window = (int8_t)window_for(l, &l->accesses[k]);
-    l->why = l->n_accesses ? "no access stays where it is or moves by a small constant"
-                           : "it accesses no memory";
+    l->why = l->n_accesses ? IR_NO_WINDOWS_STEADY : IR_NO_WINDOWS_ACCESS;
     return l->n_windows;
 }
 
@@ -629,13 +628,18 @@ static void say_window(FILE *f, const struct ir_loop *l, const struct window *w)
     fprintf(f, ", %" PRId64 " bytes, %+" PRId64 " a turn", w->span, w->stride);
 }
 
+#define NAME(name, word, text) [IR_NO_WINDOWS_##name] = word,
+#define TEXT(name, word, text) [IR_NO_WINDOWS_##name] = text,
+const char *const ir_no_windows_names[] = { IR_NO_WINDOWS_LIST(NAME) };
+
 static void tell_loop(const struct ir_loop *l, const struct ir_teller *tell)
 {
+    static const char *const reasons[] = { IR_NO_WINDOWS_LIST(TEXT) };
     char *text = NULL;
     size_t n;
     FILE *f = open_memstream(&text, &n);
     if (l->why) {
-        fprintf(f, "no windows: %s", l->why);
+        fprintf(f, "no windows: %s", reasons[l->why]);
     } else {
         unsigned rest = l->n_accesses;
         for (unsigned k = 0; k < l->n_accesses; k++)
@@ -656,9 +660,9 @@ static void tell_loop(const struct ir_loop *l, const struct ir_teller *tell)
     free(text);
 }
 
-unsigned ir_copy_loops(struct ir *ir, const struct ir_teller *tell)
+struct ir_loop_counts ir_copy_loops(struct ir *ir, const struct ir_teller *tell)
 {
-    unsigned n = 0;
+    struct ir_loop_counts counts = { 0 };
     struct ir_loop *l = xmalloc(sizeof(*l));
     l->ir = ir;
     l->first = ir->blocks[0].loops && ir->n_blocks < IR_MAX_BLOCKS && ir->n_ops < IR_MAX_OPS;
@@ -670,16 +674,16 @@ unsigned ir_copy_loops(struct ir *ir, const struct ir_teller *tell)
         if (!ir->blocks[b].loops || !ir->blocks[b].guest)
             continue;
         if (find_body(l) && is_simple(l) && loop_has_room(l) && find_windows(l)) {
-            l->why = NULL;
+            l->why = IR_HAS_WINDOWS;
             choose_shape(l);
             loop_make_copy(l);
-            n++;
         }
+        counts.n[l->why]++;
         if (tell)
             tell_loop(l, tell);
     }
     free(l);
-    return n;
+    return counts;
 }
 
 int64_t ir_window_code(struct ir_window w)

@@ -57,7 +57,7 @@ struct ir_loop {
     struct form value[IR_MAX_OPS];
     struct access accesses[MAX_ACCESSES];
     unsigned n_accesses;
-    const char *why; /* there are no windows */
+    enum ir_no_windows why;
     struct window windows[IR_WINDOWS];
     unsigned n_windows;
     struct narrow narrow[MAX_NARROW]; /* windows and count are right while these do not wrap */

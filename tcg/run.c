@@ -739,6 +739,21 @@ static const char *const left_names[N_LEFT] = {
     [LEFT_OWN_CODE] = "own_code", [LEFT_ALONE] = "alone",      [LEFT_WATCH] = "watchpoint",
 };
 
+static const char *const refusal_names[N_REFUSALS] = {
+    [REFUSED_ABSENT] = "absent",
+    [REFUSED_NO_RAM] = "no_ram",
+    [REFUSED_WATCHED] = "watched",
+    [REFUSED_MISALIGNED] = "misaligned",
+};
+
+static void add_one(void (*add)(void *opaque, const char *name, double value), void *opaque,
+                    const char *group, const char *name, uint64_t n)
+{
+    char whole[64];
+    snprintf(whole, sizeof(whole), "%s.%s", group, name);
+    add(opaque, whole, (double)n);
+}
+
 static void stats(struct vm *vm, void (*add)(void *opaque, const char *name, double value),
                   void *opaque)
 {
@@ -769,7 +784,7 @@ static void stats(struct vm *vm, void (*add)(void *opaque, const char *name, dou
         { "tcg.tier2_insns", (double)tcg->counts.hot_insns },
         { "tcg.tier2_calls", (double)tcg->counts.hot_calls },
         { "tcg.tier2_host_bytes", (double)tcg->counts.hot_bytes },
-        { "tcg.tier2_loops", (double)tcg->counts.hot_loops },
+        { "tcg.tier2_loops", (double)tcg->counts.hot_loops[IR_HAS_WINDOWS] },
         { "tcg.tier2_looks", (double)tcg->counts.hot_looks },
         { "tcg.tier2_seconds", (double)tcg->counts.hot_ns / 1e9 },
         { "tcg.windows_opened", (double)opened },
@@ -795,11 +810,16 @@ static void stats(struct vm *vm, void (*add)(void *opaque, const char *name, dou
     }
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         add(opaque, all[i].name, all[i].value);
-    for (unsigned k = 1; k < N_LEFT; k++) {
-        char name[40];
-        snprintf(name, sizeof(name), "tcg.exits.%s", left_names[k]);
-        add(opaque, name, (double)sum.left[k]);
+    for (unsigned k = 1; k < N_IR_NO_WINDOWS; k++)
+        add_one(add, opaque, "tcg.no_windows", ir_no_windows_names[k], tcg->counts.hot_loops[k]);
+    uint64_t near_end = refused;
+    for (unsigned k = 0; k < N_REFUSALS; k++) {
+        near_end -= MIN(near_end, sum.windows_refused[k]);
+        add_one(add, opaque, "tcg.windows_refused", refusal_names[k], sum.windows_refused[k]);
     }
+    add_one(add, opaque, "tcg.windows_refused", "near_page_end", near_end);
+    for (unsigned k = 1; k < N_LEFT; k++)
+        add_one(add, opaque, "tcg.exits", left_names[k], sum.left[k]);
     persist_stats(tcg, add, opaque);
 }
 

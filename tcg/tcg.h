@@ -190,8 +190,17 @@ enum left {
     N_LEFT
 };
 
+/* Why a loop does not get a window that it asks for, but for a page that ends soon. */
+enum refusal {
+    REFUSED_ABSENT,     /* generated code could not access the page, either: not in the TLB's first level, or not for that */
+    REFUSED_NO_RAM,     /* a device, nothing, or memory that is not written by stores */
+    REFUSED_WATCHED,    /* somebody wants to know of writes: to code, for a log, a debugger */
+    REFUSED_MISALIGNED,
+    N_REFUSALS
+};
 struct tcg_counts {
     uint64_t left[N_LEFT];
+    uint64_t windows_refused[N_REFUSALS];
     uint64_t tlb_misses, tlb_walks, tlb_flushes, context_switches;
     uint64_t unit_entries, indirect_misses, slow_calls, mmio, traps;
 };
@@ -432,7 +441,8 @@ struct tcg {
                                   remembered from one instruction to the next */
     struct {
         uint64_t hot_units, hot_gone, hot_ns, hot_insns; /* second tier; hot_gone: changed meanwhile */
-        uint64_t hot_bytes, hot_loops, hot_looks; /* of host code; loops with windows; tier.c's */
+        uint64_t hot_bytes, hot_looks;           /* of host code; tier.c's */
+        uint64_t hot_loops[N_IR_NO_WINDOWS];     /* by what became of them */
         uint64_t hot_calls; /* inlined */
         uint64_t links, units, guest_bytes, guest_insns, host_bytes, evictions, dead, translate_ns;
         uint64_t loaded, load_ns;  /* units that a file had (persist.c) */
@@ -487,6 +497,8 @@ void softmmu_host_store(uint8_t *p, unsigned size, uint64_t v);
 /* What IR_window computes: for how many turns, at most `most`, an access that begins at `first` now stays inside its page,
  * which becomes a window. 0: generated code may not access it now. */
 uint64_t tlb_open_window(struct tcg_cpu *t, int64_t what, uint64_t first, uint64_t most);
+/* It gives 0: count why, if an earlier window of the loop (then `most` is 0) or the page's end is not the reason. */
+void tlb_window_refused(struct tcg_cpu *t, int64_t what, uint64_t first, uint64_t most);
 void tlb_group_failed(struct tcg_cpu *t, int32_t off, bool vector);
 /* Code is about to be translated from this page: forget that it can be written directly. True if a
  * vCPU other than `self` may be about to. */

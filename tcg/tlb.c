@@ -573,7 +573,29 @@ uint64_t tlb_addend(struct tcg_cpu *t, uint64_t first, uint64_t last, bool write
 
 /* ---- windows ------------------------------------------------------------------------------------------- */
 
-uint64_t tlb_open_window(struct tcg_cpu *t, int64_t what, uint64_t first, uint64_t most)
+/* What keeps generated code from accessing the page. */
+static enum refusal refusal(struct tcg_cpu *t, const struct ir_window *w, uint64_t va)
+{
+    uint64_t tag = page_of(va) | t->ctx[w->mode];
+    const struct tlb_entry *slot = l1_slot(t, va);
+    bool readable = slot->read == tag;
+    const struct l2_entry *e =
+        l2_find(l2_set(t, va), readable && slot->user ? ~slot->user : tag, ACCESS_READ);
+    if (e && (!e->ram || (w->writes && e->rom)))
+        return REFUSED_NO_RAM;
+    return w->writes && readable && (!e || e->w) ? REFUSED_WATCHED : REFUSED_ABSENT;
+}
+
+void tlb_window_refused(struct tcg_cpu *t, int64_t what, uint64_t first, uint64_t most)
+{
+    const struct ir_window w = ir_window_of(what);
+    if (!most || page_of(first) != page_of(first + w.span - 1))
+        return;
+    bool aligned = !(first & (((uint64_t)1 << w.align) - 1));
+    t->counts.windows_refused[aligned ? refusal(t, &w, first) : REFUSED_MISALIGNED]++;
+}
+
+static uint64_t open_window(struct tcg_cpu *t, int64_t what, uint64_t first, uint64_t most)
 {
     const struct ir_window w = ir_window_of(what);
     uint64_t last = first + w.span - 1;
@@ -593,6 +615,14 @@ uint64_t tlb_open_window(struct tcg_cpu *t, int64_t what, uint64_t first, uint64
     t->words[IR_WORD_ADDEND + w.n] = addend;
     uint64_t left = w.stride > 0 ? 4095 - (last & 4095) : first & 4095;
     return w.stride ? MIN(most, left / (uint64_t)llabs(w.stride) + 1) : most;
+}
+
+uint64_t tlb_open_window(struct tcg_cpu *t, int64_t what, uint64_t first, uint64_t most)
+{
+    uint64_t turns = open_window(t, what, first, most);
+    if (!turns)
+        tlb_window_refused(t, what, first, most);
+    return turns;
 }
 
 /* A stack frame across two pages, in a loop, would otherwise stay slow for as long as it lives. Vector loops over

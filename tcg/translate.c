@@ -258,11 +258,10 @@ static bool wants_copies(const struct plan *p)
     return !p->forward_only && !(p->flags & (UNIT_ALONE | UNIT_DEBUG));
 }
 
-/* Gives how many loops have a second copy. */
-static unsigned optimise(const struct tcg *tcg, const struct plan *p, struct ir *ir, bool hot,
-                         uint64_t apart, const struct ir_teller *tell)
+static struct ir_loop_counts optimise(const struct tcg *tcg, const struct plan *p, struct ir *ir,
+                                      bool hot, uint64_t apart, const struct ir_teller *tell)
 {
-    unsigned loops = 0;
+    struct ir_loop_counts loops = { 0 };
     ir_resolve(ir);
     if (hot && wants_copies(p))
         loops = ir_copy_loops(ir, tell);
@@ -270,6 +269,13 @@ static unsigned optimise(const struct tcg *tcg, const struct plan *p, struct ir 
     if (tcg->group_accesses)
         ir_group_accesses(ir, apart);
     return loops;
+}
+
+/* With the lock held. */
+static void count_loops(struct tcg *tcg, const struct ir_loop_counts *loops)
+{
+    for (unsigned k = 0; k < N_IR_NO_WINDOWS; k++)
+        tcg->counts.hot_loops[k] += loops->n[k];
 }
 
 /* With the lock held: host code for a unit, published if all goes well. `old` is what it takes the place of, or NULL. */
@@ -340,14 +346,14 @@ static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off, bo
             struct unit *u;
             if (logged && log_on(log, LOG_OP))
                 log_ir(t, ir, "IR");
-            unsigned loops =
+            struct ir_loop_counts loops =
                 optimise(tcg, p, ir, tcg->always_tier2, cache_apart(tcg, p->page), NULL);
             enum compiled c = make_unit(p, off, ir, NULL, &u);
             if (c == COMPILE_OK) {
                 tcg->counts.units++;
                 tcg->counts.guest_insns += p->n;
                 tcg->counts.guest_bytes += (uint64_t)(u->end - u->off);
-                tcg->counts.hot_loops += loops;
+                count_loops(tcg, &loops);
                 tcg->counts.hot_calls += inline_count(&p->inlined);
                 tcg->counts.translate_ns += host_now_ns() - begin;
                 return u;
@@ -398,7 +404,7 @@ static struct unit *first_tier(struct tcg *tcg, const struct hot *hot)
 /* Takes the place of the unit it is about: whatever the guest writes in the page meanwhile is seen, as that unit keeps
  * it watched. False: it was too much. */
 static bool replace_hot(struct tcg *tcg, const struct hot *hot, struct plan *p, struct ir *ir,
-                        unsigned loops)
+                        const struct ir_loop_counts *loops)
 {
     struct unit *u;
     enum compiled c = COMPILE_OK;
@@ -412,7 +418,7 @@ static bool replace_hot(struct tcg *tcg, const struct hot *hot, struct plan *p, 
         tcg->counts.hot_units++;
         tcg->counts.hot_insns += p->n;
         tcg->counts.hot_bytes += u->code_size;
-        tcg->counts.hot_loops += loops;
+        count_loops(tcg, loops);
         tcg->counts.hot_calls += inline_count(&p->inlined);
     }
     pthread_mutex_unlock(&tcg->lock);
@@ -444,8 +450,8 @@ void translate_hot(struct tcg *tcg, const struct hot *hot, struct again *again)
         build(p, &again->ir);
         if (!p->n || again->ir.overflow)
             continue;
-        unsigned loops = optimise(tcg, p, &again->ir, true, apart, NULL);
-        done = replace_hot(tcg, hot, p, &again->ir, loops);
+        struct ir_loop_counts loops = optimise(tcg, p, &again->ir, true, apart, NULL);
+        done = replace_hot(tcg, hot, p, &again->ir, &loops);
     }
     tcg->counts.hot_ns += host_now_ns() - begin;
 }

@@ -102,13 +102,13 @@ static void put(struct machine *m, uint64_t at, const uint32_t *code, size_t n)
 }
 
 /* From CODE to wfi, which RET leads to as well. */
-static void run(struct machine *m, uint64_t turns)
+static void run_at(struct machine *m, uint64_t data, uint64_t turns)
 {
     enum vcpu_exit e = EXIT_KICKED;
     m->r->pc = CODE;
     m->r->x[RA] = TRAP;
     m->r->x[A0] = DEVICE;
-    m->r->x[A1] = DATA;
+    m->r->x[A1] = data;
     m->r->x[A2] = turns;
     tcg_accel.set_state(m->cpu);
     for (unsigned i = 0; i < 1000 && e == EXIT_KICKED; i++) {
@@ -116,6 +116,11 @@ static void run(struct machine *m, uint64_t turns)
         e = tcg_accel.run(m->cpu);
     }
     assert_int_equal(e, EXIT_HALTED);
+}
+
+static void run(struct machine *m, uint64_t turns)
+{
+    run_at(m, DATA, turns);
 }
 
 static void keep_line(void *opaque, const char *line)
@@ -286,39 +291,102 @@ static void an_inlined_call_is_told(void **unused)
 static void a_hot_loop_without_windows_says_why(void **unused)
 {
     static const struct {
-        const char *why;
+        const char *why, *name;
         uint32_t code[8];
     } loops[] = {
         /* 1: addi a2, a2, -1; bnez a2, 1b; ret */
-        { "it accesses no memory", { 0xfff60613, 0xfe061ee3, RET } },
+        { "it accesses no memory", "no_access", { 0xfff60613, 0xfe061ee3, RET } },
         /* 1: ld a1, 0(a1); addi a2, a2, -1; bnez a2, 1b; ret */
         { "no access stays where it is or moves by a small constant",
+          "no_steady_access",
           { 0x0005b583, 0xfff60613, 0xfe061ce3, RET } },
         /* 1: slli a4, a2, 63; ld a5, 0(a4); addi a2, a2, -1; bnez a2, 1b; ret: by half of all addresses */
         { "no access stays where it is or moves by a small constant",
+          "no_steady_access",
           { 0x03f61713, 0x00073783, 0xfff60613, 0xfe061ae3, RET } },
         /* 1: ld a2, 0(a1); bnez a2, 1b; ret */
-        { "each turn moves no register by a constant", { 0x0005b603, 0xfe061ee3, RET } },
+        { "each turn moves no register by a constant", "no_step", { 0x0005b603, 0xfe061ee3, RET } },
         /* 1: fence; addi a2, a2, -1; bnez a2, 1b; ret */
-        { "it has a fence", { 0x0ff0000f, 0xfff60613, 0xfe061ce3, RET } },
+        { "it has a fence", "fence", { 0x0ff0000f, 0xfff60613, 0xfe061ce3, RET } },
         /* 1: amoadd.d a3, a2, (a1); addi a2, a2, -1; bnez a2, 1b; ret */
-        { "it has an atomic access", { 0x00c5b6af, 0xfff60613, 0xfe061ce3, RET } },
+        { "it has an atomic access", "atomic", { 0x00c5b6af, 0xfff60613, 0xfe061ce3, RET } },
         /* 1: csrr a4, cycle; addi a2, a2, -1; bnez a2, 1b; ret */
-        { "it calls a helper", { 0xc0002773, 0xfff60613, 0xfe061ce3, RET } },
+        { "it calls a helper", "helper", { 0xc0002773, 0xfff60613, 0xfe061ce3, RET } },
     };
     ON_EACH_BACKEND(m, "tier2=always")
     {
         for (size_t i = 0; i < ARRAY_LEN(loops); i++) {
-            char line[128];
+            char line[128], name[64];
             snprintf(line, sizeof(line), "  loop at 0x80004000: no windows: %s\n", loops[i].why);
             put(m, CODE, loops[i].code, ARRAY_LEN(loops[i].code));
             tcg_accel.code_written(m->vm, mem_view_find(mem_view_now(m->vm), CODE)->ram, CODE - RAM,
                                    sizeof(loops[i].code));
             assert_true(mem_write(m->vm, DATA, &(uint64_t){ 0 }, 8));
-            if (i != 1)
-                run(m, 1);
-            says(m, CODE, i != 1 ? line : "");
+            if (i == 1)
+                continue;
+            snprintf(name, sizeof(name), "tcg.no_windows.%s", loops[i].name);
+            uint64_t before = counted(m, name);
+            run(m, 1);
+            says(m, CODE, line);
+            assert_int_equal(counted(m, name), before + 1);
         }
+    }
+}
+
+/* What windows_refused.* say behind a run; all of them are all that were refused. */
+static void refusals_are(struct machine *m, const char *const names[], const uint64_t counts[],
+                         size_t n)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        char name[64];
+        snprintf(name, sizeof(name), "tcg.windows_refused.%s", names[i]);
+        uint64_t n_is = counted(m, name);
+        if (n_is != counts[i])
+            fail_msg("%s is %" PRIu64 ", not %" PRIu64, name, n_is, counts[i]);
+        sum += counts[i];
+    }
+    assert_int_equal(counted(m, "tcg.windows_refused"), sum);
+}
+
+static void refused_windows_are_counted_by_their_reason(void **unused)
+{
+    static const uint32_t code[] = {
+        0x0055b023, /* 1:   sd t0, 0(a1) */
+        0x00858593, /*      addi a1, a1, 8 */
+        0xfff60613, /*      addi a2, a2, -1 */
+        0xfe061ae3, /*      bnez a2, 1b */
+        RET,
+    };
+    static const char *const names[] = { "absent", "near_page_end", "no_ram", "watched",
+                                         "misaligned" };
+    uint64_t counts[ARRAY_LEN(names)] = { 0 };
+    const int64_t aligned =
+        ir_window_code((struct ir_window){ .span = 8, .stride = 8, .align = 3, .writes = true });
+    ON_EACH_BACKEND(m, "tier2=always")
+    {
+        memset(counts, 0, sizeof(counts));
+        put(m, CODE, code, ARRAY_LEN(code));
+        run(m, 100); /* the first four turns make the page known */
+        counts[0] = 1;
+        refusals_are(m, names, counts, ARRAY_LEN(names));
+        assert_int_equal(counted(m, "tcg.windows_opened"), 1);
+        run_at(m, DATA + 4096 - 64,
+               24); /* so do four on either page, and another four are left on the first */
+        counts[0] = 3;
+        counts[1] = 1;
+        refusals_are(m, names, counts, ARRAY_LEN(names));
+        run_at(m, DEVICE, 14); /* six turns are too few for a third look */
+        counts[0] = 4;
+        counts[2] = 1;
+        refusals_are(m, names, counts, ARRAY_LEN(names));
+        run_at(m, CODE + 0x800, 14); /* where stores are looked at */
+        counts[0] = 5;
+        counts[3] = 1;
+        refusals_are(m, names, counts, ARRAY_LEN(names));
+        assert_int_equal(tlb_open_window(m->t, aligned, DATA + 4, 100), 0);
+        tlb_open_window(m->t, aligned, DATA + 4, 0); /* one before it was refused */
+        assert_int_equal(counted(m, "tcg.windows_refused.misaligned"), 1);
     }
 }
 
@@ -400,6 +468,7 @@ int main(void)
         cmocka_unit_test(a_hot_loop_says_what_its_windows_are),
         cmocka_unit_test(an_inlined_call_is_told),
         cmocka_unit_test(a_hot_loop_without_windows_says_why),
+        cmocka_unit_test(refused_windows_are_counted_by_their_reason),
         cmocka_unit_test(each_way_out_is_counted_by_its_reason),
         cmocka_unit_test(a_device_seen_from_windows_is_one_of_them),
         cmocka_unit_test(a_unit_that_died_is_one_of_them),

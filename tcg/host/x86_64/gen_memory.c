@@ -279,23 +279,34 @@ static void gen_turns(struct gen *g, const struct ir_window *w, unsigned first, 
     alu_ri(&g->b, false, ALU_ADD, t, 1);
 }
 
+/* Where a window is refused: C counts why, and there are 0 turns. */
+static struct cold *cold_window(struct gen *g, const struct ir_op *op, unsigned d, unsigned first,
+                                unsigned most)
+{
+    struct cold *c = cold_slow(g, SLOW_WINDOW, d);
+    c->site.x = (uint8_t)bits((uint64_t)op->imm, 32, 8);
+    c->site.shape = (uint8_t)bits((uint64_t)op->imm, 40, 8);
+    c->site.arg[0] = (uint8_t)first;
+    c->site.arg[1] = (uint8_t)most;
+    return c;
+}
+
 void gen_window(struct gen *g, const struct ir_op *op)
 {
     const struct ir_window w = ir_window_of(op->imm);
     unsigned first = use(g, op->a), most = use(g, op->b), d = def(g, IR_NONE);
     struct scratch s = take_scratch(g);
-    uint8_t *miss[3];
-    unsigned n = 0;
+    struct cold *refused = cold_window(g, op, d, first, most);
     if (w.align) {
         op_rr_full(&g->b, 0, false, true, 0xf6, 0, first); /* test r8, imm8 */
         put8(&g->b, (uint8_t)((1u << w.align) - 1));
-        miss[n++] = jcc32(&g->b, CC_NE);
+        cold_from(refused, jcc32(&g->b, CC_NE));
     }
-    miss[n++] =
-        gen_tlb_compare(g, s, MEM(first, 0), MEM(first, (int32_t)w.span - 1), w.writes, w.mode);
+    cold_from(refused, gen_tlb_compare(g, s, MEM(first, 0), MEM(first, (int32_t)w.span - 1),
+                                       w.writes, w.mode));
     mov_rm(&g->b, true, d, addend_mem(s.t0));
     if (w.writes)
-        miss[n++] = gen_publish_window(g, s, w.n, first, d);
+        cold_from(refused, gen_publish_window(g, s, w.n, first, d));
     mov_mr(&g->b, true, word_mem(IR_WORD_ADDEND + w.n), d);
     mov_rr(&g->b, true, d, most);
     if (w.stride) {
@@ -303,11 +314,7 @@ void gen_window(struct gen *g, const struct ir_op *op)
         alu_rr(&g->b, true, ALU_CMP, s.t0, d);
         op_rr(&g->b, true, 0x0f42, d, s.t0); /* cmovb */
     }
-    uint8_t *done = jmp32(&g->b);
-    while (n)
-        patch_to(miss[--n], g->b.p);
-    mov_ri(&g->b, d, 0);
-    patch_to(done, g->b.p);
+    refused->resume = g->b.p;
 }
 
 /* The host address of an atomic access in a scratch register. */

@@ -520,6 +520,12 @@ static void vector_op(struct tcg_cpu *t, void *arch, const struct slow_site *s)
     memcpy(reg_place(t, arch, s->dst), &r[0], vector ? 16 : 8);
 }
 
+/* Of IR_window's constant the part that says what it is for. */
+static int64_t site_window(const struct slow_site *s)
+{
+    return (int64_t)((uint32_t)s->imm | (uint64_t)s->x << 32 | (uint64_t)s->shape << 40);
+}
+
 const void *host_slow_call(void *arch, const struct slow_site *s)
 {
     struct tcg_cpu *t = tcg_of(arch);
@@ -532,6 +538,9 @@ const void *host_slow_call(void *arch, const struct slow_site *s)
     t->counts.slow_calls++;
     switch (s->kind) {
     case SLOW_VEC: vector_op(t, arch, s); return (const uint8_t *)s + s->resume;
+    case SLOW_WINDOW:
+        tlb_window_refused(t, site_window(s), arg(t, arch, s, 0), arg(t, arch, s, 1));
+        break;
     case SLOW_LOAD:
         if (s->type >= IR_V128) {
             vector_access(t, arch, s);

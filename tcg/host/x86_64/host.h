@@ -32,7 +32,7 @@ enum {
 };
 
 /* Follows the `call` to the slow thunk: what is to be done in C, and where to go on. */
-enum slow_kind { SLOW_LOAD, SLOW_STORE, SLOW_RMW, SLOW_CAS, SLOW_CALL, SLOW_FP, SLOW_VEC };
+enum slow_kind { SLOW_LOAD, SLOW_STORE, SLOW_RMW, SLOW_CAS, SLOW_CALL, SLOW_FP, SLOW_VEC, SLOW_WINDOW };
 enum { FMA_IS_NAN = 0x40 }; /* in x of SLOW_FP: the sum was a NaN; arguments are the factors */
 enum { ARG_SPILL = 32, ARG_CONST = 64, ARG_NONE = 255 }; /* below 32: register */
 struct __attribute__((packed)) slow_site {

@@ -47,8 +47,9 @@ static int64_t target_of(const struct tcg *tcg, const uint8_t *p)
 static void slow_call_at(const struct visit *v, uint32_t at)
 {
     static const char *const kinds[] = {
-        [SLOW_LOAD] = "load", [SLOW_STORE] = "store", [SLOW_RMW] = "atomic", [SLOW_CAS] = "atomic",
-        [SLOW_CALL] = "call", [SLOW_FP] = "float",    [SLOW_VEC] = "vector",
+        [SLOW_LOAD] = "load",  [SLOW_STORE] = "store",   [SLOW_RMW] = "atomic",
+        [SLOW_CAS] = "atomic", [SLOW_CALL] = "call",     [SLOW_FP] = "float",
+        [SLOW_VEC] = "vector", [SLOW_WINDOW] = "window",
     };
     const uint8_t *code = v->tcg->rw + v->u->code_at;
     struct slow_site s = { 0 };

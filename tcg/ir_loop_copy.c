@@ -7,6 +7,7 @@
 /* Of turns: in the copy without a look at the exit flag; that pay for a look at windows; before the first look if nobody
  * knows how many there will be, and before the next one. */
 enum { MOST_TURNS = 1024, LEAST_TURNS = 8, COOL_TURNS = 12, AGAIN_TURNS = 4, REST_TURNS = 40 };
+enum { WAY_IN_OPS = 12 };
 
 static struct ir_op *append(struct ir *ir, enum ir_code code, enum ir_type type)
 {
@@ -101,13 +102,15 @@ static void append_count(struct ir *ir, int64_t word)
     append_set_word(ir, word, append_2(ir, IR_add, n, append_const(ir, 1)));
 }
 
-/* A way into the loop as it was, which will look for windows after so many turns. */
-static uint16_t append_way_in(struct ir_loop *l, int64_t turns, bool refused)
+/* A way into the loop as it was, to the k-th block of its body, which will look for windows after so many turns. */
+static uint16_t append_way_in(struct ir_loop *l, unsigned k, int64_t turns, bool refused)
 {
     struct ir *ir = l->ir;
-    uint16_t block = open_block(ir, l->head);
+    uint16_t block = open_block(ir, l->body[k]);
+    int64_t moved = l->entry[k][l->iv].c; /* in this turn */
     ir_val iv = append_imm(ir, IR_get, l->iv);
-    ir_val by = append_const(ir, times(turns, l->step)), at = append_2(ir, IR_add, iv, by);
+    ir_val by = append_const(ir, plus(times(turns, l->step), -moved));
+    ir_val at = append_2(ir, IR_add, iv, by);
     const struct narrow *narrow = loop_narrow(l, l->iv);
     if (narrow) /* here it may wrap */
         at = append_extended(ir, narrow->width == SIGNED_HALF ? IR_sext32 : IR_zext32,
@@ -115,7 +118,7 @@ static uint16_t append_way_in(struct ir_loop *l, int64_t turns, bool refused)
     append_set_word(ir, IR_WORD_COOL, at);
     if (refused)
         append_count(ir, IR_WORD_REFUSED);
-    append_jump(ir, l->head);
+    append_jump(ir, l->body[k]);
     close_block(ir);
     return block;
 }
@@ -405,19 +408,18 @@ static void copy_tight(struct ir_loop *l)
     close_block(ir);
 }
 
-/* Who leads to the head goes to `in`, if from outside, or `back` now. */
-static void lead_elsewhere(struct ir_loop *l, uint16_t n_blocks, uint16_t in, uint16_t back)
+/* Who leads to the head from inside goes `back` now; from outside every block is entered by its way in. */
+static void lead_elsewhere(struct ir_loop *l, uint16_t n_blocks, uint16_t back)
 {
     struct ir *ir = l->ir;
     for (uint16_t b = 0; b < n_blocks; b++) {
-        if (loop_successor(ir, b, 0) == IR_NONE && loop_successor(ir, b, 1) == IR_NONE)
-            continue;
         struct ir_op *end = &ir->ops[ir->blocks[b].first + ir->blocks[b].n - 1];
-        uint16_t to = l->place[b] >= 0 ? back : in;
-        if (end->c == l->head)
-            end->c = to;
-        if (end->code == IR_branch && end->d == l->head)
-            end->d = to;
+        for (unsigned k = 0; k < 2; k++) {
+            uint16_t to = loop_successor(ir, b, k);
+            if (to == IR_NONE || l->place[to] < 0 || (l->place[b] >= 0 && to != l->head))
+                continue;
+            *(k ? &end->d : &end->c) = l->place[b] >= 0 ? back : l->way_in[l->place[to]];
+        }
     }
 }
 
@@ -426,7 +428,7 @@ bool loop_has_room(struct ir_loop *l)
     const struct ir *ir = l->ir;
     unsigned ops = 128 + 24 * IR_WINDOWS + 16 * MAX_NARROW, insns = 0;
     for (unsigned i = 0; i < l->n_body; i++) {
-        ops += ir->blocks[l->body[i]].n + IR_WINDOWS;
+        ops += ir->blocks[l->body[i]].n + IR_WINDOWS + WAY_IN_OPS;
         insns += ir->blocks[l->body[i]].n_insns;
     }
     if (l->n_body == 1) { /* perhaps several turns of it */
@@ -435,23 +437,27 @@ bool loop_has_room(struct ir_loop *l)
     }
     l->why = IR_NO_WINDOWS_ROOM;
     return ir->n_ops + ops <= IR_MAX_OPS && ir->n_insns + insns <= IR_MAX_INSNS &&
-           ir->n_blocks + l->n_body + 6 <= IR_MAX_BLOCKS;
+           ir->n_blocks + 2 * l->n_body + 6 <= IR_MAX_BLOCKS;
 }
 
 void loop_make_copy(struct ir_loop *l)
 {
     struct ir *ir = l->ir;
-    uint16_t n_blocks = ir->n_blocks, rest = n_blocks, again = n_blocks + 1, at = n_blocks + 2;
+    uint16_t n_blocks = ir->n_blocks;
+    for (unsigned k = 1; k < l->n_body; k++)
+        if (l->entered[k]) /* that turn ends, and counts as one */
+            l->way_in[k] = append_way_in(l, k, l->counted ? 1 : COOL_TURNS, false);
+    uint16_t rest = ir->n_blocks, again = rest + 1, back = rest + 2, at = rest + 3;
     ir->blocks[l->head].loops = false; /* the exit flag is tested elsewhere */
-    uint16_t back = at++;
     l->look_block = at;
     at += l->counted;
     l->windows_block = at++;
     l->turn_block = l->tight ? IR_NONE : at++;
+    l->way_in[0] = l->counted ? l->look_block : rest;
     for (unsigned i = 0; i < l->n_body; i++)
         l->copy[i] = at + (uint16_t)i;
-    append_way_in(l, l->counted ? REST_TURNS : COOL_TURNS, false);
-    append_way_in(l, AGAIN_TURNS, true);
+    append_way_in(l, 0, l->counted ? REST_TURNS : COOL_TURNS, false);
+    append_way_in(l, 0, AGAIN_TURNS, true);
     append_way_back(l, IR_WORD_COOL, l->head, l->look_block);
     if (l->counted)
         append_look(l, rest);
@@ -463,7 +469,7 @@ void loop_make_copy(struct ir_loop *l)
         for (unsigned i = 0; i < l->n_body; i++)
             copy_block(l, l->body[i]);
     }
-    lead_elsewhere(l, n_blocks, l->counted ? l->look_block : rest, back);
+    lead_elsewhere(l, n_blocks, back);
 }
 
 void loop_put_in_front(struct ir *ir)

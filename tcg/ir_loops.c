@@ -20,6 +20,8 @@
  * If not, `look` comes after some turns: `rest` is on the way in, and `windows` has the exit flag. iv is a slot that every
  * turn moves by `step`.
  *
+ * Who enters the loop behind its head, as where its condition stands at the end and comes first, sets COOL on the way, too.
+ *
  * A counted loop of one block, all of whose accesses are in windows, is "tight": nobody can look at slots before it ends.
  * Its copy has several turns in one, the addresses of the later ones are those of the first and a constant, and
  * what it would store for nobody to see (x86's flags) is computed from other slots on the way out.
@@ -188,10 +190,10 @@ static bool add_to_body(struct ir_loop *l, uint16_t block)
     return true;
 }
 
-/* The blocks from which the head is reached again. False: too many. */
+/* The head, and the blocks behind it from which it is reached again. False: too many. */
 static bool find_body(struct ir_loop *l)
 {
-    struct ir *ir = l->ir;
+    const struct ir *ir = l->ir;
     memset(l->place, -1, sizeof(l->place));
     l->n_body = 0;
     add_to_body(l, l->head);
@@ -200,12 +202,8 @@ static bool find_body(struct ir_loop *l)
         for (uint16_t b = l->first; b < l->n_original; b++)
             for (unsigned k = 0; k < 2; k++) {
                 uint16_t to = loop_successor(ir, b, k);
-                if (to == IR_NONE || l->place[to] < 0)
-                    continue;
-                bool back = ir->blocks[to].first <= ir->blocks[b].first;
-                if (to == l->head && !back) /* a way in */
-                    continue;
-                if (!add_to_body(l, b))
+                if (to != IR_NONE && l->place[to] >= 0 &&
+                    ir->blocks[b].first >= ir->blocks[l->head].first && !add_to_body(l, b))
                     return false;
             }
     }
@@ -218,8 +216,18 @@ static bool find_body(struct ir_loop *l)
         }
     for (unsigned i = 0; i < l->n_body; i++)
         l->place[l->body[i]] = (int8_t)i;
-    l->why = IR_NO_WINDOWS_MIDDLE;
-    return l->body[0] == l->head;
+    return true;
+}
+
+static void find_entered(struct ir_loop *l)
+{
+    memset(l->entered, 0, sizeof(l->entered));
+    for (uint16_t b = 0; b < l->ir->n_blocks; b++)
+        for (unsigned k = 0; k < 2 && l->place[b] < 0; k++) {
+            uint16_t to = loop_successor(l->ir, b, k);
+            if (to != IR_NONE && l->place[to] >= 0)
+                l->entered[l->place[to]] = true;
+        }
 }
 
 /* Why a loop with this operation gets no copy. */
@@ -241,7 +249,7 @@ static enum ir_no_windows obstacle(const struct ir_op *op)
     }
 }
 
-/* Does the body do nothing but compute and access, with no way in but its head and no loop inside? */
+/* Does the body do nothing but compute and access, with no loop inside? */
 static bool is_simple(struct ir_loop *l)
 {
     const struct ir *ir = l->ir;
@@ -255,7 +263,7 @@ static bool is_simple(struct ir_loop *l)
         if (l->why)
             return false;
     }
-    return true; /* find_body took in all that leads to a block but the head */
+    return true;
 }
 
 /* ---- what a turn does to the slots ----------------------------------------------------------------------- */
@@ -385,34 +393,51 @@ static int window_for(struct ir_loop *l, const struct access *a)
     return (int)l->n_windows++;
 }
 
-/* The slot that tells turns: one that is 64 bits wide, one in a register. */
-static void choose_iv(struct ir_loop *l)
+/* Is it known where in its turn the slot stands, wherever the loop is entered? */
+static bool is_known_on_entry(const struct ir_loop *l, unsigned slot)
+{
+    for (unsigned i = 1; i < l->n_body; i++) {
+        const struct form *f = &l->entry[i][slot];
+        if (l->entered[i] && !(f->known && f->width == WHOLE && f->n == 1 && f->slot[0] == slot &&
+                               f->factor[0] == 1))
+            return false;
+    }
+    return true;
+}
+
+/* The slot that tells turns: one that is 64 bits wide, one in a register. False: there is none. */
+static bool choose_iv(struct ir_loop *l)
 {
     int best = -1;
     l->iv = -1;
+    l->why = IR_NO_WINDOWS_STEP;
     for (unsigned s = 0; s < l->ir->n_slots; s++) {
         int64_t step;
         int good = l->ir->slots[s].heat + (loop_narrow(l, (int)s) ? 0 : 256);
-        if (l->ir->slots[s].type == IR_I64 && step_of(l, s, false, &step) && step && good > best) {
-            best = good;
-            l->iv = (int)s;
-            l->step = step;
+        if (l->ir->slots[s].type != IR_I64 || !step_of(l, s, false, &step) || !step || good <= best)
+            continue;
+        if (!is_known_on_entry(l, s)) {
+            l->why = IR_NO_WINDOWS_MIDDLE;
+            continue;
         }
+        best = good;
+        l->iv = (int)s;
+        l->step = step;
     }
+    return l->iv >= 0;
 }
 
 /* True: it pays. */
 static bool find_windows(struct ir_loop *l)
 {
     l->n_narrow = 0;
+    find_entered(l);
     analyse(l);
     find_narrow(l);
     if (l->n_narrow)
         analyse(l);
     l->n_windows = 0;
-    choose_iv(l);
-    l->why = IR_NO_WINDOWS_STEP;
-    if (l->iv < 0)
+    if (!choose_iv(l))
         return false;
     for (unsigned k = 0; k < l->n_accesses; k++)
         l->accesses[k].window = (int8_t)window_for(l, &l->accesses[k]);

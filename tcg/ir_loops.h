@@ -52,6 +52,7 @@ struct ir_loop {
     uint16_t body[MAX_BODY];
     unsigned n_body;
     int8_t place[IR_MAX_BLOCKS]; /* in body, or -1 */
+    bool entered[MAX_BODY];      /* from outside */
     struct form entry[MAX_BODY][MOST_SLOTS], slots[MOST_SLOTS], back[MOST_SLOTS];
     bool reached[MAX_BODY], back_known;
     struct form value[IR_MAX_OPS];
@@ -73,7 +74,7 @@ struct ir_loop {
     unsigned turns;                 /* in one of the copy's */
     uint8_t sunk[MAX_SUNK], n_sunk; /* slots of a tight loop that are set on its way out */
     ir_val map[IR_MAX_OPS], now[MOST_SLOTS];
-    uint16_t copy[MAX_BODY], look_block, windows_block, turn_block;
+    uint16_t copy[MAX_BODY], way_in[MAX_BODY], look_block, windows_block, turn_block;
 };
 
 static inline int64_t times(int64_t a, int64_t b)

@@ -22,6 +22,7 @@ enum {
     STORE = 0x23,
     BRANCH = 0x63,
     LUI = 0x37,
+    JAL = 0x6f,
     JALR = 0x67,
     LOAD_FP = 0x07,
     STORE_FP = 0x27,
@@ -35,9 +36,10 @@ struct walk {
     unsigned n_streams;
     uint8_t base[MAX_STREAMS];
     int32_t stride[MAX_STREAMS], index_step;
-    bool half;   /* turns are counted in 32 bits */
-    int far;     /* INDEX << far is near FAR's; -1: it is small */
-    bool uneven; /* the first one's walk */
+    bool half;    /* turns are counted in 32 bits */
+    int far;      /* INDEX << far is near FAR's; -1: it is small */
+    bool uneven;  /* the first one's walk */
+    size_t enter; /* where a jump into the loop stands; 0: it is entered at its head */
 };
 
 static uint32_t draw(struct walk *w, uint32_t n)
@@ -216,14 +218,24 @@ static void put_step_index(struct walk *w)
     put_i(w, w->half ? OP_IMM_32 : OP_IMM, 0, INDEX, INDEX, w->index_step);
 }
 
+static void jump_here(struct walk *w, size_t from)
+{
+    uint32_t by = (uint32_t)(w->n - from);
+    store_le(w->code + from, 4, (by >> 1 & 0x3ff) << 21 | (by >> 11 & 1) << 20 | JAL);
+}
+
 static void put_turn(struct walk *w)
 {
-    unsigned n = 1 + draw(w, MAX_ITEMS);
+    unsigned n = 1 + draw(w, MAX_ITEMS), enter = draw(w, n);
+    if (one_in(w, 2))
+        enter = n;
     unsigned step_index = draw(w, n + 1); /* behind so many items */
     uint32_t stepped = 0;
     for (unsigned i = 0; i < n; i++) {
         if (i == step_index)
             put_step_index(w);
+        if (i == enter && w->enter)
+            jump_here(w, w->enter);
         unsigned k = draw(w, w->n_streams);
         if (one_in(w, 4) && !(stepped >> k & 1)) { /* accesses before and behind it */
             put_step(w, k);
@@ -239,6 +251,8 @@ static void put_turn(struct walk *w)
             put_step(w, k);
     if (step_index == n)
         put_step_index(w);
+    if (enter == n && w->enter)
+        jump_here(w, w->enter);
 }
 
 /* ---- how many of them ------------------------------------------------------------------------------------ */
@@ -335,6 +349,10 @@ size_t riscv_walk_code(uint64_t seed, uint64_t area, uint64_t size, uint8_t *cod
     put_bound(&w, by,
               1 + draw(&w, outer ? MIN(60u, (unsigned)size / 2 / fastest)
                                  : MIN(most, (unsigned)size * 4 / fastest)));
+    if (one_in(&w, 3)) {
+        w.enter = w.n;
+        put(&w, 0);
+    }
     size_t loop = w.n;
     put_turn(&w);
     put_way_back(&w, by, loop);

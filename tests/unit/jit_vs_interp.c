@@ -270,11 +270,15 @@ static void translators_agree_on_random_functions(void **unused)
     uint64_t n_ended;
     unsigned n_bad = run_functions(false, 1, 80, 300, 1, &n_ended);
     bool evicted = true;
-    for (size_t i = 0; i < ARRAY_LEN(machines); i++)
+    uint64_t inlined = 0;
+    for (size_t i = 0; i < ARRAY_LEN(machines); i++) {
         evicted &= !machines[i].part || tcg_of_vm(machines[i].vm)->counts.evictions;
+        inlined += tcg_of_vm(machines[i].vm)->counts.hot_calls;
+    }
     stop_machines();
     assert_int_equal(n_bad, 0);
     assert_true(evicted);
+    assert_true(inlined > 1000);
     assert_true(n_ended > 40);
     start_machines(); /* now with what was kept */
     n_bad = run_functions(false, 1, 40, 300, 1, &n_ended);
@@ -323,9 +327,9 @@ static int run_many(int argc, char **argv)
     for (size_t i = 0; i < ARRAY_LEN(machines); i++) {
         const struct tcg *tcg = tcg_of_vm(machines[i].vm);
         printf("%s: %" PRIu64 " units, %" PRIu64 " bytes, %" PRIu64 " evictions, %" PRIu64
-               " instructions\n",
+               " instructions, %" PRIu64 " calls inlined\n",
                machines[i].name, tcg->counts.units, tcg->counts.host_bytes, tcg->counts.evictions,
-               machines[i].counted);
+               machines[i].counted, tcg->counts.hot_calls);
     }
     stop_machines();
     printf("%" PRIu64 " functions from %" PRIu64 " on, %" PRIu64

@@ -224,7 +224,7 @@ static uint32_t prepare_for(struct hot_guest *g, const struct job *j, const stru
 }
 
 struct totals {
-    uint64_t n, came, bad, left, opened;
+    uint64_t n, came, bad, left, opened, inlined;
 };
 
 static void report(struct hot_guest *is, struct hot_guest *ref, const struct job *j,
@@ -280,7 +280,7 @@ static void disturb_loop(struct hot_guest *hot, struct hot_guest *ref, uint64_t 
             if (nth[k] <= count && nth[k] < 128)
                 lost = !try_point(hot, ref, &known, &j, &points[i], nth[k], sum);
         }
-        if (lost && n_lost++ < 4) {
+        if (lost && n_lost++ < 10) {
             j.handler = 0;
             n = find_points(hot, &j, points, ARRAY_LEN(points));
         }
@@ -295,6 +295,7 @@ static struct totals disturb_loops(const struct hot_kind *kind, uint64_t seed, u
     for (uint64_t k = 0; k < count && !sum.bad; k++)
         disturb_loop(hot, ref, seed + k, &sum);
     sum.left = hot->t->counts.left[LEFT_WINDOW];
+    sum.inlined = tcg_of_vm(hot->vm)->counts.hot_calls;
     sum.opened = hot->t->words[IR_WORD_LOOKS];
     print_message("# %s: %" PRIu64 " interrupts, %" PRIu64 " came; %" PRIu64 " windows, %" PRIu64
                   " left for a device\n",
@@ -312,7 +313,7 @@ static void check_loops(const struct hot_kind *kind)
         skip();
     }
     assert_int_equal(sum.bad, 0);
-    assert_true(sum.came > sum.n / 2 && sum.opened > sum.n && sum.left);
+    assert_true(sum.came > sum.n / 2 && sum.opened > sum.n && sum.left && sum.inlined);
 }
 
 /* ---- a debugger ------------------------------------------------------------------------------------------------- */

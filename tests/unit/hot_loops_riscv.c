@@ -246,7 +246,30 @@ static const uint32_t pushes_out[] = {
     0x00008067, /*      ret */
 };
 
-/* Seeds 0 and 1 are these. What CHANGES_CODE changes is the index's last step, if it has one: then it takes three. */
+/* A walk by a function, which comes back behind the next instruction in four turns of 16. */
+static const uint32_t calls[] = {
+    0x00008313, /*      mv t1, ra */
+    0x12c00613, /*      li a2, 300 */
+    0x400002b7, /*      lui t0, 0x40000 */
+    0x018000ef, /* 1:   jal 2f */
+    0x0557c793, /*      xori a5, a5, 85 */
+    0x00828293, /*      addi t0, t0, 8 */
+    0xfff60613, /*      addi a2, a2, -1 */
+    0xfe0618e3, /*      bnez a2, 1b */
+    0x00030067, /*      jr t1 */
+    0x0002b703, /* 2:   ld a4, 0(t0) */
+    0x00e787b3, /*      add a5, a5, a4 */
+    0x00168693, /*      addi a3, a3, 1 */
+    0x04f2b023, /*      sd a5, 64(t0) */
+    0x00c6f713, /*      andi a4, a3, 12 */
+    0x00071663, /*      bnez a4, 3f */
+    0x00408093, /*      addi ra, ra, 4 */
+    0x00008067, /*      ret */
+    0x00d7c7b3, /* 3:   xor a5, a5, a3 */
+    0x00008067, /*      ret */
+};
+
+/* Seeds 0 to 2 are these. What CHANGES_CODE changes is the index's last step, if it has one: then it takes three. */
 static void put_loop(struct hot_guest *g, uint64_t seed)
 {
     const uint32_t step = 13 << 15 | 13 << 7 | 0x13; /* addi x13, x13, ... */
@@ -258,6 +281,8 @@ static void put_loop(struct hot_guest *g, uint64_t seed)
         memcpy(code, visits_device, n = sizeof(visits_device));
     if (seed == 1)
         memcpy(code, pushes_out, n = sizeof(pushes_out));
+    if (seed == 2)
+        memcpy(code, calls, n = sizeof(calls));
     r->x[24] = CODE + sizeof(code) - 4; /* nothing is there */
     r->x[25] = 3 << 20 | step;
     for (size_t i = 0; i < n; i += 4)

@@ -175,15 +175,30 @@ static const uint8_t visits_device[] = { 0x48, 0x8b, 0x17, 0x48, 0x01, 0xd0, 0x4
                                          0x0c, 0x48, 0x89, 0x44, 0x17, 0x40, 0x48, 0x83, 0xc7,
                                          0x08, 0x49, 0xff, 0xc3, 0x48, 0xff, 0xc9, 0x75, 0xdc };
 
-/* Seed 1 is the former, with frames on a device, 2 the latter, with the device as second page. */
+/* 1: call 2f; nop; add rdi,8; dec rcx; jnz 1b; jmp 4f; 2: mov rdx,[rdi]; add rax,rdx; mov [rdi+64],rax; inc r11;
+   test r11b,12; jnz 3f; add qword ptr [rsp],1; ret; 3: xor rax,rdx; ret; 4: the function comes back behind the nop in four
+   turns of 16. */
+static const uint8_t calls[] = { 0xe8, 0x0c, 0x00, 0x00, 0x00, 0x90, 0x48, 0x83, 0xc7, 0x08,
+                                 0x48, 0xff, 0xc9, 0x75, 0xf1, 0xeb, 0x1d, 0x48, 0x8b, 0x17,
+                                 0x48, 0x01, 0xd0, 0x48, 0x89, 0x47, 0x40, 0x49, 0xff, 0xc3,
+                                 0x41, 0xf6, 0xc3, 0x0c, 0x75, 0x06, 0x48, 0x83, 0x04, 0x24,
+                                 0x01, 0xc3, 0x48, 0x31, 0xd0, 0xc3 };
+
+/* Seed 1 is the first, with frames on a device, 2 the second, with the device as second page, 3 the last. */
 static size_t make_loop(uint64_t seed, struct x86_world *w, uint8_t code[X86_WALK_MAX])
 {
-    const uint8_t *fixed = seed == 1 ? reads_across : visits_device;
+    static const struct {
+        const uint8_t *code;
+        size_t n;
+    } fixed[] = { { NULL, 0 },
+                  { reads_across, sizeof(reads_across) },
+                  { visits_device, sizeof(visits_device) },
+                  { calls, sizeof(calls) } };
     size_t n = x86_walk_code(seed, w, code);
-    if (seed != 1 && seed != 2)
+    if (!seed || seed >= ARRAY_LEN(fixed))
         return n;
-    n = seed == 1 ? sizeof(reads_across) : sizeof(visits_device);
-    memcpy(code, fixed, n);
+    n = fixed[seed].n;
+    memcpy(code, fixed[seed].code, n);
     w->gpr[X86_RDI] = X86_NATIVE_DATA + 0x100;
     w->gpr[X86_RBX] = X86_NATIVE_DATA + 0xff9;
     w->gpr[COUNT] = 300;

@@ -82,22 +82,42 @@ void run_leave_exclusive(struct tcg_cpu *t)
 
 /* ---- the loop -------------------------------------------------------------------------------------- */
 
+/* Does nobody want the run loop to look at everything between units? */
+static bool may_go_on(const struct tcg_cpu *t)
+{
+    return !t->stepping && !atomic_load_explicit(&t->exit_flag, memory_order_relaxed) &&
+           !log_on(&t->tcg->vm->log, LOG_EXEC);
+}
+
+/* Both translate only what takes no waiting: that may need every vCPU outside generated code. */
 const void *run_lookup(void *arch, uint64_t pc)
 {
     struct tcg_cpu *t = tcg_of(arch);
     t->counts.indirect_misses++;
     *tcg_pc(t) = pc;
-    if (t->stepping || atomic_load_explicit(&t->exit_flag, memory_order_relaxed))
+    if (!may_go_on(t))
         return NULL;
     if (t->debug && debug_is_point(t, pc)) {
         t->why = LEFT_POINT;
         return NULL;
     }
-    /* Only what exists: translating may need every vCPU outside generated code. */
     const void *code = translate_lookup(t, pc);
     if (!code)
         t->why = LEFT_LOOKUP;
     return code;
+}
+
+const void *run_link(void *arch, struct link *l)
+{
+    struct tcg_cpu *t = tcg_of(arch);
+    if (!l->jump_at || t->debug || !may_go_on(t))
+        return NULL;
+    uint64_t pc = *tcg_pc(t) = t->pc_page + (uint64_t)(int64_t)l->off;
+    struct unit *u = translate_link(t, l, pc);
+    if (!u)
+        return NULL;
+    cache_link(t->tcg, l, u);
+    return u->entry;
 }
 
 /* What exit_flag was set for. */

@@ -569,8 +569,10 @@ void cache_kill_flagged(struct tcg *tcg, uint32_t flag);
 /* The unit for guest pc; translated if need be. NULL: look at arch pc again, because an exception was
  * raised, or other vCPUs had to be waited for and all may be different now. */
 struct unit *translate_find(struct tcg_cpu *t, uint64_t pc);
-/* As translate_find, but never waits: NULL too if it is not translated yet. */
+/* As translate_find, but generated code is not left, so nobody is waited for: NULL too if that takes to translate it. */
 const void *translate_lookup(struct tcg_cpu *t, uint64_t pc);
+/* The same for the unit that l may be linked to, which is at pc; raises nothing. */
+struct unit *translate_link(struct tcg_cpu *t, const struct link *l, uint64_t pc);
 struct plan *plan_new(void); /* scratch for translate_find; free() */
 /* For looking at, with the lock held and the vCPU standing: plan and IR of the unit at pc, whose page is given, and
  * that of what follows it (NULL: none); *u: the one in the cache, or NULL; `tell` hears what the second tier makes of
@@ -616,6 +618,8 @@ void run_leave_exclusive(struct tcg_cpu *t);
 /* Where to go on from an indirect jump to pc without leaving generated code: a code address, or NULL
  * (arch pc was set) when the run loop must decide. */
 const void *run_lookup(void *arch, uint64_t pc);
+/* The same for the way out of a unit that leads nowhere yet; it leads there from now on. */
+const void *run_link(void *arch, struct link *l);
 
 /* ---- step.c: one unit at a time, for lock-step (core/accel.h) ------------------------------------------- */
 bool step_interrupt(struct vcpu *cpu);

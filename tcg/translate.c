@@ -512,6 +512,19 @@ static bool fetch_rest(struct tcg_cpu *t, struct plan *p, uint64_t pc, bool part
     return true;
 }
 
+/* At t->pc_page. */
+static struct plan *start_plan(struct tcg_cpu *t, const struct fetch_place *at, uint32_t flags)
+{
+    struct plan *p = t->plan;
+    p->t = t;
+    p->page = p->bytes = at->page;
+    p->page2 = NULL;
+    p->pc_page = t->pc_page;
+    p->flags = flags;
+    p->forward_only = t->stepping || flags & UNIT_ALONE;
+    return p;
+}
+
 struct unit *translate_find(struct tcg_cpu *t, uint64_t pc)
 {
     struct tcg *tcg = t->tcg;
@@ -529,14 +542,7 @@ struct unit *translate_find(struct tcg_cpu *t, uint64_t pc)
     if (u && !u->page2 && !at.partial)
         return u;
 
-    struct plan *p = t->plan;
-    p->t = t;
-    p->page = p->bytes = at.page;
-    p->page2 = NULL;
-    p->pc_page = t->pc_page;
-    p->flags = flags;
-    p->forward_only = t->stepping || flags & UNIT_ALONE;
-    p->inlines = false;
+    struct plan *p = start_plan(t, &at, flags);
     if (!fetch_rest(t, p, pc, at.partial, &second))
         return NULL;
     if (u && u->page2 == p->page2)
@@ -560,6 +566,29 @@ struct unit *translate_find(struct tcg_cpu *t, uint64_t pc)
     return u;
 }
 
+/* As translate_find, where nobody has to be waited for: on a page that is watched already, if there is room. */
+static struct unit *find_now(struct tcg_cpu *t, uint64_t pc, const struct fetch_place *at,
+                             uint32_t flags)
+{
+    struct tcg *tcg = t->tcg;
+    int32_t off = pc & 4095;
+    bool room = true;
+    struct unit *u = cache_find(tcg, at->page, off, flags);
+    if (u)
+        return u->page2 ? NULL : u;
+    if (t->alone || t->single || t->debug || tcg->helps || !is_watched(at) ||
+        atomic_load(&tcg->n_watching) || 4096 - off < (int32_t)t->target->max_insn_len)
+        return NULL;
+    t->pc_page = pc & ~(uint64_t)4095;
+    struct plan *p = start_plan(t, at, flags);
+    pthread_mutex_lock(&tcg->lock);
+    u = cache_find(tcg, at->page, off, flags);
+    if (!u && is_watched(at))
+        u = translate(t, p, off, &room);
+    pthread_mutex_unlock(&tcg->lock);
+    return u;
+}
+
 const void *translate_lookup(struct tcg_cpu *t, uint64_t pc)
 {
     struct fetch_place at;
@@ -571,11 +600,21 @@ const void *translate_lookup(struct tcg_cpu *t, uint64_t pc)
     const void *code = tlb_jump_renew(t, pc, at.page, flags);
     if (code)
         return code;
-    const struct unit *u = cache_find(t->tcg, at.page, pc & 4095, flags);
-    if (!u || u->page2)
+    const struct unit *u = find_now(t, pc, &at, flags);
+    if (!u)
         return NULL;
     tlb_jump_insert(t, pc, u);
     return u->entry;
+}
+
+struct unit *translate_link(struct tcg_cpu *t, const struct link *l, uint64_t pc)
+{
+    struct fetch_place at;
+    uint32_t flags = t->fetch_now->flags;
+    if (flags != l->from->flags || tlb_code_page(t, pc) != l->from->page ||
+        !tlb_fetch_page(t, pc, pc, &at) || at.partial)
+        return NULL;
+    return find_now(t, pc, &at, flags);
 }
 
 unsigned plan_insn(const struct plan *p, unsigned k, int32_t *off, uint8_t bytes[32])

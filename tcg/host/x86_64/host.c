@@ -245,6 +245,26 @@ static void put_far_jump(struct buf *b)
     patch_to(other_era, b->p);
 }
 
+/* Ask `fn` (arch, rsi) where to go on, with the address in arch pc; frames stay. Fall through, with rax = 0, where it
+ * does not know. */
+static void put_ask(struct buf *b, const struct host *h, const struct tcg_target *target,
+                    const void *fn)
+{
+    move_pinned(b, h, target, true);
+    mov_rr(b, true, RDI, RBP);
+    mov_rr(b, true, RBX, RSP);
+    alu_ri(b, true, ALU_AND, RSP, -16);
+    put_call_c(b, fn);
+    mov_rr(b, true, RSP, RBX);
+    test_rr(b, true, RAX, RAX);
+    uint8_t *none = jcc32(b, CC_E);
+    mov_mr(b, true, MEM(RBP, TCG_DISP(resume)), RAX);
+    move_pinned(b, h, target, false);
+    mov_rm(b, true, RAX, MEM(RBP, target->pc_offset));
+    jmp_mem(b, MEM(RBP, TCG_DISP(resume)));
+    patch_to(none, b->p);
+}
+
 static struct error *host_init(struct tcg *tcg)
 {
     struct host *h = xcalloc(1, sizeof(*h));
@@ -270,9 +290,11 @@ static struct error *host_init(struct tcg *tcg)
     put_enter(&b, h, target);
 
     h->leave = b.p - tcg->rw; /* called from a stub, the link's address behind the call */
-    pop_r(&b, RCX);
-    mov_rm(&b, true, RAX, MEM(RCX, 0));
-    move_pinned(&b, h, target, true);
+    pop_r(&b, RSI);
+    mov_rm(&b, true, RSI, MEM(RSI, 0));
+    mov_mr(&b, true, MEM(RBP, TCG_DISP(regs)), RSI);
+    put_ask(&b, h, target, (const void *)run_link);
+    mov_rm(&b, true, RAX, MEM(RBP, TCG_DISP(regs)));
     put_epilogue(&b);
 
     h->slow = b.p - tcg->rw;
@@ -296,21 +318,8 @@ static struct error *host_init(struct tcg *tcg)
     h->indirect =
         b.p - tcg->rw; /* jumped to or called: rax = guest pc, not in the jump cache rdx at rcx */
     put_far_jump(&b);
-    move_pinned(&b, h, target, true);
-    mov_mr(&b, true, MEM(RBP, TCG_DISP(regs)), RAX);
-    mov_rr(&b, true, RDI, RBP);
     mov_rr(&b, true, RSI, RAX);
-    mov_rr(&b, true, RBX, RSP);
-    alu_ri(&b, true, ALU_AND, RSP, -16);
-    put_call_c(&b, (const void *)run_lookup);
-    mov_rr(&b, true, RSP, RBX);
-    test_rr(&b, true, RAX, RAX);
-    uint8_t *none = jcc32(&b, CC_E);
-    mov_mr(&b, true, MEM(RBP, TCG_DISP(resume)), RAX);
-    move_pinned(&b, h, target, false);
-    mov_rm(&b, true, RAX, MEM(RBP, TCG_DISP(regs)));
-    jmp_mem(&b, MEM(RBP, TCG_DISP(resume)));
-    patch_to(none, b.p); /* rax = 0: no link */
+    put_ask(&b, h, target, (const void *)run_lookup); /* rax = 0: no link */
     put_epilogue(&b);
     tcg->common_end = (uint32_t)align_up(b.p - tcg->rw, 64);
     return NULL;

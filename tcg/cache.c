@@ -281,7 +281,7 @@ void cache_kill(struct tcg *tcg, struct unit *u)
     leave_page(tcg, u->page, u);
     if (u->page2)
         leave_page(tcg, u->page2, u);
-    tcg->counts.dead++;
+    atomic_fetch_add_explicit(&tcg->counts.dead, 1, memory_order_relaxed);
 }
 
 void cache_kill_flagged(struct tcg *tcg, uint32_t flag)

@@ -444,7 +444,8 @@ struct tcg {
         uint64_t hot_bytes, hot_looks;           /* of host code; tier.c's */
         uint64_t hot_loops[N_IR_NO_WINDOWS];     /* by what became of them */
         uint64_t hot_calls; /* inlined */
-        uint64_t links, units, guest_bytes, guest_insns, host_bytes, evictions, dead, translate_ns;
+        uint64_t links, units, guest_bytes, guest_insns, host_bytes, evictions, translate_ns;
+        _Atomic uint64_t dead;
         uint64_t loaded, load_ns;  /* units that a file had (persist.c) */
     } counts;
 };

@@ -62,7 +62,7 @@ static void machine_start(struct machine *m, const struct backend *backend)
 {
     char options[64];
     struct mem_region *ram;
-    snprintf(options, sizeof(options), "backend=%s,unit-insns=256", backend->name);
+    snprintf(options, sizeof(options), "backend=%s,unit-insns=256,tier2=off", backend->name);
     must(vm_new(&m->vm));
     m->vm->accel = &tcg_accel;
     m->vm->target = &riscv64_target;
@@ -423,6 +423,37 @@ static void unit_too_complex_is_made_shorter(void **unused)
     }
 }
 
+/* On a page that is watched, by links and by register jumps. */
+static void what_is_new_is_translated_without_leaving(void **unused)
+{
+    static const uint32_t code[] = {
+        0x200000ef, /* jal ra, . + 0x200 */
+        0x00029063, /* bnez t0, . */
+        0x0002a303, /* lw t1, 0(t0): the trap that ends it */
+    };
+    static const uint32_t callee[] = {
+        0x00008413, /* mv s0, ra: a jump there is no return, so what is behind the call is a unit */
+        0x00000397, /* auipc t2, 0 */
+        0x0fc380e7, /* jalr ra, 0xfc(t2): CODE + 0x300 */
+        0x00040067, /* jr s0 */
+    };
+    static const uint32_t leaf[] = { 0x00008067 }; /* ret */
+    struct machine m;
+    ON_EACH_BACKEND(&m)
+    {
+        put_code(&m, CODE, code, ARRAY_LEN(code));
+        put_code(&m, CODE + 0x200, callee, ARRAY_LEN(callee));
+        put_code(&m, CODE + 0x300, leaf, ARRAY_LEN(leaf));
+        run(&m, CODE);
+        assert_int_equal(m.r->mcause, RV_LOAD_ACCESS);
+        assert_int_equal(m.r->mepc, CODE + 8);
+        if (strcmp(backends[b_]->name, "jit"))
+            continue;
+        assert_int_equal(m.t->tcg->counts.units, 5);
+        assert_int_equal(m.t->counts.unit_entries, 2); /* the code, and its trap's handler */
+    }
+}
+
 static void unit_dies_once(void **unused)
 {
     static const uint32_t code[] = { 0x00150513 }; /* addi a0, a0, 1 */
@@ -579,6 +610,7 @@ int main(void)
         cmocka_unit_test(store_behind_a_shared_check_is_seen),
         cmocka_unit_test(shared_checks_that_fail_all_the_time_are_given_up),
         cmocka_unit_test(unit_too_complex_is_made_shorter),
+        cmocka_unit_test(what_is_new_is_translated_without_leaving),
         cmocka_unit_test(unit_dies_once),
         cmocka_unit_test(moving_the_map_and_eviction_do_not_wait_for_each_other),
         cmocka_unit_test(endless_loops_hear_that_they_are_to_end),

@@ -87,6 +87,23 @@ static void a_store_is_code_for_the_next_instruction(void **unused)
     }
 }
 
+static void what_is_stored_behind_a_call_is_code_when_it_returns(void **unused)
+{
+    static const uint8_t callee[] = { 0x42,                    /* inc %edx */
+                                      0x88, 0x15, 11, 0, 1, 0, /* mov %dl, 0x1000b */
+                                      0xc3 };
+    ON_EACH(m)
+    {
+        mem_write(m.vm, CODE + 0x1000, callee, sizeof(callee));
+        RUN(&m, 0xb9, 3, 0, 0, 0,   /* mov $3, %ecx */
+            0xe8, 0xf6, 0x0f, 0, 0, /* 5: call 0x11000 */
+            0xb3, 0x00,             /* mov $0, %bl */
+            0xe2, 0xf7,             /* loop 5 */
+            0xf4);
+        assert_int_equal(m.x->gpr[X86_RBX] & 0xff, m.x->gpr[X86_RDX] & 0xff);
+    }
+}
+
 static void an_atomic_store_is_too(void **unused)
 {
     ON_EACH(m)
@@ -304,6 +321,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_store_is_code_for_the_next_instruction),
+        cmocka_unit_test(what_is_stored_behind_a_call_is_code_when_it_returns),
         cmocka_unit_test(an_atomic_store_is_too),
         cmocka_unit_test(a_repeated_store_is_too),
         cmocka_unit_test(a_loop_may_change_itself),

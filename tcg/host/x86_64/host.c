@@ -198,6 +198,7 @@ static void put_slow(struct buf *b, const struct host *h, const struct tcg_targe
         move_wide(b, h, target, true);
     pop_r(b, RSI);
     mov_rr(b, true, RDI, RBP);
+    mov_rr(b, true, RDX, RSP);
     put_call_c(b, (const void *)host_slow_call);
     mov_mr(b, true, MEM(RBP, TCG_DISP(resume)), RAX);
     move_temps(b, false);
@@ -535,9 +536,17 @@ static int64_t site_window(const struct slow_site *s)
     return (int64_t)((uint32_t)s->imm | (uint64_t)s->x << 32 | (uint64_t)s->shape << 40);
 }
 
-const void *host_slow_call(void *arch, const struct slow_site *s)
+/* Units have died: predicted returns, of which the last was pushed at sp, might lead into them. */
+static void forget_returns(const struct tcg_cpu *t, uint64_t *sp)
+{
+    for (uint64_t *at = sp + 1; at < (uint64_t *)t->host_sp; at += 2)
+        *at = NO_RETURN;
+}
+
+const void *host_slow_call(void *arch, const struct slow_site *s, uint64_t *sp)
 {
     struct tcg_cpu *t = tcg_of(arch);
+    uint64_t dead = atomic_load_explicit(&t->tcg->counts.dead, memory_order_relaxed);
     uint64_t r = 0, base = s->group != ARG_NONE ? arg(t, arch, s, 0) : 0; /* dst may be the same */
     t->site = s;
     t->undo = s->undo;
@@ -598,6 +607,8 @@ const void *host_slow_call(void *arch, const struct slow_site *s)
     }
     t->undo = 0;
     t->in_windows = false;
+    if (atomic_load_explicit(&t->tcg->counts.dead, memory_order_relaxed) != dead)
+        forget_returns(t, sp);
     return (const uint8_t *)s + s->resume;
 }
 

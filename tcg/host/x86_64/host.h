@@ -54,7 +54,7 @@ struct __attribute__((packed)) slow_site {
 enum compiled gen_unit(struct tcg *tcg, struct unit *u, const struct ir *ir);
 struct gen *gen_new(void);
 /* C side of a slow call; returns the code address to go on at. */
-const void *host_slow_call(void *arch, const struct slow_site *site);
+const void *host_slow_call(void *arch, const struct slow_site *site, uint64_t *sp);
 /* How much of it a unit has: the rest does not concern its kind. */
 size_t slow_site_size(const struct slow_site *site);
 void host_each_site(const struct tcg *tcg, const struct unit *u,

@@ -152,6 +152,7 @@ static struct link *enter(struct tcg_cpu *t, struct unit *u)
     t->why = LEFT_UNKNOWN;
     t->entered = true;
     t->counts.unit_entries++;
+    t->units_dead = atomic_load_explicit(&t->tcg->counts.dead, memory_order_relaxed);
     struct link *link = t->tcg->backend->enter(t, u);
     count_exit(t, link);
     if (link)

@@ -196,7 +196,8 @@ uint64_t softmmu_load(struct tcg_cpu *t, uint64_t va, unsigned shape, unsigned m
 }
 
 /* n bytes are about to be written. If the running unit was made of some of them and its guest sees such a write with
- * the next instruction, start over with this instruction as a unit of its own. */
+ * the next instruction, start over with this instruction as a unit of its own. Where units died since
+ * generated code was entered, the running one may be among them, made of who knows what. */
 static void check_own_code(struct tcg_cpu *t, const struct tlb_place *p, unsigned n)
 {
     if (!t->target->sees_own_writes || !p->host || p->rom || t->alone || t->single)
@@ -210,7 +211,8 @@ static void check_own_code(struct tcg_cpu *t, const struct tlb_place *p, unsigne
     const uint8_t *running = tlb_code_page(t, pc);
     if (running && running != p->host - from)
         return;
-    if (!cache_covers(t->tcg, p->host - from, pc & 4095, from, from + (int32_t)n))
+    bool died = atomic_load_explicit(&t->tcg->counts.dead, memory_order_relaxed) != t->units_dead;
+    if (!died && !cache_covers(t->tcg, p->host - from, pc & 4095, from, from + (int32_t)n))
         return;
     *tcg_pc(t) = pc;
     t->undo++;

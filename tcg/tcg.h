@@ -261,6 +261,7 @@ struct tcg_cpu {
     _Atomic bool flush_wanted;
     int64_t undo;                /* instructions of the running block not executed, if leaving now */
     uint64_t counts_wanted_ns;   /* when somebody last looked at n_insns */
+    uint64_t units_dead;         /* tcg->counts.dead when generated code was entered */
     struct failing failing[1024]; /* by pc */
     struct tcg_counts counts;
 

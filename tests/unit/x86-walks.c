@@ -32,6 +32,20 @@ static const char *const walks[] = {
     "33074883c7044883e90175f4f4",
     /* 1: cmp [rdi],al; lea rdi,[rdi+3]; mov [rsi],cl; inc rsi; dec rcx; jne 1b; hlt */
     "3807488d7f03880e48ffc648ffc975f1f4",
+    /* 1: call 2f; dec rcx; jnz 1b; hlt; 2: add rax,[rdi]; add rdi,8; ret */
+    "e80600000048ffc975f6f44803074883c708c3",
+    /* 1: call 2f; dec rcx; jnz 1b; hlt; 2: cmp [rdi],rax; lea rdi,[rdi+8]; jb 3f; mov [rsi],cl; ret; 3: inc rsi; ret */
+    "e80600000048ffc975f6f4483907488d7f087203880ec348ffc6c3",
+    /* 1: push rdi; call 2f; dec rcx; jnz 1b; hlt; 2: add rax,[rdi]; add rdi,8; ret 8 */
+    "57e80600000048ffc975f5f44803074883c708c20800",
+    /* it returns behind the next instruction at times: 1: call 2f; add eax,7; dec rcx; jnz 1b; hlt; 2: add rax,[rdi];
+       add rdi,8; test al,24; jnz 3f; add qword ptr [rsp],3; 3: ret */
+    "e80900000083c00748ffc975f3f44803074883c708a81875054883042403c3",
+    /* its code is written by its caller: 1: mov [rip+2f+2],cl; call 2f; dec rcx; jnz 1b; hlt; 2: xor eax,0x55;
+       add rax,rdx; ret */
+    "880d0d000000e80600000048ffc975f0f483f0554801d0c3",
+    /* or by itself: 1: call 2f; dec rcx; jnz 1b; hlt; 2: mov [rip+3f+2],cl; add [rdi],al; 3: add eax,0x55; inc rdi; ret */
+    "e80600000048ffc975f6f4880d04000000000783c05548ffc7c3",
 };
 
 static const char *const options[] = { "backend=jit,tier2=off", "backend=jit,tier2=always",
@@ -89,7 +103,7 @@ static void tiers_agree(void **unused)
 {
     struct machine m[N];
     unsigned n_faults = 0;
-    uint64_t looks = 0;
+    uint64_t looks = 0, inlined = 0;
     if (n_backends < 2)
         skip();
     for (unsigned k = 0; k < N; k++)
@@ -107,8 +121,10 @@ static void tiers_agree(void **unused)
         }
     for (unsigned k = 0; k < N; k++) {
         looks += tcg_cpu_of(m[k].cpu)->words[IR_WORD_LOOKS];
+        inlined += tcg_of_vm(m[k].vm)->counts.hot_calls;
         vm_free(m[k].vm);
     }
+    assert_true(inlined > 6);
     assert_true(n_faults > 100);
     assert_true(looks > 500);
 }

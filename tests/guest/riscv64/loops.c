@@ -270,6 +270,12 @@ static void pages_move(void)
  * bnez a1, 1b; ret */
 static u32 writer[1024] __attribute__((aligned(4096))) = { 0x00100613, 0x00c53023, 0x00850513,
                                                            0xfff58593, 0xfe0598e3, 0x00008067 };
+/* The same by a function: mv t1, ra; 1: jal 2f; addi a0, a0, 8; addi a1, a1, -1; bnez a1, 1b; jr t1; 2: li a2, NUMBER;
+ * sd a2, 0(a0); ret */
+static u32 caller[1024]
+    __attribute__((aligned(4096))) = { 0x00008313, 0x014000ef, 0x00850513, 0xfff58593, 0xfe059ae3,
+                                       0x00030067, 0x00100613, 0x00c53023, 0x00008067 };
+static u32 *looper, *number;
 static void code_changes(void)
 {
     unsigned id = hart_id();
@@ -278,14 +284,14 @@ static void code_changes(void)
         csr_set(mstatus, 8);
         meet(n_harts);
         while (!stop[0])
-            ((void (*)(volatile u64 *, u64))writer)(seen[id], N);
+            ((void (*)(volatile u64 *, u64))looper)(seen[id], N);
         csr_clear(mstatus, 8);
         csr_write(mie, 0);
         return;
     }
     meet(n_harts);
     for (u64 i = 1; i <= ROUNDS; i++) {
-        __atomic_store_n(&writer[0], (u32)i << 20 | 0x613, __ATOMIC_RELAXED);
+        __atomic_store_n(number, (u32)i << 20 | 0x613, __ATOMIC_RELAXED);
         __asm__ volatile("fence rw, rw" : : : "memory");
         tell_others();
         for (unsigned k = 1; k < n_harts; k++)
@@ -302,6 +308,20 @@ static void code_changes(void)
         }
     }
     stop[0] = 1;
+}
+
+/* The hart that runs it changes it. */
+static void own_code_changes(u32 *code, u32 *at, const char *name)
+{
+    u64 wrong = 0;
+    for (u64 i = 1; i <= ROUNDS; i++) {
+        __atomic_store_n(at, (u32)i << 20 | 0x613, __ATOMIC_RELAXED);
+        __asm__ volatile("fence.i" : : : "memory");
+        ((void (*)(volatile u64 *, u64))code)(seen[0], N);
+        for (unsigned n = 0; n < N; n++)
+            wrong += seen[0][n] != i;
+    }
+    check_equal(wrong, 0, name);
 }
 
 /* Functions that give a number: li a0, NUMBER; ret. Hart 0 writes them all in a loop, again and again, while others call them:
@@ -445,7 +465,14 @@ void test_main(void)
     this_hart()->on_interrupt = NULL;
     for (unsigned i = 0; i < n_harts; i++)
         ((struct hart *)(harts + 1024 * i))->on_interrupt = on_shootdown;
+    own_code_changes(writer, &writer[0], "code of a loop changed");
+    own_code_changes(caller, &caller[6], "code of a function changed that a loop calls");
+    looper = writer;
+    number = &writer[0];
     everywhere(code_changes, "code of a loop changed by another hart");
+    looper = caller;
+    number = &caller[6];
+    everywhere(code_changes, "code of a function changed by another hart while loops call it");
     everywhere(code_written_by_a_loop, "code written by a loop while others run it");
     everywhere(pages_move, "pages of a loop moved by another hart");
 }

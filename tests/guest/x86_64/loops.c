@@ -262,19 +262,26 @@ static void pages_move(unsigned cpu)
 static u8 writer[4096]
     __attribute__((aligned(4096))) = { 0xb8, 1,    0,    0,    0,    0x48, 0x89, 0x07, 0x48,
                                        0x83, 0xc7, 0x08, 0x48, 0xff, 0xce, 0x75, 0xef, 0xc3 };
+/* The same by a function: 1: call 2f; add rdi, 8; dec rsi; jnz 1b; ret; 2: mov eax, NUMBER; mov [rdi], rax; ret */
+static u8 caller[4096]
+    __attribute__((aligned(4096))) = { 0xe8, 0x0a, 0,    0,    0,    0x48, 0x83, 0xc7,
+                                       0x08, 0x48, 0xff, 0xce, 0x75, 0xf2, 0xc3, 0xb8,
+                                       1,    0,    0,    0,    0x48, 0x89, 0x07, 0xc3 };
+static u8 *looper;
+static volatile u8 *number;
 static void code_changes(unsigned cpu)
 {
     if (cpu) {
         meet();
         irq_on();
         while (!stop[0])
-            ((void (*)(volatile u64 *, u64))writer)(seen[cpu], N);
+            ((void (*)(volatile u64 *, u64))looper)(seen[cpu], N);
         irq_off();
         return;
     }
     meet();
     for (u64 r = 1; r <= rounds; r++) {
-        *(volatile u8 *)&writer[1] = (u8)r;
+        *number = (u8)r;
         tell_others();
         for (unsigned k = 1; k < n_cpus; k++)
             fill(seen[k], 0); /* what stands there from now on is new */
@@ -290,6 +297,19 @@ static void code_changes(unsigned cpu)
         }
     }
     stop[0] = 1;
+}
+
+/* The CPU that runs it changes it. */
+static void own_code_changes(u8 *code, volatile u8 *at, const char *name)
+{
+    u64 wrong = 0;
+    for (u64 r = 1; r <= rounds; r++) {
+        *at = (u8)r;
+        ((void (*)(volatile u64 *, u64))code)(seen[0], N);
+        for (unsigned i = 0; i < N; i++)
+            wrong += seen[0][i] != r;
+    }
+    EQUAL(name, wrong, 0);
 }
 
 /* Functions that give a number: mov eax, NUMBER; ret. CPU 0 writes them all in a loop, again and again, while others call
@@ -464,7 +484,14 @@ void main(const struct start_info *info)
     EQUAL("neighbours lose nothing", wrong, 0);
     eoi_of[TELL] = EOI_APIC;
     on_vector[TELL] = on_tell;
+    own_code_changes(writer, &writer[1], "code of a loop changed");
+    own_code_changes(caller, &caller[16], "code of a function changed that a loop calls");
+    looper = writer;
+    number = &writer[1];
     everywhere(code_changes, "code of a loop changed by another CPU");
+    looper = caller;
+    number = &caller[16];
+    everywhere(code_changes, "code of a function changed by another CPU while loops call it");
     everywhere(code_written_by_a_loop, "code written by a loop while others run it");
     everywhere(pages_move, "pages of a loop moved by another CPU");
 }

@@ -491,24 +491,30 @@ bool tlb_translate(struct tcg_cpu *t, uint64_t va, enum access access, unsigned 
                    struct tlb_place *out, int *fault);
 /* What to add to addresses of [first, last] to reach them, if generated code may do so now; else 0. */
 uint64_t tlb_addend(struct tcg_cpu *t, uint64_t first, uint64_t last, bool write, unsigned mode);
-/* The shared check of the instruction at `off` failed: its accesses were done one by one, slowly. When
- * that is what its time goes into, translate it anew without. */
-/* Host memory; aligned accesses are single-copy atomic, as the host's are. size 1, 2, 4, 8. */
-uint64_t softmmu_host_load(const uint8_t *p, unsigned size);
-void softmmu_host_store(uint8_t *p, unsigned size, uint64_t v);
 /* What IR_window computes: for how many turns, at most `most`, an access that begins at `first` now stays inside its page,
  * which becomes a window. 0: generated code may not access it now. */
 uint64_t tlb_open_window(struct tcg_cpu *t, int64_t what, uint64_t first, uint64_t most);
 /* It gives 0: count why, if an earlier window of the loop (then `most` is 0) or the page's end is not the reason. */
 void tlb_window_refused(struct tcg_cpu *t, int64_t what, uint64_t first, uint64_t most);
+/* The shared check of the instruction at `off` failed: its accesses were done one by one, slowly. When
+ * that is what its time goes into, translate it anew without. */
 void tlb_group_failed(struct tcg_cpu *t, int32_t off, bool vector);
 /* Code is about to be translated from this page: forget that it can be written directly. True if a
  * vCPU other than `self` may be about to. */
 bool tlb_protect_page(struct tcg *tcg, const uint8_t *page, const struct tcg_cpu *self);
+/* Is every write to this page seen? Not yet while whoever begins to watch it may be waiting for those who write it. */
+static inline bool tcg_sees_writes(const struct tcg *tcg, const struct ram_block *ram, const uint8_t *page)
+{
+    return atomic_load(&ram->page_flags[(uint64_t)(page - ram->host) >> 12]) & PAGE_HAS_CODE &&
+           !atomic_load(&tcg->n_watching);
+}
 /* Forget every translation of addresses (the memory map changed). */
 void tlb_flush_everything(struct tcg_cpu *t);
 
 /* ---- softmmu.c: guest memory accesses that generated code does not do inline ----------------------- */
+/* Host memory; aligned accesses are single-copy atomic, as the host's are. size 1, 2, 4, 8. */
+uint64_t softmmu_host_load(const uint8_t *p, unsigned size);
+void softmmu_host_store(uint8_t *p, unsigned size, uint64_t v);
 /* All may raise: then they do not return. */
 uint64_t softmmu_load(struct tcg_cpu *t, uint64_t va, unsigned shape, unsigned mode);
 void softmmu_store(struct tcg_cpu *t, uint64_t va, uint64_t v, unsigned shape, unsigned mode);

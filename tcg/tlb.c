@@ -341,9 +341,8 @@ bool tlb_protect_page(struct tcg *tcg, const uint8_t *page, const struct tcg_cpu
             continue;
         struct tcg_cpu *t = tcg_cpu_of(cpu);
         unsigned bit = written_bit(page);
-        if (!(atomic_load(&t->written[bit >> 6]) >> (bit & 63) & 1))
-            continue;
-        for (uint64_t k = 0; k <= t->tlb_mask >> TLB_ENTRY_BITS; k++) {
+        bool had_tags = atomic_load(&t->written[bit >> 6]) >> (bit & 63) & 1;
+        for (uint64_t k = 0; had_tags && k <= t->tlb_mask >> TLB_ENTRY_BITS; k++) {
             struct tlb_entry *e = &t->tlb[k];
             uint64_t tag = atomic_load_explicit(&e->write, memory_order_acquire);
             if (tag == (uint64_t)TLB_NO_MATCH || page_of(tag) + e->addend != (uintptr_t)page)
@@ -659,12 +658,6 @@ static void note_page(struct fetch_context *f, uint64_t pc)
     f->pages[bit >> 6] |= (uint64_t)1 << (bit & 63);
 }
 
-static bool is_watched(const struct itlb_entry *e)
-{
-    uint64_t n = (uint64_t)(e->page - e->ram->host) >> 12;
-    return atomic_load_explicit(&e->ram->page_flags[n], memory_order_relaxed) & PAGE_HAS_CODE;
-}
-
 /* Who writes to a watched page, or stops watching it, takes away what is known afterwards: so it is known first, then
  * looked at. */
 bool tcg_code_is(struct vcpu *cpu, uint64_t pc, uint32_t bytes)
@@ -677,7 +670,8 @@ bool tcg_code_is(struct vcpu *cpu, uint64_t pc, uint32_t bytes)
     atomic_store_explicit(&t->checked[checked_index(pc)], pc ^ t->checked_tag,
                           memory_order_relaxed);
     atomic_store(&t->any_checked, true);
-    bool watched = is_watched(e), right = load_le(e->page + (pc & 4095), sizeof(bytes)) == bytes;
+    bool watched = tcg_sees_writes(t->tcg, e->ram, e->page);
+    bool right = load_le(e->page + (pc & 4095), sizeof(bytes)) == bytes;
     if (!watched || !right)
         clear_check(t, checked_index(pc));
     return right;

@@ -484,9 +484,11 @@ static bool watch_page(struct tcg_cpu *t, const struct fetch_place *at)
     return waits;
 }
 
-static bool is_watched(const struct fetch_place *at)
+/* Behind watch_page, which may be some time ago: since then a write may have found no code there, and another vCPU
+ * have begun to watch the page anew. */
+static bool is_watched(const struct tcg *tcg, const struct fetch_place *at)
 {
-    return atomic_load(page_flags(at)) & PAGE_HAS_CODE;
+    return tcg_sees_writes(tcg, at->ram, at->page);
 }
 
 /* Fetch what the instruction at pc needs besides its first bytes: the rest of it in the next page, or
@@ -558,7 +560,7 @@ struct unit *translate_find(struct tcg_cpu *t, uint64_t pc)
         cache_kill(tcg, u);
         u = NULL;
     }
-    if (!u && (tcg->helps || (is_watched(&at) && (!p->page2 || is_watched(&second)))))
+    if (!u && (tcg->helps || (is_watched(tcg, &at) && (!p->page2 || is_watched(tcg, &second)))))
         u = translate(t, p, off, &room);
     pthread_mutex_unlock(&tcg->lock);
     if (!room)
@@ -576,14 +578,14 @@ static struct unit *find_now(struct tcg_cpu *t, uint64_t pc, const struct fetch_
     struct unit *u = cache_find(tcg, at->page, off, flags);
     if (u)
         return u->page2 ? NULL : u;
-    if (t->alone || t->single || t->debug || tcg->helps || !is_watched(at) ||
-        atomic_load(&tcg->n_watching) || 4096 - off < (int32_t)t->target->max_insn_len)
+    if (t->alone || t->single || t->debug || tcg->helps || !is_watched(tcg, at) ||
+        4096 - off < (int32_t)t->target->max_insn_len)
         return NULL;
     t->pc_page = pc & ~(uint64_t)4095;
     struct plan *p = start_plan(t, at, flags);
     pthread_mutex_lock(&tcg->lock);
     u = cache_find(tcg, at->page, off, flags);
-    if (!u && is_watched(at))
+    if (!u && is_watched(tcg, at))
         u = translate(t, p, off, &room);
     pthread_mutex_unlock(&tcg->lock);
     return u;

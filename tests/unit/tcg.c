@@ -266,6 +266,25 @@ static void large_page_in_pieces_is_flushed_as_one(void **unused)
     }
 }
 
+/* A loop may have a window open while one of its other accesses makes the TLB larger, and so empty. */
+static void windows_are_found_when_the_tlb_is_empty(void **unused)
+{
+    const int64_t window =
+        ir_window_code((struct ir_window){ .span = 8, .stride = 8, .writes = true });
+    struct tlb_place at;
+    struct machine m;
+    int fault;
+    ON_EACH_BACKEND(&m)
+    {
+        state_changed(&m);
+        assert_true(tlb_translate(m.t, DATA, ACCESS_WRITE, 0, &at, &fault));
+        assert_int_equal(tlb_open_window(m.t, window, DATA, 100), 100);
+        tlb_flush_everything(m.t);
+        assert_true(tlb_protect_page(m.t->tcg, at.host, NULL));
+        assert_false(tlb_protect_page(m.t->tcg, at.host + 4096, NULL));
+    }
+}
+
 /* What a user mapped is found by a supervisor with SUM, without a walk; not before and not afterwards. */
 static void supervisor_borrows_what_the_user_reached(void **unused)
 {
@@ -606,6 +625,7 @@ int main(void)
         cmocka_unit_test(large_page_takes_one_walk),
         cmocka_unit_test(large_page_in_pieces_is_flushed_as_one),
         cmocka_unit_test(supervisor_borrows_what_the_user_reached),
+        cmocka_unit_test(windows_are_found_when_the_tlb_is_empty),
         cmocka_unit_test(page_that_follows_itself_is_one_page),
         cmocka_unit_test(store_behind_a_shared_check_is_seen),
         cmocka_unit_test(shared_checks_that_fail_all_the_time_are_given_up),

@@ -356,6 +356,47 @@ static void code_written_by_a_loop(void)
     }
 }
 
+/* As above, but the loop takes its time, and nobody has run these functions since it began: others begin to while it is
+ * somewhere in the page, and may find any of the two numbers. When it is through they find the new one. */
+__attribute__((noinline)) static void fill_slowly(volatile u64 *to, u64 v)
+{
+    double x = 2;
+    for (unsigned i = 0; i < 512; i++) {
+        __asm__ volatile("fsqrt.d %0, %0\n fsqrt.d %0, %0\n fsqrt.d %0, %0\n fsqrt.d %0, %0\n"
+                         "fsqrt.d %0, %0\n fsqrt.d %0, %0\n fsqrt.d %0, %0\n fsqrt.d %0, %0"
+                         : "+f"(x));
+        to[i] = v;
+    }
+}
+
+static void code_begun_beside_a_loop(void)
+{
+    enum { TIMES = 200 };
+    unsigned id = hart_id();
+    u64 random = id;
+    for (u64 i = 1; i <= TIMES; i++) {
+        if (id == 0) {
+            fill(functions, (2 * i) << 20 | 0x513 | 0x8067ul << 32);
+            meet(n_harts);
+            fill_slowly(functions, (2 * i + 1) << 20 | 0x513 | 0x8067ul << 32);
+            meet(n_harts);
+            meet(n_harts);
+            continue;
+        }
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        u64 (*function)(void) = (u64(*)(void)) & functions[256 + (random >> 33) % 256];
+        meet(n_harts);
+        __asm__ volatile("fence.i" : : : "memory");
+        for (volatile unsigned k = (random >> 50) % 1024; k--;)
+            ;
+        add(&bad, function() / 2 != i);
+        meet(n_harts);
+        __asm__ volatile("fence.i" : : : "memory");
+        add(&bad, function() != 2 * i + 1);
+        meet(n_harts);
+    }
+}
+
 /* ---- interrupts and faults ----------------------------------------------------------------------------------- */
 
 static void on_timer(struct frame *f)
@@ -474,5 +515,6 @@ void test_main(void)
     number = &caller[6];
     everywhere(code_changes, "code of a function changed by another hart while loops call it");
     everywhere(code_written_by_a_loop, "code written by a loop while others run it");
+    everywhere(code_begun_beside_a_loop, "code begun while a loop writes it");
     everywhere(pages_move, "pages of a loop moved by another hart");
 }

@@ -41,7 +41,7 @@ struct x86_line {
     const char *name, *encoding, *operands;
     void (*translate)(struct tr *t, const struct x86_insn *i);
     int extra;          /* the translate function's own */
-    uint16_t flags;     /* X86_LINE_* */
+    uint16_t flags;     /* X86_LOCKABLE and so on */
     uint8_t kind;       /* enum insn_kind */
     uint16_t undefined; /* RFLAGS bits that the SDM leaves undefined: not compared by tests */
 };
@@ -53,8 +53,8 @@ enum {
     X86_F64 = 1 << 4,      /* 64-bit mode: operand size 64 */
     X86_PROTECTED = 1 << 5, /* #UD in real and virtual-8086 mode */
     X86_SYSTEM = 1 << 6,   /* not for random user-mode tests */
-    X86_UPDATES = 1 << 8,  /* reads the first operand and writes it; LOCKABLE says so too */
     X86_ANY_MOD = 1 << 7,  /* ModRM mod means nothing: C, D and R operands are registers always */
+    X86_UPDATES = 1 << 8,  /* reads the first operand and writes it; LOCKABLE says so too */
 };
 
 /* Lines that exist if the CPU has a feature: a bit of a word in model.h, or X86_ALWAYS. */
@@ -114,7 +114,7 @@ struct x86_insn {
     uint16_t selector; /* A operand */
     uint8_t imm_b;     /* the last immediate byte: ENTER's second one */
     int64_t disp;
-    int64_t imm;       /* sign-extended from its size, but for Iw and Iv */
+    int64_t imm;       /* sign-extended from its size, but for Iw */
     struct x86_operand op[X86_N_OPERANDS];
 };
 

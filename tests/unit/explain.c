@@ -223,6 +223,56 @@ static void slow_ways_and_helpers_are_counted(void **unused)
     }
 }
 
+static void find_load(void *opaque, const struct site *site)
+{
+    uint32_t *at = opaque;
+    if (site->slow && !strcmp(site->kind, "load"))
+        *at = site->at;
+}
+
+/* A guest's constant may look like the call of a slow way, with nothing sensible behind it. */
+static void what_only_looks_like_a_slow_way_is_none(void **unused)
+{
+    static const uint8_t forged[] = {
+        0xe8, 0, 0, 0, 0, 0, 0, 0x12
+    };                                         /* call, kind, and what makes it long */
+    static const uint32_t append = 0x00b79793; /* slli a5, a5, 11 */
+    uint32_t code[32] = { 0x0005b703 /* ld a4, 0(a1) */, 0x00000793 /* li a5, 0 */ };
+    uint64_t v = load_le(forged, 8);
+    unsigned n = 2;
+    for (int at = 55; at >= 0; at -= 11) {
+        code[n++] = append;
+        code[n++] = (uint32_t)(v >> at & 2047) << 20 | 15 << 15 | 15 << 7 | 0x13; /* addi a5, a5 */
+    }
+    code[n++] = 0x00f5b423; /* sd a5, 8(a1) */
+    code[n++] = WFI;
+    ON_EACH_BACKEND(m, "tier2=off")
+    {
+        if (strcmp(backends[b_]->name, "jit") != 0)
+            continue;
+        put(m, CODE, code, n);
+        run(m, 0);
+        struct tcg *tcg = m->t->tcg;
+        const uint8_t *page = mem_view_find(mem_view_now(m->vm), CODE)->ram->host + (CODE - RAM);
+        struct unit *u = cache_find(tcg, page, 0, tcg_flags(m->t));
+        uint32_t load = 0;
+        assert_non_null(u);
+        uint8_t *host = tcg->rw + u->code_at, *at = memmem(host, u->code_size, forged, 8);
+        tcg->backend->each_site(tcg, u, find_load, &load);
+        if (!load || !at)
+            continue; /* another kind of host */
+        uint32_t to = (uint32_t)load_le(host + load + 1, 4) + load;
+        for (unsigned kind = 0; kind < 256; kind++) {
+            store_le(at + 1, 4, to - (uint32_t)(at - host));
+            at[5] = (uint8_t)kind;
+            m->n = 0;
+            tcg_explain(m->cpu, CODE, keep_line, m);
+            assert_null(strstr(m->text, "slow way: call"));
+        }
+        memcpy(at, forged, sizeof(forged));
+    }
+}
+
 /* ---- loops ------------------------------------------------------------------------------------------- */
 
 static void a_hot_loop_says_what_its_windows_are(void **unused)
@@ -465,6 +515,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ways_out_say_whether_they_are_patched),
         cmocka_unit_test(slow_ways_and_helpers_are_counted),
+        cmocka_unit_test(what_only_looks_like_a_slow_way_is_none),
         cmocka_unit_test(a_hot_loop_says_what_its_windows_are),
         cmocka_unit_test(an_inlined_call_is_told),
         cmocka_unit_test(a_hot_loop_without_windows_says_why),

@@ -142,8 +142,8 @@ static inline bool clears_upper(const struct ir_op *op)
     }
 }
 
-/* A V128 that is the lower half of a V256 value is what holds that one. i32 values are the low half of whatever holds the i64 they were cut from; and what holds an i32 may be its
- * zero extension as well. */
+/* What holds a value: of the lower half of a V256 value that one, of an i32 the i64 that it was cut from; and what holds an
+ * i32 may be its zero extension as well. */
 static inline ir_val resolve(const struct ir *ir, ir_val v)
 {
     for (;; v = ir->ops[v].a) {

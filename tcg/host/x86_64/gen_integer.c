@@ -349,8 +349,7 @@ void gen_bit_count(struct gen *g, const struct ir_op *op)
         gen_unary(g, op, 0xf3, w, code, false);
         return;
     }
-    unsigned ra = use(g, op->a);
-    (void)ra;
+    use(g, op->a);
     unsigned d = def(g, IR_NONE);
     struct cold *c = cold_slow(g, SLOW_FP, d);
     c->site.arg[0] = arg_code(g, c, 0, op->a);

@@ -18,13 +18,23 @@ size_t slow_site_size(const struct slow_site *s)
     return n;
 }
 
-static const char *site_name(const struct slow_site *s)
+static const char *helper_name(const struct tcg_target *target, uint64_t helper)
 {
+    for (size_t i = 0; i < target->n_helpers; i++)
+        if ((uintptr_t)target->helpers[i] == helper)
+            return target->helpers[i]->name;
+    return NULL;
+}
+
+/* NULL: this is no site, but bytes that look like one, which a guest may well make. */
+static const char *site_name(const struct tcg_target *target, const struct slow_site *s)
+{
+    unsigned vec = (uint32_t)s->imm >> 8;
     switch (s->kind) {
-    case SLOW_CALL: return ((const struct ir_helper *)(uintptr_t)s->helper)->name;
-    case SLOW_FP: return ir_op_infos[s->code].name;
-    case SLOW_VEC: return ir_vec_infos[s->imm >> 8].name;
-    default: return "";
+    case SLOW_CALL: return helper_name(target, s->helper);
+    case SLOW_FP: return s->code < N_IR_OPS ? ir_op_infos[s->code].name : NULL;
+    case SLOW_VEC: return vec < N_IR_VECS ? ir_vec_infos[vec].name : NULL;
+    default: return s->kind <= SLOW_WINDOW ? "" : NULL;
     }
 }
 
@@ -55,12 +65,13 @@ static void slow_call_at(const struct visit *v, uint32_t at)
     struct slow_site s = { 0 };
     uint32_t left = v->u->code_size - (at + 5);
     memcpy(&s, code + at + 5, MIN(left, sizeof(s)));
-    if (s.kind >= ARRAY_LEN(kinds)) /* some bytes that look like it */
+    const char *name = site_name(v->tcg->target, &s);
+    if (!name)
         return;
     struct site site = { .at = at,
                          .n = 5 + (uint32_t)MIN(left, slow_site_size(&s)),
                          .kind = kinds[s.kind],
-                         .name = site_name(&s),
+                         .name = name,
                          .off = s.off,
                          .slow = true };
     v->found(v->opaque, &site);

@@ -248,10 +248,10 @@ static void tr_fence(struct tr *t, const struct operands *o)
         ir_fence(t->ir, set);
 }
 
-/* What was written is forgotten already; leaving drops the predicted returns to it. */
+/* What was written is forgotten already, but for the predicted returns to it: these are dropped. */
 static void tr_fence_i(struct tr *t, const struct operands *o)
 {
-    ir_leave(t->ir, t->next);
+    ir_jump_indirect(t->ir, ir_pc(t->ir, t->next), IR_HINT_TRAP, 0);
 }
 
 static void tr_pause(struct tr *t, const struct operands *o)

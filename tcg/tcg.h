@@ -89,7 +89,9 @@ enum {
     CTX_LAST = 0xffe,
     L2_SETS = 512,
     L2_WAYS = 4,
-    ITLB_SIZE = 1024,
+    ITLB_BITS = 10,
+    ITLB_SIZE = 1 << ITLB_BITS,
+    ITLB_ENTRY_BITS = 5,
     CONTEXTS = 64,           /* data address spaces remembered by number */
     JUMP_CACHE_BITS = 12,
     JUMP_FOLD = 9, /* pc bits folded into the index, so that pages do not fall onto each other */
@@ -146,6 +148,8 @@ struct large_code {
     uint64_t era;    /* of the fetch context */
     uint64_t gpa;
 };
+
+_Static_assert(sizeof(struct itlb_entry) == 1 << ITLB_ENTRY_BITS, "generated code looks there");
 
 struct jump_entry {
     uint64_t pc;
@@ -284,6 +288,7 @@ struct tcg_cpu {
     uint64_t n_insns;            /* counted while `counting`; else what to add to the time */
     struct jump_entry *jumps;    /* fetch_now->jumps */
     uint64_t checked_tag;        /* fetch_now's */
+    uint64_t itlb_salt;          /* fetch_now's, for the byte offset in itlb */
     uint64_t ctx[N_MODES];       /* data contexts by mode */
     _Atomic uint64_t tlb_mask;   /* (entries - 1) << TLB_ENTRY_BITS */
     uint64_t pc_page;            /* guest virtual address of the running unit's page */

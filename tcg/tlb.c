@@ -213,6 +213,7 @@ void tcg_context_is(struct vcpu *cpu, uint64_t key, const uint64_t *data_keys)
         t->fetch_now = f;
         t->jumps = f->jumps;
         t->checked_tag = (uint64_t)(f - t->fetch) << CHECKED_TAG;
+        t->itlb_salt = (uint64_t)(f - t->fetch) << (5 + ITLB_ENTRY_BITS);
         t->counts.context_switches++;
     }
     f->used = ++t->clock;
@@ -710,10 +711,12 @@ bool tlb_fetch_page(struct tcg_cpu *t, uint64_t va, uint64_t pc, struct fetch_pl
         if (ram) {
             *out =
                 (struct fetch_place){ .page = host, .ram = ram, .partial = fill.page_size < 4096 };
-            if (!out->partial)
+            if (!out->partial) {
+                note_page(t->fetch_now, va); /* generated code renews jumps by the entry */
                 *itlb_slot(t, t->fetch_now, va) = (struct itlb_entry){
                     .va = page_of(va), .era = t->fetch_now->era, .page = host, .ram = ram
                 };
+            }
             return true;
         }
     } else {

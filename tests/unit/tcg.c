@@ -326,6 +326,59 @@ static void supervisor_borrows_what_the_user_reached(void **unused)
 
 /* ---- code ------------------------------------------------------------------------------------------------- */
 
+/* In S-mode: two functions of a page are called, forgotten, called again, which renews what is known of them, and once more
+ * when their page is another one. */
+static uint64_t call_what_moves(struct machine *m, uint32_t fence)
+{
+    static const uint32_t before[] = { 0x00150513, 0x00008067 }, /* addi a0, a0, 1; ret */
+        behind[] = { 0x06450513, 0x00008067 };                   /* addi a0, a0, 100; ret */
+    const uint64_t va = 0x40000000, pages[] = { CODE, DATA, LEVEL0 };
+    const uint32_t code[] = {
+        0x000280e7,
+        0x000300e7, /* jalr t0; jalr t1 */
+        0x12000073, /* sfence.vma */
+        0x000280e7,
+        0x000300e7, /* jalr t0; jalr t1: one looks for the page, the other one knows it */
+        0x00c5b423,
+        fence, /* sd a2, 8(a1): where the functions are */
+        0x000300e7,
+        0x000280e7, /* jalr t1; jalr t0 */
+    };
+    put_code(m, CODE, code, ARRAY_LEN(code));
+    for (unsigned f = 0; f < 2; f++) {
+        put_code(m, DATA + 0x100 * f, before, ARRAY_LEN(before));
+        put_code(m, DATA + 0x1000 + 0x100 * f, behind, ARRAY_LEN(behind));
+    }
+    use_pages(m, 1);
+    for (unsigned i = 0; i < ARRAY_LEN(pages); i++)
+        put64(m, LEVEL0 + 8 * i, pte(pages[i], ALL));
+    m->r->pc = va;
+    m->r->x[A0] = 0;
+    m->r->x[T0] = va + 0x1000;
+    m->r->x[T1] = va + 0x1100;
+    m->r->x[A1] = va + 0x2000;
+    m->r->x[A2] = pte(DATA + 0x1000, ALL);
+    state_changed(m);
+    while (tcg_accel.run(m->cpu) != EXIT_HALTED)
+        ;
+    assert_int_equal(m->r->pc, va + 4 * ARRAY_LEN(code) + 4);
+    return m->r->x[A0];
+}
+
+static void jumps_are_renewed_while_their_page_is_the_same(void **unused)
+{
+    struct machine m;
+    ON_EACH_BACKEND(&m)
+    {
+        assert_int_equal(call_what_moves(&m, 0x12000073), 204); /* sfence.vma */
+        uint64_t misses = m.t->counts.indirect_misses;
+        assert_int_equal(call_what_moves(&m, 0x12028073), 204); /* sfence.vma t0 */
+        if (!strcmp(backends[b_]->name,
+                    "jit")) /* the second call behind the first fence asks nobody */
+            assert_true(m.t->counts.indirect_misses - misses <= 7);
+    }
+}
+
 /* An instruction whose second half is at the start of the same physical page. */
 static void page_that_follows_itself_is_one_page(void **unused)
 {
@@ -626,6 +679,7 @@ int main(void)
         cmocka_unit_test(large_page_in_pieces_is_flushed_as_one),
         cmocka_unit_test(supervisor_borrows_what_the_user_reached),
         cmocka_unit_test(windows_are_found_when_the_tlb_is_empty),
+        cmocka_unit_test(jumps_are_renewed_while_their_page_is_the_same),
         cmocka_unit_test(page_that_follows_itself_is_one_page),
         cmocka_unit_test(store_behind_a_shared_check_is_seen),
         cmocka_unit_test(shared_checks_that_fail_all_the_time_are_given_up),

@@ -208,27 +208,77 @@ static void put_slow(struct buf *b, const struct host *h, const struct tcg_targe
     jmp_mem(b, MEM(RBP, TCG_DISP(resume)));
 }
 
+static int32_t far_disp(size_t field)
+{
+    return TCG_DISP(far_jumps) + (int32_t)field;
+}
+
+/* rcx = twice the place of rax in a jump cache */
+static void put_jump_index(struct buf *b)
+{
+    mov_rr(b, false, RCX, RAX);
+    shift_ri(b, false, SHIFT_SHR, RCX, JUMP_FOLD);
+    alu_rr(b, false, ALU_XOR, RCX, RAX);
+    alu_ri(b, false, ALU_AND, RCX, ((1 << JUMP_CACHE_BITS) - 1) << 1);
+}
+
+/* An entry of another era, at far_jumps + rsi, is good if instructions at rax come from its page still, which itlb knows:
+ * as tlb_jump_renew. Else one of the jumps `no` is taken. rcx and rdi are scratch. */
+enum { NOT_RENEWED = 6 };
+static void put_renew_jump(struct buf *b, int32_t flags, int32_t era, uint8_t *no[NOT_RENEWED])
+{
+    const int32_t itlb = TCG_DISP(itlb);
+    alu_mi(b, true, ALU_CMP, MEM(RBP, TCG_DISP(debug)), 0); /* its units have other flags */
+    no[0] = jcc32(b, CC_NE);
+    mov_rm(b, true, RDI, MEM(RBP, TCG_DISP(world)));
+    alu_rm(b, true, ALU_CMP, RDI, MEMX(RBP, RSI, 0, far_disp(offsetof(struct far_jump, world))));
+    no[1] = jcc32(b, CC_NE);
+    mov_rm(b, false, RDI, MEM(RDX, flags));
+    alu_rm(b, false, ALU_CMP, RDI, MEMX(RBP, RSI, 0, far_disp(offsetof(struct far_jump, flags))));
+    no[2] = jcc32(b, CC_NE);
+    mov_rr(b, true, RDI, RAX);
+    shift_ri(b, true, SHIFT_SHR, RDI, 12 - ITLB_ENTRY_BITS);
+    alu_rm(b, true, ALU_XOR, RDI, MEM(RBP, TCG_DISP(itlb_salt)));
+    alu_ri(b, false, ALU_AND, RDI, (ITLB_SIZE - 1) << ITLB_ENTRY_BITS);
+    mov_rr(b, true, RCX, RAX);
+    alu_ri(b, true, ALU_AND, RCX, -4096);
+    alu_rm(b, true, ALU_CMP, RCX,
+           MEMX(RBP, RDI, 0, itlb + (int32_t)offsetof(struct itlb_entry, va)));
+    no[3] = jcc32(b, CC_NE);
+    mov_rm(b, true, RCX, MEM(RDX, era));
+    alu_rm(b, true, ALU_CMP, RCX,
+           MEMX(RBP, RDI, 0, itlb + (int32_t)offsetof(struct itlb_entry, era)));
+    no[4] = jcc32(b, CC_NE);
+    mov_rm(b, true, RDI, MEMX(RBP, RDI, 0, itlb + (int32_t)offsetof(struct itlb_entry, page)));
+    alu_rm(b, true, ALU_CMP, RDI, MEMX(RBP, RSI, 0, far_disp(offsetof(struct far_jump, page))));
+    no[5] = jcc32(b, CC_NE);
+    mov_mr(b, true, MEMX(RBP, RSI, 0, far_disp(offsetof(struct far_jump, era))), RCX);
+}
+
 /* Go on where the table of all jumps says, which its jump cache then knows, too; fall through where it does not.
  * rax = guest pc, rdx = jumps, rcx = twice the index there. As tlb_jump_insert; the page is in the filter. */
 static void put_far_jump(struct buf *b)
 {
     const int32_t jumps = offsetof(struct fetch_context, jumps);
     const int32_t era = (int32_t)offsetof(struct fetch_context, era) - jumps;
+    const int32_t flags = (int32_t)offsetof(struct fetch_context, flags) - jumps;
     const int32_t n_made = (int32_t)offsetof(struct fetch_context, n_made) - jumps;
     const int32_t made = (int32_t)offsetof(struct fetch_context, made) - jumps;
-    const int32_t table = TCG_DISP(far_jumps);
+    uint8_t *no[NOT_RENEWED];
     mov_rr(b, false, RSI, RAX);
     shift_ri(b, false, SHIFT_SHR, RSI, FAR_JUMP_FOLD);
     alu_rr(b, false, ALU_XOR, RSI, RAX);
     alu_ri(b, false, ALU_AND, RSI, ((1 << FAR_JUMP_BITS) - 1) << 1);
     shift_ri(b, false, SHIFT_SHL, RSI, FAR_JUMP_LOG2 - 1);
-    alu_rm(b, true, ALU_CMP, RAX, MEMX(RBP, RSI, 0, table));
+    alu_rm(b, true, ALU_CMP, RAX, MEMX(RBP, RSI, 0, far_disp(offsetof(struct far_jump, pc))));
     uint8_t *other_pc = jcc32(b, CC_NE);
     mov_rm(b, true, RDI, MEM(RDX, era));
-    alu_rm(b, true, ALU_CMP, RDI,
-           MEMX(RBP, RSI, 0, table + (int32_t)offsetof(struct far_jump, era)));
-    uint8_t *other_era = jcc32(b, CC_NE);
-    mov_rm(b, true, RDI, MEMX(RBP, RSI, 0, table + (int32_t)offsetof(struct far_jump, code)));
+    alu_rm(b, true, ALU_CMP, RDI, MEMX(RBP, RSI, 0, far_disp(offsetof(struct far_jump, era))));
+    uint8_t *same_era = jcc32(b, CC_E);
+    put_renew_jump(b, flags, era, no);
+    put_jump_index(b);
+    patch_to(same_era, b->p);
+    mov_rm(b, true, RDI, MEMX(RBP, RSI, 0, far_disp(offsetof(struct far_jump, code))));
     mov_mr(b, true, MEMX(RDX, RCX, 3, 0), RAX);
     mov_mr(b, true, MEMX(RDX, RCX, 3, 8), RDI);
     mov_rm(b, false, RSI, MEM(RDX, n_made));
@@ -243,7 +293,8 @@ static void put_far_jump(struct buf *b)
     patch_to(full, b->p);
     jmp_reg(b, RDI);
     patch_to(other_pc, b->p);
-    patch_to(other_era, b->p);
+    for (unsigned k = 0; k < NOT_RENEWED; k++)
+        patch_to(no[k], b->p);
 }
 
 /* Ask `fn` (arch, rsi) where to go on, with the address in arch pc; frames stay. Fall through, with rax = 0, where it
@@ -307,10 +358,7 @@ static struct error *host_init(struct tcg *tcg)
     h->return_miss = b.p - tcg->rw; /* a return that was not predicted: rax = guest pc */
     mov_rm(&b, true, RSP, MEM(RBP, TCG_DISP(host_sp)));
     mov_rm(&b, true, RDX, MEM(RBP, TCG_DISP(jumps)));
-    mov_rr(&b, false, RCX, RAX);
-    shift_ri(&b, false, SHIFT_SHR, RCX, JUMP_FOLD);
-    alu_rr(&b, false, ALU_XOR, RCX, RAX);
-    alu_ri(&b, false, ALU_AND, RCX, ((1 << JUMP_CACHE_BITS) - 1) << 1);
+    put_jump_index(&b);
     alu_rm(&b, true, ALU_CMP, RAX, MEMX(RDX, RCX, 3, 0));
     uint8_t *miss = jcc32(&b, CC_NE);
     jmp_mem(&b, MEMX(RDX, RCX, 3, 8));

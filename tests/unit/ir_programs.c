@@ -296,6 +296,7 @@ enum step_kind {
     STEP_VEC,
     STEP_WIDE,
     STEP_CALL,
+    STEP_KEEP,
     STEP_POINTER,
     STEP_INSN,
     STEP_END,
@@ -307,7 +308,7 @@ static const uint8_t weights[N_STEP_KINDS] = {
     [STEP_CONST] = 3,  [STEP_LOAD] = 12,         [STEP_STORE] = 10,      [STEP_ATOMIC] = 4,
     [STEP_FLOAT] = 8,  [STEP_FLOAT_CONVERT] = 8, [STEP_FMA] = 2,         [STEP_FCMP] = 2,
     [STEP_CALL] = 6,   [STEP_POINTER] = 1,       [STEP_INSN] = 14,       [STEP_END] = 6,
-    [STEP_VEC] = 20,   [STEP_WIDE] = 12,         [STEP_UNDO_FFLAGS] = 3,
+    [STEP_VEC] = 20,   [STEP_WIDE] = 12,         [STEP_UNDO_FFLAGS] = 3, [STEP_KEEP] = 2,
 };
 
 enum { MAX_VALUES = 256, MAX_PENDING = 8 };
@@ -835,6 +836,24 @@ static void step_undo_fflags(struct build *b)
         ir_set(b->ir, slot, ir_fflags(b->ir));
 }
 
+/* More values than there are registers outlive a call that changes the slots that they came from. */
+static void step_keep(struct build *b)
+{
+    enum { KEPT = 10 };
+    enum ir_type type = one_in(b->seed, 3) ? IR_I64 : one_in(b->seed, 2) ? IR_F64 : IR_V128;
+    unsigned first = type == IR_I64   ? 7
+                     : type == IR_F64 ? N_X
+                                      : N_X + N_F,
+             n = 1 + below(b->seed, KEPT);
+    ir_val kept[KEPT];
+    for (unsigned k = 0; k < n; k++)
+        kept[k] = ir_get(b->ir, first + (type == IR_V128 ? k : k * 3 % 16));
+    ir_call(b->ir, &helper_writes, pick(b, IR_I64), pick(b, IR_I64), IR_NONE, IR_NONE);
+    for (unsigned k = 0; k < n; k++)
+        if (is_free(first + k))
+            ir_set(b->ir, first + k, kept[k]);
+}
+
 static void step_pointer(struct build *b)
 {
     ir_val v = ir_2i(b->ir, IR_and, pick(b, IR_I64), 0x7f8);
@@ -1002,6 +1021,7 @@ static void do_step(struct build *b, enum step_kind kind)
     case STEP_UNDO_FFLAGS: step_undo_fflags(b); break;
     case STEP_VEC: step_vec(b); break;
     case STEP_CALL: step_call(b); break;
+    case STEP_KEEP: step_keep(b); break;
     case STEP_POINTER: step_pointer(b); break;
     case STEP_INSN: begin_insn(b); break;
     default: step_end(b);

@@ -227,6 +227,23 @@ static void gen_call_once(struct gen *g, const struct ir_op *op, const struct ir
     g->loc[g->i].kind = LOC_NONE;
 }
 
+/* Values that only slots hold are needed behind an operation that changes those: now registers or spills do. */
+static void leave_slots(struct gen *g)
+{
+    memset(g->copy, 0xff,
+           g->ir->n_slots * sizeof(g->copy[0])); /* nor does what gives way go back to one */
+    for (unsigned r = 0; r < 32; r++)
+        if (g->host->reg_slot[r] >= 0)
+            save_alias(g, r);
+    for (unsigned s = 0; s < g->ir->n_slots; s++) {
+        ir_val v = g->lazy[s];
+        if (v == IR_NONE || g->last_use[v] <= g->i)
+            continue;
+        g->locked &= ~(1u << use(g, v));
+        g->copy[s] = IR_NONE;
+    }
+}
+
 static void gen_call(struct gen *g, const struct ir_op *op)
 {
     const struct ir_helper *h = (const void *)(intptr_t)op->imm;
@@ -238,17 +255,8 @@ static void gen_call(struct gen *g, const struct ir_op *op)
         gen_call_pure(g, op, h);
         return;
     }
-    if (h->flags & IR_CALL_WRITES) { /* values that only slots hold must survive them */
-        for (unsigned r = 0; r < 32; r++)
-            if (g->host->reg_slot[r] >= 0)
-                save_alias(g, r);
-        for (unsigned s = 0; s < g->ir->n_slots; s++)
-            if (g->lazy[s] != IR_NONE && g->last_use[g->lazy[s]] > g->i) {
-                unsigned r = use(g, g->lazy[s]);
-                g->locked &= ~(1u << r);
-            }
-        memset(g->copy, 0xff, g->ir->n_slots * sizeof(g->copy[0]));
-    }
+    if (h->flags & IR_CALL_WRITES)
+        leave_slots(g);
     if (!(h->flags & IR_CALL_FP)) {
         gen_call_state(g, op, h);
         return;

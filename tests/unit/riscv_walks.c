@@ -11,7 +11,7 @@ enum {
     SUM = 15,
     COUNT = 12,
     INDEX = 13,
-    FAR = 21, /* where INDEX leads to the area, though it is at its end of 32 bits */
+    FAR = 3,  /* where INDEX leads to the area, though it is at its end of 32 bits */
     END = 29, /* registers */
     MAX_STREAMS = 5,
     MAX_ITEMS = 14,

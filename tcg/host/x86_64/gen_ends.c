@@ -95,26 +95,6 @@ static void gen_push_return(struct gen *g, int32_t return_to)
     push_r(&g->b, RCX);
 }
 
-/* Where the callee's host return lands, with the guest pc in rax. */
-static void gen_after_call(struct gen *g, int32_t return_to)
-{
-    uint16_t block = IR_NONE;
-    for (uint16_t k = 0; k < g->ir->n_blocks; k++) {
-        const struct ir_block *b = &g->ir->blocks[k];
-        if (b->guest && !b->inlined && b->off == return_to && b->n)
-            block = k;
-    }
-    lea(&g->b, true, RSP, MEM(RSP, 8));
-    if (block == IR_NONE) {
-        gen_lookup_jump(g, false);
-        return;
-    }
-    lea(&g->b, true, RCX, MEM(RAX, -return_to));
-    mov_mr(&g->b, true, MEM(RBP, TCG_DISP(pc_page)), RCX);
-    g->uppers = 0;
-    gen_to_block(g, block);
-}
-
 /* rax = address relative to the unit's page. */
 static void gen_target_pc(struct gen *g, int32_t off)
 {
@@ -131,6 +111,30 @@ static void gen_jump_out(struct gen *g, int32_t off)
     }
     align_patch(g, 1);
     put_link(g, jmp32(&g->b), new_link(g, off, true));
+}
+
+/* Where the callee's host return lands, with the guest pc in rax. No frame outlives a change of what its page maps to, so what
+ * is on it may be linked. */
+static void gen_after_call(struct gen *g, int32_t return_to)
+{
+    uint16_t block = IR_NONE;
+    for (uint16_t k = 0; k < g->ir->n_blocks; k++) {
+        const struct ir_block *b = &g->ir->blocks[k];
+        if (b->guest && !b->inlined && b->off == return_to && b->n)
+            block = k;
+    }
+    lea(&g->b, true, RSP, MEM(RSP, 8));
+    if (block == IR_NONE && !can_link(g, return_to)) {
+        gen_lookup_jump(g, false);
+        return;
+    }
+    lea(&g->b, true, RCX, MEM(RAX, -return_to));
+    mov_mr(&g->b, true, MEM(RBP, TCG_DISP(pc_page)), RCX);
+    g->uppers = 0;
+    if (block == IR_NONE)
+        gen_jump_out(g, return_to);
+    else
+        gen_to_block(g, block);
 }
 
 void gen_jump(struct gen *g, const struct ir_op *op)

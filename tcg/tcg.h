@@ -279,13 +279,19 @@ struct tcg_cpu {
     uint64_t sign_mask[2], abs_mask[2]; /* f64, f32 */
     const void *resume;
     const void *site;            /* of the slow call under way */
-    uint64_t host_sp, stack_limit;
     uint64_t tlb_checks;         /* first-level lookups that hit, when they are counted */
     uint32_t fp_scratch;
     uint8_t fp_flags, fp_rounding;  /* SF_*: sticky flags collected; guest's mode */
     uint8_t fp_flush;               /* TCG_FP_FLUSH_*, TCG_FP_TRAP_* */
     uint8_t pad_[1];
     uint64_t n_insns;            /* counted while `counting`; else what to add to the time */
+    /* Pages that the loop under way may write without a check, until generated code is left. What earlier loops could
+     * write stays here: who looks at it then waits for nothing. */
+    const uint8_t *_Atomic windows[IR_WINDOWS];
+    uint64_t words[N_IR_WORDS];  /* IR_WORD_* */
+
+    /* ---- used most: less than 128 bytes from arch, which makes code shorter ---- */
+    uint64_t host_sp, stack_limit;
     struct jump_entry *jumps;    /* fetch_now->jumps */
     uint64_t checked_tag;        /* fetch_now's */
     uint64_t itlb_salt;          /* fetch_now's, for the byte offset in itlb */
@@ -294,10 +300,6 @@ struct tcg_cpu {
     uint64_t pc_page;            /* guest virtual address of the running unit's page */
     _Atomic uint32_t exit_flag;
     uint32_t pad2_;
-    /* Pages that the loop under way may write without a check, until generated code is left. What earlier loops could
-     * write stays here: who looks at it then waits for nothing. */
-    const uint8_t *_Atomic windows[IR_WINDOWS];
-    uint64_t words[N_IR_WORDS];  /* IR_WORD_* */
 };
 
 enum { TCG_HEADROOM = (sizeof(struct tcg_cpu) + 4095) / 4096 * 4096 };

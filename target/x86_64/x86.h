@@ -140,9 +140,11 @@ struct x86_other_msr {
 };
 
 struct x86_cpu {
+    /* On the translator, while it runs (docs/x86-translator.md); nothing otherwise. pc is linear. Code is shorter where
+     * offsets are below 128: what is set most comes first. */
+    uint64_t cc_op, cc_dst, cc_src, cc_aux;
     uint64_t gpr[16]; /* as instructions number them */
-    /* On the translator, while it runs (docs/x86-translator.md); nothing otherwise. pc is linear. */
-    uint64_t pc, cc_op, cc_dst, cc_src, cc_aux, df, tmp[4];
+    uint64_t pc, df, tmp[4]; /* of the translator, too */
     uint32_t state_word; /* X86_TR_* */
     uint8_t fp_flags;    /* sticky exceptions, SF_* */
     uint64_t rip, rflags;

@@ -170,6 +170,7 @@ struct ir_block {
     bool loops;          /* target of a backward edge inside the unit */
     bool after_call;     /* starts behind a call: returns may land here */
     bool inlined;        /* of a callee that was copied behind its call: only ways inside that copy lead here */
+    bool follows;        /* only the end of the block before leads here, and its operations are right before: ir_find_chains */
     bool windows;        /* accesses inside windows: what may move them leaves the unit first */
 };
 
@@ -350,6 +351,8 @@ struct ir_teller {
     void (*call)(void *opaque, int32_t off, int32_t to, unsigned n);
 };
 struct ir_loop_counts ir_copy_loops(struct ir *ir, const struct ir_teller *tell);
+/* Behind all that changes blocks: which of them `follows`. Who knows something at the end of the block before knows it there. */
+void ir_find_chains(struct ir *ir);
 /* Find accesses on one base, near each other, that can share the TLB check of the first; but for those of
  * instructions in the 64-byte pieces of the page that have their bit set in `apart`. */
 void ir_group_accesses(struct ir *ir, uint64_t apart);

@@ -151,14 +151,69 @@ void ir_finish(struct ir *ir)
     ir_drop_dead(ir);
 }
 
+/* ---- chains of blocks ------------------------------------------------------------------------------ */
+
+static void note_way(uint8_t ways[IR_MAX_BLOCKS], ir_val to, unsigned n)
+{
+    if (to != IR_NONE)
+        ways[to] = (uint8_t)MIN(ways[to] + n, 2u);
+}
+
+/* Where returns land, by address. */
+static void note_return(const struct ir *ir, uint8_t ways[IR_MAX_BLOCKS], const struct ir_op *end)
+{
+    if ((end->code != IR_jump && end->code != IR_jumpi) || end->x != IR_HINT_CALL)
+        return;
+    for (uint16_t i = 0; i < ir->n_blocks; i++)
+        if (ir->blocks[i].off == end->imm2)
+            note_way(ways, i, 2);
+}
+
+static bool goes_on(const struct ir *ir, const struct ir_block *before, uint16_t n)
+{
+    const struct ir_block *b = &ir->blocks[n];
+    if (!before->n || !b->n || b->first != before->first + before->n || b->loops || b->after_call ||
+        b->windows || before->windows)
+        return false;
+    const struct ir_op *end = &ir->ops[b->first - 1];
+    return (end->code == IR_jump && end->x != IR_HINT_CALL && end->c == n) ||
+           (end->code == IR_branch && (end->c == n || end->d == n));
+}
+
+void ir_find_chains(struct ir *ir)
+{
+    uint8_t ways[IR_MAX_BLOCKS];
+    memset(ways, 0, ir->n_blocks);
+    for (uint16_t i = 0; i < ir->n_blocks; i++) {
+        const struct ir_block *b = &ir->blocks[i];
+        const struct ir_op *end = &ir->ops[b->first + b->n - 1];
+        if (!b->n || (end->code != IR_jump && end->code != IR_branch && end->code != IR_jumpi))
+            continue;
+        note_way(ways, end->c, 1);
+        if (end->code == IR_branch)
+            note_way(ways, end->d, 1);
+        note_return(ir, ways, end);
+    }
+    for (uint16_t i = 1; i < ir->n_blocks; i++)
+        ir->blocks[i].follows = ways[i] == 1 && goes_on(ir, &ir->blocks[i - 1], i);
+}
+
 /* ---- shared TLB checks ---------------------------------------------------------------------------- */
 
-enum { GROUPS = 4, MEMBERS_MAX = 32, SPAN_MAX = 1024 };
+enum { GROUPS = 4, MEMBERS_MAX = 32, SPAN_MAX = 1024, FAR_SPAN_MAX = 64 };
+
+/* An address: a value and how far from it. Values of a chain are told apart by the first operation that had them; what is a
+ * sum with a constant is that far from the other one. */
+struct place {
+    ir_val base;
+    int64_t off;
+};
 
 struct group {
     ir_val base;
     uint16_t leader;
-    int64_t lo, hi; /* from base */
+    int64_t at;     /* the leader, from base; */
+    int64_t lo, hi; /* all of it */
     unsigned n;     /* members */
     bool writes;
 };
@@ -167,6 +222,12 @@ struct group {
 struct groups {
     struct group at[GROUPS];
     unsigned n;
+    bool chained;      /* there is more than one block to the chain: then there are */
+    uint64_t known[2]; /* slots of which is known */
+    struct {
+        struct place now, read; /* what they hold, and did when */
+        ir_val get;             /* this read them last */
+    } slots[128];
 };
 
 static void close_group(struct ir *ir, const struct group *g)
@@ -174,7 +235,7 @@ static void close_group(struct ir *ir, const struct group *g)
     struct ir_op *leader = &ir->ops[g->leader];
     if (g->n == 1)
         return;
-    leader->imm2 = IR_SPAN(g->lo - leader->imm, g->hi - leader->imm);
+    leader->imm2 = IR_SPAN(g->lo - g->at, g->hi - g->at);
     if (g->writes)
         leader->x |= IR_SPAN_WRITES;
 }
@@ -186,27 +247,76 @@ static void close_groups(struct ir *ir, struct groups *all)
     all->n = 0;
 }
 
-static bool joins(struct ir *ir, struct group *g, uint16_t i)
+/* What addresses are made of is read often. */
+static bool is_tracked(const struct ir *ir, const struct ir_op *slot)
+{
+    return ir->slots[slot->imm].heat && slot->type == IR_I64;
+}
+
+/* Where v is from the value that the chain knows it by. */
+static struct place place_of(const struct ir *ir, const struct groups *all, ir_val v)
+{
+    const struct ir_op *op = &ir->ops[v];
+    struct place p = { v, 0 };
+    if (!all->chained)
+        return p;
+    if (op->code == IR_add && ir->ops[op->b].code == IR_const) {
+        p = (struct place){ op->a, ir->ops[op->b].imm };
+        op = &ir->ops[op->a];
+    }
+    if (op->code != IR_get || !is_tracked(ir, op) || all->slots[op->imm].get != p.base)
+        return p;
+    const struct place *read = &all->slots[op->imm].read;
+    return (struct place){ read->base, read->off + p.off };
+}
+
+/* A slot is read or set. */
+static void follow_slot(const struct ir *ir, struct groups *all, uint16_t i)
+{
+    const struct ir_op *op = &ir->ops[i];
+    struct place *now = &all->slots[op->imm].now;
+    uint64_t bit = (uint64_t)1 << (op->imm & 63), *known = &all->known[op->imm >> 6];
+    if (!all->chained || !is_tracked(ir, op))
+        return;
+    if (op->code == IR_set)
+        *now = place_of(ir, all, op->a);
+    else if (!(*known & bit))
+        *now = (struct place){ i, 0 };
+    if (op->code == IR_get) {
+        all->slots[op->imm].get = i;
+        all->slots[op->imm].read = *now;
+    }
+    *known |= bit;
+}
+
+/* Whether a block behind the leader's is reached nobody knows: it is not to make the check fail that the leader alone would
+ * pass, for a page that may not be written or for the next one. */
+static bool joins(struct ir *ir, struct group *g, uint16_t i, int64_t at, bool far)
 {
     struct ir_op *op = &ir->ops[i], *leader = &ir->ops[g->leader];
-    int64_t lo = MIN(g->lo, op->imm), hi = MAX(g->hi, op->imm + ir_access_bytes(op->shape));
+    int64_t lo = MIN(g->lo, at), hi = MAX(g->hi, at + ir_access_bytes(op->shape));
+    bool store = op->code == IR_store, grows = lo < g->lo || hi > g->hi;
     if (hi - lo > SPAN_MAX || g->n == MEMBERS_MAX || (leader->x ^ op->x) & IR_MODE_MASK)
+        return false;
+    if (far && ((store && !g->writes) || (grows && hi - lo > FAR_SPAN_MAX)))
         return false;
     g->lo = lo;
     g->hi = hi;
     g->n++;
-    g->writes |= op->code == IR_store;
+    g->writes |= store;
     leader->d = op->d = g->leader;
     return true;
 }
 
-static void join_or_open(struct ir *ir, struct groups *all, uint16_t i)
+static void join_or_open(struct ir *ir, struct groups *all, uint16_t block, uint16_t i)
 {
     const struct ir_op *op = &ir->ops[i];
+    struct place p = place_of(ir, all, op->a);
+    int64_t at = p.off + op->imm;
     unsigned k = 0;
-    while (k < all->n && all->at[k].base != op->a)
+    while (k < all->n && all->at[k].base != p.base)
         k++;
-    if (k < all->n && joins(ir, &all->at[k], i))
+    if (k < all->n && joins(ir, &all->at[k], i, at, all->at[k].leader < block))
         return;
     if (k == GROUPS)
         k = 0; /* the oldest gives way */
@@ -215,10 +325,11 @@ static void join_or_open(struct ir *ir, struct groups *all, uint16_t i)
         all->n--;
         memmove(&all->at[k], &all->at[k + 1], (all->n - k) * sizeof(all->at[0]));
     }
-    all->at[all->n++] = (struct group){ .base = op->a,
+    all->at[all->n++] = (struct group){ .base = p.base,
                                         .leader = i,
-                                        .lo = op->imm,
-                                        .hi = op->imm + ir_access_bytes(op->shape),
+                                        .at = at,
+                                        .lo = at,
+                                        .hi = at + ir_access_bytes(op->shape),
                                         .n = 1,
                                         .writes = op->code == IR_store };
 }
@@ -243,25 +354,46 @@ static bool is_apart(const struct ir *ir, uint64_t apart, uint16_t *insn, uint16
     return ir->n_insns && apart >> (ir->insns[*insn].off >> 6 & 63) & 1;
 }
 
-static void group_block(struct ir *ir, const struct ir_block *b, uint64_t apart, uint16_t *insn)
+/* Nothing is known; blocks from n on. */
+static void begin_chain(struct ir *ir, struct groups *all, uint16_t n)
 {
-    struct groups all;
-    all.n = 0;
+    close_groups(ir, all);
+    all->chained = n + 1 < ir->n_blocks && ir->blocks[n + 1].follows;
+    all->known[0] = all->known[1] = 0;
+}
+
+static void group_block(struct ir *ir, struct groups *all, const struct ir_block *b, uint64_t apart,
+                        uint16_t *insn)
+{
     for (uint16_t i = b->first; i < b->first + b->n; i++) {
         const struct ir_op *op = &ir->ops[i];
-        if (op->code == IR_load || op->code == IR_store) {
+        switch (op->code) {
+        case IR_load:
+        case IR_store:
             if (can_share(op) && !(apart && is_apart(ir, apart, insn, i)))
-                join_or_open(ir, &all, i);
-        } else if (op->code == IR_call && disturbs_tlb(op)) {
-            close_groups(ir, &all);
+                join_or_open(ir, all, b->first, i);
+            break;
+        case IR_get:
+        case IR_set: follow_slot(ir, all, i); break;
+        case IR_call:
+            if (!disturbs_tlb(op))
+                break;
+            close_groups(ir, all);
+            all->known[0] = all->known[1] = 0;
+            break;
         }
     }
-    close_groups(ir, &all);
 }
 
 void ir_group_accesses(struct ir *ir, uint64_t apart)
 {
     uint16_t insn = 0;
-    for (uint16_t n = 0; n < ir->n_blocks; n++)
-        group_block(ir, &ir->blocks[n], apart, &insn);
+    struct groups all;
+    all.n = 0;
+    for (uint16_t n = 0; n < ir->n_blocks; n++) {
+        if (!ir->blocks[n].follows)
+            begin_chain(ir, &all, n);
+        group_block(ir, &all, &ir->blocks[n], apart, &insn);
+    }
+    close_groups(ir, &all);
 }

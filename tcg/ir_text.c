@@ -264,8 +264,8 @@ static void print_block(const struct ir *ir, uint16_t n, unsigned *insn,
     struct line head = { 0 };
     put(&head, "b%u %s", n, b->guest ? "" : "in ");
     put_address(&head, b->off);
-    put(&head, "%s%s%s:", b->loops ? " loops" : "", b->after_call ? " after_call" : "",
-        b->inlined ? " inlined" : "");
+    put(&head, "%s%s%s%s:", b->loops ? " loops" : "", b->after_call ? " after_call" : "",
+        b->inlined ? " inlined" : "", b->follows ? " follows" : "");
     print(opaque, head.at);
     for (uint16_t i = b->first; i < b->first + b->n; i++) {
         const struct ir_op *op = &ir->ops[i];
@@ -759,6 +759,7 @@ static void parse_block(struct parse *p)
     b->loops = accept(p, "loops");
     b->after_call = accept(p, "after_call");
     b->inlined = accept(p, "inlined");
+    b->follows = accept(p, "follows");
     expect(p, ":");
     ir->block = n;
     ir->ended = false;

@@ -106,20 +106,36 @@ static void check_call(struct check *c, const struct ir_op *op)
     }
 }
 
-/* The leader is an access of the same base, and its span covers this one. */
+/* The first operation of the chain that the block is in. */
+static uint16_t chain_first(const struct check *c)
+{
+    const struct ir_block *b = c->block;
+    while (b->follows)
+        b--;
+    return b->first;
+}
+
+static bool is_chained(const struct check *c)
+{
+    return c->block->follows ||
+           (c->block + 1 < c->ir->blocks + c->ir->n_blocks && c->block[1].follows);
+}
+
+/* The leader is an access of the same base, and its span covers this one. In a chain it may have another name for it. */
 static void check_leader(struct check *c, const struct ir_op *op)
 {
     if (op->d == IR_NONE)
         return;
-    if (!rule(c, op->d >= c->block->first && op->d <= c->i, "a leader comes later or elsewhere"))
+    if (!rule(c, op->d >= chain_first(c) && op->d <= c->i, "a leader comes later or elsewhere"))
         return;
     const struct ir_op *leader = &c->ir->ops[op->d];
     int64_t lo = op->imm - leader->imm, hi = lo + ir_access_bytes(op->shape);
     rule(c, leader->code == IR_load || leader->code == IR_store, "a leader is no access");
     rule(c, leader->d == op->d, "a leader does not lead itself");
-    rule(c, leader->a == op->a, "a leader has another base");
+    bool same = leader->a == op->a;
+    rule(c, same || is_chained(c), "a leader has another base");
     rule(c, !((leader->x ^ op->x) & IR_MODE_MASK), "a leader has another mode");
-    rule(c, lo >= IR_SPAN_LO(leader->imm2) && hi <= IR_SPAN_HI(leader->imm2),
+    rule(c, !same || (lo >= IR_SPAN_LO(leader->imm2) && hi <= IR_SPAN_HI(leader->imm2)),
          "a leader's span does not cover an access");
     rule(c, op->code == IR_load || leader->x & IR_SPAN_WRITES,
          "a leader does not check for writes");

@@ -266,6 +266,7 @@ static struct ir_loop_counts optimise(const struct tcg *tcg, const struct plan *
     if (hot && wants_copies(p))
         loops = ir_copy_loops(ir, tell);
     ir_drop_dead(ir);
+    ir_find_chains(ir);
     if (tcg->group_accesses)
         ir_group_accesses(ir, apart);
     return loops;

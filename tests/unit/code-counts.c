@@ -82,13 +82,16 @@ static const struct loop x86_loops[] = {
     { "indexed", { 26, 6 }, "31d289d04c0304c7ffc2ffc975f4f4" },
     /* 1: movzx eax,byte ptr [rdi]; inc rdi; xor edx,eax; shr edx,1; jnc 2f; xor edx,0x5a; 2: dec ecx; jne 1b;
        hlt */
-    { "bytes", { 58 }, "0fb60748ffc731c2d1ea730383f25affc975edf4" },
+    { "bytes", { 57 }, "0fb60748ffc731c2d1ea730383f25affc975edf4" },
     /* 1: mov rdi,[rdi]; dec rcx; jne 1b; hlt */
     { "list", { 21 }, "488b3f48ffc975f8f4" },
+    /* 1: mov rax,[rdi]; test rax,rax; je 2f; mov rdx,[rdi+8]; cmp rdx,rax; je 2f; mov r8,[rdi+16]; cmp r8,rax; je 2f;
+       dec rcx; jne 1b; 2: hlt */
+    { "branches", { 36 }, "488b074885c07417488b57084839c2740e4c8b47104939c0740548ffc975e1f4" },
     /* 1: inc dword ptr [rdi]; dec rcx; jne 1b; hlt */
     { "counter", { 25 }, "ff0748ffc975f9f4" },
     /* 1: call 3f; dec rcx; jne 1b; hlt; 3: add rax,3; ret */
-    { "calls", { 74, 25 }, "e80600000048ffc975f6f44883c003c3" },
+    { "calls", { 73, 25 }, "e80600000048ffc975f6f44883c003c3" },
     /* 1: inc rdx, eight times; call 3f; dec rcx; jne 1b; hlt; 3: add rax,3; ret */
     { "late-call",
       { 999, 999 },
@@ -96,7 +99,7 @@ static const struct loop x86_loops[] = {
     /* 1: call 3f; dec rcx; jne 1b; hlt; 3: push rbp; mov rbp,rsp; push rbx; push r12; sub rsp,16; mov
        [rbp-40],rdi; mov rbx,[rbp-40]; add rsp,16; pop r12; pop rbx; pop rbp; ret */
     { "frames",
-      { 109, 34 },
+      { 108, 34 },
       "e80600000048ffc975f6f4554889e55341544883ec1048897dd8488b5dd84883c410415c5b5dc3" },
     /* lea rbx,[rip+4f]; 1: mov eax,ecx; and eax,1; lea rax,[rbx+rax*2]; jmp rax; 4: jmp 5f; jmp 6f; 5: inc rdx;
        6: dec rcx; jne 1b; hlt */

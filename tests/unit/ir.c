@@ -462,6 +462,7 @@ static void check_file(const char *path)
     mark[1] = 0;
     must_parse(text);
     ir_finish(&ir);
+    ir_find_chains(&ir);
     ir_group_accesses(&ir, 0);
     struct error *err = ir_verify(&ir);
     if (err)

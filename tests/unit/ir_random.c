@@ -429,6 +429,7 @@ static void report(struct machine *m, struct program *p)
             continue;
         build_alone(ir, p, u, m->no_fold, tcg_cpu_of(m->cpu)->tcg->wide);
         ir_finish(ir);
+        ir_find_chains(ir);
         if (!strstr(m->options, "group=off"))
             ir_group_accesses(ir, 0);
         fprintf(stderr, "unit %u:\n", u);
@@ -490,6 +491,7 @@ static void random_units_print_and_parse(void **unused)
             check_text(ir);
             ir_finish(ir);
             check_text(ir);
+            ir_find_chains(ir);
             ir_group_accesses(ir, 0);
             check_text(ir);
         }

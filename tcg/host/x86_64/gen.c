@@ -518,18 +518,29 @@ static void plan_uppers(struct gen *g)
     }
 }
 
+/* Nothing is known of registers but what the convention says. */
+static void begin_chain(struct gen *g, uint16_t n)
+{
+    memset(g->held, 0xff, sizeof(g->held));
+    memset(g->lazy, 0xff, g->ir->n_slots * sizeof(g->lazy[0]));
+    memset(g->copy, 0xff, g->ir->n_slots * sizeof(g->copy[0]));
+    g->spill_used = 0;
+    g->n_owed = 0;
+    look_ahead(g, n);
+    g->at_live = 0;
+}
+
 static void gen_block(struct gen *g, uint16_t n)
 {
     const struct ir_block *blk = &g->ir->blocks[n];
+    uint16_t end = blk->first + blk->n;
     g->next_insn = insn_from(g->ir, blk->first);
     g->insn = g->next_insn ? g->next_insn - 1 : 0;
     g->insn_end = 0;
     g->block = n;
     g->label[n] = n ? g->b.p : g->tcg->rw + g->unit->chain_at; /* loops to the start check too */
-    memset(g->held, 0xff, sizeof(g->held));
-    memset(g->lazy, 0xff, g->ir->n_slots * sizeof(g->lazy[0]));
-    memset(g->copy, 0xff, g->ir->n_slots * sizeof(g->copy[0]));
-    g->spill_used = 0;
+    if (!blk->follows)
+        begin_chain(g, n);
     g->uppers = !g->keeps_uppers || g->uppers_at[n] == UINT32_MAX ? 0 : g->uppers_at[n];
     g->wide = g->uppers;
     if (!n && g->uppers) { /* who comes in does not bring them */
@@ -537,16 +548,14 @@ static void gen_block(struct gen *g, uint16_t n)
         g->label[n] = g->b.p;
         gen_exit_check(g, blk->off);
     }
-    g->n_owed = 0;
     g->insns_done = 0;
     if (blk->loops && blk->guest && n)
         gen_exit_check(g, blk->off);
     if (g->unit->flags & UNIT_COUNTS && blk->n_insns)
         alu_mi(&g->b, true, ALU_ADD, MEM(RBP, TCG_DISP(n_insns)), blk->n_insns);
-    look_ahead(g, blk);
-    for (unsigned at = 0; at < g->n_live; at++) {
-        const struct ir_op *op = &g->ir->ops[g->live[at]];
-        g->i = g->live[at];
+    for (; g->at_live < g->n_live && g->live[g->at_live] < end; g->at_live++) {
+        const struct ir_op *op = &g->ir->ops[g->live[g->at_live]];
+        g->i = g->live[g->at_live];
         g->locked = 0;
         if (g->i >= g->insn_end)
             follow_insns(g);
@@ -555,7 +564,7 @@ static void gen_block(struct gen *g, uint16_t n)
     }
 }
 
-static void put_site(struct gen *g, struct cold *c)
+static void put_owed(struct gen *g, const struct cold *c)
 {
     for (unsigned k = 0; k < c->n_owed; k++) {
         struct mem m = slot_mem(g, c->owed[k].slot);
@@ -566,6 +575,11 @@ static void put_site(struct gen *g, struct cold *c)
         else
             mov_mr(&g->b, true, m, (unsigned)c->owed[k].reg);
     }
+}
+
+static void put_site(struct gen *g, struct cold *c)
+{
+    put_owed(g, c);
     to_shared(g, call32(&g->b), c->wide ? g->host->slow_wide : g->host->slow);
     c->site.resume = (int32_t)(c->resume - g->b.p);
     if (c->site.kind == SLOW_CALL)
@@ -598,6 +612,10 @@ static void put_cold(struct gen *g)
         case COLD_UPPERS:
             put_uppers(g, c->uppers);
             patch_to(jmp32(&g->b), g->label[c->block]);
+            break;
+        case COLD_SIDE:
+            put_owed(g, c);
+            put_cold_side(g, c);
             break;
         case COLD_RETURN: gen_return(g); break;
         case COLD_DROP_RETURNS:

@@ -8,8 +8,9 @@
  * A value is in a register, a constant, still in its slot's memory, or spilled. A pinned register
  * holds its slot's value; an SSA value may be an alias of it until the slot is set again.
  *
- * Where all that could see a slot before it is set again is the slow way of memory accesses, it is stored on
- * those ways alone (struct owed): a comparison between two loads leaves its flags in registers.
+ * Where all that could see a slot before it is set again is the slow way of memory accesses, or who leaves a chain of
+ * blocks by a branch forwards, it is stored on those ways alone (struct owed): a comparison between two loads, or
+ * before another one, leaves its flags in registers.
  *
  * A V256 value may be in a pinned register whose slot is its lower half. Its upper half then goes to the slot's
  * neighbour in memory as soon as that is set; that the register still has it is known from block to block (uppers),
@@ -25,13 +26,14 @@ struct loc {
     uint16_t n; /* slot or spill number */
 };
 
-enum cold_kind { COLD_SLOW, COLD_SITE, COLD_EXIT, COLD_NAN, COLD_DIV, COLD_DROP_RETURNS, COLD_RETURN, COLD_UPPERS };
+enum cold_kind { COLD_SLOW, COLD_SITE, COLD_EXIT, COLD_NAN, COLD_DIV, COLD_DROP_RETURNS, COLD_RETURN, COLD_UPPERS, COLD_SIDE };
 enum { MAX_OWED = 12 };
 struct cold {
     uint8_t kind, n_from, reg, flags, n_owed;
     bool wide; /* there may be V256 values in registers */
-    uint16_t block; /* COLD_UPPERS: goes there, */
-    uint32_t uppers; /* with these upper halves in their registers */
+    uint16_t block; /* COLD_UPPERS: goes there, with these upper halves in their registers; */
+    uint32_t uppers;
+    int32_t off;    /* COLD_SIDE: goes to the block, or, if that is IR_NONE, out of the unit to this address */
     uint8_t *from[3];  /* displacements of the jumps that lead here */
     uint8_t *resume;
     struct link *link;
@@ -90,8 +92,8 @@ struct gen {
     uint16_t unseen_set[128];      /* look_ahead's, by slot: the last set that nothing looked at since */
     struct owed owed[MAX_OWED];
     unsigned n_owed;
-    uint16_t live[IR_MAX_OPS];     /* of the block: operations that make code */
-    unsigned n_live;
+    uint16_t live[IR_MAX_OPS];     /* of the chain of blocks (ir_block.follows): operations that make code; */
+    unsigned n_live, at_live;      /* the next one */
     bool fused[IR_MAX_OPS];      /* part of its one user: a select's setc, a sum's shl; of all its users: sets of high */
     bool seen[IR_MAX_OPS];       /* a float that more than sums and products of its block look at */
     uint8_t high_sets[IR_MAX_OPS]; /* of a high: how many sets of slots in memory use it */
@@ -192,6 +194,7 @@ void cold_from(struct cold *c, uint8_t *at);
 uint8_t arg_code(struct gen *g, struct cold *c, unsigned k, ir_val v);
 struct cold *cold_slow(struct gen *g, enum slow_kind kind, unsigned dst);
 void slow_resumes(struct gen *g, struct cold *c);
+void note_owed(const struct gen *g, struct cold *c);
 bool can_link(const struct gen *g, int32_t off);
 struct link *new_link(struct gen *g, int32_t off, bool linkable);
 void put_link(struct gen *g, uint8_t *at, struct link *l);
@@ -258,6 +261,7 @@ void gen_select(struct gen *g, const struct ir_op *op);
 /* gen_ends.c */
 void put_uppers(struct gen *g, uint32_t regs);
 void gen_jump(struct gen *g, const struct ir_op *op);
+void put_cold_side(struct gen *g, const struct cold *c);
 void gen_branch(struct gen *g, const struct ir_op *op);
 void gen_return(struct gen *g); /* to the guest address in rax */
 void gen_jump_indirect(struct gen *g, const struct ir_op *op);
@@ -265,4 +269,4 @@ void gen_leave(struct gen *g, const struct ir_op *op);
 void gen_set_word(struct gen *g, const struct ir_op *op);
 
 /* gen_ahead.c */
-void look_ahead(struct gen *g, const struct ir_block *blk);
+void look_ahead(struct gen *g, uint16_t block);

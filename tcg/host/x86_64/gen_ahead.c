@@ -41,12 +41,12 @@ static void fuse_add(struct gen *g, uint16_t i)
     note_use(g, op->a, i);
 }
 
-/* Until where only the slow ways of accesses can see what a slot was set to: the last one of them, `looked` (or 1), before
- * it is set anew. */
-static void note_set(struct gen *g, const struct ir_op *set, uint16_t looked)
+/* Until where only the slow ways of accesses, and ways out of the chain, can see what a slot was set to: the last one of
+ * them, `looked` (or 1), before it is set anew. Upper halves of vectors are not kept from block to block so. */
+static void note_set(struct gen *g, const struct ir_op *set, uint16_t looked, uint16_t first)
 {
     uint16_t i = (uint16_t)(set - g->ir->ops), *unseen = &g->unseen_set[set->imm];
-    if (*unseen)
+    if (*unseen && (set->type == IR_I64 || *unseen >= first))
         g->owed_end[*unseen] = looked;
     g->owed_end[i] = 0;
     *unseen = i;
@@ -123,15 +123,38 @@ static void note_undone(struct gen *g, uint16_t set_fflags)
     note_use(g, g->ir->ops[fcmp].b, set_fflags);
 }
 
-/* What there is to do, last uses, groups, and which values are best computed right in a pinned register. */
-void look_ahead(struct gen *g, const struct ir_block *blk)
+/* The end of block n, if another one follows: may the other way, if there is one, store what is owed? A way back is
+ * taken more often than not, and had better not take a turn for that. */
+static bool pays_aside(const struct gen *g, const struct ir_op *end, uint16_t n)
+{
+    const struct ir_block *blocks = g->ir->blocks;
+    if (end->code == IR_jump)
+        return true;
+    ir_val other = end->c == n + 1 ? end->d : end->c;
+    int64_t off = end->c == n + 1 ? end->imm2 : end->imm;
+    return !g->keeps_uppers &&
+           (other == IR_NONE ? off > blocks[n].off : blocks[other].first > blocks[n].first);
+}
+
+/* Behind the operations of block n and those that follow. */
+static uint16_t chain_end(const struct ir *ir, uint16_t n)
+{
+    while (n + 1 < ir->n_blocks && ir->blocks[n + 1].follows)
+        n++;
+    return ir->blocks[n].first + ir->blocks[n].n;
+}
+
+/* What there is to do, last uses, groups, and which values are best computed right in a pinned register: of this block
+ * and those that follow. */
+void look_ahead(struct gen *g, uint16_t block)
 {
     const struct ir *ir = g->ir;
-    uint16_t looked = 1;
+    uint16_t looked = 1, first = ir->blocks[block].first, block_first = first,
+             end = chain_end(ir, block);
     g->n_groups = 0;
     g->n_live = 0;
     memset(g->unseen_set, 0, ir->n_slots * sizeof(g->unseen_set[0]));
-    for (uint16_t i = blk->first, end = i + blk->n; i < end; i++) {
+    for (uint16_t i = first; i < end; i++) {
         const struct ir_op *op = &ir->ops[i];
         g->last_use[i] = i;
         g->fused[i] = false;
@@ -163,13 +186,23 @@ void look_ahead(struct gen *g, const struct ir_block *blk)
         case IR_high: g->high_sets[i] = 0; break;
         case IR_get: g->unseen_set[op->imm] = 0; break;
         case IR_set:
-            note_set(g, op, looked);
+            note_set(g, op, looked, block_first);
             choose_place(g, op);
             fuse_high(g, op);
             break;
         case IR_call:
             if (!(((const struct ir_helper *)(intptr_t)op->imm)->flags & IR_CALL_PURE))
                 memset(g->unseen_set, 0, ir->n_slots * sizeof(g->unseen_set[0]));
+            break;
+        case IR_jump:
+        case IR_branch:
+            if (i + 1 == end)
+                break;
+            if (!pays_aside(g, op, block))
+                memset(g->unseen_set, 0, ir->n_slots * sizeof(g->unseen_set[0]));
+            looked = op->code == IR_branch ? i : looked;
+            block_first = i + 1;
+            block++;
             break;
         }
     }

@@ -159,6 +159,17 @@ void gen_jump(struct gen *g, const struct ir_op *op)
     gen_after_call(g, op->imm2);
 }
 
+/* Of a branch: the way out of its chain of blocks, behind what is owed. */
+void put_cold_side(struct gen *g, const struct cold *c)
+{
+    if (c->block == IR_NONE)
+        gen_jump_out(g, c->off);
+    else if (g->label[c->block])
+        patch_to(jmp32(&g->b), g->label[c->block]);
+    else
+        g->failed = true;
+}
+
 void gen_branch(struct gen *g, const struct ir_op *op)
 {
     gen_compare(g, op);
@@ -174,7 +185,13 @@ void gen_branch(struct gen *g, const struct ir_op *op)
         to_off = other_off;
         other_off = to2;
     }
-    if (to != IR_NONE) {
+    if (g->n_owed) {
+        struct cold *c = cold_new(g, COLD_SIDE);
+        note_owed(g, c);
+        c->block = to;
+        c->off = to_off;
+        cold_from(c, jcc32(&g->b, cc));
+    } else if (to != IR_NONE) {
         jump_to_block(g, jcc32(&g->b, cc), to);
     } else if (can_link(g, to_off)) {
         align_patch(g, 2);

@@ -156,8 +156,8 @@ static bool is_aligned(const struct gen *g, const struct ir_op *op)
     const struct ir_op *leader = &g->ir->ops[op->d];
     unsigned size = ir_access_bytes(op->shape);
     return !(op->shape & IR_ALIGNED) ||
-           (leader->shape & IR_ALIGNED && (op->imm - leader->imm) % size == 0 &&
-            ir_access_bytes(leader->shape) >= size);
+           (leader->a == op->a && leader->shape & IR_ALIGNED &&
+            (op->imm - leader->imm) % size == 0 && ir_access_bytes(leader->shape) >= size);
 }
 
 void gen_load_store(struct gen *g, const struct ir_op *op)

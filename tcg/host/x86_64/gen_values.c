@@ -466,6 +466,18 @@ struct cold *cold_slow(struct gen *g, enum slow_kind kind, unsigned dst)
     return c;
 }
 
+/* What is owed now this cold code is to pay. */
+void note_owed(const struct gen *g, struct cold *c)
+{
+    for (unsigned k = 0; k < g->n_owed; k++) {
+        struct loc l = g->loc[g->owed[k].v];
+        c->owed[k].slot = g->owed[k].slot;
+        c->owed[k].reg = l.kind == LOC_REG ? (int8_t)l.reg : NOREG;
+        c->owed[k].value = (int32_t)g->ir->ops[g->owed[k].v].imm;
+    }
+    c->n_owed = (uint8_t)g->n_owed;
+}
+
 /* Behind the slow call of a memory access: what is owed now it pays. It may push out of the TLB what a shared check relies on:
  * then another vCPU could begin to watch the page for writes and not know that we may still write. */
 void slow_resumes(struct gen *g, struct cold *c)
@@ -474,13 +486,7 @@ void slow_resumes(struct gen *g, struct cold *c)
     for (unsigned q = 0; q < g->n_groups; q++)
         if (g->groups[q].reg >= 0)
             c->site.live_groups |= 1u << g->groups[q].reg;
-    for (unsigned k = 0; k < g->n_owed; k++) {
-        struct loc l = g->loc[g->owed[k].v];
-        c->owed[k].slot = g->owed[k].slot;
-        c->owed[k].reg = l.kind == LOC_REG ? (int8_t)l.reg : NOREG;
-        c->owed[k].value = (int32_t)g->ir->ops[g->owed[k].v].imm;
-    }
-    c->n_owed = (uint8_t)g->n_owed;
+    note_owed(g, c);
     c->resume = g->b.p;
 }
 

@@ -30,7 +30,6 @@ unsigned inline_count(const struct inlined *all)
 
 void inline_cover(const struct inlined *all, struct unit *u)
 {
-    u->inlines = all->n_calls;
     u->n_inlined = (uint8_t)all->n_spans;
     memcpy(u->inlined, all->spans, all->n_spans * sizeof(u->inlined[0]));
 }

@@ -48,7 +48,7 @@ struct unit {
     uint32_t flags;
     uint16_t n_insns, n_links;
     bool hot;                /* of the second tier: tier.c */
-    bool inlines;            /* there were calls whose functions might be short enough */
+    bool hot_plan;           /* its instructions are those of a hot unit (not where it is kept in a file) */
     uint8_t n_inlined;       /* pieces of the page, elsewhere, that it has copies of: */
     struct span inlined[UNIT_SPANS];
     _Atomic uint8_t samples; /* times that a vCPU was found in it */

@@ -13,7 +13,7 @@ enum {
     MAX_UNIT_INSNS = 256,
     SCAN_BYTES = 16, /* the longest instruction of any target */
     FOLLOW_CALLS =
-        8, /* what is behind a call later than this makes a unit of its own, if it ever runs */
+        8, /* what is behind a later call is a unit of its own if it runs, until it is hot */
 };
 
 /* The instructions of a unit to be. */
@@ -24,7 +24,7 @@ struct plan {
     uint64_t pc_page;            /* its guest address, for the log */
     uint32_t flags;
     bool forward_only; /* no loops */
-    bool inlines;      /* short functions, behind calls of them */
+    bool hot; /* has copies of short functions behind their calls, and all that is behind calls */
     unsigned n, limit;
     int32_t seen_end; /* behind the highest instruction */
     struct found insns[MAX_UNIT_INSNS];
@@ -116,11 +116,11 @@ static void trace(struct plan *p, int32_t off)
             leader = true;
             break;
         case INSN_CALL:
-            if (p->inlines)
+            if (p->hot)
                 f->inlined = inline_find(&p->inlined, p->limit, scan_leaf, p, f);
             /* fall through */
         case INSN_CALL_INDIRECT:
-            if (p->n >= FOLLOW_CALLS && !f->inlined)
+            if (p->n >= FOLLOW_CALLS && !p->hot)
                 return;
             leader = after_call = true;
             break;
@@ -297,6 +297,7 @@ static enum compiled make_unit(struct plan *p, int32_t off, const struct ir *ir,
                         .flags = p->flags,
                         .end = p->seen_end,
                         .hot = old || tcg->always_tier2,
+                        .hot_plan = p->hot,
                         .n_insns = (uint16_t)p->n };
     inline_cover(&p->inlined, u);
     enum compiled c = tcg->backend->compile(tcg, u, ir);
@@ -337,7 +338,7 @@ static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off, bo
         p->bytes = persist_copy(tcg, p->page);
     bool one = tcg->single_insn || p->page2 || p->flags & UNIT_ALONE;
     p->limit = one ? 1 : t->stepping ? MIN(t->most_insns, tcg->max_insns) : tcg->max_insns;
-    p->inlines = tcg->always_tier2 && !one && !keeps && wants_copies(p);
+    p->hot = tcg->always_tier2 && !one && !keeps && wants_copies(p);
     for (;; p->limit = (p->limit + 1) / 2) {
         make_plan(p, off);
         if (!p->n)
@@ -444,7 +445,7 @@ void translate_hot(struct tcg *tcg, const struct hot *hot, struct again *again)
     p->pc_page = hot->pc & ~(uint64_t)4095;
     p->flags = hot->flags;
     p->forward_only = false;
-    p->inlines = wants_copies(p) && !tcg->single_insn;
+    p->hot = wants_copies(p) && !tcg->single_insn;
     bool done = !there;
     for (p->limit = tcg->target->hot_insns; !done && p->limit > 1; p->limit /= 2) {
         make_plan(p, hot->off);
@@ -676,13 +677,13 @@ bool translate_again(struct tcg_cpu *t, uint64_t pc, const uint8_t *page, const 
     bool hot = *u && (*u)->hot;
     unsigned limit = *u ? (*u)->n_insns : one ? 1 : t->tcg->max_insns;
     if (!hot) { /* what would become of it */
-        p->inlines = !one && wants_copies(p);
+        p->hot = !one && wants_copies(p);
         if (!build_most(p, ir, off, limit))
             return false;
         tell_calls(p, tell);
         optimise(t->tcg, p, ir, true, 0, tell);
     }
-    p->inlines = hot && (*u)->inlines;
+    p->hot = hot && (*u)->hot_plan;
     if (!build_most(p, ir, off, limit))
         return false;
     if (hot)

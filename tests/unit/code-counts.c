@@ -44,7 +44,7 @@ static const struct loop riscv_loops[] = {
     { "calls", { 26, 9 }, "8684ef00c0007d166dfea68082808d078280" },
     /* mv s1,ra; 1: addi a5,a5,1, eight times; jal 3f; addi a2,a2,-1; bnez a2,1b; mv ra,s1; ret; 3: addi a5,a5,3; ret */
     { "late-call",
-      { 999, 999 },
+      { 32, 9 },
       "868485078507850785078507850785078507ef00c0007d166df6a68082808d078280" },
     /* mv t0,ra; 1: jal t1,3f; addi a2,a2,-1; bnez a2,1b; mv ra,t0; ret; 3: addi sp,sp,-32; sd s0,0(sp); sd
        s1,8(sp); sd s2,16(sp); mv s0,a0; mv s1,a1; ld s0,0(sp); ld s1,8(sp); ld s2,16(sp); addi sp,sp,32; jr t1 */
@@ -94,7 +94,7 @@ static const struct loop x86_loops[] = {
     { "calls", { 73, 25 }, "e80600000048ffc975f6f44883c003c3" },
     /* 1: inc rdx, eight times; call 3f; dec rcx; jne 1b; hlt; 3: add rax,3; ret */
     { "late-call",
-      { 999, 999 },
+      { 85, 30 },
       "48ffc248ffc248ffc248ffc248ffc248ffc248ffc248ffc2e80600000048ffc975def44883c003c3" },
     /* 1: call 3f; dec rcx; jne 1b; hlt; 3: push rbp; mov rbp,rsp; push rbx; push r12; sub rsp,16; mov
        [rbp-40],rdi; mov rbx,[rbp-40]; add rsp,16; pop r12; pop rbx; pop rbp; ret */

@@ -38,7 +38,7 @@ struct kept {
     uint16_t off, n_bytes; /* guest code, in its page */
     uint16_t n_insns, n_links, n_relocs;
     uint16_t entry, chain_at, kill_at, code_size; /* from here on, places in the code */
-    uint8_t pad_[2];
+    uint16_t guess;
 };
 struct kept_link {
     uint16_t jump_at, stub_at;
@@ -284,6 +284,7 @@ static void place(struct tcg *tcg, const struct kept *k, const uint8_t *page)
                         .flags = k->flags,
                         .n_insns = k->n_insns,
                         .n_links = k->n_links,
+                        .guess = k->guess,
                         .code_at = at,
                         .code_size = k->code_size,
                         .entry = tcg->rx + at + k->entry,
@@ -406,7 +407,8 @@ void persist_keep(struct tcg *tcg, const struct unit *u, const uint8_t *copy)
                       .entry = (uint16_t)((const uint8_t *)u->entry - tcg->rx - u->code_at),
                       .chain_at = (uint16_t)(u->chain_at - u->code_at),
                       .kill_at = (uint16_t)(u->kill_at - u->code_at),
-                      .code_size = (uint16_t)u->code_size };
+                      .code_size = (uint16_t)u->code_size,
+                      .guess = u->guess };
     bool can = u->code_size <= MAX_CODE && u->end <= 4096 && tcg->relocs.n <= MAX_RELOCS &&
                relocs_are_right(tcg, u) && !has_address(tcg, u) && !has_many(p, hash);
     struct kept *to = can ? store_add(p->store, hash, kept_size(&k)) : NULL;

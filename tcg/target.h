@@ -32,6 +32,7 @@ struct tr {
     uint32_t flags;       /* the state word that selected this translation */
     int32_t off, next;    /* this instruction and the one behind it, relative to the unit's page */
     uint8_t len;
+    uint16_t guess;       /* the target's own: what target.guess said, or 0 */
     uint32_t note;        /* the target's own; 0 at the start of a block that not only the
                              instruction before leads to (forget what was learnt) */
 };
@@ -84,6 +85,9 @@ struct tcg_target {
      * instructions raise by a call with IR_CALL_RAISES. */
     void (*translate)(struct tr *t, const struct insn_scan *insn);
     void (*begin_unit)(struct tr *t);
+    /* What the CPU, which is about to begin a unit for the first time, may well be like each time: translate is told, and has
+     * generated code look whether it is so. NULL: nothing. */
+    uint16_t (*guess)(struct vcpu *cpu);
     /* run() is entered, is about to return: the registers of arch into the form that slots have, and
      * back. NULL where that is the same. vCPU's thread, outside generated code. */
     void (*resume)(struct vcpu *cpu);

@@ -47,6 +47,7 @@ struct unit {
     int32_t off, end;        /* first guest byte and the one behind the last, relative to the page */
     uint32_t flags;
     uint16_t n_insns, n_links;
+    uint16_t guess;          /* see target.h */
     bool hot;                /* of the second tier: tier.c */
     bool hot_plan;           /* its instructions are those of a hot unit (not where it is kept in a file) */
     uint8_t n_inlined;       /* pieces of the page, elsewhere, that it has copies of: */

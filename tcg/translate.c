@@ -23,6 +23,7 @@ struct plan {
     const uint8_t *bytes;        /* where those of page are read: page, or a copy */
     uint64_t pc_page;            /* its guest address, for the log */
     uint32_t flags;
+    uint16_t guess;
     bool forward_only; /* no loops */
     bool hot; /* has copies of short functions behind their calls, and all that is behind calls */
     unsigned n, limit;
@@ -170,7 +171,7 @@ static void translate_insn(void *plan, struct tr *tr, const struct found *f)
 static void build(struct plan *p, struct ir *ir)
 {
     struct tcg_cpu *t = p->t;
-    struct tr tr = { .ir = ir, .cpu = t->cpu, .flags = p->flags & UNIT_STATE };
+    struct tr tr = { .ir = ir, .cpu = t->cpu, .flags = p->flags & UNIT_STATE, .guess = p->guess };
     enum inline_done done = INLINE_NOT; /* with the instruction before */
     ir_start(ir, t->target->slots, t->target->n_slots);
     ir->wide = t->tcg->wide;
@@ -298,7 +299,8 @@ static enum compiled make_unit(struct plan *p, int32_t off, const struct ir *ir,
                         .end = p->seen_end,
                         .hot = old || tcg->always_tier2,
                         .hot_plan = p->hot,
-                        .n_insns = (uint16_t)p->n };
+                        .n_insns = (uint16_t)p->n,
+                        .guess = p->guess };
     inline_cover(&p->inlined, u);
     enum compiled c = tcg->backend->compile(tcg, u, ir);
     if (c != COMPILE_OK)
@@ -336,6 +338,7 @@ static struct unit *translate(struct tcg_cpu *t, struct plan *p, int32_t off, bo
         return NULL;
     if (keeps)
         p->bytes = persist_copy(tcg, p->page);
+    p->guess = t->target->guess ? t->target->guess(t->cpu) : 0;
     bool one = tcg->single_insn || p->page2 || p->flags & UNIT_ALONE;
     p->limit = one ? 1 : t->stepping ? MIN(t->most_insns, tcg->max_insns) : tcg->max_insns;
     p->hot = tcg->always_tier2 && !one && !keeps && wants_copies(p);
@@ -432,8 +435,9 @@ void translate_hot(struct tcg *tcg, const struct hot *hot, struct again *again)
     uint64_t begin = host_now_ns(), apart = 0;
     struct plan *p = &again->plan;
     pthread_mutex_lock(&tcg->lock);
-    bool there = first_tier(tcg, hot);
+    const struct unit *there = first_tier(tcg, hot);
     if (there) {
+        p->guess = there->guess;
         memcpy(again->page, hot->page, sizeof(again->page));
         apart = cache_apart(tcg, hot->page);
     }
@@ -673,6 +677,7 @@ bool translate_again(struct tcg_cpu *t, uint64_t pc, const uint8_t *page, const 
     if (!scan_one(p, off, &scan))
         p->page2 = page2;
     *u = cache_find(t->tcg, page, off, flags);
+    p->guess = *u ? (*u)->guess : 0;
     bool one = p->page2 || flags & UNIT_ALONE || t->tcg->single_insn;
     bool hot = *u && (*u)->hot;
     unsigned limit = *u ? (*u)->n_insns : one ? 1 : t->tcg->max_insns;

@@ -24,6 +24,11 @@ static unsigned known_op(const struct tr *t)
     return v != IR_NONE && ir_is_const(t->ir, v, &op) ? (unsigned)op + 1 : 0;
 }
 
+bool cc_can_guess(const struct tr *t)
+{
+    return t->guess && t->ir->block == 0 && t->ir->slot_value[X86_SLOT_CC_OP] == IR_NONE;
+}
+
 void cc_enter(struct tr *t)
 {
     const struct ir *ir = t->ir;

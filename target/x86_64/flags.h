@@ -45,6 +45,8 @@ uint64_t x86_flags_value(uint64_t cc_op, uint64_t dst, uint64_t src, uint64_t au
 /* ---- in IR (flags.c) ------------------------------------------------------------------------------- */
 /* Around each instruction (translate.c): what is known of cc_op goes along. */
 void cc_enter(struct tr *t);
+/* Nothing in this unit has said yet what the flags are, but cc_op was t->guess - 1 when its code came up first. */
+bool cc_can_guess(const struct tr *t);
 void cc_leave(struct tr *t);
 /* This instruction's flags; operands that the kind does not have are IR_NONE. After everything that may
  * fault. */

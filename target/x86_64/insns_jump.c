@@ -87,6 +87,15 @@ static void tr_jmp_indirect(struct tr *t, const struct x86_insn *i)
 
 static void tr_jcc(struct tr *t, const struct x86_insn *i)
 {
+    if (cc_can_guess(t)) { /* the second half of a loop that was cut, or the end of a page */
+        uint16_t guessed = ir_new_block(t->ir), other = ir_new_block(t->ir);
+        ir_val op = ir_i64(t->ir, t->guess - 1);
+        ir_branch_block(t->ir, IR_EQ, ir_get(t->ir, X86_SLOT_CC_OP), op, guessed, other);
+        ir_enter(t->ir, guessed);
+        ir_know(t->ir, X86_SLOT_CC_OP, ir_i64(t->ir, t->guess - 1));
+        jump_if(t, i, cc_cond(t, i->opcode & 15));
+        ir_enter(t->ir, other); /* last: what follows knows nothing */
+    }
     jump_if(t, i, cc_cond(t, i->opcode & 15));
 }
 

@@ -257,6 +257,7 @@ const struct tcg_target x86_64_tcg_target = {
     .scan = x86_scan,
     .translate = x86_translate,
     .begin_unit = x86_begin_unit,
+    .guess = x86_guess,
     .identity = identity,
     .resume = x86_resume,
     .settle = x86_settle,

@@ -89,6 +89,7 @@ void x86_translate(struct tr *t, const struct insn_scan *insn);
 /* begin_unit calls this first (insns_sys.c): single-step, interrupt shadow, code breakpoints. Units under
  * X86_TR_TF, X86_TR_SHADOW, X86_TR_BREAK and X86_TR_WATCH have one instruction. */
 void x86_begin_unit(struct tr *t);
+uint16_t x86_guess(struct vcpu *cpu); /* cc_op + 1 */
 void tr_begin_events(struct tr *t);
 
 /* ---- exceptions (SDM 3-6.3.1) --------------------------------------------------------------------- */

@@ -70,6 +70,12 @@ void x86_scan(struct vcpu *cpu, uint32_t flags, const uint8_t *bytes, size_t n, 
         out->kind = INSN_END;
 }
 
+uint16_t x86_guess(struct vcpu *cpu)
+{
+    uint64_t op = x86_of(cpu)->cc_op;
+    return op < UINT16_MAX ? (uint16_t)(op + 1) : 0;
+}
+
 void x86_begin_unit(struct tr *t)
 {
     tr_begin_events(t);

@@ -1,5 +1,5 @@
 /* Flags that outlive the unit of code that made them: INC and DEC at the head of the next one, where nothing is known
- * of how they were made. On every back end. */
+ * of how they were made; and conditional jumps there, where that is guessed. On every back end. */
 #include "core/util.h"
 #include "target/x86_64/sys.h"
 #include "tests/unit/x86_machine.h"
@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { HEAD = CODE + 0x40, NOBODYS = 0x300000, FLAGS = 0x8d5 };
+enum { HEAD = CODE + 0x40, BRANCH = CODE + 0x1000, NOBODYS = 0x300000, FLAGS = 0x8d5 };
 
 /* What leaves flags of each kind (flags.h), before jmp *%rbx. */
 struct maker {
@@ -58,8 +58,8 @@ static const struct step steps[] = {
     { "lock decl (%rdi)", 3, { 0xf0, 0xff, 0x0f }, 0, UINT32_MAX, UNDER },
 };
 
-static void run(struct machine *m, const struct maker *maker, const uint32_t *o,
-                const struct step *step, uint64_t rdi)
+static void run_to(struct machine *m, const struct maker *maker, const uint32_t *o,
+                   const struct step *step, uint64_t rdi, uint64_t to)
 {
     uint8_t code[0x50] = { 0 };
     memcpy(code, maker->code, maker->n);
@@ -71,13 +71,19 @@ static void run(struct machine *m, const struct maker *maker, const uint32_t *o,
     machine_poke(m, DATA + 8, 8, 1);
     m->x->gpr[X86_RAX] = o[0];
     m->x->gpr[X86_RDX] = o[1];
-    m->x->gpr[X86_RBX] = HEAD;
+    m->x->gpr[X86_RBX] = to;
     m->x->gpr[X86_RDI] = rdi;
     m->x->gpr[X86_RSI] = DATA + 8;
     m->x->gpr[8] = step->from;
     store_le(m->x->zmm[0], 8, 0);
     store_le(m->x->zmm[1], 8, (uint64_t)o[1] << 32); /* 0 is below it, or equal */
     machine_run(m, code, sizeof(code));
+}
+
+static void run(struct machine *m, const struct maker *maker, const uint32_t *o,
+                const struct step *step, uint64_t rdi)
+{
+    run_to(m, maker, o, step, rdi, HEAD);
 }
 
 static void equal(uint64_t got, uint64_t wanted, const struct maker *maker, const struct step *step)
@@ -116,10 +122,58 @@ static void inc_and_dec_leave_cf_however_it_was_made(void **unused)
     }
 }
 
+/* SDM 1-B.1 */
+static bool holds(unsigned code, uint64_t f)
+{
+    bool less = !(f & X86_FLAG_SF) != !(f & X86_FLAG_OF);
+    const bool is[] = { f & X86_FLAG_OF,
+                        f & X86_FLAG_CF,
+                        f & X86_FLAG_ZF,
+                        f & (X86_FLAG_CF | X86_FLAG_ZF),
+                        f & X86_FLAG_SF,
+                        f & X86_FLAG_PF,
+                        less,
+                        less || f & X86_FLAG_ZF };
+    return is[code >> 1] != (code & 1);
+}
+
+/* The unit that begins with the jump is made when the first flags come, and is right for all others. */
+static void check_branch(struct machine *m, unsigned code, unsigned first,
+                         const uint64_t flags[][ARRAY_LEN(operands)])
+{
+    machine_poke(m, BRANCH, 4, 0xf4f40170 | code); /* jcc 1f; hlt; 1: hlt */
+    for (size_t k = 0; k < 2 * ARRAY_LEN(makers); k++) {
+        size_t i = (first + k / 2) % ARRAY_LEN(makers), o = (first + k) % ARRAY_LEN(operands);
+        run_to(m, &makers[i], operands[o], &steps[0], DATA, BRANCH);
+        if (m->x->rip != BRANCH + 3u + holds(code, flags[i][o]))
+            fail_msg("jcc %#x behind %s, after %s: %#lx", code, makers[i].name, makers[first].name,
+                     (unsigned long)m->x->rip);
+        equal(m->x->rflags & FLAGS, flags[i][o], &makers[i], &steps[0]);
+    }
+}
+
+static void jumps_heed_flags_however_they_were_made(void **unused)
+{
+    for (size_t b = 0; b < n_backends; b++) {
+        struct machine m = machine_new(backends[b], "max");
+        uint64_t flags[ARRAY_LEN(makers)][ARRAY_LEN(operands)];
+        for (size_t k = 0; k < ARRAY_LEN(makers); k++)
+            for (size_t o = 0; o < ARRAY_LEN(operands); o++) {
+                run(&m, &makers[k], operands[o], &steps[0], DATA);
+                flags[k][o] = m.x->rflags & FLAGS;
+            }
+        for (unsigned code = 0; code < 16; code++)
+            for (unsigned first = 0; first < ARRAY_LEN(makers); first++)
+                check_branch(&m, code, first, flags);
+        vm_free(m.vm);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(inc_and_dec_leave_cf_however_it_was_made),
+        cmocka_unit_test(jumps_heed_flags_however_they_were_made),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

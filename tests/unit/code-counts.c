@@ -30,16 +30,16 @@ static const struct {
 
 static const struct loop riscv_loops[] = {
     /* 1: ld a4,0(a0); addi a0,a0,8; add a5,a5,a4; addi a2,a2,-1; bnez a2,1b; ret */
-    { "sum", { 17, 4 }, "18612105ba977d1665fe8280" },
+    { "sum", { 16, 4 }, "18612105ba977d1665fe8280" },
     /* 1: ld a4,0(a0); sd a4,0(a1); addi a0,a0,8; addi a1,a1,8; addi a2,a2,-1; bnez a2,1b; ret */
-    { "copy", { 27, 5 }, "186198e12105a1057d167dfa8280" },
+    { "copy", { 25, 5 }, "186198e12105a1057d167dfa8280" },
     /* 1: slli a4,s2,3; add a4,a4,a0; ld a4,0(a4); add a5,a5,a4; addiw s2,s2,1; addiw a2,a2,-1; bnez a2,1b; ret */
-    { "indexed", { 24, 6 }, "131739002a971863ba9705297d366dfa8280" },
+    { "indexed", { 23, 6 }, "131739002a971863ba9705297d366dfa8280" },
     /* 1: lbu a4,0(a0); addi a0,a0,1; xor a5,a5,a4; andi a6,a5,1; srli a5,a5,1; beqz a6,2f; xori a5,a5,0x5a; 2:
        addi a2,a2,-1; bnez a2,1b; ret */
-    { "bytes", { 26 }, "034705000505b98f13f8170085836304080093c7a7057d1665f68280" },
+    { "bytes", { 25 }, "034705000505b98f13f8170085836304080093c7a7057d1665f68280" },
     /* 1: ld a0,0(a0); addi a2,a2,-1; bnez a2,1b; ret */
-    { "list", { 15 }, "08617d1675fe8280" },
+    { "list", { 14 }, "08617d1675fe8280" },
     /* mv s1,ra; 1: jal 3f; addi a2,a2,-1; bnez a2,1b; mv ra,s1; ret; 3: addi a5,a5,3; ret */
     { "calls", { 26, 9 }, "8684ef00c0007d166dfea68082808d078280" },
     /* mv s1,ra; 1: addi a5,a5,1, eight times; jal 3f; addi a2,a2,-1; bnez a2,1b; mv ra,s1; ret; 3: addi a5,a5,3; ret */
@@ -49,49 +49,49 @@ static const struct loop riscv_loops[] = {
     /* mv t0,ra; 1: jal t1,3f; addi a2,a2,-1; bnez a2,1b; mv ra,t0; ret; 3: addi sp,sp,-32; sd s0,0(sp); sd
        s1,8(sp); sd s2,16(sp); mv s0,a0; mv s1,a1; ld s0,0(sp); ld s1,8(sp); ld s2,16(sp); addi sp,sp,32; jr t1 */
     { "frames",
-      { 55 },
+      { 54 },
       "86826f03c0007d166dfe96808280011122e026e44ae82a84ae840264a264426905610283" },
     /* la a6,4f; 1: andi a4,a2,1; slli a4,a4,2; add a4,a4,a6; jr a4; .balign 4; 4: j 5f; .balign 4; j 6f; 5:
        addi a5,a5,1; 6: addi a2,a2,-1; bnez a2,1b; ret */
-    { "table", { 26 }, "1708000013084801137716000a0742970287010019a0010011a085077d166df68280" },
+    { "table", { 25 }, "1708000013084801137716000a0742970287010019a0010011a085077d166df68280" },
     /* 1: fld fa4,0(a0); fld fa5,0(a1); fmadd.d fa5,fa4,fa0,fa5; fsd fa5,0(a1); addi a0,a0,8; addi a1,a1,8; addi
        a2,a2,-1; bnez a2,1b; ret */
-    { "saxpy", { 34, 9 }, "18219c21c377a77a9ca12105a1057d1665fa8280" },
+    { "saxpy", { 32, 9 }, "18219c21c377a77a9ca12105a1057d1665fa8280" },
     /* 1: lw a4,0(a0); addw a5,a5,a4; slliw a6,a5,5; srliw a7,a5,27; or a5,a6,a7; addi a0,a0,4; addiw a2,a2,-1;
        bnez a2,1b; ret */
-    { "words", { 28 }, "1841b99f1b9857009bd8b701b367180111057d3675f68280" },
+    { "words", { 27 }, "1841b99f1b9857009bd8b701b367180111057d3675f68280" },
     /* 1: ld t3,0(a0); ld t4,8(a0); mul t5,t3,s4; mulhu t6,t3,s4; add s5,s5,t5; sltu t5,s5,t5; add s6,s6,t6; add
        s6,s6,t5; xor s7,s7,t4; addi a0,a0,16; addi a2,a2,-1; bnez a2,1b; ret */
     { "wide",
-      { 42 },
+      { 41 },
       "033e0500833e8500330f4e03b33f4e03fa9a33bfea017e9b7a9bb3cbdb0141057d1679fe8280" },
     /* 1: amoadd.d a4,a5,(a1); addi a2,a2,-1; bnez a2,1b; ret */
-    { "atomic", { 19 }, "2fb7f5007d166dfe8280" },
+    { "atomic", { 18 }, "2fb7f5007d166dfe8280" },
     /* 1: fence rw,w; amoadd.d x0,a5,(a1); fence rw,rw; ld a4,0(a1); fence rw,rw; addi a2,a2,-1; bnez a2,1b; ret */
-    { "ordered", { 28 }, "0f0010032fb0f5000f00300398610f0030037d1675f68280" },
+    { "ordered", { 26 }, "0f0010032fb0f5000f00300398610f0030037d1675f68280" },
     /* 1: amoor.d a4,a5,(a1); addi a2,a2,-1; bnez a2,1b; ret */
-    { "set-bits", { 23 }, "2fb7f5407d166dfe8280" },
+    { "set-bits", { 22 }, "2fb7f5407d166dfe8280" },
 };
 
 static const struct loop x86_loops[] = {
     /* 1: add rax,[rdi]; add rdi,8; dec rcx; jne 1b; hlt */
-    { "sum", { 24, 4 }, "4803074883c70848ffc975f4f4" },
+    { "sum", { 23, 4 }, "4803074883c70848ffc975f4f4" },
     /* 1: mov rax,[rdi+rcx*8]; mov [rsi+rcx*8],rax; sub rcx,1; jne 1b; hlt */
-    { "copy", { 30, 5 }, "488b04cf488904ce4883e90175f2f4" },
+    { "copy", { 28, 5 }, "488b04cf488904ce4883e90175f2f4" },
     /* xor edx,edx; 1: mov eax,edx; add r8,[rdi+rax*8]; inc edx; dec ecx; jne 1b; hlt */
-    { "indexed", { 26, 6 }, "31d289d04c0304c7ffc2ffc975f4f4" },
+    { "indexed", { 25, 6 }, "31d289d04c0304c7ffc2ffc975f4f4" },
     /* 1: movzx eax,byte ptr [rdi]; inc rdi; xor edx,eax; shr edx,1; jnc 2f; xor edx,0x5a; 2: dec ecx; jne 1b;
        hlt */
-    { "bytes", { 57 }, "0fb60748ffc731c2d1ea730383f25affc975edf4" },
+    { "bytes", { 56 }, "0fb60748ffc731c2d1ea730383f25affc975edf4" },
     /* 1: mov rdi,[rdi]; dec rcx; jne 1b; hlt */
-    { "list", { 21 }, "488b3f48ffc975f8f4" },
+    { "list", { 20 }, "488b3f48ffc975f8f4" },
     /* 1: mov rax,[rdi]; test rax,rax; je 2f; mov rdx,[rdi+8]; cmp rdx,rax; je 2f; mov r8,[rdi+16]; cmp r8,rax; je 2f;
        dec rcx; jne 1b; 2: hlt */
-    { "branches", { 36 }, "488b074885c07417488b57084839c2740e4c8b47104939c0740548ffc975e1f4" },
+    { "branches", { 35 }, "488b074885c07417488b57084839c2740e4c8b47104939c0740548ffc975e1f4" },
     /* 1: inc dword ptr [rdi]; dec rcx; jne 1b; hlt */
-    { "counter", { 25 }, "ff0748ffc975f9f4" },
+    { "counter", { 24 }, "ff0748ffc975f9f4" },
     /* 1: call 3f; dec rcx; jne 1b; hlt; 3: add rax,3; ret */
-    { "calls", { 73, 25 }, "e80600000048ffc975f6f44883c003c3" },
+    { "calls", { 72, 25 }, "e80600000048ffc975f6f44883c003c3" },
     /* 1: inc rdx, eight times; call 3f; dec rcx; jne 1b; hlt; 3: add rax,3; ret */
     { "late-call",
       { 85, 30 },
@@ -103,37 +103,37 @@ static const struct loop x86_loops[] = {
       "e80600000048ffc975f6f4554889e55341544883ec1048897dd8488b5dd84883c410415c5b5dc3" },
     /* lea rbx,[rip+4f]; 1: mov eax,ecx; and eax,1; lea rax,[rbx+rax*2]; jmp rax; 4: jmp 5f; jmp 6f; 5: inc rdx;
        6: dec rcx; jne 1b; hlt */
-    { "table", { 50 }, "488d1d0b00000089c883e001488d0443ffe0eb02eb0348ffc248ffc975e9f4" },
+    { "table", { 49 }, "488d1d0b00000089c883e001488d0443ffe0eb02eb0348ffc248ffc975e9f4" },
     /* 1: movsd xmm0,[rdi]; mulsd xmm0,xmm1; addsd xmm0,[rsi]; movsd [rsi],xmm0; add rdi,8; add rsi,8; dec rcx;
        jne 1b; hlt */
-    { "saxpy", { 39, 8 }, "f20f1007f20f59c1f20f5806f20f11064883c7084883c60848ffc975e3f4" },
+    { "saxpy", { 37, 8 }, "f20f1007f20f59c1f20f5806f20f11064883c7084883c60848ffc975e3f4" },
     /* 1: movups xmm0,[rdi]; movups xmm2,[rsi]; paddd xmm0,xmm2; pxor xmm3,xmm0; movups [rsi],xmm0; add rdi,16;
        add rsi,16; dec rcx; jne 1b; hlt */
-    { "vectors", { 39 }, "0f10070f1016660ffec2660fefd80f11064883c7104883c61048ffc975e2f4" },
+    { "vectors", { 37 }, "0f10070f1016660ffec2660fefd80f11064883c7104883c61048ffc975e2f4" },
     /* 1: add eax,[rdi]; rol eax,5; lea edx,[rax+rdx+7]; add rdi,4; cmp edx,eax; cmovb eax,edx; dec ecx; jne 1b;
        hlt */
-    { "words", { 32 }, "0307c1c0058d5410074883c70439c20f42c2ffc975eaf4" },
+    { "words", { 31 }, "0307c1c0058d5410074883c70439c20f42c2ffc975eaf4" },
     /* 1: mov rax,[rdi]; mul r8; add r9,rax; adc r10,rdx; adc r11,0; add rdi,8; dec rcx; jne 1b; hlt */
-    { "wide", { 50 }, "488b0749f7e04901c14911d24983d3004883c70848ffc975e7f4" },
+    { "wide", { 49 }, "488b0749f7e04901c14911d24983d3004883c70848ffc975e7f4" },
     /* 1: lock xadd [rsi],rax; dec rcx; jne 1b; hlt */
-    { "atomic", { 25 }, "f0480fc10648ffc975f6f4" },
+    { "atomic", { 24 }, "f0480fc10648ffc975f6f4" },
     /* 1: mov rdx,rcx; mov ecx,4; push rdi; push rsi; rep movsb; pop rsi; pop rdi; mov rcx,rdx; dec rcx; jne 1b;
        hlt */
-    { "strings", { 86 }, "4889cab9040000005756f3a45e5f4889d148ffc975eaf4" },
+    { "strings", { 83 }, "4889cab9040000005756f3a45e5f4889d148ffc975eaf4" },
     /* 1: mov r8,rcx; mov r9,rdi; mov ecx,4; rep stosb; mov rcx,r8; mov rdi,r9; dec rcx; jne 1b; hlt */
-    { "rep-stos", { 44 }, "4989c84989f9b904000000f3aa4c89c14c89cf48ffc975e8f4" },
+    { "rep-stos", { 43 }, "4989c84989f9b904000000f3aa4c89c14c89cf48ffc975e8f4" },
     /* sub rsi,rdi; 1: movdqu xmm1,[rsi+rdi]; pcmpeqb xmm1,[rdi]; movdqu xmm2,[rsi+rdi+16]; pcmpeqb xmm2,[rdi+16]; pand
        xmm2,xmm1; pmovmskb eax,xmm2; dec rcx; jne 1b; hlt */
     { "compare",
-      { 45 },
+      { 43 },
       "4829fef30f6f0c3e660f740ff30f6f543e10660f745710660fdbd1660fd7c248ffc975dff4" },
     /* sub rsi,rdi; 1: vmovdqu ymm1,[rsi+rdi]; vpcmpeqb ymm1,ymm1,[rdi]; vmovdqu ymm2,[rsi+rdi+32]; vpcmpeqb ymm2,ymm2,[rdi+32];
        vpand ymm2,ymm2,ymm1; vpmovmskb eax,ymm2; dec rcx; jne 1b; hlt */
     { "compare-256",
-      { 45 },
+      { 43 },
       "4829fec5fe6f0c3ec5f5740fc5fe6f543e20c5ed745720c5eddbd1c5fdd7c248ffc975dff4" },
     /* 1: vpsrld ymm1,ymm0,3; vpxor ymm1,ymm1,[rdi]; vpaddd ymm0,ymm0,ymm1; add rdi,32; dec rcx; jne 1b; hlt */
-    { "sum-256", { 28, 21 }, "c5f572d003c5f5ef0fc5fdfec14883c72048ffc975eaf4" },
+    { "sum-256", { 27, 21 }, "c5f572d003c5f5ef0fc5fdfec14883c72048ffc975eaf4" },
 };
 
 static size_t loop_code(const struct loop *l, uint8_t code[256])

@@ -160,6 +160,13 @@ static inline void vex_rr(struct buf *b, unsigned pp, unsigned map, bool w, uint
     end_insn(b, p);
 }
 
+/* dst = src rotated right by n; leaves the flags alone. BMI2. */
+static inline void rorx(struct buf *b, bool w, unsigned dst, unsigned src, unsigned n)
+{
+    vex_rr(b, 3, 3, w, 0xf0, dst, 0, src);
+    put8(b, (uint8_t)n);
+}
+
 static inline void vex_rm(struct buf *b, unsigned pp, unsigned map, bool w, uint8_t op, unsigned reg,
                           unsigned v, struct mem m)
 {

@@ -118,9 +118,8 @@ void gen_shift(struct gen *g, const struct ir_op *op, enum shift digit)
     int64_t c;
     if (const_of(g, op->b, &c)) {
         unsigned ra = use(g, op->a), d = def(g, op->a), n = c & (w ? 63 : 31);
-        if (d != ra && g->host->bmi2 && digit <= SHIFT_ROR) { /* rorx */
-            vex_rr(&g->b, 3, 3, w, 0xf0, d, 0, ra);
-            put8(&g->b, (uint8_t)(digit == SHIFT_ROR ? n : (w ? 64 : 32) - n));
+        if (d != ra && g->host->bmi2 && digit <= SHIFT_ROR) {
+            rorx(&g->b, w, d, ra, digit == SHIFT_ROR ? n : (w ? 64 : 32) - n);
             return;
         }
         if (d != ra)

@@ -1,6 +1,7 @@
 /* Loads, stores and atomic accesses: the inline TLB check, and who shares one. */
 #include "tcg/host/x86_64/gen.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 /* ---- guest memory ------------------------------------------------------------------------------------ */
@@ -25,14 +26,20 @@ static void gen_address(struct gen *g, unsigned d, struct mem m)
         mov_rr(&g->b, true, d, m.base);
 }
 
+static_assert(12 + TLB_BITS_MAX <= 32, "the slot is chosen by the low half of an address");
+
 /* Leaves the TLB slot's offset in t0; gives the jump where the slot does not match. [lo, hi] are the first
  * and last byte checked. */
 static uint8_t *gen_tlb_compare(struct gen *g, struct scratch s, struct mem lo, struct mem hi,
                                 bool write, unsigned mode)
 {
     unsigned t0 = s.t0, t1 = s.t1;
-    gen_address(g, t0, lo);
-    shift_ri(&g->b, true, SHIFT_SHR, t0, 12 - TLB_ENTRY_BITS);
+    if (g->host->bmi2 && !lo.disp && lo.index == NOREG) {
+        rorx(&g->b, false, t0, lo.base, 12 - TLB_ENTRY_BITS);
+    } else {
+        gen_address(g, t0, lo);
+        shift_ri(&g->b, true, SHIFT_SHR, t0, 12 - TLB_ENTRY_BITS);
+    }
     alu_rm(&g->b, false, ALU_AND, t0, MEM(RBP, TCG_DISP(tlb_mask)));
     gen_address(g, t1, hi);
     alu_ri(&g->b, true, ALU_AND, t1, -4096);

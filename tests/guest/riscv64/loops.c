@@ -371,7 +371,7 @@ __attribute__((noinline)) static void fill_slowly(volatile u64 *to, u64 v)
 
 static void code_begun_beside_a_loop(void)
 {
-    enum { TIMES = 200 };
+    enum { TIMES = 120 };
     unsigned id = hart_id();
     u64 random = id;
     for (u64 i = 1; i <= TIMES; i++) {

@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 enum {
     DEFAULT_CACHE_MIB = 64,
@@ -360,6 +361,18 @@ noreturn void tcg_halt(struct vcpu *cpu)
     tcg_cpu_of(cpu)->halt = true;
     tcg_cpu_of(cpu)->why = LEFT_HALT;
     tcg_leave(cpu);
+}
+
+void tcg_pause(struct vcpu *cpu)
+{
+    enum { SOON_NS = 10000, PATIENCE = 16, NAP_NS = 20000 };
+    struct tcg_cpu *t = tcg_cpu_of(cpu);
+    t->pauses = host_now_ns() - t->paused_ns < SOON_NS ? t->pauses + 1 : 0;
+    if (cpu->vm->n_vcpus == 1 && t->pauses > PATIENCE)
+        nanosleep(&(struct timespec){ .tv_nsec = NAP_NS }, NULL);
+    else
+        sched_yield();
+    t->paused_ns = host_now_ns();
 }
 
 uint8_t tcg_fp_flags(struct vcpu *cpu)

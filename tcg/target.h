@@ -199,6 +199,9 @@ struct tcg_ram {
 };
 bool tcg_ram_at(struct vcpu *cpu, uint64_t va, enum access access, unsigned mode, struct tcg_ram *out);
 bool tcg_ram_written(struct vcpu *cpu, const struct tcg_ram *r, unsigned n);
+/* The guest says that it waits in a loop. Others may have the processor; where there is no other vCPU it waits for time to
+ * pass, and sleeps a little if it does so for long. */
+void tcg_pause(struct vcpu *cpu);
 /* Is a debugger to see each turn of a repeated instruction? Then the helper does one and has the unit branch back
  * to the instruction. */
 bool tcg_one_turn(struct vcpu *cpu);

@@ -266,6 +266,8 @@ struct tcg_cpu {
     _Atomic bool flush_wanted;
     int64_t undo;                /* instructions of the running block not executed, if leaving now */
     uint64_t counts_wanted_ns;   /* when somebody last looked at n_insns */
+    uint64_t paused_ns;          /* when the last tcg_pause was over, */
+    unsigned pauses;             /* and how many of them came one soon after the other */
     uint64_t units_dead;         /* tcg->counts.dead when generated code was entered */
     struct failing failing[1024]; /* by pc */
     struct tcg_counts counts;

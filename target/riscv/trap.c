@@ -357,5 +357,5 @@ void rvh_wrs(struct riscv_cpu *r, uint64_t until)
 
 void rvh_pause(struct riscv_cpu *r)
 {
-    sched_yield();
+    tcg_pause(r->cpu);
 }

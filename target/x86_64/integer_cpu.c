@@ -4,8 +4,6 @@
 #include "target/x86_64/sys.h"
 #include "tcg/target.h"
 
-#include <sched.h>
-
 /* ---- DIV, IDIV ------------------------------------------------------------------------------------------ */
 
 typedef unsigned __int128 u128;
@@ -90,5 +88,5 @@ uint64_t x86h_random(struct x86_cpu *x)
 void x86h_pause(struct x86_cpu *x)
 {
     x86_intercept(x, X86_EXIT_PAUSE);
-    sched_yield();
+    tcg_pause(x->cpu);
 }

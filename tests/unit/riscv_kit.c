@@ -14,6 +14,10 @@ noreturn void tcg_leave(struct vcpu *cpu)
 {
     longjmp(kit->left, LEFT);
 }
+void tcg_pause(struct vcpu *cpu)
+{
+    (void)cpu;
+}
 noreturn void tcg_halt(struct vcpu *cpu)
 {
     longjmp(kit->left, HALTED);

@@ -127,6 +127,10 @@ void tcg_probe(struct vcpu *cpu, uint64_t va, unsigned size, enum access access,
 {
     fail_msg("unexpected");
 }
+void tcg_pause(struct vcpu *cpu)
+{
+    (void)cpu;
+}
 bool tcg_one_turn(struct vcpu *cpu)
 {
     return false;

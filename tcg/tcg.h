@@ -382,7 +382,7 @@ struct backend {
     uint64_t (*identity)(const struct tcg *tcg);
     /* The unit stands at its final address, and so do its links. */
     void (*place_links)(struct tcg *tcg, struct unit *u);
-    void (*drop)(struct tcg *tcg, struct unit *u); /* the unit is about to be freed */
+    void (*drop)(struct tcg *tcg, struct unit *u); /* the unit is about to be freed; NULL: nothing to do */
     /* Run from u (pc_page is set) until generated code is left. Gives the link taken, or NULL when
      * arch pc says where to go on. */
     struct link *(*enter)(struct tcg_cpu *t, struct unit *u);

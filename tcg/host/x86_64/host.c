@@ -429,12 +429,6 @@ static void host_place_links(struct tcg *tcg, struct unit *u)
     }
 }
 
-static void host_drop(struct tcg *tcg, struct unit *u)
-{
-    (void)tcg;
-    (void)u;
-}
-
 /* ---- floating-point control (SDM volume 1, 10.2.3) --------------------------------------------------- */
 
 static void host_fp_resume(struct tcg_cpu *t)
@@ -667,7 +661,6 @@ const struct backend backend_host = {
     .compile = gen_unit,
     .identity = host_identity,
     .place_links = host_place_links,
-    .drop = host_drop,
     .enter = host_enter,
     .set_link = host_set_link,
     .kill = host_kill,

@@ -379,6 +379,42 @@ static void jumps_are_renewed_while_their_page_is_the_same(void **unused)
     }
 }
 
+/* In S-mode: what is behind a late call is run until its unit is linked; then the callee moves the caller's page. */
+static void return_to_a_page_that_moved_goes_there(void **unused)
+{
+    enum { BEHIND = 10 };
+    const uint64_t va = 0x40000000, pages[] = { CODE, DATA + 0x1000, LEVEL0 };
+    const uint32_t callee[] = { 0x00c5b023, 0x12000073,
+                                0x00008067 }; /* sd a2, 0(a1); sfence.vma; ret */
+    uint32_t code[BEHIND + 1];
+    struct machine m;
+    ON_EACH_BACKEND(&m)
+    {
+        for (unsigned i = 0; i < BEHIND; i++)
+            code[i] = 0x00150513;      /* addi a0, a0, 1 */
+        code[BEHIND - 1] = 0x000280e7; /* jalr t0 */
+        code[BEHIND] = 0x00150513;
+        put_code(&m, CODE, code, ARRAY_LEN(code));
+        code[BEHIND] = 0x06450513; /* addi a0, a0, 100 */
+        put_code(&m, DATA, code, ARRAY_LEN(code));
+        put_code(&m, DATA + 0x1000, callee, ARRAY_LEN(callee));
+        use_pages(&m, 1);
+        for (unsigned i = 0; i < ARRAY_LEN(pages); i++)
+            put64(&m, LEVEL0 + 8 * i, pte(pages[i], ALL));
+        for (unsigned round = 0; round < 4; round++) {
+            m.r->pc = va;
+            m.r->x[A0] = 0;
+            m.r->x[T0] = va + 0x1000 + (round < 2 ? 8 : 0); /* only returns */
+            m.r->x[A1] = va + 0x2000;
+            m.r->x[A2] = pte(round < 3 ? CODE : DATA, ALL);
+            state_changed(&m);
+            while (tcg_accel.run(m.cpu) != EXIT_HALTED)
+                ;
+            assert_int_equal(m.r->x[A0], BEHIND - 1 + (round < 3 ? 1 : 100));
+        }
+    }
+}
+
 /* An instruction whose second half is at the start of the same physical page. */
 static void page_that_follows_itself_is_one_page(void **unused)
 {
@@ -680,6 +716,7 @@ int main(void)
         cmocka_unit_test(supervisor_borrows_what_the_user_reached),
         cmocka_unit_test(windows_are_found_when_the_tlb_is_empty),
         cmocka_unit_test(jumps_are_renewed_while_their_page_is_the_same),
+        cmocka_unit_test(return_to_a_page_that_moved_goes_there),
         cmocka_unit_test(page_that_follows_itself_is_one_page),
         cmocka_unit_test(store_behind_a_shared_check_is_seen),
         cmocka_unit_test(shared_checks_that_fail_all_the_time_are_given_up),

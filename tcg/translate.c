@@ -41,6 +41,11 @@ static unsigned plan_index(const struct plan *p, int32_t off)
     return (unsigned)p->at[off];
 }
 
+static bool is_planned(const struct plan *p, int32_t off)
+{
+    return off >= 0 && off < 4096 && plan_index(p, off);
+}
+
 /* The k'th instruction by address. */
 static const struct found *plan_at(const struct plan *p, unsigned k)
 {
@@ -190,8 +195,9 @@ static void build(struct plan *p, struct ir *ir)
             (before->scan.kind > INSN_BRANCH && done != INLINE_ONE_WAY))
             tr.note = 0;
         translate_insn(p, &tr, f);
-        done =
-            f->inlined ? inline_build(&p->inlined, f->inlined, &tr, translate_insn, p) : INLINE_NOT;
+        done = INLINE_NOT;
+        if (f->inlined && is_planned(p, tr.next)) /* else its return would be no predicted one */
+            done = inline_build(&p->inlined, f->inlined, &tr, translate_insn, p);
     }
     if (!ir->ended)
         ir_jump(ir, tr.next);

@@ -327,6 +327,13 @@ static void an_inlined_call_is_told(void **unused)
         says(m, CODE, "  call at 0x80004004: inlined, 2 instructions from 0x80004014\n");
         assert_int_equal(counted(m, "tcg.tier2_calls"), 1);
     }
+    ON_EACH_BACKEND(m, "tier2=always,unit-insns=2") /* what is behind it is another unit's */
+    {
+        put(m, CODE, code, ARRAY_LEN(code));
+        run(m, 20);
+        says(m, CODE, "way out: call of 0x80004014");
+        says(m, CODE + 4, "  call at 0x80004004: inlined, 2 instructions from 0x80004014\n");
+    }
     ON_EACH_BACKEND(m, "tier2=off")
     {
         put(m, CODE, code, ARRAY_LEN(code));

@@ -18,6 +18,7 @@ enum form {
     FUSED,   /* a * b + c by the 132, 213, 231 forms; opcode of 132 */
     ORDER,   /* comis: flags to an integer */
     TEST,    /* ptest: a flag to an integer; digit is the condition */
+    STRINGS, /* pcmpistrm: xmm0 and flags to an integer */
 };
 enum { P0, P66, PF3, PF2 };         /* prefixes as VEX numbers them */
 enum { M0F = 1, M38 = 2, M3A = 3 }; /* opcode maps */
@@ -66,6 +67,7 @@ static const struct enc encodings[N_IR_VECS] = {
     [IR_V_set_i64] = E(RVM_N, P66, M3A, 0x22, .needs = HAS_SSE41, .flags = W1),
     [IR_V_set_f32] = E(RVM_N, P66, M3A, 0x21, .needs = HAS_SSE41),
     [IR_V_set_f64] = E(RVM, PF2, M0F, 0x10),
+    [IR_V_string_mask] = E(STRINGS, P66, M3A, 0x62, .needs = HAS_SSE42),
     [IR_V_mask_i8] = E(RM, P66, M0F, 0xd7, .flags = NO_MEM),
     [IR_V_mask_i32] = E(RM, P0, M0F, 0x50, .flags = NO_MEM),
     [IR_V_mask_i64] = E(RM, P66, M0F, 0x50, .flags = NO_MEM),
@@ -483,6 +485,26 @@ static void gen_test(struct gen *g, const struct enc *e, const struct ir_op *op)
     op_rr_full(&g->b, 0, false, true, 0x0fb6, d, d);
 }
 
+/* SF says that a is short, ZF that b is. */
+static void gen_strings(struct gen *g, const struct enc *e, const struct ir_op *op)
+{
+    take_exact(g, XMM0);
+    unsigned a = use(g, op->a), b = use(g, op->b), t = take(g, false), d = def(g, IR_NONE);
+    if (by_vex(g, e))
+        put_vex(g, e, number(a), 0, in_reg(b));
+    else
+        put_legacy(g, e, number(a), number(b));
+    put8(&g->b, op->imm & 0x3f);
+    setcc(&g->b, CC_S, t);
+    setcc(&g->b, CC_E, d);
+    op_rr_full(&g->b, 0, false, true, 0x0fb6, t, t);
+    op_rr_full(&g->b, 0, false, true, 0x0fb6, d, d);
+    lea(&g->b, false, d, MEMX(t, d, 1, 0));
+    shift_ri(&g->b, false, SHIFT_SHL, d, 16);
+    mov_rx(&g->b, false, t, number(XMM0));
+    alu_rr(&g->b, true, ALU_OR, d, t);
+}
+
 static void gen_by_call(struct gen *g, const struct ir_op *op, bool wide)
 {
     const ir_val v[3] = { op->a, op->b, op->c };
@@ -578,6 +600,7 @@ void gen_vec(struct gen *g, const struct ir_op *op)
     case FUSED: gen_fused(g, e, op); break;
     case ORDER: gen_order(g, e, op); break;
     case TEST: gen_test(g, e, op); break;
+    case STRINGS: gen_strings(g, e, op); break;
     default: gen_rvm(g, e, &with, op->a, op->b); break;
     }
 }

@@ -6,9 +6,9 @@
  *                     not equal: a return like any other (IR_HINT_INLINED)
  *     behind
  *
- * Nobody but the copy's own return depends on where it was called from, so what goes elsewhere (a fault, a changed return
- * address, code that was written) finds all registers and memory as without. But no frame was pushed for a predicted return:
- * who gets into the function's middle otherwise returns by the jump cache. */
+ * Nobody but the copy's own return depends on where it was called from, so what goes elsewhere (a fault, a
+ * changed return address, code that was written) finds all registers and memory as without. But no frame was
+ * pushed for a predicted return: who gets into the function's middle otherwise returns by the jump cache. */
 #include "tcg/inline.h"
 
 #include "core/util.h"

@@ -1,4 +1,5 @@
-/* Inlining: behind a call of a short function on the same page, a unit of the second tier has a copy of that function. */
+/* Inlining: behind a call of a short function on the same page, a unit of the second tier has a copy of that
+ * function. */
 #pragma once
 
 #include "tcg/tcg.h"
@@ -43,8 +44,9 @@ typedef void inline_translate(void *opaque, struct tr *tr, const struct found *f
 unsigned inline_find(struct inlined *all, unsigned limit, inline_scan *scan, void *opaque,
                      const struct found *call);
 
-/* The call was translated just now. If it is a direct one, its function follows it now instead, up to its returns; by several
- * ways these come to the block behind the call, or by one, which may be the same block still. */
+/* The call was translated just now. If it is a direct one, its function follows it now instead, up to its
+ * returns; by several ways these come to the block behind the call, or by one, which may be the same block
+ * still. */
 enum inline_done { INLINE_NOT, INLINE_SEVERAL_WAYS, INLINE_ONE_WAY };
 enum inline_done inline_build(struct inlined *all, unsigned which, struct tr *tr,
                               inline_translate *translate, void *opaque);

@@ -114,8 +114,8 @@ enum { IR_FENCE_RR = 1, IR_FENCE_RW = 2, IR_FENCE_WR = 4, IR_FENCE_WW = 8 };
 enum { IR_FMA_NEG_PRODUCT = 1, IR_FMA_NEG_ADDEND = 2 };
 enum { IR_FTOI_UNSIGNED = 1, IR_FTOI_32 = 2, IR_FTOI_TRUNC = 4 /* else the guest's rounding mode */ };
 enum { IR_ITOF_UNSIGNED = 1, IR_ITOF_32 = 2 /* the operand is i32 */ };
-/* TRAP: the state word or the address space may be another one now. INLINED: a return to behind a call whose callee is a
- * part of the unit. */
+/* TRAP: the state word or the address space may be another one now. INLINED: a return to behind a call whose
+ * callee is a part of the unit. */
 enum { IR_HINT_JUMP, IR_HINT_CALL, IR_HINT_RETURN, IR_HINT_TRAP, IR_HINT_INLINED };
 
 struct ir_op {
@@ -351,7 +351,8 @@ struct ir_teller {
     void (*call)(void *opaque, int32_t off, int32_t to, unsigned n);
 };
 struct ir_loop_counts ir_copy_loops(struct ir *ir, const struct ir_teller *tell);
-/* Behind all that changes blocks: which of them `follows`. Who knows something at the end of the block before knows it there. */
+/* Behind all that changes blocks: which of them `follows`. Who knows something at the end of the block before
+ * knows it there. */
 void ir_find_chains(struct ir *ir);
 /* Find accesses on one base, near each other, that can share the TLB check of the first; but for those of
  * instructions in the 64-byte pieces of the page that have their bit set in `apart`. */

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of turns: in the copy without a look at the exit flag; that pay for a look at windows; before the first look if nobody
- * knows how many there will be, and before the next one. */
+/* Of turns: in the copy without a look at the exit flag; that pay for a look at windows; before the first
+ * look if nobody knows how many there will be, and before the next one. */
 enum { MOST_TURNS = 1024, LEAST_TURNS = 8, COOL_TURNS = 12, AGAIN_TURNS = 4, REST_TURNS = 40 };
 enum { WAY_IN_OPS = 12 };
 

@@ -17,14 +17,16 @@
  *     turn:    iv != LIMIT ? copy : look         the way back of
  *     copy:    ...
  *
- * If not, `look` comes after some turns: `rest` is on the way in, and `windows` has the exit flag. iv is a slot that every
- * turn moves by `step`.
+ * If not, `look` comes after some turns: `rest` is on the way in, and `windows` has the exit flag. iv is a
+ * slot that every turn moves by `step`.
  *
- * Who enters the loop behind its head, as where its condition stands at the end and comes first, sets COOL on the way, too.
+ * Who enters the loop behind its head, as where its condition stands at the end and comes first, sets COOL on
+ * the way, too.
  *
- * A counted loop of one block, all of whose accesses are in windows, is "tight": nobody can look at slots before it ends.
- * Its copy has several turns in one, the addresses of the later ones are those of the first and a constant, and
- * what it would store for nobody to see (x86's flags) is computed from other slots on the way out.
+ * A counted loop of one block, all of whose accesses are in windows, is "tight": nobody can look at slots
+ * before it ends. Its copy has several turns in one, the addresses of the later ones are those of the first
+ * and a constant, and what it would store for nobody to see (x86's flags) is computed from other slots on the
+ * way out.
  *
  * Slots of 32 bits ("narrow": RISC-V's addiw, x86's add to half a register) count as moved by a constant, too. Then
  * `windows` sees to it that they do not wrap in the turns of the copy.

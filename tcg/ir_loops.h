@@ -20,8 +20,9 @@ struct form {
     int64_t c;
 };
 
-/* A slot that each turn extends from 32 bits when it moves it. While neither it nor what is computed from it wraps, it moves
- * by a constant: that is, while the slot plus [lo, hi] are values that the extension leaves as they are. */
+/* A slot that each turn extends from 32 bits when it moves it. While neither it nor what is computed from it
+ * wraps, it moves by a constant: that is, while the slot plus [lo, hi] are values that the extension leaves
+ * as they are. */
 struct narrow {
     uint8_t slot, width;
     int64_t lo, hi;

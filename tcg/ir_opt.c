@@ -85,8 +85,8 @@ static bool is_idle(const struct ir_op *op)
     return !(ir_properties(op) & (IR_EFFECT | IR_END | IR_MAY_FAULT | IR_FP));
 }
 
-/* What this operation leaves to be seen of slots set before it: takes it out of `overwritten`, or adds what it sets. True if
- * that was overwritten already. */
+/* What this operation leaves to be seen of slots set before it: takes it out of `overwritten`, or adds what
+ * it sets. True if that was overwritten already. */
 static bool follow_slots(const struct ir_op *op, uint64_t overwritten[2])
 {
     uint64_t bit = (uint64_t)1 << (op->imm & 63);
@@ -202,8 +202,8 @@ void ir_find_chains(struct ir *ir)
 
 enum { GROUPS = 4, MEMBERS_MAX = 32, SPAN_MAX = 1024, FAR_SPAN_MAX = 64 };
 
-/* An address: a value and how far from it. Values of a chain are told apart by the first operation that had them; what is a
- * sum with a constant is that far from the other one. */
+/* An address: a value and how far from it. Values of a chain are told apart by the first operation that had
+ * them; what is a sum with a constant is that far from the other one. */
 struct place {
     ir_val base;
     int64_t off;
@@ -289,8 +289,8 @@ static void follow_slot(const struct ir *ir, struct groups *all, uint16_t i)
     *known |= bit;
 }
 
-/* Whether a block behind the leader's is reached nobody knows: it is not to make the check fail that the leader alone would
- * pass, for a page that may not be written or for the next one. */
+/* Whether a block behind the leader's is reached nobody knows: it is not to make the check fail that the
+ * leader alone would pass, for a page that may not be written or for the next one. */
 static bool joins(struct ir *ir, struct group *g, uint16_t i, int64_t at, bool far)
 {
     struct ir_op *op = &ir->ops[i], *leader = &ir->ops[g->leader];

@@ -121,7 +121,8 @@ static bool is_chained(const struct check *c)
            (c->block + 1 < c->ir->blocks + c->ir->n_blocks && c->block[1].follows);
 }
 
-/* The leader is an access of the same base, and its span covers this one. In a chain it may have another name for it. */
+/* The leader is an access of the same base, and its span covers this one. In a chain it may have another name
+ * for it. */
 static void check_leader(struct check *c, const struct ir_op *op)
 {
     if (op->d == IR_NONE)

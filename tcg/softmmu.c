@@ -62,8 +62,8 @@ void softmmu_host_store(uint8_t *p, unsigned size, uint64_t v)
     }
 }
 
-/* A device, seen from a loop with open windows, may move what they show: the loop is left, and the instruction begins anew
- * as a unit of its own. */
+/* A device, seen from a loop with open windows, may move what they show: the loop is left, and the
+ * instruction begins anew as a unit of its own. */
 static void close_windows(struct tcg_cpu *t)
 {
     if (!t->in_windows)

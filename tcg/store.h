@@ -1,8 +1,8 @@
 /* Records in a file that only its user can have written, for the translator's own past work (persist.c). What a record
  * is nobody knows here: bytes under a hash. docs/persistent-cache.md has the layout of the file.
  *
- * No locks: the caller holds one. The index is read when the file is opened; a record each time it is found: into memory
- * of our own, and then checked. Nothing is opened later, so all works in the sandbox. */
+ * No locks: the caller holds one. The index is read when the file is opened; a record each time it is found:
+ * into memory of our own, and then checked. Nothing is opened later, so all works in the sandbox. */
 #pragma once
 
 #include <stdbool.h>
@@ -29,7 +29,8 @@ struct store_counts {
  * error: then there are none. */
 struct error *store_open(const struct store_options *o, struct store **out);
 void store_free(struct store *s);
-/* The next record with this hash; *cursor is 0 at first. NULL: there are no more. 8-aligned, good until the next call. */
+/* The next record with this hash; *cursor is 0 at first. NULL: there are no more. 8-aligned, good until the
+ * next call. */
 const void *store_find(struct store *s, uint64_t hash, uint32_t *cursor, size_t *n);
 /* The record was of use in this run: when room is short it stays longer. */
 void store_used(struct store *s, uint32_t cursor);

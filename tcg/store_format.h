@@ -1,5 +1,5 @@
-/* The file of store.c. It is read by the program and on the host that wrote it, or not at all: integers are as they lie in
- * memory.
+/* The file of store.c. It is read by the program and on the host that wrote it, or not at all: integers are
+ * as they lie in memory.
  *
  *   0, 4096   two headers; the good one with the higher sequence number counts
  *   region    records, 8-aligned, then the index: one line a record. Between them may be what is dead

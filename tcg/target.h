@@ -85,8 +85,8 @@ struct tcg_target {
      * instructions raise by a call with IR_CALL_RAISES. */
     void (*translate)(struct tr *t, const struct insn_scan *insn);
     void (*begin_unit)(struct tr *t);
-    /* What the CPU, which is about to begin a unit for the first time, may well be like each time: translate is told, and has
-     * generated code look whether it is so. NULL: nothing. */
+    /* What the CPU, which is about to begin a unit for the first time, may well be like each time: translate
+     * is told, and has generated code look whether it is so. NULL: nothing. */
     uint16_t (*guess)(struct vcpu *cpu);
     /* run() is entered, is about to return: the registers of arch into the form that slots have, and
      * back. NULL where that is the same. vCPU's thread, outside generated code. */
@@ -178,8 +178,9 @@ bool tcg_try_load(struct vcpu *cpu, uint64_t va, unsigned size, unsigned mode, u
                   struct tcg_failure *why);
 bool tcg_try_store(struct vcpu *cpu, uint64_t va, unsigned size, uint64_t v, unsigned mode,
                    struct tcg_failure *why);
-/* Are these the first 4 bytes of the instruction at pc? False, too, where it is not known from which page that comes, or they
- * are not all in it. If so helpers with IR_CALL_ONCE are not called for pc until another one may stand there. */
+/* Are these the first 4 bytes of the instruction at pc? False, too, where it is not known from which page
+ * that comes, or they are not all in it. If so helpers with IR_CALL_ONCE are not called for pc until another
+ * one may stand there. */
 bool tcg_code_is(struct vcpu *cpu, uint64_t pc, uint32_t bytes);
 /* Atomically: 16 bytes at `va` (a multiple of 16, else it raises MEM_FAULT_MISALIGNED) become `desired` if they
  * are `seen`; else *seen is what they are. [0] is the low half. May raise. */
@@ -199,8 +200,8 @@ struct tcg_ram {
 };
 bool tcg_ram_at(struct vcpu *cpu, uint64_t va, enum access access, unsigned mode, struct tcg_ram *out);
 bool tcg_ram_written(struct vcpu *cpu, const struct tcg_ram *r, unsigned n);
-/* The guest says that it waits in a loop. Others may have the processor; where there is no other vCPU it waits for time to
- * pass, and sleeps a little if it does so for long. */
+/* The guest says that it waits in a loop. Others may have the processor; where there is no other vCPU it
+ * waits for time to pass, and sleeps a little if it does so for long. */
 void tcg_pause(struct vcpu *cpu);
 /* Is a debugger to see each turn of a repeated instruction? Then the helper does one and has the unit branch back
  * to the instruction. */

@@ -501,8 +501,8 @@ bool tlb_translate(struct tcg_cpu *t, uint64_t va, enum access access, unsigned 
                    struct tlb_place *out, int *fault);
 /* What to add to addresses of [first, last] to reach them, if generated code may do so now; else 0. */
 uint64_t tlb_addend(struct tcg_cpu *t, uint64_t first, uint64_t last, bool write, unsigned mode);
-/* What IR_window computes: for how many turns, at most `most`, an access that begins at `first` now stays inside its page,
- * which becomes a window. 0: generated code may not access it now. */
+/* What IR_window computes: for how many turns, at most `most`, an access that begins at `first` now stays
+ * inside its page, which becomes a window. 0: generated code may not access it now. */
 uint64_t tlb_open_window(struct tcg_cpu *t, int64_t what, uint64_t first, uint64_t most);
 /* It gives 0: count why, if an earlier window of the loop (then `most` is 0) or the page's end is not the reason. */
 void tlb_window_refused(struct tcg_cpu *t, int64_t what, uint64_t first, uint64_t most);
@@ -572,7 +572,8 @@ void cache_kill(struct tcg *tcg, struct unit *u);
 void cache_make_room(struct tcg_cpu *t, unsigned full);
 /* [off, off + n) of a RAM block was or will be written: kill the units that cover it. */
 void cache_code_written(struct tcg *tcg, struct ram_block *ram, uint64_t off, uint64_t n);
-/* Is there a unit of several instructions on the page, one of them at `pc_off`, made of some of its bytes [from, to)? */
+/* Is there a unit of several instructions on the page, one of them at `pc_off`, made of some of its bytes
+ * [from, to)? */
 bool cache_covers(struct tcg *tcg, const uint8_t *page, int32_t pc_off, int32_t from, int32_t to);
 /* Pieces of a page (bit n: bytes 64n to 64n + 63) whose accesses share no checks; with the lock held. And
  * make the one at `off` such. */
@@ -587,7 +588,8 @@ void cache_kill_flagged(struct tcg *tcg, uint32_t flag);
 /* The unit for guest pc; translated if need be. NULL: look at arch pc again, because an exception was
  * raised, or other vCPUs had to be waited for and all may be different now. */
 struct unit *translate_find(struct tcg_cpu *t, uint64_t pc);
-/* As translate_find, but generated code is not left, so nobody is waited for: NULL too if that takes to translate it. */
+/* As translate_find, but generated code is not left, so nobody is waited for: NULL too if that takes to
+ * translate it. */
 const void *translate_lookup(struct tcg_cpu *t, uint64_t pc);
 /* The same for the unit that l may be linked to, which is at pc; raises nothing. */
 struct unit *translate_link(struct tcg_cpu *t, const struct link *l, uint64_t pc);

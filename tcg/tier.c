@@ -5,10 +5,10 @@
  * hot: this thread translates it again, from a copy of its page, while everybody runs; with tcg->lock held it then
  * looks whether the copy is still true, generates code and lets the new unit take the old one's place.
  *
- * The thread is AWAKE while vCPUs compute. When it finds none that runs, it is DOZING: a vCPU that has computed for a
- * while wakes it, as it begins to run or at its next interrupt; and a look every quarter of a second finds the one that
- * gets none. So a guest that does little more than tick leaves it alone. When nobody has run for that long, it is ASLEEP
- * until somebody does. */
+ * The thread is AWAKE while vCPUs compute. When it finds none that runs, it is DOZING: a vCPU that has
+ * computed for a while wakes it, as it begins to run or at its next interrupt; and a look every quarter of a
+ * second finds the one that gets none. So a guest that does little more than tick leaves it alone. When
+ * nobody has run for that long, it is ASLEEP until somebody does. */
 #include "core/clock.h"
 #include "core/util.h"
 #include "core/vcpu.h"

@@ -286,7 +286,8 @@ static void count_loops(struct tcg *tcg, const struct ir_loop_counts *loops)
         tcg->counts.hot_loops[k] += loops->n[k];
 }
 
-/* With the lock held: host code for a unit, published if all goes well. `old` is what it takes the place of, or NULL. */
+/* With the lock held: host code for a unit, published if all goes well. `old` is what it takes the place of,
+ * or NULL. */
 static enum compiled make_unit(struct plan *p, int32_t off, const struct ir *ir, struct unit *old,
                                struct unit **made)
 {

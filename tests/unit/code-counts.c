@@ -94,7 +94,7 @@ static const struct loop x86_loops[] = {
     { "calls", { 72, 25 }, "e80600000048ffc975f6f44883c003c3" },
     /* 1: inc rdx, eight times; call 3f; dec rcx; jne 1b; hlt; 3: add rax,3; ret */
     { "late-call",
-      { 85, 30 },
+      { 84, 30 },
       "48ffc248ffc248ffc248ffc248ffc248ffc248ffc248ffc2e80600000048ffc975def44883c003c3" },
     /* 1: call 3f; dec rcx; jne 1b; hlt; 3: push rbp; mov rbp,rsp; push rbx; push r12; sub rsp,16; mov
        [rbp-40],rdi; mov rbx,[rbp-40]; add rsp,16; pop r12; pop rbx; pop rbp; ret */
@@ -133,7 +133,7 @@ static const struct loop x86_loops[] = {
       { 43 },
       "4829fec5fe6f0c3ec5f5740fc5fe6f543e20c5ed745720c5eddbd1c5fdd7c248ffc975dff4" },
     /* 1: vpsrld ymm1,ymm0,3; vpxor ymm1,ymm1,[rdi]; vpaddd ymm0,ymm0,ymm1; add rdi,32; dec rcx; jne 1b; hlt */
-    { "sum-256", { 27, 21 }, "c5f572d003c5f5ef0fc5fdfec14883c72048ffc975eaf4" },
+    { "sum-256", { 27, 8 }, "c5f572d003c5f5ef0fc5fdfec14883c72048ffc975eaf4" },
 };
 
 static size_t loop_code(const struct loop *l, uint8_t code[256])

@@ -230,6 +230,7 @@ static void tr_load_table(struct tr *t, const struct x86_insn *i)
     if (!is_code64(t) && i->osize == 2)
         base = ir_2i(t->ir, IR_and, base, 0xffffff);
     call3(t, &x86_helper_load_table, number(t, i->extra), base, limit);
+    go_on_behind(t);
 }
 
 static void tr_store_table(struct tr *t, const struct x86_insn *i)
@@ -250,11 +251,13 @@ static void tr_lldt(struct tr *t, const struct x86_insn *i)
 {
     call0(t, &x86_helper_ring_0);
     call1(t, &x86_helper_lldt, op_read_zx(t, i, 0));
+    go_on_behind(t);
 }
 static void tr_ltr(struct tr *t, const struct x86_insn *i)
 {
     call0(t, &x86_helper_ring_0);
     call1(t, &x86_helper_ltr, op_read_zx(t, i, 0));
+    go_on_behind(t);
 }
 static void tr_lmsw(struct tr *t, const struct x86_insn *i)
 {
@@ -469,9 +472,11 @@ static void tr_simple(struct tr *t, const struct x86_insn *i)
 static void tr_cache(struct tr *t, const struct x86_insn *i)
 {
     call1(t, &x86_helper_cache, number(t, i->extra));
+    go_on_behind(t);
 }
 
-/* Fetches may be other ones behind these, or an interrupt may be due. */
+/* Fetches may be other ones behind these, or an interrupt may be due. What serializes (SDM 3 9.3) is among them: code that
+ * another CPU wrote before is seen behind it, also in this unit and where predicted returns lead. */
 static void tr_simple_end(struct tr *t, const struct x86_insn *i)
 {
     tr_simple(t, i);
@@ -546,6 +551,7 @@ static void tr_mwait(struct tr *t, const struct x86_insn *i)
 static void tr_serialize(struct tr *t, const struct x86_insn *i)
 {
     ir_fence(t->ir, IR_FENCE_RR | IR_FENCE_RW | IR_FENCE_WR | IR_FENCE_WW);
+    go_on_behind(t);
 }
 
 /* ---- tables ------------------------------------------------------------------------------------------------------ */
@@ -597,8 +603,8 @@ static const struct x86_line segments[] = {
 static const struct x86_line tables[] = {
     { "sldt", "0F 00 /0", "Rv/Mw", tr_store_word, X86_LDT_SELECTOR, X86_PROTECTED | X86_SYSTEM },
     { "str",  "0F 00 /1", "Rv/Mw", tr_store_word, X86_TR_SELECTOR,  X86_PROTECTED | X86_SYSTEM },
-    { "lldt", "0F 00 /2", "Ew",    tr_lldt,   0, X86_PROTECTED | X86_SYSTEM },
-    { "ltr",  "0F 00 /3", "Ew",    tr_ltr,    0, X86_PROTECTED | X86_SYSTEM },
+    { "lldt", "0F 00 /2", "Ew",    tr_lldt,   0, X86_PROTECTED | X86_SYSTEM, INSN_END },
+    { "ltr",  "0F 00 /3", "Ew",    tr_ltr,    0, X86_PROTECTED | X86_SYSTEM, INSN_END },
     { "verr", "0F 00 /4", "Ew",    tr_verify, 0, X86_PROTECTED | X86_SYSTEM },
     { "verw", "0F 00 /5", "Ew",    tr_verify, 1, X86_PROTECTED | X86_SYSTEM },
     { "lar",  "0F 02 /r", "Gv,Ew", tr_look_at_descriptor, 0, X86_PROTECTED | X86_SYSTEM },
@@ -606,8 +612,8 @@ static const struct x86_line tables[] = {
     { "arpl", "63 /r",    "Ew,Gw", tr_arpl,   0, X86_PROTECTED | X86_NO64 | X86_SYSTEM },
     { "sgdt", "0F 01 /0", "Ms",    tr_store_table, X86_GDT_BASE, X86_SYSTEM },
     { "sidt", "0F 01 /1", "Ms",    tr_store_table, X86_IDT_BASE, X86_SYSTEM },
-    { "lgdt", "0F 01 /2", "Ms",    tr_load_table,  X86_GDT_BASE, X86_SYSTEM },
-    { "lidt", "0F 01 /3", "Ms",    tr_load_table,  X86_IDT_BASE, X86_SYSTEM },
+    { "lgdt", "0F 01 /2", "Ms",    tr_load_table,  X86_GDT_BASE, X86_SYSTEM, INSN_END },
+    { "lidt", "0F 01 /3", "Ms",    tr_load_table,  X86_IDT_BASE, X86_SYSTEM, INSN_END },
     { "smsw", "0F 01 /4", "Rv/Mw", tr_store_word,  X86_MSW, X86_SYSTEM },
     { "lmsw", "0F 01 /6", "Ew",    tr_lmsw, 0, X86_SYSTEM, INSN_END },
     { "invlpg", "0F 01 /7", "Mb",  tr_invlpg, 0, X86_SYSTEM, INSN_END },
@@ -619,13 +625,13 @@ static const struct x86_line registers[] = {
     { "mov",    "0F 22 /r", "Cd,Rd", tr_mov_to_cr,   0, X86_SYSTEM | X86_ANY_MOD, INSN_END },
     { "mov",    "0F 23 /r", "Dd,Rd", tr_mov_to_dr,   0, X86_SYSTEM | X86_ANY_MOD, INSN_END },
     { "clts",   "0F 06", "", tr_clts,   0, X86_SYSTEM, INSN_END },
-    { "invd",   "0F 08", "", tr_cache, X86_EXIT_INVD, X86_SYSTEM },
-    { "wbinvd", "0F 09", "", tr_cache, X86_EXIT_WBINVD, X86_SYSTEM },
+    { "invd",   "0F 08", "", tr_cache, X86_EXIT_INVD, X86_SYSTEM, INSN_END },
+    { "wbinvd", "0F 09", "", tr_cache, X86_EXIT_WBINVD, X86_SYSTEM, INSN_END },
     { "wrmsr",  "0F 30", "", tr_wrmsr,  0, X86_SYSTEM, INSN_END },
     { "rdtsc",  "0F 31", "", tr_pair,   PAIR_RDTSC, X86_SYSTEM },
     { "rdmsr",  "0F 32", "", tr_pair,   PAIR_RDMSR, X86_SYSTEM },
     { "rdpmc",  "0F 33", "", tr_pair,   PAIR_RDPMC, X86_SYSTEM },
-    { "cpuid",  "0F A2", "", tr_simple, CALL_CPUID, X86_SYSTEM },
+    { "cpuid",  "0F A2", "", tr_simple_end, CALL_CPUID, X86_SYSTEM, INSN_END },
     { "swapgs", "0F 01 F8", "", tr_swapgs, 0, X86_ONLY64 | X86_SYSTEM },
 };
 
@@ -680,7 +686,7 @@ static const struct x86_line pkeys[] = {
     { "wrpkru", "NP 0F 01 EF", "", tr_simple, CALL_WRPKRU, X86_SYSTEM },
 };
 static const struct x86_line serialize[] = {
-    { "serialize", "NP 0F 01 E8", "", tr_serialize, 0, X86_SYSTEM },
+    { "serialize", "NP 0F 01 E8", "", tr_serialize, 0, X86_SYSTEM, INSN_END },
 };
 static const struct x86_line invpcid[] = {
     { "invpcid", "66 0F38 82 /r", "Gy,Mdq", tr_invpcid, 0, X86_SYSTEM, INSN_END },

@@ -104,6 +104,39 @@ static void what_is_stored_behind_a_call_is_code_when_it_returns(void **unused)
     }
 }
 
+/* Somebody else writes code, as another CPU would: the imm8 at CODE + 11. */
+static uint64_t read_nothing(void *opaque, uint64_t off, unsigned size)
+{
+    return 0;
+}
+
+static void write_code(void *opaque, uint64_t off, unsigned size, uint64_t v)
+{
+    uint8_t byte = (uint8_t)v;
+    mem_write(opaque, CODE + 11, &byte, 1);
+}
+
+/* SDM 3 9.1.3: what executes code that another processor changed serializes first. */
+static void what_others_wrote_is_code_behind_what_serializes(void **unused)
+{
+    static const struct mmio_ops ops = { .read = read_nothing, .write = write_code };
+    static const uint8_t serializing[][3] = { { 0x0f, 0xa2, 0x90 },   /* cpuid */
+                                              { 0x0f, 0x01, 0xe8 },   /* serialize */
+                                              { 0x0f, 0x09, 0x90 } }; /* wbinvd */
+    ON_EACH(m)
+    {
+        mem_map(mem_add_mmio(m.vm, "writer", 4096, &ops, m.vm), 2 * MIB, 0);
+        for (unsigned k = 0; k < 3 * ARRAY_LEN(serializing); k++) {
+            const uint8_t *s = serializing[k / 3], with = (uint8_t)(0x40 + k);
+            RUN(&m, 0xb0, with,               /* mov $0x40, %al */
+                0xa2, 0, 0, 0x20, 0,          /* mov %al, 0x200000 */
+                s[0], s[1], s[2], 0xb3, 0x00, /* mov $0, %bl */
+                0xf4);
+            assert_int_equal(m.x->gpr[X86_RBX] & 0xff, with);
+        }
+    }
+}
+
 static void an_atomic_store_is_too(void **unused)
 {
     ON_EACH(m)
@@ -322,6 +355,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_store_is_code_for_the_next_instruction),
         cmocka_unit_test(what_is_stored_behind_a_call_is_code_when_it_returns),
+        cmocka_unit_test(what_others_wrote_is_code_behind_what_serializes),
         cmocka_unit_test(an_atomic_store_is_too),
         cmocka_unit_test(a_repeated_store_is_too),
         cmocka_unit_test(a_loop_may_change_itself),

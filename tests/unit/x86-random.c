@@ -710,6 +710,8 @@ static bool is_undefined(const struct x86_insn *i)
     const char *name = i->line->name;
     if (i->bits == 64 && i->line->flags & X86_F64 && i->prefixes & X86_PFX_66)
         return true; /* SDM 2 "CALL", APM 3 "CALL" */
+    if (i->osize == 2 && strcmp(name, "movsxd") == 0 && i->op[1].kind == X86_OP_MEM)
+        return true; /* 16 bits by SDM 2 "MOVSXD"; AMD's processors read 32, and may fault in the last two */
     if (strcmp(name, "prefetch") == 0 && i->op[0].kind == X86_OP_GPR)
         return true;
     if (i->osize == 2 && (strcmp(name, "shld") == 0 || strcmp(name, "shrd") == 0))

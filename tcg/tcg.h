@@ -112,6 +112,7 @@ enum {
     HOST_REGS = 16,
     HOST_VECTORS = 16,
     SPILLS = 32,
+    ADDENDS = 8,
 };
 
 /* First level, looked up by generated code. A tag is page address | context number; an access
@@ -275,6 +276,7 @@ struct tcg_cpu {
     /* ---- used by generated code; close to arch ---- */
     _Alignas(32) uint64_t vectors[HOST_VECTORS][4]; /* host vector registers during a slow call */
     uint64_t spills[SPILLS][4];
+    uint64_t addends[ADDENDS]; /* of shared checks without a register; all 0 when TLB entries are lost */
     /* Addresses ^ tag whose code helpers with IR_CALL_ONCE know. Who writes to code takes all away, in every vCPU. */
     _Atomic uint64_t checked[1 << CHECKED_BITS];
     uint64_t regs[HOST_REGS];    /* integer ones */

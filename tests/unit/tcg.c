@@ -460,22 +460,18 @@ static void intrude_write(void *opaque, uint64_t off, unsigned size, uint64_t v)
 {
 }
 
-static void store_behind_a_shared_check_is_seen(void **unused)
+/* The code's register a0 leads to a page that the intruder begins to translate from, a2 to what takes its place in the TLB, a3
+ * to the intruder. */
+static void expect_store_seen(const uint32_t *code, size_t n)
 {
     static const struct mmio_ops ops = { .read = intrude, .write = intrude_write };
-    static const uint32_t code[] = {
-        0x00052283, /* lw t0, 0(a0): checks for the store too */
-        0x00062e03, /* lw t3, 0(a2): takes its place in the TLB */
-        0x0006ae03, /* lw t3, 0(a3): the intruder */
-        0x07c52e23, /* sw t3, 124(a0) */
-    };
     struct machine m;
     ON_EACH_BACKEND(&m)
     {
         struct intruder in = { .m = &m, .page = m.ram->host + (DATA - RAM) };
         struct mem_region *device = mem_add_mmio(m.vm, "intruder", 4096, &ops, &in);
         mem_map(device, 0x10000000, 0);
-        put_code(&m, CODE, code, ARRAY_LEN(code));
+        put_code(&m, CODE, code, n);
         m.r->x[A0] = DATA;
         m.r->x[A2] = DATA + (4096 << TLB_BITS_MIN);
         m.r->x[A3] = 0x10000000;
@@ -485,6 +481,34 @@ static void store_behind_a_shared_check_is_seen(void **unused)
             !(m.ram->page_flags[(DATA - RAM) >> 12] & PAGE_HAS_CODE); /* nothing there: ends */
         assert_true(seen || in.told);
     }
+}
+
+static void store_behind_a_shared_check_is_seen(void **unused)
+{
+    static const uint32_t code[] = {
+        0x00052283, /* lw t0, 0(a0): checks for the store too */
+        0x00062e03, /* lw t3, 0(a2): takes its place in the TLB */
+        0x0006ae03, /* lw t3, 0(a3): the intruder */
+        0x07c52e23, /* sw t3, 124(a0) */
+    };
+    static const uint32_t crowded[] = {
+        0x00052283, /* lw t0, 0(a0): as above, but what it found finds no register until the store */
+        0x01498933, /* add s2, s3, s4 */
+        0x017b0ab3, /* add s5, s6, s7 */
+        0x01ac8c33, /* add s8, s9, s10 */
+        0x01ee8db3, /* add s11, t4, t5 */
+        0x01698fb3, /* add t6, s3, s6 */
+        0x00062e03, /* lw t3, 0(a2) */
+        0x0006ae03, /* lw t3, 0(a3) */
+        0x015909b3, /* add s3, s2, s5 */
+        0x01bc0a33, /* add s4, s8, s11 */
+        0x012f8b33, /* add s6, t6, s2 */
+        0x018a8bb3, /* add s7, s5, s8 */
+        0x01fd8cb3, /* add s9, s11, t6 */
+        0x07c52e23, /* sw t3, 124(a0) */
+    };
+    expect_store_seen(code, ARRAY_LEN(code));
+    expect_store_seen(crowded, ARRAY_LEN(crowded));
 }
 
 /* A loop on a stack frame that lies in two pages. */

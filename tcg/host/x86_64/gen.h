@@ -84,7 +84,7 @@ struct gen {
     ir_val lazy[128];            /* value whose only home is this slot's memory */
     ir_val copy[128];            /* value in a register that this slot's memory holds as well */
     uint8_t copy_in[IR_MAX_OPS]; /* of a value: that slot + 1, if copy agrees */
-    struct { int8_t reg; uint16_t leader, last; } groups[MAX_GROUPS];
+    struct { int8_t reg, saved; uint16_t leader, last; } groups[MAX_GROUPS]; /* saved: in tcg_cpu.addends, or -1 */
     uint8_t group_of[IR_MAX_OPS]; /* of a leader: index + 1 */
     struct loc loc[IR_MAX_OPS];
     uint16_t last_use[IR_MAX_OPS];
@@ -166,6 +166,11 @@ static inline struct mem spill_mem(unsigned n)
     return MEM(RBP, TCG_DISP(spills) + (int32_t)sizeof(((struct tcg_cpu *)0)->spills[0]) * (int32_t)n);
 }
 
+static inline struct mem saved_addend_mem(int n)
+{
+    return MEM(RBP, TCG_DISP(addends) + 8 * n);
+}
+
 static inline struct mem word_mem(int64_t n)
 {
     return MEM(RBP, TCG_DISP(words) + 8 * (int32_t)n);
@@ -178,6 +183,7 @@ bool owe(struct gen *g, ir_val v, unsigned slot, uint16_t end);
 void forget_owed(struct gen *g);
 void evict(struct gen *g, unsigned r);
 unsigned take(struct gen *g, bool fp);
+int use_addend(struct gen *g, unsigned group);
 void take_exact(struct gen *g, unsigned r);
 void load_into(struct gen *g, ir_val v, unsigned r);
 unsigned use(struct gen *g, ir_val v);

@@ -59,7 +59,7 @@ static void note_group(struct gen *g, const struct ir_op *op)
         return;
     uint16_t i = (uint16_t)(op - g->ir->ops);
     if (op->d == i && g->n_groups < MAX_GROUPS) {
-        g->groups[g->n_groups].reg = -1;
+        g->groups[g->n_groups].reg = g->groups[g->n_groups].saved = -1;
         g->groups[g->n_groups].leader = i;
         g->group_of[i] = ++g->n_groups;
     }

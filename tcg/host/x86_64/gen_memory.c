@@ -179,9 +179,7 @@ void gen_load_store(struct gen *g, const struct ir_op *op)
         value = use(g, op->b);
 
     int n = grouped ? g->group_of[op->d] - 1 : -1;
-    int addend = n >= 0 && !leads ? g->groups[n].reg : -1;
-    if (addend >= 0)
-        g->locked |= 1u << addend;
+    int addend = n >= 0 && !leads ? use_addend(g, (unsigned)n) : -1;
     struct cold *slow = cold_slow(g, store ? SLOW_STORE : SLOW_LOAD, ARG_NONE);
     slow->site.arg[0] = base;
     if (store)

@@ -99,6 +99,23 @@ void forget_owed(struct gen *g)
     }
 }
 
+/* The addend of a shared check in register r goes to memory, if it is wanted again and not there already. */
+static void save_addend(struct gen *g, unsigned n, unsigned r)
+{
+    uint32_t used = 0;
+    g->groups[n].reg = -1;
+    if (g->groups[n].saved >= 0 || g->groups[n].last <= g->i)
+        return;
+    for (unsigned q = 0; q < g->n_groups; q++)
+        if (g->groups[q].saved >= 0 && g->groups[q].last >= g->i)
+            used |= 1u << g->groups[q].saved;
+    unsigned free = (unsigned)__builtin_ctz(~used);
+    if (free >= ADDENDS)
+        return;
+    mov_mr(&g->b, true, saved_addend_mem((int)free), r);
+    g->groups[n].saved = (int8_t)free;
+}
+
 /* Give up register r: its value goes to where it can be found again. */
 void evict(struct gen *g, unsigned r)
 {
@@ -107,7 +124,7 @@ void evict(struct gen *g, unsigned r)
     if (v == IR_NONE)
         return;
     if (v >= GROUP_VALUE) {
-        g->groups[v - GROUP_VALUE].reg = -1;
+        save_addend(g, v - GROUP_VALUE, r);
         return;
     }
     if (g->ir->ops[v].code == IR_const) {
@@ -175,6 +192,20 @@ unsigned take(struct gen *g, bool fp)
     evict(g, best);
     g->locked |= 1u << best;
     return best;
+}
+
+/* The addend of a shared check in some register, locked; -1: it is nowhere. */
+int use_addend(struct gen *g, unsigned n)
+{
+    if (g->groups[n].reg < 0 && g->groups[n].saved >= 0) {
+        unsigned r = take(g, false);
+        mov_rm(&g->b, true, r, saved_addend_mem(g->groups[n].saved));
+        g->groups[n].reg = (int8_t)r;
+        g->held[r] = (ir_val)(GROUP_VALUE + n);
+    }
+    if (g->groups[n].reg >= 0)
+        g->locked |= 1u << g->groups[n].reg;
+    return g->groups[n].reg;
 }
 
 /* Exactly this register, emptied and locked. What it held moves to another. */

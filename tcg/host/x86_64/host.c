@@ -637,6 +637,8 @@ const void *host_slow_call(void *arch, const struct slow_site *s, uint64_t *sp)
     for (unsigned k = 0; t->tlb_lost && k < 8; k++)
         if (s->live_groups >> k & 1)
             t->regs[k] = 0;
+    if (t->tlb_lost)
+        memset(t->addends, 0, sizeof(t->addends));
     if (s->dst != ARG_NONE && (s->kind != SLOW_LOAD || s->type < IR_V128))
         *reg_place(t, arch, s->dst) = r;
     if (s->group != ARG_NONE) {

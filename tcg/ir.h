@@ -118,6 +118,8 @@ enum { IR_ITOF_UNSIGNED = 1, IR_ITOF_32 = 2 /* the operand is i32 */ };
  * callee is a part of the unit. */
 enum { IR_HINT_JUMP, IR_HINT_CALL, IR_HINT_RETURN, IR_HINT_TRAP, IR_HINT_INLINED };
 
+enum { IR_LOW_ONLY = 1 }; /* in x of sext32, by ir_drop_dead: nobody looks at the upper half */
+
 struct ir_op {
     uint8_t code, type;
     uint8_t cc;    /* enum ir_cc; setc, fcmp, branch */
@@ -338,7 +340,8 @@ struct ir_loop_counts {
 };
 
 /* ---- passes ---------------------------------------------------------------------------------- */
-/* Resolve jumps inside the unit; drop dead operations and dead sets, count uses; both. */
+/* Resolve jumps inside the unit; drop dead operations and dead sets, count uses, mark sign extensions that nobody looks at
+ * (IR_LOW_ONLY); both. */
 void ir_resolve(struct ir *ir);
 void ir_drop_dead(struct ir *ir);
 void ir_finish(struct ir *ir);

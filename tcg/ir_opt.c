@@ -50,8 +50,10 @@ static unsigned helper_flags(const struct ir_op *call)
     return ((const struct ir_helper *)(intptr_t)call->imm)->flags;
 }
 
-/* Slots that are overwritten before anybody can look, from the start of each block on. */
+/* Slots that are overwritten before anybody can look, from the start of each block on; and values whose upper half somebody
+ * looks at, of operations that were seen already. */
 struct overwritten {
+    bool upper[IR_MAX_OPS];
     bool known[IR_MAX_BLOCKS];
     uint64_t from[IR_MAX_BLOCKS][2];
 };
@@ -108,6 +110,23 @@ static bool follow_slots(const struct ir_op *op, uint64_t overwritten[2])
     }
 }
 
+/* Does the k-th operand's upper half matter, if that of the result does or not? */
+static bool takes_upper(const struct ir_op *op, unsigned k, bool upper)
+{
+    switch (op->code) {
+    case IR_trunc: return false;
+    case IR_and:
+    case IR_or:
+    case IR_xor:
+    case IR_add:
+    case IR_sub:
+    case IR_mul: return upper;
+    case IR_shl: return k || upper;
+    case IR_select: return !k || upper;
+    default: return true;
+    }
+}
+
 /* Backwards through one block: a set that is overwritten before anybody can look is dead, and so is
  * a value that nobody uses. Dead operations become constants without uses, which back ends skip. */
 static void drop_dead(struct ir *ir, struct overwritten *o, uint16_t block)
@@ -131,9 +150,14 @@ static void drop_dead(struct ir *ir, struct overwritten *o, uint16_t block)
                                   .d = IR_NONE };
             continue;
         }
+        if (op->code == IR_sext32)
+            op->x = o->upper[i] ? 0 : IR_LOW_ONLY;
         const ir_val v[4] = { op->a, op->b, op->c, op->d };
-        for (unsigned k = 0, n = ir_n_operands(op); k < n; k++)
+        for (unsigned k = 0, n = ir_n_operands(op); k < n; k++) {
             use(ir, v[k]);
+            if (v[k] != IR_NONE && takes_upper(op, k, o->upper[i]))
+                o->upper[v[k]] = true;
+        }
     }
 }
 
@@ -141,6 +165,7 @@ void ir_drop_dead(struct ir *ir)
 {
     struct overwritten o;
     memset(o.known, 0, ir->n_blocks);
+    memset(o.upper, 0, ir->n_ops);
     for (uint16_t i = ir->n_blocks; i-- > 0;)
         drop_dead(ir, &o, i);
 }

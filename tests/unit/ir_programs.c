@@ -279,6 +279,7 @@ enum step_kind {
     STEP_INT,
     STEP_UNARY,
     STEP_CONVERT,
+    STEP_LOWER_HALF,
     STEP_COMPARE,
     STEP_SELECT,
     STEP_ADD_CARRY,
@@ -303,12 +304,13 @@ enum step_kind {
     N_STEP_KINDS
 };
 static const uint8_t weights[N_STEP_KINDS] = {
-    [STEP_INT] = 24,   [STEP_UNARY] = 7,         [STEP_CONVERT] = 7,     [STEP_COMPARE] = 5,
-    [STEP_SELECT] = 5, [STEP_ADD_CARRY] = 4,     [STEP_SET] = 30,        [STEP_GET] = 8,
-    [STEP_CONST] = 3,  [STEP_LOAD] = 12,         [STEP_STORE] = 10,      [STEP_ATOMIC] = 4,
-    [STEP_FLOAT] = 8,  [STEP_FLOAT_CONVERT] = 8, [STEP_FMA] = 2,         [STEP_FCMP] = 2,
-    [STEP_CALL] = 6,   [STEP_POINTER] = 1,       [STEP_INSN] = 14,       [STEP_END] = 6,
-    [STEP_VEC] = 20,   [STEP_WIDE] = 12,         [STEP_UNDO_FFLAGS] = 3, [STEP_KEEP] = 2,
+    [STEP_LOWER_HALF] = 5, [STEP_INT] = 24,   [STEP_UNARY] = 7,         [STEP_CONVERT] = 7,
+    [STEP_COMPARE] = 5,    [STEP_SELECT] = 5, [STEP_ADD_CARRY] = 4,     [STEP_SET] = 30,
+    [STEP_GET] = 8,        [STEP_CONST] = 3,  [STEP_LOAD] = 12,         [STEP_STORE] = 10,
+    [STEP_ATOMIC] = 4,     [STEP_FLOAT] = 8,  [STEP_FLOAT_CONVERT] = 8, [STEP_FMA] = 2,
+    [STEP_FCMP] = 2,       [STEP_CALL] = 6,   [STEP_POINTER] = 1,       [STEP_INSN] = 14,
+    [STEP_END] = 6,        [STEP_VEC] = 20,   [STEP_WIDE] = 12,         [STEP_UNDO_FFLAGS] = 3,
+    [STEP_KEEP] = 2,
 };
 
 enum { MAX_VALUES = 256, MAX_PENDING = 8 };
@@ -422,6 +424,26 @@ static void step_convert(struct build *b)
     case 2: add_value(b, IR_I64, ir_pc(b->ir, (int32_t)below(b->seed, 8192) - 4096)); break;
     default: add_value(b, IR_I32, ir_1(b->ir, IR_trunc, pick(b, IR_I64)));
     }
+}
+
+/* Of values made wide, and of what is computed from them, the lower half is looked at in the end: where it was the upper one,
+ * too. */
+static void step_lower_half(struct build *b)
+{
+    static const uint8_t downwards[] = { IR_shr, IR_sar, IR_rol, IR_ror };
+    ir_val v = ir_1(b->ir, IR_sext32, pick(b, IR_I32));
+    for (unsigned n = 1 + below(b->seed, 3); n; n--) {
+        if (one_in(b->seed, 3)) {
+            enum ir_code code = downwards[below(b->seed, ARRAY_LEN(downwards))];
+            v = ir_2i(b->ir, code, v, below(b->seed, 64));
+            continue;
+        }
+        enum ir_code code = IR_add + below(b->seed, IR_ror - IR_add + 1);
+        ir_val other =
+            one_in(b->seed, 2) ? ir_1(b->ir, IR_sext32, pick(b, IR_I32)) : pick(b, IR_I64);
+        v = one_in(b->seed, 3) ? ir_2(b->ir, code, other, v) : ir_2(b->ir, code, v, other);
+    }
+    add_value(b, IR_I32, ir_1(b->ir, IR_trunc, v));
 }
 
 static void step_compare(struct build *b)
@@ -1004,6 +1026,7 @@ static void do_step(struct build *b, enum step_kind kind)
     case STEP_INT: step_int(b); break;
     case STEP_UNARY: step_unary(b); break;
     case STEP_CONVERT: step_convert(b); break;
+    case STEP_LOWER_HALF: step_lower_half(b); break;
     case STEP_COMPARE: step_compare(b); break;
     case STEP_SELECT: step_select(b); break;
     case STEP_ADD_CARRY: step_add_carry(b); break;

@@ -345,7 +345,10 @@ static void gen_op(struct gen *g, const struct ir_op *op)
     case IR_zext8: gen_zext8(g, op); break;
     case IR_sext16: gen_unary(g, op, 0, op->type == IR_I64, 0x0fbf, false); break;
     case IR_zext16: gen_unary(g, op, 0, false, 0x0fb7, false); break;
-    case IR_sext32: gen_unary(g, op, 0, true, 0x63, false); break;
+    case IR_sext32:
+        if (resolve(g->ir, g->i) == g->i)
+            gen_unary(g, op, 0, true, 0x63, false);
+        break;
     case IR_zext32:
         if (resolve(g->ir, g->i) == g->i)
             gen_unary(g, op, 0, false, 0x8b, false);

@@ -145,13 +145,15 @@ static inline bool clears_upper(const struct ir_op *op)
 }
 
 /* What holds a value: of the lower half of a V256 value that one, of an i32 the i64 that it was cut from; and what holds an
- * i32 may be its zero extension as well. */
+ * i32 may be its zero extension as well, or its sign extension where nobody looks at the upper half. */
 static inline ir_val resolve(const struct ir *ir, ir_val v)
 {
     for (;; v = ir->ops[v].a) {
-        static const uint8_t same[N_IR_OPS] = { [IR_trunc] = 1, [IR_low] = 1, [IR_zext32] = 2 };
+        static const uint8_t same[N_IR_OPS] = { [IR_trunc] = 1, [IR_low] = 1, [IR_zext32] = 2,
+                                                 [IR_sext32] = 3 };
         uint8_t how = same[ir->ops[v].code];
-        if (!how || (how == 2 && !clears_upper(&ir->ops[ir->ops[v].a])))
+        if (!how || (how == 2 && !clears_upper(&ir->ops[ir->ops[v].a])) ||
+            (how == 3 && ir->ops[v].x != IR_LOW_ONLY))
             return v;
     }
 }

@@ -27,8 +27,14 @@ uint64_t load_le(const void *p, unsigned n)
     uint64_t v = 0;
     switch (n) {
     case 1: return *bytes;
-    case 2: v = (memcpy(&half, p, 2), half); break;
-    case 4: v = (memcpy(&word, p, 4), word); break;
+    case 2:
+        memcpy(&half, p, 2);
+        v = half;
+        break;
+    case 4:
+        memcpy(&word, p, 4);
+        v = word;
+        break;
     case 8: memcpy(&v, p, 8); break;
     default:
         for (unsigned i = 0; i < n; i++)

@@ -73,8 +73,9 @@ struct unit *cache_unit(struct tcg *tcg, size_t n)
 
 static void free_units(struct tcg *tcg, unsigned part)
 {
-    for (struct unit *u = tcg->backend->drop ? tcg->by_part[part] : NULL; u; u = u->part_next)
-        tcg->backend->drop(tcg, u);
+    if (tcg->backend->drop)
+        for (struct unit *u = tcg->by_part[part]; u; u = u->part_next)
+            tcg->backend->drop(tcg, u);
     for (struct unit_piece *p = tcg->unit_pieces[part], *next; p; p = next) {
         next = p->next;
         free(p);

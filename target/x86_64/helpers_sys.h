@@ -27,7 +27,7 @@ X86_HELPER(sysret, uint64_t, (X86_CPU, uint64_t size), 1, X86_ANY)
 X86_HELPER(sysenter, uint64_t, (X86_CPU), 0, X86_ANY)
 X86_HELPER(sysexit, uint64_t, (X86_CPU, uint64_t size), 1, X86_ANY)
 
-/* cet.c. Where an indirect branch to `to` goes on; leaves where that is not ENDBR. */
+/* cet.c. An indirect branch goes to `to`; leaves where that is not ENDBR. */
 X86_HELPER(track, void, (X86_CPU, uint64_t to, uint64_t notrack), 2,
            IR_CALL_READS | IR_CALL_RAISES | IR_CALL_ONCE)
 X86_HELPER(endbranch, void, (X86_CPU), 0, X86_ANY) /* end the unit behind it */

@@ -104,7 +104,7 @@ static void what_is_stored_behind_a_call_is_code_when_it_returns(void **unused)
     }
 }
 
-/* Somebody else writes code, as another CPU would: the imm8 at CODE + 11. */
+/* Somebody else writes code, as another CPU would: the imm8 at CODE + 15. */
 static uint64_t read_nothing(void *opaque, uint64_t off, unsigned size)
 {
     return 0;
@@ -113,24 +113,29 @@ static uint64_t read_nothing(void *opaque, uint64_t off, unsigned size)
 static void write_code(void *opaque, uint64_t off, unsigned size, uint64_t v)
 {
     uint8_t byte = (uint8_t)v;
-    mem_write(opaque, CODE + 11, &byte, 1);
+    mem_write(opaque, CODE + 15, &byte, 1);
 }
 
 /* SDM 3 9.1.3: what executes code that another processor changed serializes first. */
 static void what_others_wrote_is_code_behind_what_serializes(void **unused)
 {
     static const struct mmio_ops ops = { .read = read_nothing, .write = write_code };
-    static const uint8_t serializing[][3] = { { 0x0f, 0xa2, 0x90 },   /* cpuid */
-                                              { 0x0f, 0x01, 0xe8 },   /* serialize */
-                                              { 0x0f, 0x09, 0x90 } }; /* wbinvd */
+    static const uint8_t serializing[][7] = {
+        { 0x0f, 0xa2, 0x90, 0x90, 0x90, 0x90, 0x90 }, /* cpuid */
+        { 0x0f, 0x01, 0xe8, 0x90, 0x90, 0x90, 0x90 }, /* serialize */
+        { 0x0f, 0x09, 0x90, 0x90, 0x90, 0x90, 0x90 }, /* wbinvd */
+        { 0x0f, 0x01, 0x1d, 0x00, 0x00, 0x03, 0x00 }, /* lidt 0x30000 */
+        { 0x0f, 0x01, 0x15, 0x00, 0x00, 0x03, 0x00 }, /* lgdt 0x30000 */
+        { 0x31, 0xc0, 0x0f, 0x00, 0xd0, 0x90, 0x90 }, /* xor %eax, %eax; lldt %ax */
+    };
     ON_EACH(m)
     {
         mem_map(mem_add_mmio(m.vm, "writer", 4096, &ops, m.vm), 2 * MIB, 0);
         for (unsigned k = 0; k < 3 * ARRAY_LEN(serializing); k++) {
             const uint8_t *s = serializing[k / 3], with = (uint8_t)(0x40 + k);
-            RUN(&m, 0xb0, with,               /* mov $0x40, %al */
-                0xa2, 0, 0, 0x20, 0,          /* mov %al, 0x200000 */
-                s[0], s[1], s[2], 0xb3, 0x00, /* mov $0, %bl */
+            RUN(&m, 0xb0, with,                                       /* mov $0x40, %al */
+                0xa2, 0, 0, 0x20, 0,                                  /* mov %al, 0x200000 */
+                s[0], s[1], s[2], s[3], s[4], s[5], s[6], 0xb3, 0x00, /* mov $0, %bl */
                 0xf4);
             assert_int_equal(m.x->gpr[X86_RBX] & 0xff, with);
         }

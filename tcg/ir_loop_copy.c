@@ -444,9 +444,9 @@ void loop_make_copy(struct ir_loop *l)
 {
     struct ir *ir = l->ir;
     uint16_t n_blocks = ir->n_blocks;
+    /* Short loops come so as often as long ones: most are over before they look. */
     for (unsigned k = 1; k < l->n_body; k++)
-        if (l->entered
-                [k]) /* short loops come so as often as long ones: most are over before they look */
+        if (l->entered[k])
             l->way_in[k] = append_way_in(l, k, COOL_TURNS, false);
     uint16_t rest = ir->n_blocks, again = rest + 1, back = rest + 2, at = rest + 3;
     ir->blocks[l->head].loops = false; /* the exit flag is tested elsewhere */

@@ -192,7 +192,34 @@ static bool add_to_body(struct ir_loop *l, uint16_t block)
     return true;
 }
 
-/* The head, and the blocks behind it from which it is reached again. False: too many. */
+/* Blocks that the head does not lead to are none of the loop's: somebody behind it who jumps there. */
+static void drop_unreached(struct ir_loop *l)
+{
+    bool reached[MAX_BODY] = { [0] = true };
+    unsigned n = 0, before;
+    do {
+        before = n;
+        n = 0;
+        for (unsigned i = 0; i < l->n_body; i++)
+            for (unsigned k = 0; k < 2 && reached[i]; k++) {
+                uint16_t to = loop_successor(l->ir, l->body[i], k);
+                n += !k;
+                if (to != IR_NONE && l->place[to] >= 0)
+                    reached[l->place[to]] = true;
+            }
+    } while (n != before);
+    n = 0;
+    for (unsigned i = 0; i < l->n_body; i++) {
+        uint16_t b = l->body[i];
+        bool stays = reached[i];
+        l->place[b] = stays ? (int8_t)n : -1;
+        if (stays)
+            l->body[n++] = b;
+    }
+    l->n_body = n;
+}
+
+/* The head, and the blocks behind it that it leads to and from which it is reached again. False: too many. */
 static bool find_body(struct ir_loop *l)
 {
     const struct ir *ir = l->ir;
@@ -209,6 +236,7 @@ static bool find_body(struct ir_loop *l)
                     return false;
             }
     }
+    drop_unreached(l);
     for (unsigned i = 1; i < l->n_body; i++) /* few, and almost in order */
         for (unsigned k = i; k && ir->blocks[l->body[k]].first < ir->blocks[l->body[k - 1]].first;
              k--) {

@@ -677,11 +677,11 @@ static uint64_t read_looks(const struct machine *m)
     return __atomic_load_n(&m->t->words[IR_WORD_LOOKS], __ATOMIC_RELAXED);
 }
 
-/* Hot loops without end: one whose index has passed the end of its 32 bits before it is told to stop, and one that is entered in
- * its middle, between two steps of its index. */
+/* Hot loops without end: one whose index has passed the end of its 32 bits before it is told to stop, one that is entered in
+ * its middle, between two steps of its index, and one that code behind it jumps to. */
 static void endless_loops_hear_that_they_are_to_end(void **unused)
 {
-    static const uint32_t codes[][6] = {
+    static const uint32_t codes[][7] = {
         {
             0x00052283, /* 1: lw t0, 0(a0) */
             0x0016061b, /* addiw a2, a2, 1 */
@@ -694,6 +694,15 @@ static void endless_loops_hear_that_they_are_to_end(void **unused)
             0x00052283, /* 2: lw t0, 0(a0) */
             0x00460613, /* addi a2, a2, 4 */
             0xff1ff06f, /* j 1b */
+        },
+        {
+            0x0140006f, /* j 3f */
+            0x00052283, /* 1: lw t0, 0(a0) */
+            0x00460613, /* addi a2, a2, 4 */
+            0xfe051ce3, /* bnez a0, 1b */
+            0x00008067, /* ret */
+            0x00460613, /* 3: addi a2, a2, 4 */
+            0xfedff06f, /* j 1b */
         },
     };
     struct machine m;

@@ -14,7 +14,7 @@
 #include <time.h>
 
 enum {
-    DEFAULT_CACHE_MIB = 64,
+    DEFAULT_CACHE_MIB = 256,
     MAX_CACHE_MIB = 1024,
     HELPERS_CACHE_MIB = 1,
     DEFAULT_KEPT_MIB = 128,
@@ -747,7 +747,7 @@ static const char *execute_one(struct vcpu *cpu)
 static void print_help(void (*print)(void *opaque, const char *line), void *opaque)
 {
     print(opaque, "tcg: the dynamic binary translator, any guest on any host");
-    print(opaque, "  tb-size=MIB           size of the translation cache (default 64)");
+    print(opaque, "  tb-size=MIB           size of the translation cache (default 256)");
     print(opaque, "  backend=jit|interp    generate host code, or interpret the IR");
     print(opaque, "  thread=multi          a host thread per vCPU (the only kind)");
     print(

@@ -405,7 +405,7 @@ extern const struct backend *const backends[];
 extern const size_t n_backends;
 extern const char backend_names[]; /* "jit, interp" */
 
-enum { HASH_BITS = 17, PAGE_HASH_BITS = 12, PARTS = 8 };
+enum { HASH_BITS = 19, PAGE_HASH_BITS = 12, PARTS = 8 };
 
 /* Per VM. */
 struct tcg {

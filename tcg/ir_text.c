@@ -42,6 +42,7 @@ static const struct word ftoi_words[] = {
 static const struct word itof_words[] = { { "unsigned", IR_ITOF_UNSIGNED },
                                           { "i32", IR_ITOF_32 },
                                           { NULL, 0 } };
+static const struct word sext32_words[] = { { "low", IR_LOW_ONLY }, { NULL, 0 } };
 static const struct word vec_words[] = { { "called", IR_VEC_CALLED }, { NULL, 0 } };
 static const struct word no_words[] = { { NULL, 0 } };
 
@@ -53,6 +54,7 @@ static const struct word *words_of(enum ir_code code)
     case IR_fma: return fma_words;
     case IR_ftoi: return ftoi_words;
     case IR_itof: return itof_words;
+    case IR_sext32: return sext32_words;
     default: return no_words;
     }
 }

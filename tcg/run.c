@@ -147,17 +147,22 @@ static void count_exit(struct tcg_cpu *t, const struct link *link)
     t->why = LEFT_UNKNOWN;
 }
 
-/* Run from u; by which link it was left, or NULL. */
-static struct link *enter(struct tcg_cpu *t, struct unit *u)
+struct link *tcg_enter(struct tcg_cpu *t, struct unit *u)
 {
-    t->why = LEFT_UNKNOWN;
-    t->entered = true;
-    t->counts.unit_entries++;
+    t->why = LEFT_UNKNOWN; /* what the last run ended by is not why this one is to end */
     t->units_dead = atomic_load_explicit(&t->tcg->counts.dead, memory_order_relaxed);
     struct link *link = t->tcg->backend->enter(t, u);
-    count_exit(t, link);
     if (link)
         *tcg_pc(t) = t->pc_page + (uint64_t)(int64_t)link->off;
+    return link;
+}
+
+static struct link *enter(struct tcg_cpu *t, struct unit *u)
+{
+    t->entered = true;
+    t->counts.unit_entries++;
+    struct link *link = tcg_enter(t, u);
+    count_exit(t, link);
     return link;
 }
 

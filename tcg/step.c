@@ -80,11 +80,7 @@ enum vcpu_exit step_run(struct vcpu *cpu)
     t->wants_alone = t->wants_single = false;
     if (!sigsetjmp(t->leave, 0)) {
         t->tcg->backend->fp_resume(t);
-        t->why = LEFT_UNKNOWN; /* what the last step ended by is not why this one is to end */
-        t->units_dead = atomic_load_explicit(&t->tcg->counts.dead, memory_order_relaxed);
-        struct link *link = t->tcg->backend->enter(t, t->step_unit);
-        if (link)
-            *tcg_pc(t) = t->pc_page + (uint64_t)(int64_t)link->off;
+        tcg_enter(t, t->step_unit);
     }
     if (t->fp_live)
         t->tcg->backend->fp_suspend(t);

@@ -637,6 +637,8 @@ void run_single(struct tcg_cpu *t);
  * address and no memory view across them: units may be freed, and the memory map may change. */
 void run_enter_exclusive(struct tcg_cpu *t);
 void run_leave_exclusive(struct tcg_cpu *t);
+/* Run from u until generated code is left, with arch pc where to go on. The link it was left by, or NULL. */
+struct link *tcg_enter(struct tcg_cpu *t, struct unit *u);
 /* Where to go on from an indirect jump to pc without leaving generated code: a code address, or NULL
  * (arch pc was set) when the run loop must decide. */
 const void *run_lookup(void *arch, uint64_t pc);

@@ -104,7 +104,7 @@ static void what_is_stored_behind_a_call_is_code_when_it_returns(void **unused)
     }
 }
 
-/* Somebody else writes code, as another CPU would: the imm8 at CODE + 15. */
+/* Somebody else writes code, as another CPU would: the imm8 at CODE + 22. */
 static uint64_t read_nothing(void *opaque, uint64_t off, unsigned size)
 {
     return 0;
@@ -113,7 +113,7 @@ static uint64_t read_nothing(void *opaque, uint64_t off, unsigned size)
 static void write_code(void *opaque, uint64_t off, unsigned size, uint64_t v)
 {
     uint8_t byte = (uint8_t)v;
-    mem_write(opaque, CODE + 15, &byte, 1);
+    mem_write(opaque, CODE + 22, &byte, 1);
 }
 
 /* SDM 3 9.1.3: what executes code that another processor changed serializes first. */
@@ -127,14 +127,20 @@ static void what_others_wrote_is_code_behind_what_serializes(void **unused)
         { 0x0f, 0x01, 0x1d, 0x00, 0x00, 0x03, 0x00 }, /* lidt 0x30000 */
         { 0x0f, 0x01, 0x15, 0x00, 0x00, 0x03, 0x00 }, /* lgdt 0x30000 */
         { 0x31, 0xc0, 0x0f, 0x00, 0xd0, 0x90, 0x90 }, /* xor %eax, %eax; lldt %ax */
+        { 0x66, 0xb8, 0x08, 0x00, 0x0f, 0x00, 0xd8 }, /* mov $8, %ax; ltr %ax */
     };
+    static const uint8_t tables[] = { 0x0f, 0, 0x08, 0, 0x03, 0,    0, 0, /* limit, base 0x30008 */
+                                      0,    0, 0,    0, 0,    0,    0, 0, /* the null descriptor */
+                                      0x67, 0, 0,    0, 0,    0x89, 0, 0 }; /* a TSS */
     ON_EACH(m)
     {
         mem_map(mem_add_mmio(m.vm, "writer", 4096, &ops, m.vm), 2 * MIB, 0);
         for (unsigned k = 0; k < 3 * ARRAY_LEN(serializing); k++) {
             const uint8_t *s = serializing[k / 3], with = (uint8_t)(0x40 + k);
-            RUN(&m, 0xb0, with,                                       /* mov $0x40, %al */
-                0xa2, 0, 0, 0x20, 0,                                  /* mov %al, 0x200000 */
+            mem_write(m.vm, 0x30000, tables, sizeof(tables)); /* LTR makes the TSS a busy one */
+            RUN(&m, 0x0f, 0x01, 0x15, 0x00, 0x00, 0x03, 0x00, /* lgdt 0x30000 */
+                0xb0, with,                                   /* mov $0x40, %al */
+                0xa2, 0, 0, 0x20, 0,                          /* mov %al, 0x200000 */
                 s[0], s[1], s[2], s[3], s[4], s[5], s[6], 0xb3, 0x00, /* mov $0, %bl */
                 0xf4);
             assert_int_equal(m.x->gpr[X86_RBX] & 0xff, with);

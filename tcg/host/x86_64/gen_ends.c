@@ -65,14 +65,7 @@ static void gen_to_block(struct gen *g, uint16_t block)
 static void gen_lookup_jump(struct gen *g, bool call)
 {
     mov_rm(&g->b, true, RDX, MEM(RBP, TCG_DISP(jumps)));
-    if (g->host->bmi2) { /* of the result the low bits are wanted */
-        rorx(&g->b, false, RCX, RAX, JUMP_FOLD);
-    } else {
-        mov_rr(&g->b, false, RCX, RAX);
-        shift_ri(&g->b, false, SHIFT_SHR, RCX, JUMP_FOLD);
-    }
-    alu_rr(&g->b, false, ALU_XOR, RCX, RAX);
-    alu_ri(&g->b, false, ALU_AND, RCX, ((1 << JUMP_CACHE_BITS) - 1) << 1);
+    put_jump_index(&g->b, g->host);
     alu_rm(&g->b, true, ALU_CMP, RAX, MEMX(RDX, RCX, 3, 0));
     if (!call) {
         to_shared(g, jcc32(&g->b, CC_NE), g->host->indirect);

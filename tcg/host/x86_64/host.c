@@ -213,11 +213,14 @@ static int32_t far_disp(size_t field)
     return TCG_DISP(far_jumps) + (int32_t)field;
 }
 
-/* rcx = twice the place of rax in a jump cache */
-static void put_jump_index(struct buf *b)
+void put_jump_index(struct buf *b, const struct host *h)
 {
-    mov_rr(b, false, RCX, RAX);
-    shift_ri(b, false, SHIFT_SHR, RCX, JUMP_FOLD);
+    if (h->bmi2) { /* of the result the low bits are wanted */
+        rorx(b, false, RCX, RAX, JUMP_FOLD);
+    } else {
+        mov_rr(b, false, RCX, RAX);
+        shift_ri(b, false, SHIFT_SHR, RCX, JUMP_FOLD);
+    }
     alu_rr(b, false, ALU_XOR, RCX, RAX);
     alu_ri(b, false, ALU_AND, RCX, ((1 << JUMP_CACHE_BITS) - 1) << 1);
 }
@@ -257,7 +260,7 @@ static void put_renew_jump(struct buf *b, int32_t flags, int32_t era, uint8_t *n
 
 /* Go on where the table of all jumps says, which its jump cache then knows, too; fall through where it does not.
  * rax = guest pc, rdx = jumps, rcx = twice the index there. As tlb_jump_insert; the page is in the filter. */
-static void put_far_jump(struct buf *b)
+static void put_far_jump(struct buf *b, const struct host *h)
 {
     const int32_t jumps = offsetof(struct fetch_context, jumps);
     const int32_t era = (int32_t)offsetof(struct fetch_context, era) - jumps;
@@ -276,7 +279,7 @@ static void put_far_jump(struct buf *b)
     alu_rm(b, true, ALU_CMP, RDI, MEMX(RBP, RSI, 0, far_disp(offsetof(struct far_jump, era))));
     uint8_t *same_era = jcc32(b, CC_E);
     put_renew_jump(b, flags, era, no);
-    put_jump_index(b);
+    put_jump_index(b, h);
     patch_to(same_era, b->p);
     mov_rm(b, true, RDI, MEMX(RBP, RSI, 0, far_disp(offsetof(struct far_jump, code))));
     mov_mr(b, true, MEMX(RDX, RCX, 3, 0), RAX);
@@ -358,7 +361,7 @@ static struct error *host_init(struct tcg *tcg)
     h->return_miss = b.p - tcg->rw; /* a return that was not predicted: rax = guest pc */
     mov_rm(&b, true, RSP, MEM(RBP, TCG_DISP(host_sp)));
     mov_rm(&b, true, RDX, MEM(RBP, TCG_DISP(jumps)));
-    put_jump_index(&b);
+    put_jump_index(&b, h);
     alu_rm(&b, true, ALU_CMP, RAX, MEMX(RDX, RCX, 3, 0));
     uint8_t *miss = jcc32(&b, CC_NE);
     jmp_mem(&b, MEMX(RDX, RCX, 3, 8));
@@ -366,7 +369,7 @@ static struct error *host_init(struct tcg *tcg)
 
     h->indirect =
         b.p - tcg->rw; /* jumped to or called: rax = guest pc, not in the jump cache rdx at rcx */
-    put_far_jump(&b);
+    put_far_jump(&b, h);
     mov_rr(&b, true, RSI, RAX);
     put_ask(&b, h, target, (const void *)run_lookup); /* rax = 0: no link */
     put_epilogue(&b);

@@ -53,6 +53,8 @@ struct __attribute__((packed)) slow_site {
 
 enum compiled gen_unit(struct tcg *tcg, struct unit *u, const struct ir *ir);
 struct gen *gen_new(void);
+/* rcx = twice the place in a jump cache of the address in rax. */
+void put_jump_index(struct buf *b, const struct host *h);
 /* C side of a slow call; returns the code address to go on at. */
 const void *host_slow_call(void *arch, const struct slow_site *site, uint64_t *sp);
 /* How much of it a unit has: the rest does not concern its kind. */

@@ -212,6 +212,12 @@ void ir_set(struct ir *ir, unsigned slot, ir_val v)
     ir->slot_value[slot] = v;
 }
 
+void ir_forget(struct ir *ir, unsigned slot)
+{
+    emit(ir, IR_forget, ir->slots[slot].type)->imm = slot;
+    ir->slot_value[slot] = IR_NONE;
+}
+
 void ir_know(struct ir *ir, unsigned slot, ir_val v)
 {
     ir->slot_value[slot] = v;

@@ -301,6 +301,8 @@ static void copy_op(struct ir_loop *l, uint16_t i, unsigned turn)
         l->map[i] = l->now[op.imm];
         return;
     }
+    if (op.code == IR_forget)
+        return; /* what no turn reads of those is not stored at all: find_sunk */
     if (op.code == IR_set) {
         l->now[op.imm] = op.a;
         if (loop_is_sunk(l, op.imm))
@@ -399,7 +401,10 @@ static void copy_tight(struct ir_loop *l)
         return;
     open_block(ir, l->head);
     for (unsigned k = 0; k < l->n_sunk; k++) {
-        ir_val v = rebuild(l, ir->ops[loop_last_set(l, l->sunk[k])].a);
+        const struct ir_op *last = &ir->ops[loop_last_set(l, l->sunk[k])];
+        if (last->code == IR_forget)
+            continue;
+        ir_val v = rebuild(l, last->a);
         struct ir_op *set = append(ir, IR_set, IR_I64);
         set->imm = l->sunk[k];
         set->a = v;

@@ -564,9 +564,11 @@ static void drop_idle_narrow(struct ir_loop *l)
 uint16_t loop_last_set(const struct ir_loop *l, unsigned slot)
 {
     const struct ir_block *b = &l->ir->blocks[l->head];
-    for (uint16_t i = b->first + b->n; i-- > b->first;)
-        if (l->ir->ops[i].code == IR_set && l->ir->ops[i].imm == slot)
+    for (uint16_t i = b->first + b->n; i-- > b->first;) {
+        const struct ir_op *op = &l->ir->ops[i];
+        if ((op->code == IR_set || op->code == IR_forget) && op->imm == slot)
             return i;
+    }
     return IR_NONE;
 }
 
@@ -576,7 +578,7 @@ int loop_holder_of(const struct ir_loop *l, ir_val v)
         uint16_t set = loop_last_set(l, s);
         if (!l->ir->slots[s].heat || l->ir->slots[s].type != IR_I64)
             continue;
-        if (set != IR_NONE ? l->ir->ops[set].a == v
+        if (set != IR_NONE ? l->ir->ops[set].code == IR_set && l->ir->ops[set].a == v
                            : l->ir->ops[v].code == IR_get && l->ir->ops[v].imm == s)
             return (int)s;
     }
@@ -607,7 +609,7 @@ static bool can_rebuild(const struct ir_loop *l, ir_val v, unsigned depth)
     }
 }
 
-/* Slots that no turn reads, of those that are seldom in a register. */
+/* Slots that no turn reads, of those that are seldom in a register: what a turn forgets is stored nowhere. */
 static void find_sunk(struct ir_loop *l)
 {
     const struct ir_block *b = &l->ir->blocks[l->head];
@@ -619,7 +621,7 @@ static void find_sunk(struct ir_loop *l)
     for (unsigned s = 0; s < l->ir->n_slots && l->n_sunk < MAX_SUNK; s++) {
         uint16_t set = loop_last_set(l, s);
         if (set != IR_NONE && !read[s] && !l->ir->slots[s].heat && l->ir->slots[s].type == IR_I64 &&
-            can_rebuild(l, l->ir->ops[set].a, REBUILD_DEPTH))
+            (l->ir->ops[set].code == IR_forget || can_rebuild(l, l->ir->ops[set].a, REBUILD_DEPTH)))
             l->sunk[l->n_sunk++] = (uint8_t)s;
     }
 }
@@ -646,6 +648,16 @@ static bool is_tight(const struct ir_loop *l)
     return n_accesses == l->n_accesses;
 }
 
+/* How many operations of a turn are copied. */
+static unsigned turn_ops(const struct ir_loop *l)
+{
+    const struct ir_block *b = &l->ir->blocks[l->head];
+    unsigned n = b->n;
+    for (uint16_t i = b->first; i < b->first + b->n; i++)
+        n -= l->ir->ops[i].code == IR_forget;
+    return n;
+}
+
 /* What shape the copy will have. */
 static void choose_shape(struct ir_loop *l)
 {
@@ -657,8 +669,7 @@ static void choose_shape(struct ir_loop *l)
     if (!l->tight)
         return;
     find_sunk(l);
-    while (l->turns < MAX_UNROLL &&
-           2 * l->turns * l->ir->blocks[l->head].n <= (unsigned)UNROLLED_OPS)
+    while (l->turns < MAX_UNROLL && 2 * l->turns * turn_ops(l) <= (unsigned)UNROLLED_OPS)
         l->turns *= 2;
 }
 

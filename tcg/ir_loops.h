@@ -91,7 +91,7 @@ static inline int64_t plus(int64_t a, int64_t b)
 /* ---- ir_loops.c ---- */
 /* The k-th block that may follow inside the unit, or IR_NONE. */
 uint16_t loop_successor(const struct ir *ir, uint16_t block, unsigned k);
-/* The last operation of a loop of one block that sets the slot, or IR_NONE. */
+/* The last operation of a loop of one block that sets the slot or forgets it, or IR_NONE. */
 uint16_t loop_last_set(const struct ir_loop *l, unsigned slot);
 /* A slot that lasts and holds v when the block ends, or -1. */
 int loop_holder_of(const struct ir_loop *l, ir_val v);

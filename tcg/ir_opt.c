@@ -88,13 +88,14 @@ static bool is_idle(const struct ir_op *op)
 }
 
 /* What this operation leaves to be seen of slots set before it: takes it out of `overwritten`, or adds what
- * it sets. True if that was overwritten already. */
+ * it sets or forgets. True if that was overwritten already. */
 static bool follow_slots(const struct ir_op *op, uint64_t overwritten[2])
 {
     uint64_t bit = (uint64_t)1 << (op->imm & 63);
     bool was;
     switch (op->code) {
     case IR_set:
+    case IR_forget:
         was = overwritten[op->imm >> 6] & bit;
         overwritten[op->imm >> 6] |= bit;
         return was;

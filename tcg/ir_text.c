@@ -185,7 +185,8 @@ static void put_operation(struct line *l, const struct ir *ir, uint16_t i)
     case IR_word: put(l, " %" PRId64, op->imm); break;
     case IR_set_word: put(l, " %" PRId64 ", v%u", op->imm, op->a); break;
     case IR_window: put(l, " %#" PRIx64 ", v%u, v%u", (uint64_t)op->imm, op->a, op->b); break;
-    case IR_get: put(l, " %s", ir->slots[op->imm].name); break;
+    case IR_get:
+    case IR_forget: put(l, " %s", ir->slots[op->imm].name); break;
     case IR_set: put(l, " %s, v%u", ir->slots[op->imm].name, op->a); break;
     case IR_pc:
         put(l, " ");
@@ -640,6 +641,7 @@ static void parse_operation(struct parse *p, struct ir_op *op, uint16_t i)
         op->b = value(p);
         break;
     case IR_get:
+    case IR_forget:
         op->imm = slot(p);
         op->type = p->ir->slots[op->imm].type;
         break;

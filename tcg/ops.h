@@ -12,6 +12,7 @@
 IR_OP( const,     same,  0, 0,                "the constant imm; vectors: in each 64 bits" )
 IR_OP( get,       same,  0, IR_STATE,         "guest state slot imm" )
 IR_OP( set,       none,  1, IR_EFFECT,        "guest state slot imm becomes a" )
+IR_OP( forget,    none,  0, IR_EFFECT,        "what guest state slot imm holds matters no more: who reads it before it is set gets whatever" )
 IR_OP( pc,        i64,   0, 0,                "guest virtual address: base of the unit's page + imm" )
 /* integers */
 IR_OP( add,       same,  2, IR_COMMUTES,      "a + b, wraps" )

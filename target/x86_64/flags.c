@@ -4,24 +4,51 @@
 
 #include "target/x86_64/insns.h"
 
-void cc_set(struct tr *t, enum x86_cc_kind kind, unsigned size, ir_val dst, ir_val src, ir_val aux)
-{
-    unsigned op = X86_CC(kind, size);
-    ir_set(t->ir, X86_SLOT_CC_OP, ir_i64(t->ir, op));
-    if (dst != IR_NONE)
-        ir_set(t->ir, X86_SLOT_CC_DST, dst);
-    if (src != IR_NONE)
-        ir_set(t->ir, X86_SLOT_CC_SRC, src);
-    if (aux != IR_NONE)
-        ir_set(t->ir, X86_SLOT_CC_AUX, aux);
-}
-
 /* cc_op + 1 if it is known here, else 0. */
 static unsigned known_op(const struct tr *t)
 {
     ir_val v = t->ir->slot_value[X86_SLOT_CC_OP];
     int64_t op;
     return v != IR_NONE && ir_is_const(t->ir, v, &op) ? (unsigned)op + 1 : 0;
+}
+
+/* Which slots a kind of cc_op is about; `op` as known_op says, of 0 all. */
+enum { HAS_DST = 1, HAS_SRC = 2, HAS_AUX = 4 };
+static unsigned slots_of(unsigned op)
+{
+    static const uint8_t has[N_CC_KINDS] = {
+        [CC_FLAGS] = HAS_SRC | HAS_AUX, [CC_APART] = HAS_DST | HAS_SRC | HAS_AUX,
+        [CC_ADD] = HAS_DST | HAS_SRC,   [CC_ADC] = HAS_DST | HAS_SRC | HAS_AUX,
+        [CC_SUB] = HAS_DST | HAS_SRC,   [CC_SBB] = HAS_DST | HAS_SRC | HAS_AUX,
+        [CC_CMP] = HAS_DST | HAS_SRC,   [CC_LOGIC] = HAS_DST,
+        [CC_INC] = HAS_DST | HAS_AUX,   [CC_DEC] = HAS_DST | HAS_AUX,
+        [CC_SHL] = HAS_DST | HAS_SRC,   [CC_SHR] = HAS_DST | HAS_SRC,
+        [CC_MUL] = HAS_DST | HAS_SRC,   [CC_IMUL] = HAS_DST | HAS_SRC,
+        [CC_BMI] = HAS_DST | HAS_AUX,   [CC_ORDER] = HAS_SRC,
+    };
+    if (!op)
+        return HAS_DST | HAS_SRC | HAS_AUX;
+    return has[(op - 1) >> 2 & 15] | ((op - 1) >> CC_LATER_SHIFT ? HAS_AUX : 0);
+}
+
+/* Might the unit have set it? */
+static bool may_be_set(const struct tr *t, unsigned slot)
+{
+    return t->ir->block || t->ir->slot_value[slot] != IR_NONE;
+}
+
+void cc_set(struct tr *t, enum x86_cc_kind kind, unsigned size, ir_val dst, ir_val src, ir_val aux)
+{
+    unsigned op = X86_CC(kind, size), idle = slots_of(known_op(t)) & ~slots_of(op + 1);
+    ir_set(t->ir, X86_SLOT_CC_OP, ir_i64(t->ir, op));
+    const ir_val v[] = { dst, src, aux };
+    for (unsigned k = 0; k < ARRAY_LEN(v); k++) {
+        unsigned slot = X86_SLOT_CC_DST + k;
+        if (v[k] != IR_NONE)
+            ir_set(t->ir, slot, v[k]);
+        else if (idle >> k & 1 && may_be_set(t, slot))
+            ir_forget(t->ir, slot);
+    }
 }
 
 bool cc_can_guess(const struct tr *t)
@@ -69,24 +96,11 @@ static ir_val aux_of(struct tr *t)
 
 static ir_val all_flags(struct tr *t, unsigned op)
 {
-    static const uint8_t has_dst = 1, has_src = 2, has_aux = 4;
-    static const uint8_t has[N_CC_KINDS] = {
-        [CC_FLAGS] = has_src | has_aux, [CC_APART] = has_dst | has_src | has_aux,
-        [CC_ADD] = has_dst | has_src,   [CC_ADC] = has_dst | has_src | has_aux,
-        [CC_SUB] = has_dst | has_src,   [CC_SBB] = has_dst | has_src | has_aux,
-        [CC_CMP] = has_dst | has_src,   [CC_LOGIC] = has_dst,
-        [CC_INC] = has_dst | has_aux,   [CC_DEC] = has_dst | has_aux,
-        [CC_SHL] = has_dst | has_src,   [CC_SHR] = has_dst | has_src,
-        [CC_MUL] = has_dst | has_src,   [CC_IMUL] = has_dst | has_src,
-        [CC_BMI] = has_dst | has_aux,   [CC_ORDER] = has_src,
-    };
-    unsigned known = op ? has[(op - 1) >> 2 & 15] : 7; /* what kinds have nothing in is not read */
-    if (op && (op - 1) >> CC_LATER_SHIFT)
-        known |= has_aux;
+    unsigned has = slots_of(op); /* what kinds have nothing in is not read */
     ir_val zero = ir_i64(t->ir, 0);
     return ir_call(t->ir, &x86_helper_flags, ir_get(t->ir, X86_SLOT_CC_OP),
-                   known & has_dst ? dst_of(t) : zero, known & has_src ? src_of(t) : zero,
-                   known & has_aux ? aux_of(t) : zero);
+                   has & HAS_DST ? dst_of(t) : zero, has & HAS_SRC ? src_of(t) : zero,
+                   has & HAS_AUX ? aux_of(t) : zero);
 }
 
 /* Can cc_aux say something else of cc_op than its kind does? INC's and BMI's CF is not looked at then. */

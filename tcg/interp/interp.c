@@ -392,6 +392,7 @@ static struct unit *run_unit(struct tcg_cpu *t, struct unit *u, struct link **ou
                 v[op->dst] =
                     __atomic_load_n((uint64_t *)(void *)(arch + op->imm), __ATOMIC_RELAXED);
             break;
+        case IR_forget: break;
         case IR_set:
             if (op->type == IR_V128)
                 memcpy(arch + op->imm, &w[op->a], 16);

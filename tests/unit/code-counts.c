@@ -75,11 +75,11 @@ static const struct loop riscv_loops[] = {
 
 static const struct loop x86_loops[] = {
     /* 1: add rax,[rdi]; add rdi,8; dec rcx; jne 1b; hlt */
-    { "sum", { 23, 4 }, "4803074883c70848ffc975f4f4" },
+    { "sum", { 22, 4 }, "4803074883c70848ffc975f4f4" },
     /* 1: mov rax,[rdi+rcx*8]; mov [rsi+rcx*8],rax; sub rcx,1; jne 1b; hlt */
     { "copy", { 28, 5 }, "488b04cf488904ce4883e90175f2f4" },
     /* xor edx,edx; 1: mov eax,edx; add r8,[rdi+rax*8]; inc edx; dec ecx; jne 1b; hlt */
-    { "indexed", { 25, 6 }, "31d289d04c0304c7ffc2ffc975f4f4" },
+    { "indexed", { 24, 6 }, "31d289d04c0304c7ffc2ffc975f4f4" },
     /* 1: movzx eax,byte ptr [rdi]; inc rdi; xor edx,eax; shr edx,1; jnc 2f; xor edx,0x5a; 2: dec ecx; jne 1b;
        hlt */
     { "bytes", { 56 }, "0fb60748ffc731c2d1ea730383f25affc975edf4" },
@@ -106,17 +106,17 @@ static const struct loop x86_loops[] = {
     { "table", { 49 }, "488d1d0b00000089c883e001488d0443ffe0eb02eb0348ffc248ffc975e9f4" },
     /* 1: movsd xmm0,[rdi]; mulsd xmm0,xmm1; addsd xmm0,[rsi]; movsd [rsi],xmm0; add rdi,8; add rsi,8; dec rcx;
        jne 1b; hlt */
-    { "saxpy", { 37, 8 }, "f20f1007f20f59c1f20f5806f20f11064883c7084883c60848ffc975e3f4" },
+    { "saxpy", { 36, 8 }, "f20f1007f20f59c1f20f5806f20f11064883c7084883c60848ffc975e3f4" },
     /* 1: movups xmm0,[rdi]; movups xmm2,[rsi]; paddd xmm0,xmm2; pxor xmm3,xmm0; movups [rsi],xmm0; add rdi,16;
        add rsi,16; dec rcx; jne 1b; hlt */
-    { "vectors", { 37 }, "0f10070f1016660ffec2660fefd80f11064883c7104883c61048ffc975e2f4" },
+    { "vectors", { 36 }, "0f10070f1016660ffec2660fefd80f11064883c7104883c61048ffc975e2f4" },
     /* 1: add eax,[rdi]; rol eax,5; lea edx,[rax+rdx+7]; add rdi,4; cmp edx,eax; cmovb eax,edx; dec ecx; jne 1b;
        hlt */
-    { "words", { 31 }, "0307c1c0058d5410074883c70439c20f42c2ffc975eaf4" },
+    { "words", { 30 }, "0307c1c0058d5410074883c70439c20f42c2ffc975eaf4" },
     /* 1: mov rax,[rdi]; mul r8; add r9,rax; adc r10,rdx; adc r11,0; add rdi,8; dec rcx; jne 1b; hlt */
-    { "wide", { 49 }, "488b0749f7e04901c14911d24983d3004883c70848ffc975e7f4" },
+    { "wide", { 48 }, "488b0749f7e04901c14911d24983d3004883c70848ffc975e7f4" },
     /* 1: lock xadd [rsi],rax; dec rcx; jne 1b; hlt */
-    { "atomic", { 24 }, "f0480fc10648ffc975f6f4" },
+    { "atomic", { 23 }, "f0480fc10648ffc975f6f4" },
     /* 1: mov rdx,rcx; mov ecx,4; push rdi; push rsi; rep movsb; pop rsi; pop rdi; mov rcx,rdx; dec rcx; jne 1b;
        hlt */
     { "strings", { 83 }, "4889cab9040000005756f3a45e5f4889d148ffc975eaf4" },
@@ -133,7 +133,7 @@ static const struct loop x86_loops[] = {
       { 43 },
       "4829fec5fe6f0c3ec5f5740fc5fe6f543e20c5ed745720c5eddbd1c5fdd7c248ffc975dff4" },
     /* 1: vpsrld ymm1,ymm0,3; vpxor ymm1,ymm1,[rdi]; vpaddd ymm0,ymm0,ymm1; add rdi,32; dec rcx; jne 1b; hlt */
-    { "sum-256", { 27, 8 }, "c5f572d003c5f5ef0fc5fdfec14883c72048ffc975eaf4" },
+    { "sum-256", { 26, 8 }, "c5f572d003c5f5ef0fc5fdfec14883c72048ffc975eaf4" },
 };
 
 static size_t loop_code(const struct loop *l, uint8_t code[256])

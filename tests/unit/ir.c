@@ -325,6 +325,33 @@ static void a_set_somebody_can_see_stays(void **unused)
     }
 }
 
+static void what_is_forgotten_need_not_be_set(void **unused)
+{
+    for (int look = 0; look < 2; look++) { /* before it is forgotten, or behind that */
+        start();
+        ir_set(&ir, X3, ir_get(&ir, X2));
+        if (!look)
+            ir_load(&ir, IR_I64, ir_get(&ir, X1), 0, IR_64, 0);
+        ir_forget(&ir, X3);
+        if (look)
+            ir_load(&ir, IR_I64, ir_get(&ir, X1), 0, IR_64, 0);
+        finish();
+        assert_int_equal(count(IR_set), !look);
+    }
+}
+
+static void what_is_forgotten_is_set_anew(void **unused)
+{
+    start();
+    ir_val v = ir_get(&ir, X2);
+    ir_set(&ir, X3, v);
+    ir_forget(&ir, X3);
+    ir_set(&ir, X3, v); /* not what it holds already */
+    finish();
+    assert_int_equal(count(IR_set), 1);
+    assert_int_equal(count(IR_forget), 0);
+}
+
 static void unused_values_are_dropped_unless_they_do_something(void **unused)
 {
     start();
@@ -623,6 +650,8 @@ int main(void)
         cmocka_unit_test(too_large_a_unit_says_so),
         cmocka_unit_test(a_set_nobody_can_see_is_dead),
         cmocka_unit_test(a_set_somebody_can_see_stays),
+        cmocka_unit_test(what_is_forgotten_need_not_be_set),
+        cmocka_unit_test(what_is_forgotten_is_set_anew),
         cmocka_unit_test(unused_values_are_dropped_unless_they_do_something),
         cmocka_unit_test(a_vector_without_itself_is_zero),
         cmocka_unit_test(accesses_near_pc_have_one_base),

@@ -306,6 +306,7 @@ static void gen_op(struct gen *g, const struct ir_op *op)
     switch (op->code) {
     case IR_get: gen_get(g, op); break;
     case IR_set: gen_set(g, op); break;
+    case IR_forget: break;
     case IR_pc: gen_pc(g, op); break;
     case IR_add: gen_alu(g, op, ALU_ADD); break;
     case IR_sub: gen_alu(g, op, ALU_SUB); break;

@@ -42,7 +42,7 @@ static void fuse_add(struct gen *g, uint16_t i)
 }
 
 /* Until where only the slow ways of accesses, and ways out of the chain, can see what a slot was set to: the last one of
- * them, `looked` (or 1), before it is set anew. Upper halves of vectors are not kept from block to block so. */
+ * them, `looked` (or 1), before it is set anew, or forgotten. Upper halves of vectors are not kept from block to block so. */
 static void note_set(struct gen *g, const struct ir_op *set, uint16_t looked, uint16_t first)
 {
     uint16_t i = (uint16_t)(set - g->ir->ops), *unseen = &g->unseen_set[set->imm];
@@ -190,6 +190,7 @@ void look_ahead(struct gen *g, uint16_t block)
             choose_place(g, op);
             fuse_high(g, op);
             break;
+        case IR_forget: note_set(g, op, looked, block_first); break;
         case IR_call:
             if (!(((const struct ir_helper *)(intptr_t)op->imm)->flags & IR_CALL_PURE))
                 memset(g->unseen_set, 0, ir->n_slots * sizeof(g->unseen_set[0]));

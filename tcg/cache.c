@@ -13,6 +13,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* A unit takes some 800 bytes of the cache, a page has a dozen or two: chains of less than one. */
+enum { BYTES_PER_CHAIN = 512, PAGE_UNITS_LOG2 = 4 };
 enum { QUIET_WRITES = 64 }; /* writes without effect after which a page counts as data again */
 
 struct error *cache_init(struct tcg *tcg, size_t size)
@@ -26,6 +28,10 @@ struct error *cache_init(struct tcg *tcg, size_t size)
     close(fd);
     if (tcg->rw == MAP_FAILED || tcg->rx == MAP_FAILED)
         return error_errno("cannot map the translation cache of %zu MiB", size >> 20);
+    tcg->hash_bits = 63 - (unsigned)__builtin_clzll(size / BYTES_PER_CHAIN);
+    tcg->page_bits = tcg->hash_bits - PAGE_UNITS_LOG2;
+    tcg->hash = xcalloc((size_t)1 << tcg->hash_bits, sizeof(tcg->hash[0]));
+    tcg->pages = xcalloc((size_t)1 << tcg->page_bits, sizeof(struct code_page *));
     tcg->scratch =
         xcalloc(1, sizeof(struct unit) + UNIT_LINKS(IR_MAX_BLOCKS) * sizeof(struct link));
     pthread_mutex_init(&tcg->lock, NULL);
@@ -88,11 +94,13 @@ void cache_free(struct tcg *tcg)
 {
     for (unsigned p = 0; p < PARTS; p++)
         free_units(tcg, p);
-    for (unsigned i = 0; i < ARRAY_LEN(tcg->pages); i++)
+    for (unsigned i = 0; i < 1u << tcg->page_bits; i++)
         for (struct code_page *p = tcg->pages[i], *next; p; p = next) {
             next = p->next;
             free(p);
         }
+    free(tcg->hash);
+    free(tcg->pages);
     free(tcg->scratch);
     munmap(tcg->rw, tcg->size);
     munmap(tcg->rx, tcg->size);
@@ -104,16 +112,16 @@ void cache_free(struct tcg *tcg)
 /* ---- lookup ------------------------------------------------------------------------------------ */
 
 /* Units of a page lie near each other: who looks for one will look for more. */
-static unsigned hash_of(const uint8_t *page, int32_t off, uint32_t flags)
+static unsigned hash_of(const struct tcg *tcg, const uint8_t *page, int32_t off, uint32_t flags)
 {
     uint64_t h = ((uintptr_t)page ^ (uint64_t)flags << 33) * 0x9e3779b97f4a7c15u;
-    return ((h >> 32) + ((unsigned)off >> 2)) & ((1u << HASH_BITS) - 1);
+    return ((h >> 32) + ((unsigned)off >> 2)) & ((1u << tcg->hash_bits) - 1);
 }
 
 struct unit *cache_find(struct tcg *tcg, const uint8_t *page, int32_t off, uint32_t flags)
 {
     struct unit *u =
-        atomic_load_explicit(&tcg->hash[hash_of(page, off, flags)], memory_order_acquire);
+        atomic_load_explicit(&tcg->hash[hash_of(tcg, page, off, flags)], memory_order_acquire);
     for (; u; u = u->hash_next)
         if (u->page == page && u->off == off && u->flags == flags &&
             !atomic_load_explicit(&u->dead, memory_order_relaxed))
@@ -124,7 +132,7 @@ struct unit *cache_find(struct tcg *tcg, const uint8_t *page, int32_t off, uint3
 static struct code_page **page_slot(struct tcg *tcg, const uint8_t *page)
 {
     uint64_t h = ((uintptr_t)page >> 12) * 0x9e3779b97f4a7c15u;
-    struct code_page **at = &tcg->pages[h >> (64 - PAGE_HASH_BITS)];
+    struct code_page **at = &tcg->pages[h >> (64 - tcg->page_bits)];
     while (*at && (*at)->page != page)
         at = &(*at)->next;
     return at;
@@ -196,7 +204,7 @@ void cache_publish(struct tcg *tcg, struct unit *u)
         add_to_page(tcg, u->page2, u, 1);
     u->part_next = tcg->by_part[tcg->part];
     tcg->by_part[tcg->part] = u;
-    _Atomic(struct unit *) *head = &tcg->hash[hash_of(u->page, u->off, u->flags)];
+    _Atomic(struct unit *) *head = &tcg->hash[hash_of(tcg, u->page, u->off, u->flags)];
     u->hash_next = atomic_load_explicit(head, memory_order_relaxed);
     atomic_store_explicit(head, u, memory_order_release);
     tcg->next = (uint32_t)align_up(u->code_at + u->code_size, 16);
@@ -244,7 +252,7 @@ static void unlink_outgoing(struct unit *u)
 
 static void leave_hash(struct tcg *tcg, struct unit *u)
 {
-    _Atomic(struct unit *) *head = &tcg->hash[hash_of(u->page, u->off, u->flags)];
+    _Atomic(struct unit *) *head = &tcg->hash[hash_of(tcg, u->page, u->off, u->flags)];
     struct unit *first = atomic_load_explicit(head, memory_order_relaxed);
     if (first == u) {
         atomic_store_explicit(head, u->hash_next, memory_order_release);

@@ -405,7 +405,7 @@ extern const struct backend *const backends[];
 extern const size_t n_backends;
 extern const char backend_names[]; /* "jit, interp" */
 
-enum { HASH_BITS = 19, PAGE_HASH_BITS = 12, PARTS = 8 };
+enum { PARTS = 8 };
 
 /* Per VM. */
 struct tcg {
@@ -416,8 +416,9 @@ struct tcg {
 
     /* Guards everything below that is not atomic, and code generation. */
     pthread_mutex_t lock;
-    _Atomic(struct unit *) hash[1 << HASH_BITS];
-    struct code_page *pages[1 << PAGE_HASH_BITS];
+    _Atomic(struct unit *) *hash; /* 1 << hash_bits chains */
+    struct code_page **pages;     /* 1 << page_bits chains */
+    unsigned hash_bits, page_bits;
 
     /* The code cache: one memfd mapped twice. */
     uint8_t *rw, *rx;

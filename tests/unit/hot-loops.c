@@ -185,7 +185,7 @@ static size_t find_points(struct hot_guest *g, const struct job *j, struct point
     }
     prepare(g, j);
     host_steps(tcg, run_traced, trace_step, &t);
-    for (size_t h = 0; h < ARRAY_LEN(tcg->hash); h++)
+    for (size_t h = 0; h < (size_t)1 << tcg->hash_bits; h++)
         for (struct unit *u = atomic_load(&tcg->hash[h]); u; u = atomic_load(&u->hash_next))
             for (uint32_t rel = 0; u->page == page && rel < u->code_size && n < most; rel++)
                 if (t.n[u->code_at + rel])

@@ -231,7 +231,8 @@ static inline ir_val ir_i64(struct ir *ir, int64_t v)
 }
 ir_val ir_get(struct ir *ir, unsigned slot);
 void ir_set(struct ir *ir, unsigned slot, ir_val v);
-/* Nobody cares what the slot holds until it is set: no store of it is needed any more. */
+/* Nobody cares what the slot holds until it is set: no store of it is needed any more. Who reads it all the same gets
+ * something, which back ends and tiers need not agree on. */
 void ir_forget(struct ir *ir, unsigned slot);
 /* The slot holds v already, whoever the target learnt that from. */
 void ir_know(struct ir *ir, unsigned slot, ir_val v);

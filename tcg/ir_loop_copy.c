@@ -302,7 +302,7 @@ static void copy_op(struct ir_loop *l, uint16_t i, unsigned turn)
         return;
     }
     if (op.code == IR_forget)
-        return; /* what no turn reads of those is not stored at all: find_sunk */
+        return; /* of a tight loop find_sunk leaves its sets out; other copies store what they need not */
     if (op.code == IR_set) {
         l->now[op.imm] = op.a;
         if (loop_is_sunk(l, op.imm))

@@ -555,6 +555,9 @@ static void text_round_trips(void **unused)
                                "    v26 = vec mask_i8 v25\n"
                                "    set q0, v25\n"
                                "    store.v128 v0+8, v25 u128 pair aligned\n"
+                               "    v29 = sext32.i32 v5 low\n"
+                               "    set x1, v29\n"
+                               "    forget x2\n"
                                "    branch ne.i64 v26, v22, b1, +0x40\n"
                                "b1 in +0x10:\n"
                                "    leave +0x0\n"
@@ -564,8 +567,8 @@ static void text_round_trips(void **unused)
                                "  insn +0x20 2\n"
                                "    jump +0x1000 call +0x22\n"
                                "b5 +0x22:\n"
-                               "    v33 = get x7\n"
-                               "    jumpi v33 return\n";
+                               "    v36 = get x7\n"
+                               "    jumpi v36 return\n";
     must_parse(text);
     char *once = text_of(&ir);
     assert_string_equal(once, text);
